@@ -1,0 +1,38 @@
+"""The errors a person can mend.
+
+Each message is one line that says where (file, record or line), what was found, what was
+expected and what to do. The command line prints that line without a traceback; everything
+else that is raised is a bug.
+"""
+
+from pathlib import Path
+
+
+class VirnucproError(Exception):
+    """Base of every error that a person can mend."""
+
+    exit_code = 1
+
+
+class InputError(VirnucproError):
+    """A file of reads, a name or an option is not what it should be."""
+
+    exit_code = 2
+
+    def __init__(
+        self, file: Path | str, *, found: str, expected: str, advice: str, where: str | None = None
+    ) -> None:
+        place = f"{file}, {where}" if where else str(file)
+        super().__init__(f"{place}: found {found}; expected {expected}. {advice}")
+
+
+class IntegrityError(VirnucproError):
+    """A stored file is missing, damaged, or was made from something else."""
+
+    exit_code = 3
+
+
+class DeviceError(VirnucproError):
+    """A device process died, refused, or could not be started."""
+
+    exit_code = 4

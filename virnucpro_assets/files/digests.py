@@ -1,0 +1,43 @@
+"""SHA-256 digests of files, and the record of a file by size and digest."""
+
+import hashlib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from virnucpro_assets.errors import IntegrityError
+
+
+class FileRecord(BaseModel):
+    """What a manifest remembers of one file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int
+    sha256: str
+
+
+def sha256_of_file(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal, read in blocks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def record_of_file(path: Path) -> FileRecord:
+    """Size (bytes) and SHA-256 of the file at `path`."""
+    return FileRecord(size=path.stat().st_size, sha256=sha256_of_file(path))
+
+
+def check_file(path: Path, expected: FileRecord, *, content: bool) -> None:
+    """Raise IntegrityError unless `path` has the recorded size and, with `content`, digest."""
+    if not path.is_file():
+        raise IntegrityError(f"{path}: found no file; expected {expected.size} bytes. Materialise it again.")
+    size = path.stat().st_size
+    if size != expected.size:
+        raise IntegrityError(
+            f"{path}: found {size} bytes; expected {expected.size} as its manifest says. Materialise it again."
+        )
+    if content and (found := sha256_of_file(path)) != expected.sha256:
+        raise IntegrityError(
+            f"{path}: found SHA-256 {found}; expected {expected.sha256} as its manifest says. Materialise it again."
+        )

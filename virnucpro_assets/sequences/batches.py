@@ -1,0 +1,41 @@
+"""Batches: the typed pieces that flow from the files to the index.
+
+reads -> ReadBatch -> CandidateBatch -> index. Every batch keeps the order of the input.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from virnucpro_assets.sequences.ragged import Ragged
+
+FRAMES = ("F1", "F2", "F3", "R1", "R2", "R3")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBatch:
+    """Consecutive reads of a drop.
+
+    `first` is the position of the first read in the drop, `names` the reads' names (the
+    mate's suffix added, repeats not yet told apart), `bases` their letters as in the file.
+    """
+
+    first: int
+    names: list[str]
+    bases: Ragged
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateBatch:
+    """The stop-free frames of consecutive reads, ordered by read, chunk and frame.
+
+    `read` int64 [m] is the read's position in the drop, `chunk` int32 [m] counts from 1,
+    `frame` int8 [m] is a position in FRAMES; `proteins` and `nucleotides` are upper case.
+    """
+
+    read: npt.NDArray[np.int64]
+    chunk: npt.NDArray[np.int32]
+    frame: npt.NDArray[np.int8]
+    proteins: Ragged
+    nucleotides: Ragged

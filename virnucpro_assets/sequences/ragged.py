@@ -1,0 +1,51 @@
+"""Many byte strings in one flat array: the form in which sequences travel in batches."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """Byte strings laid end to end.
+
+    `data` is uint8 [total]; `offsets` is int64 [n + 1], and string i is
+    `data[offsets[i]:offsets[i + 1]]`.
+    """
+
+    data: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+
+    @classmethod
+    def from_strings(cls, strings: Iterable[bytes]) -> "Ragged":
+        """Join `strings`; none of them is kept."""
+        parts = list(strings)
+        lengths = np.fromiter((len(part) for part in parts), np.int64, len(parts))
+        return cls.from_lengths(np.frombuffer(b"".join(parts), np.uint8), lengths)
+
+    @classmethod
+    def from_lengths(cls, data: npt.NDArray[np.uint8], lengths: npt.NDArray[np.int64]) -> "Ragged":
+        """Cut `data` into strings of the given lengths."""
+        offsets = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        return cls(data, offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> bytes:
+        return self.data[self.offsets[index] : self.offsets[index + 1]].tobytes()
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """int64 [n]: the length of each string."""
+        return np.diff(self.offsets)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> "Ragged":
+        """The strings at `indices`, in that order."""
+        lengths = self.lengths[indices]
+        taken = Ragged.from_lengths(np.empty(0, np.uint8), lengths)
+        starts = np.repeat(self.offsets[indices] - taken.offsets[:-1], lengths)
+        return Ragged(self.data[starts + np.arange(len(starts))], taken.offsets)
