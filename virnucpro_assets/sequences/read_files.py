@@ -1,0 +1,49 @@
+"""The files of a drop, and which of them hold the two mates of pairs."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from virnucpro_assets.errors import InputError
+
+# sample_R1.fastq.gz, sample_2.fa, sample_R2_001.fastq.gz (the last as Illumina's bcl2fastq writes it)
+_MATE_IN_NAME = re.compile(r"(?P<before>.+_R?)(?P<mate>[12])(?P<after>(_\d{3})?(\.[^.]+)*)")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFile:
+    """A file of reads; `mate` is 0 for single reads, 1 or 2 for the mates of pairs."""
+
+    path: Path
+    mate: int = 0
+
+
+def pair_files(paths: Sequence[Path], *, paired: bool = False) -> list[ReadFile]:
+    """Tell single files from mates; the order of `paths` is kept.
+
+    Files of one folder whose names differ only in `_R1`/`_R2` or `_1`/`_2` at the end of the
+    stem (`_R1_001.fastq.gz` too) are mates if both are there. With `paired` the names say
+    nothing: the first file holds mates 1 of the second, the third those of the fourth, and so
+    on; an odd number of files is an InputError.
+    """
+    if paired:
+        if len(paths) % 2:
+            raise InputError(
+                paths[-1],
+                found=f"the last of {len(paths)} files without a partner",
+                expected="files in pairs, mate 1 before mate 2",
+                advice="Give the missing file, or give the files as single ones.",
+            )
+        return [ReadFile(path, 1 + position % 2) for position, path in enumerate(paths)]
+    known = set(paths)
+    return [ReadFile(path, _mate_by_name(path, known)) for path in paths]
+
+
+def _mate_by_name(path: Path, known: set[Path]) -> int:
+    match = _MATE_IN_NAME.fullmatch(path.name)
+    if match is None:
+        return 0
+    mate = int(match["mate"])
+    partner = path.with_name(f"{match['before']}{3 - mate}{match['after']}")
+    return mate if partner in known else 0
