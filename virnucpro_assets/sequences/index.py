@@ -1,0 +1,191 @@
+"""The index of a drop: its distinct candidates, longest first, and where each of them occurs.
+
+A folder with three Parquet files and a manifest, which is written last:
+
+- `rows.parquet`: one row per distinct (nucleotide, protein) pair, ordered by protein length
+  descending, then by protein, then by nucleotide; columns protein_length, nucleotide_length,
+  protein, nucleotide; row groups of ROW_GROUP rows.
+- `members.parquet`: every stop-free frame in input order; columns read, chunk, frame, row.
+- `reads.parquet`: every read in input order, with its final name and what became of it;
+  columns name, length, chunks, members, reason (a position in REASONS).
+
+A folder without a manifest is no index. The reader touches only the row groups it needs and
+keeps the one that it read last, because a rank walks through the rows in short steps.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.files.digests import FileRecord, check_file
+from virnucpro_assets.files.manifests import read_manifest
+from virnucpro_assets.sequences.index_tables import column_values, ragged_of
+from virnucpro_assets.sequences.ragged import Ragged
+
+FORMAT_VERSION = 1
+MANIFEST_FILE = "manifest.toml"
+ROWS_FILE = "rows.parquet"
+MEMBERS_FILE = "members.parquet"
+READS_FILE = "reads.parquet"
+
+
+class IndexManifest(BaseModel):
+    """What an index was made from and what it holds.
+
+    `rows`, `members`, `reads` and `bases` are counts, `renamed` the reads whose name was a
+    repeat, `reasons` the reads without a candidate by reason, `digest` the content digest
+    (see index_builder), `files` the size and SHA-256 of each Parquet file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int
+    drop_digest: str
+    chunk_length: int
+    ranks: int
+    rows: int
+    members: int
+    reads: int
+    bases: int
+    renamed: int
+    reasons: dict[str, int]
+    digest: str
+    files: dict[str, FileRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class RowBatch:
+    """Rows of the index: `rows` int64 [n] are their positions in the index."""
+
+    rows: npt.NDArray[np.int64]
+    proteins: Ragged
+    nucleotides: Ragged
+
+
+@dataclass(frozen=True, slots=True)
+class MemberBatch:
+    """Consecutive members in input order.
+
+    `read` int64 [m] is the read's position in the drop, `chunk` int32 [m] counts from 1,
+    `frame` int8 [m] is a position in FRAMES, `row` int64 [m] a position in the index.
+    """
+
+    read: npt.NDArray[np.int64]
+    chunk: npt.NDArray[np.int32]
+    frame: npt.NDArray[np.int8]
+    row: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTableBatch:
+    """Consecutive reads in input order.
+
+    `first` is the position of the first one in the drop, `names` are final, `lengths` int64
+    [n] are in bases, `chunks` and `members` int32 [n] are counts, `reasons` int8 [n] are
+    positions in REASONS.
+    """
+
+    first: int
+    names: list[str]
+    lengths: npt.NDArray[np.int64]
+    chunks: npt.NDArray[np.int32]
+    members: npt.NDArray[np.int32]
+    reasons: npt.NDArray[np.int8]
+
+
+class SequenceIndex:
+    """An index opened for reading; not to be shared between threads."""
+
+    def __init__(self, folder: Path, manifest: IndexManifest) -> None:
+        """Use `open`, which checks the files first."""
+        self.folder = folder
+        self.manifest = manifest
+        self._rows = pq.ParquetFile(folder / ROWS_FILE)
+        groups = [self._rows.metadata.row_group(i).num_rows for i in range(self._rows.num_row_groups)]
+        self._group_starts = np.concatenate(([0], np.cumsum(groups, dtype=np.int64)))
+        self._held_group = -1
+        self._held_table: pa.Table | None = None
+
+    @classmethod
+    def open(cls, folder: Path, *, verify_content: bool = False) -> "SequenceIndex":
+        """Open the index in `folder`.
+
+        Raises IntegrityError if the manifest or a file is missing, a file does not have its
+        recorded size (with `verify_content` also its SHA-256), or the format is another one.
+        """
+        manifest = read_manifest(folder / MANIFEST_FILE, IndexManifest)
+        if manifest.format_version != FORMAT_VERSION:
+            raise IntegrityError(
+                f"{folder / MANIFEST_FILE}: found index format {manifest.format_version}; "
+                f"expected {FORMAT_VERSION}. Materialise the index again."
+            )
+        for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE):
+            if name not in manifest.files:
+                raise IntegrityError(
+                    f"{folder / MANIFEST_FILE}: found no record of {name}; expected one. "
+                    "Materialise the index again."
+                )
+            check_file(folder / name, manifest.files[name], content=verify_content)
+        return cls(folder, manifest)
+
+    def rows(self, start: int, stop: int, step: int = 1) -> RowBatch:
+        """Rows start, start + step, ... below `stop` (and below the number of rows)."""
+        wanted = np.arange(start, min(stop, self.manifest.rows), step, dtype=np.int64)
+        groups = np.searchsorted(self._group_starts, wanted, side="right") - 1
+        pieces = [
+            self._group(int(group)).take(pa.array(wanted[groups == group] - self._group_starts[group]))
+            for group in np.unique(groups)
+        ]
+        table = pa.concat_tables(pieces) if pieces else self._rows.schema_arrow.empty_table()
+        return RowBatch(wanted, ragged_of(table["protein"]), ragged_of(table["nucleotide"]))
+
+    def protein_lengths(self) -> npt.NDArray[np.int32]:
+        """int32 [rows]: residues of every row; never increasing."""
+        return self._length_column("protein_length")
+
+    def nucleotide_lengths(self) -> npt.NDArray[np.int32]:
+        """int32 [rows]: bases of every row."""
+        return self._length_column("nucleotide_length")
+
+    def member_batches(self, size: int = 65536) -> Iterator[MemberBatch]:
+        """All members in input order, at most `size` in a batch."""
+        with pq.ParquetFile(self.folder / MEMBERS_FILE) as file:
+            for batch in file.iter_batches(batch_size=size):
+                yield MemberBatch(
+                    column_values(batch["read"], np.int64),
+                    column_values(batch["chunk"], np.int32),
+                    column_values(batch["frame"], np.int8),
+                    column_values(batch["row"], np.int64),
+                )
+
+    def read_batches(self, size: int = 65536) -> Iterator[ReadTableBatch]:
+        """All reads in input order, at most `size` in a batch."""
+        first = 0
+        with pq.ParquetFile(self.folder / READS_FILE) as file:
+            for batch in file.iter_batches(batch_size=size):
+                yield ReadTableBatch(
+                    first,
+                    cast(list[str], batch["name"].to_pylist()),
+                    column_values(batch["length"], np.int64),
+                    column_values(batch["chunks"], np.int32),
+                    column_values(batch["members"], np.int32),
+                    column_values(batch["reason"], np.int8),
+                )
+                first += batch.num_rows
+
+    def _group(self, group: int) -> pa.Table:
+        if self._held_table is None or group != self._held_group:
+            self._held_table = self._rows.read_row_group(group, columns=["protein", "nucleotide"])
+            self._held_group = group
+        return self._held_table
+
+    def _length_column(self, name: str) -> npt.NDArray[np.int32]:
+        return column_values(self._rows.read(columns=[name])[name], np.int32)
