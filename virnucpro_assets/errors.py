@@ -32,6 +32,10 @@ class IntegrityError(VirnucproError):
     exit_code = 3
 
 
+class DamagedFileError(IntegrityError):
+    """A stored file does not match its own digest."""
+
+
 class DeviceError(VirnucproError):
     """A device process died, refused, or could not be started."""
 

@@ -28,6 +28,11 @@ def record_of_file(path: Path) -> FileRecord:
     return FileRecord(size=path.stat().st_size, sha256=sha256_of_file(path))
 
 
+def record_of_bytes(content: bytes) -> FileRecord:
+    """Size and SHA-256 of a file that holds `content`."""
+    return FileRecord(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
 def check_file(path: Path, expected: FileRecord, *, content: bool) -> None:
     """Raise IntegrityError unless `path` has the recorded size and, with `content`, digest."""
     if not path.is_file():

@@ -1,0 +1,118 @@
+"""The merged embeddings of a drop: DNA and protein side by side, without a copy.
+
+Rows stand shard after shard (rank 0's rows, then rank 1's ...), each with its position in
+the index beside it; columns are DNABERT-S first, then ESM-2. `merged.toml`, written last,
+lists the shards' parts with the digests they had, and is what opening checks.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.files.digests import FileRecord, check_file
+from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.storage.parts import PartPlan, rows_of
+from virnucpro_assets.storage.recipe import ENCODER_KINDS, EncoderKind, Recipe
+from virnucpro_assets.storage.shards import ShardManifest, read_shard
+from virnucpro_assets.storage.virtual import Block, write_view
+
+MANIFEST = "merged.toml"
+VIEW = "merged.h5"
+
+
+class MergedSource(BaseModel):
+    """One part that a merged view reads, by its path relative to the view."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    file: FileRecord
+
+
+class MergedManifest(BaseModel):
+    """What a merged view was made of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int
+    widths: dict[EncoderKind, int]
+    recipes: dict[EncoderKind, Recipe]
+    sources: list[MergedSource] = []
+
+    @property
+    def width(self) -> int:
+        return sum(self.widths.values())
+
+
+def write_merged(
+    folder: Path, shard_folders: Mapping[EncoderKind, Sequence[Path]], recipes: Mapping[EncoderKind, Recipe], rows: int
+) -> MergedManifest:
+    """Join the shards of all ranks and both encoders, `shard_folders[encoder][rank]`, to one view.
+
+    Raises IntegrityError if a shard is missing or damaged, is of another recipe than
+    `recipes` says, or if the shards together do not hold `rows` rows.
+    """
+    shards = {
+        kind: [_checked_shard(path, rank, recipes[kind]) for rank, path in enumerate(shard_folders[kind])]
+        for kind in ENCODER_KINDS
+    }
+    blocks: list[Block] = []
+    sources: list[MergedSource] = []
+    left = 0
+    for kind in ENCODER_KINDS:
+        start = 0
+        for path, shard in zip(shard_folders[kind], shards[kind], strict=True):
+            for part in shard.parts:
+                blocks.append(Block(path / part.name, start + part.start, part.stop - part.start, left, shard.width))
+                sources.append(MergedSource(path=str((path / part.name).relative_to(folder)), file=part.file))
+            start += shard.rows
+        if start != rows:
+            raise IntegrityError(f"{folder}: found {start} rows of {kind}; expected {rows} as in the index.")
+        left += shards[kind][0].width
+    widths = {kind: shards[kind][0].width for kind in ENCODER_KINDS}
+    manifest = MergedManifest(rows=rows, widths=widths, recipes=dict(recipes), sources=sources)
+    write_view(folder / VIEW, merged_rows([shard.rows for shard in shards["esm2"]]), left, blocks)
+    write_manifest(folder / MANIFEST, manifest)
+    return manifest
+
+
+def _checked_shard(folder: Path, rank: int, recipe: Recipe) -> ShardManifest:
+    shard = read_shard(folder)
+    if shard.recipe != recipe or shard.rank != rank:
+        raise IntegrityError(
+            f"{folder}: found rank {shard.rank} of recipe {shard.recipe.digest}; expected rank {rank} of recipe "
+            f"{recipe.digest}. Materialise the embeddings of this rank again."
+        )
+    return shard
+
+
+def merged_rows(rows_of_ranks: Sequence[int]) -> npt.NDArray[np.int64]:
+    """int64 [sum]: the index position of each merged row, rank 0's rows first, then rank 1's."""
+    ranks = len(rows_of_ranks)
+    return np.concatenate(
+        [rows_of(PartPlan(rank=rank, number=0, start=0, stop=n), ranks) for rank, n in enumerate(rows_of_ranks)]
+    )
+
+
+def read_merged(folder: Path, *, content: bool = False) -> MergedManifest:
+    """The manifest of the merged view in `folder`, its sources checked by size and, on demand, digest."""
+    manifest = read_manifest(folder / MANIFEST, MergedManifest)
+    for source in manifest.sources:
+        check_file(folder / source.path, source.file, content=content)
+    return manifest
+
+
+def merged_blocks(folder: Path, size: int = 8192) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+    """Stream (rows int64 [b], embeddings float32 [b, width]) in stored order, at most `size` rows each.
+
+    The sources are checked first, see `read_merged`.
+    """
+    manifest = read_merged(folder)
+    with h5py.File(folder / VIEW, "r") as file:
+        for start in range(0, manifest.rows, size):
+            yield file["rows"][start : start + size], file["embeddings"][start : start + size]

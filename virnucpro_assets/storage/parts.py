@@ -1,0 +1,151 @@
+"""Parts: the atomically written pieces of a shard.
+
+A part holds the embeddings of a run of consecutive rows of one rank. Which rows is decided
+by the plan alone, never by the clock, so the same drop and recipe always give the same parts.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from virnucpro_assets.errors import DamagedFileError, IntegrityError
+from virnucpro_assets.files.digests import FileRecord
+from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.sealed_hdf5 import open_sealed, write_sealed
+
+
+@dataclass(frozen=True, slots=True)
+class PartPlan:
+    """Part `number` of rank `rank` covers the rank's rows `start` up to but not including `stop`.
+
+    These are positions within the rank: position i of rank r of W is row r + i * W of the index.
+    """
+
+    rank: int
+    number: int
+    start: int
+    stop: int
+
+    @property
+    def file_name(self) -> str:
+        return f"part-{self.number:05d}.h5"
+
+
+class PackCounts(BaseModel):
+    """How full the packs of one or more parts were."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    packs: int = 0
+    tokens: int = 0
+
+    def __add__(self, other: "PackCounts") -> "PackCounts":
+        return PackCounts(packs=self.packs + other.packs, tokens=self.tokens + other.tokens)
+
+    def efficiency(self, token_budget: int) -> float:
+        """Tokens in packs over what the packs could hold, 0 to 1; 1 where there are no packs."""
+        return self.tokens / (self.packs * token_budget) if self.packs else 1.0
+
+
+class PartRecord(BaseModel):
+    """What a shard's manifest remembers of a part."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    start: int
+    stop: int
+    width: int
+    file: FileRecord
+    content_sha256: str
+    counts: PackCounts
+
+
+def write_part(
+    path: Path,
+    plan: PartPlan,
+    recipe: Recipe,
+    embeddings: npt.NDArray[np.float32],
+    counts: PackCounts,
+) -> PartRecord:
+    """Write a part's embeddings, float32 [stop - start, width], and return its record."""
+    rows = rows_of(plan, recipe.ranks)
+    if len(rows) != len(embeddings):
+        raise ValueError(f"{path}: {len(embeddings)} embeddings for {len(rows)} rows")
+    content = _content_digest(rows, embeddings)
+
+    def fill(file: h5py.File) -> None:
+        file["rows"] = rows
+        file["embeddings"] = embeddings
+        file.attrs.update(
+            {
+                "recipe": recipe.model_dump_json(),
+                "rank": plan.rank,
+                "part": plan.number,
+                "start": plan.start,
+                "stop": plan.stop,
+                "packs": counts.packs,
+                "tokens": counts.tokens,
+                "content_sha256": content,
+            }
+        )
+
+    file_record = write_sealed(path, fill)
+    return _record(plan, embeddings.shape[1], file_record, content, counts)
+
+
+def verify_part(path: Path, plan: PartPlan, recipe: Recipe) -> PartRecord:
+    """The record of the part at `path`, every byte checked.
+
+    Raises DamagedFileError if the content is not what was written or covers other rows than
+    `plan`, and IntegrityError, naming both digests, if another recipe made it.
+    """
+    with open_sealed(path) as (file, file_record):
+        refuse_other_recipe(path, Recipe.model_validate_json(file.attrs["recipe"]), recipe)
+        rows, embeddings = file["rows"][:], file["embeddings"][:]
+        counts = PackCounts(packs=int(file.attrs["packs"]), tokens=int(file.attrs["tokens"]))
+        content = str(file.attrs["content_sha256"])
+    if content != _content_digest(rows, embeddings) or not np.array_equal(rows, rows_of(plan, recipe.ranks)):
+        raise DamagedFileError(
+            f"{path}: found rows that are not those of rank {plan.rank}, {plan.start} to {plan.stop}. "
+            "Move the file away and materialise it again."
+        )
+    return _record(plan, embeddings.shape[1], file_record, content, counts)
+
+
+def refuse_other_recipe(path: Path, found: Recipe, expected: Recipe) -> None:
+    """Raise IntegrityError, naming both digests and what differs, unless the recipes are equal."""
+    if found != expected:
+        raise IntegrityError(
+            f"{path}: found embeddings of recipe {found.digest}; expected recipe {expected.digest} "
+            f"({'; '.join(found.differences(expected))}). Embeddings of two recipes are never mixed: go back to the "
+            "former settings, or replace the stored embeddings (virnucpro materialize DROP --replace)."
+        )
+
+
+def rows_of(plan: PartPlan, ranks: int) -> npt.NDArray[np.int64]:
+    """int64 [stop - start]: the rows of the index that a part covers, ascending."""
+    return plan.rank + np.arange(plan.start, plan.stop, dtype=np.int64) * ranks
+
+
+def _record(plan: PartPlan, width: int, file: FileRecord, content: str, counts: PackCounts) -> PartRecord:
+    return PartRecord(
+        name=plan.file_name,
+        start=plan.start,
+        stop=plan.stop,
+        width=width,
+        file=file,
+        content_sha256=content,
+        counts=counts,
+    )
+
+
+def _content_digest(rows: npt.NDArray[np.int64], embeddings: npt.NDArray[np.float32]) -> str:
+    digest = hashlib.sha256(rows.astype("<i8", copy=False).tobytes())
+    digest.update(embeddings.astype("<f4", copy=False).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,106 @@
+"""Shards: what one rank of a drop produces with one encoder.
+
+A shard is a folder. Its parts are written first, in any order; `shard.h5` is a view over
+them; `manifest.toml` is written last, so a shard with a manifest is a finished one.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from virnucpro_assets.errors import DamagedFileError, IntegrityError
+from virnucpro_assets.files.digests import check_file
+from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.storage.parts import PackCounts, PartPlan, PartRecord, refuse_other_recipe, rows_of, verify_part
+from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.virtual import Block, write_view
+
+MANIFEST = "manifest.toml"
+VIEW = "shard.h5"
+
+
+class ShardManifest(BaseModel):
+    """A finished shard: its recipe and its parts in the order of their rows.
+
+    `seconds` is the device time spent on it by the run that finished it, and `reused_parts`
+    how many of its parts that run found already there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rank: int
+    rows: int
+    width: int
+    recipe: Recipe
+    parts: list[PartRecord] = []
+    seconds: float = 0.0
+    reused_parts: int = 0
+    devices: list[str] = []
+
+    @property
+    def counts(self) -> PackCounts:
+        return sum((part.counts for part in self.parts), PackCounts())
+
+    @property
+    def computed_tokens_per_second(self) -> float | None:
+        """Tokens per device second, or None where nothing was computed by the finishing run."""
+        return self.counts.tokens / self.seconds if self.seconds and not self.reused_parts else None
+
+
+def rank_name(rank: int, ranks: int) -> str:
+    """The name of a rank's folder, for example `rank-00-of-04`."""
+    return f"rank-{rank:02d}-of-{ranks:02d}"
+
+
+def finish_shard(folder: Path, manifest: ShardManifest) -> None:
+    """Write the view over a shard's parts, then its manifest."""
+    whole = PartPlan(rank=manifest.rank, number=0, start=0, stop=manifest.rows)
+    blocks = [
+        Block(folder / part.name, part.start, part.stop - part.start, 0, manifest.width) for part in manifest.parts
+    ]
+    write_view(folder / VIEW, rows_of(whole, manifest.recipe.ranks), manifest.width, blocks)
+    write_manifest(folder / MANIFEST, manifest)
+
+
+def read_shard(folder: Path, *, content: bool = False) -> ShardManifest:
+    """The manifest of the shard in `folder`, its parts checked by size and, on demand, digest."""
+    manifest = read_manifest(folder / MANIFEST, ShardManifest)
+    ends = [0, *(part.stop for part in manifest.parts)]
+    if [part.start for part in manifest.parts] != ends[:-1] or ends[-1] != manifest.rows:
+        raise IntegrityError(
+            f"{folder / MANIFEST}: found parts that do not cover rows 0 to {manifest.rows} once. Materialise it again."
+        )
+    for part in manifest.parts:
+        check_file(folder / part.name, part.file, content=content)
+    return manifest
+
+
+def valid_parts(folder: Path, plans: Sequence[PartPlan], recipe: Recipe) -> tuple[dict[int, PartRecord], list[Path]]:
+    """Which planned parts are there already and whole.
+
+    Returns their records by part number, and the new names of damaged files, which are set
+    aside. A part of another recipe is refused with IntegrityError.
+    """
+    manifest_path = folder / MANIFEST
+    if manifest_path.exists():
+        refuse_other_recipe(manifest_path, read_manifest(manifest_path, ShardManifest).recipe, recipe)
+    records: dict[int, PartRecord] = {}
+    quarantined: list[Path] = []
+    for plan in plans:
+        path = folder / plan.file_name
+        if not path.exists():
+            continue
+        try:
+            records[plan.number] = verify_part(path, plan, recipe)
+        except DamagedFileError:
+            quarantined.append(_set_aside(path))
+    return records, quarantined
+
+
+def _set_aside(path: Path) -> Path:
+    number = 1
+    while (target := path.with_name(f"{path.name}.quarantine-{number}")).exists():
+        number += 1
+    return path.rename(target)
+

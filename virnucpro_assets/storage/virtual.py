@@ -1,0 +1,43 @@
+"""Virtual HDF5 datasets: one view over the rows of many parts, without a copy.
+
+Sources are named by paths relative to the view, so that a folder can be moved as a whole.
+HDF5 reads a missing source as the fill value without an error; the fill value is NaN, and
+whoever opens a view checks its sources first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from virnucpro_assets.files.atomic import atomic_path
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows `start` and following, columns `left` and following of a view come from one part."""
+
+    part: Path
+    start: int
+    rows: int
+    left: int
+    width: int
+
+
+def write_view(path: Path, rows: npt.NDArray[np.int64], width: int, blocks: Sequence[Block]) -> None:
+    """Write a view `embeddings` float32 [len(rows), width] and beside it `rows`, stored in full."""
+    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
+        file["rows"] = rows
+        layout = h5py.VirtualLayout(shape=(len(rows), width), dtype=np.float32)
+        for block in blocks:
+            source = h5py.VirtualSource(
+                str(block.part.relative_to(path.parent)),
+                "embeddings",
+                shape=(block.rows, block.width),
+                dtype=np.float32,
+            )
+            layout[block.start : block.start + block.rows, block.left : block.left + block.width] = source
+        file.create_virtual_dataset("embeddings", layout, fillvalue=np.nan)
