@@ -1,0 +1,222 @@
+"""From reads to candidates: the six reading frames of every chunk that have no stop codon.
+
+The way through a block of chunks:
+
+1. The chunks' letters are laid in one array, each at a multiple of three with at least two
+   foreign bytes behind it, so that place modulo three is the phase within the chunk and no
+   codon reaches into the next chunk.
+2. Every codon of both strands and all phases is looked up once, as a bit: stop in phase 0, 1, 2
+   forward, the same backward, or any residue at all. OR over a chunk tells its stop-free frames.
+3. Only those frames are translated. A codon with a letter other than A, C, G, T adds nothing.
+
+Frame Ff of a chunk begins at base f - 1, frame Rf at base f - 1 of the reverse complement, in
+which only A, C, G, T are complemented. With p residues a candidate's nucleotides are the bases f - 1 up
+to, but not including, f + 3p of its strand: 3p, or 3p + 1 where the strand has one more. This
+is what the published classifier was trained on (Li et al., Briefings in Bioinformatics 2025,
+bbaf224).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from virnucpro_assets.sequences.batches import CandidateBatch, ReadBatch
+from virnucpro_assets.sequences.chunks import Chunks, chunks_of
+from virnucpro_assets.sequences.genetic_code import (
+    COMPLEMENT_OF_LETTER,
+    DIGIT_OF_LETTER,
+    NO_RESIDUE,
+    RESIDUE_OF_CODON,
+    REVERSE_RESIDUE_OF_CODON,
+    STOP,
+    UPPER_OF_LETTER,
+)
+from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.segments import copy_segments, gather_segments
+
+REASONS = ("", "empty", "too_short", "no_codon", "no_stop_free_frame", "not_scored")
+EMPTY, TOO_SHORT, NO_CODON, NO_STOP_FREE_FRAME = 1, 2, 3, 4
+
+BLOCK_BASES = 1 << 19
+"""Chunk bases that are worked on at a time: small enough to stay in the processor's cache."""
+
+Bytes = npt.NDArray[np.uint8]
+Integers = npt.NDArray[np.int64]
+
+_ANY_RESIDUE = 1 << 6
+_BACKWARD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOutcomes:
+    """What became of consecutive reads.
+
+    `chunks` and `members` int32 [n] are counts; `reasons` int8 [n] are positions in REASONS,
+    0 for a read with candidates.
+    """
+
+    chunks: npt.NDArray[np.int32]
+    members: npt.NDArray[np.int32]
+    reasons: npt.NDArray[np.int8]
+
+
+def candidates_of(batch: ReadBatch, chunk_length: int) -> tuple[CandidateBatch, ReadOutcomes]:
+    """The candidates of `batch` in the order read, chunk, frame, and the outcome of each read.
+
+    Raises ValueError if `chunk_length` is below 3.
+    """
+    chunks = chunks_of(batch.bases.lengths, chunk_length)
+    has_codon = np.zeros(len(batch.bases), np.bool_)
+    blocks = []
+    for begin, end in _blocks(chunks.length):
+        block = _candidates_of_block(batch.bases, chunks, begin, end)
+        has_codon[chunks.read[begin:end][block.chunk_has_codon]] = True
+        blocks.append(block)
+    chunk = np.concatenate([block.chunk for block in blocks] or [np.zeros(0, np.int64)])
+    read = chunks.read[chunk]
+    candidates = CandidateBatch(
+        batch.first + read,
+        chunks.number[chunk].astype(np.int32),
+        np.concatenate([block.frame for block in blocks] or [np.zeros(0, np.int8)]),
+        _joined([block.proteins for block in blocks]),
+        _joined([block.nucleotides for block in blocks]),
+    )
+    members = np.bincount(read, minlength=len(batch.bases)).astype(np.int32)
+    reasons = _reasons(batch.bases.lengths, has_codon, members)
+    return candidates, ReadOutcomes(chunks.per_read.astype(np.int32), members, reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class _BlockCandidates:
+    chunk: Integers  # position in all chunks of the batch
+    frame: npt.NDArray[np.int8]
+    proteins: Ragged
+    nucleotides: Ragged
+    chunk_has_codon: npt.NDArray[np.bool_]  # for each chunk of the block
+
+
+def _blocks(lengths: Integers) -> Iterator[tuple[int, int]]:
+    """Cut chunks of `lengths` into runs of about BLOCK_BASES bases."""
+    if len(lengths) == 0:
+        return
+    block = (np.cumsum(lengths) - lengths) // BLOCK_BASES
+    borders = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(lengths)]
+    yield from pairwise(borders)
+
+
+def _candidates_of_block(bases: Ragged, chunks: Chunks, begin: int, end: int) -> _BlockCandidates:
+    lengths = chunks.length[begin:end]
+    places, letters = _laid_out(
+        bases.data, bases.offsets[chunks.read[begin:end]] + chunks.start[begin:end], lengths
+    )
+    signs = _codon_signs(letters, places)
+    frame_number = np.arange(3)
+    codons = np.maximum(lengths[:, None] - frame_number, 0) // 3
+    backward_phase = (lengths[:, None] - frame_number) % 3
+    stops = np.concatenate(
+        (
+            signs[:, None] >> frame_number.astype(np.uint8) & 1,
+            signs[:, None] >> (_BACKWARD + backward_phase).astype(np.uint8) & 1,
+        ),
+        axis=1,
+    )
+    chunk_has_codon = (signs & _ANY_RESIDUE) != 0
+    stop_free = (stops == 0) & (np.tile(codons, 2) > 0) & chunk_has_codon[:, None]
+    chunk, frame = np.nonzero(stop_free)
+    shift = frame % 3
+    begins = np.where(
+        frame < 3, places[chunk] + shift, 2 * len(letters) - places[chunk] - lengths[chunk] + shift
+    )
+    proteins, nucleotides = _translated(_both_strands(letters), begins, lengths[chunk] - shift)
+    kept = np.flatnonzero(proteins.lengths)
+    if len(kept) < len(chunk):
+        chunk, frame, proteins, nucleotides = (
+            chunk[kept],
+            frame[kept],
+            proteins.take(kept),
+            nucleotides.take(kept),
+        )
+    return _BlockCandidates(begin + chunk, frame.astype(np.int8), proteins, nucleotides, chunk_has_codon)
+
+
+def _laid_out(data: Bytes, starts: Integers, lengths: Integers) -> tuple[Integers, Bytes]:
+    """The place of each chunk in a new array, and that array: letters, and zeros between."""
+    ends = np.cumsum((lengths + 4) // 3 * 3)
+    places = np.concatenate((np.zeros(1, np.int64), ends[:-1]))
+    letters = np.zeros(int(ends[-1]), np.uint8)
+    copy_segments(data, starts, lengths, letters, places)
+    return places, letters
+
+
+def _codon_signs(letters: Bytes, places: Integers) -> Bytes:
+    """uint8 for each chunk: bit of every (strand, phase) with a stop, and _ANY_RESIDUE."""
+    digits = np.full(len(letters) + 2, 4, np.uint8)
+    digits[:-2] = _looked_up(letters, DIGIT_OF_LETTER)
+    codons = digits[:-2] * 25 + digits[1:-1] * 5 + digits[2:]
+    signs = _looked_up(codons[0::3], _SIGNS[0])
+    signs = signs | _looked_up(codons[1::3], _SIGNS[1])
+    signs |= _looked_up(codons[2::3], _SIGNS[2])
+    return np.bitwise_or.reduceat(signs, places // 3)
+
+
+def _translated(strands: Bytes, begins: Integers, lengths: Integers) -> tuple[Ragged, Ragged]:
+    """Proteins and nucleotides of the frames that take `lengths` bases from `begins` on.
+
+    One more codon than a frame has is laid out for each, of foreign bytes at its end, so it
+    adds nothing; that one is room for the single base that may follow the last codon.
+    """
+    codons = lengths // 3 + 1
+    ends = np.cumsum(codons)
+    firsts = ends - codons
+    letters = np.zeros(3 * int(codons.sum()), np.uint8)
+    copy_segments(strands, begins, np.minimum(lengths, 3 * codons - 2), letters, 3 * firsts)
+    digits = _looked_up(letters, DIGIT_OF_LETTER)
+    residues = _looked_up(digits[0::3] * 25 + digits[1::3] * 5 + digits[2::3], RESIDUE_OF_CODON)
+    is_residue = residues != NO_RESIDUE
+    counted = np.concatenate((np.zeros(1, np.int64), np.cumsum(is_residue)))
+    residue_counts = counted[ends] - counted[firsts]
+    proteins = Ragged.from_lengths(residues[is_residue], residue_counts)
+    return proteins, gather_segments(letters, 3 * firsts, np.minimum(lengths, 3 * residue_counts + 1))
+
+
+def _both_strands(letters: Bytes) -> Bytes:
+    """`letters` in upper case, then their reverse complement."""
+    upper = _looked_up(letters, UPPER_OF_LETTER)
+    return np.concatenate((upper, _looked_up(upper, COMPLEMENT_OF_LETTER)[::-1]))
+
+
+def _reasons(
+    lengths: Integers, has_codon: npt.NDArray[np.bool_], members: npt.NDArray[np.int32]
+) -> npt.NDArray[np.int8]:
+    return np.select(
+        [members > 0, lengths == 0, lengths < 3, ~has_codon],
+        [0, EMPTY, TOO_SHORT, NO_CODON],
+        NO_STOP_FREE_FRAME,
+    ).astype(np.int8)
+
+
+def _looked_up(values: Bytes, table: bytes) -> Bytes:
+    return np.frombuffer(values.tobytes().translate(table), np.uint8)
+
+
+def _joined(parts: list[Ragged]) -> Ragged:
+    data = np.concatenate([part.data for part in parts] or [np.zeros(0, np.uint8)])
+    return Ragged.from_lengths(
+        data, np.concatenate([part.lengths for part in parts] or [np.zeros(0, np.int64)])
+    )
+
+
+def _sign_table(phase: int) -> bytes:
+    """256 bytes: the bits of a codon that begins in `phase`."""
+    return bytes(
+        (forward == STOP) << phase
+        | (backward == STOP) << (_BACKWARD + phase)
+        | _ANY_RESIDUE * (forward != NO_RESIDUE)
+        for forward, backward in zip(RESIDUE_OF_CODON, REVERSE_RESIDUE_OF_CODON, strict=True)
+    )
+
+
+_SIGNS = tuple(_sign_table(phase) for phase in range(3))
