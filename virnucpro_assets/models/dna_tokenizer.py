@@ -1,0 +1,82 @@
+"""DNABERT-S's own tokeniser: byte-pair pieces between [CLS] and [SEP], by the `tokenizers` library.
+
+The file may ask for truncation or padding: both are switched off, since packs need neither. Its
+post-processor should add the special tokens; a file without one gets them here.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Encoding, Tokenizer
+from tokenizers.processors import TemplateProcessing
+
+from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.models.folders import require_file
+from virnucpro_assets.models.tokens import Tokens
+from virnucpro_assets.sequences.ragged import Ragged
+
+# The library's own records of a sequence are some kilobytes, so only so many live at a time.
+_SEQUENCES_AT_ONCE = 4096
+
+
+class DnaTokenizer:
+    """The tokeniser in a tokenizer.json. Called with a batch, it gives its tokens."""
+
+    def __init__(self, path: Path, *, vocabulary: int) -> None:
+        """Read `path`; raise IntegrityError unless its ids fit a `vocabulary` of that size."""
+        self._tokenizer = _read(path)
+        if (size := _largest_id(self._tokenizer) + 1) > vocabulary:
+            raise IntegrityError(
+                f"{path}: found token ids up to {size - 1}; expected ids below {vocabulary}, the size of "
+                "the model's vocabulary. Use the tokeniser and the weights of one model."
+            )
+        _ensure_special_tokens(self._tokenizer, path)
+
+    def __call__(self, sequences: Ragged) -> Tokens:
+        """Token ids of each sequence, [CLS] first and [SEP] last. Letters are taken as they are."""
+        pieces: list[npt.NDArray[np.int32]] = [np.empty(0, np.int32)]
+        lengths: list[int] = []
+        for first in range(0, len(sequences), _SEQUENCES_AT_ONCE):
+            last = min(first + _SEQUENCES_AT_ONCE, len(sequences))
+            texts = [sequences[index].decode("ascii") for index in range(first, last)]
+            encodings: list[Encoding] = self._tokenizer.encode_batch_fast(texts)
+            ids = [encoding.ids for encoding in encodings]
+            lengths += map(len, ids)
+            pieces.append(np.concatenate(ids, dtype=np.int32, casting="unsafe"))
+        return Tokens.from_lengths(np.concatenate(pieces), np.array(lengths, np.int64))
+
+
+def _read(path: Path) -> Tokenizer:
+    require_file(path)
+    content = path.read_bytes()
+    try:
+        tokenizer = Tokenizer.from_buffer(content)
+    except ValueError as error:
+        raise IntegrityError(
+            f"{path}: found {error}; expected a tokenizer.json. Fetch the model again."
+        ) from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _largest_id(tokenizer: Tokenizer) -> int:
+    return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+
+
+def _ensure_special_tokens(tokenizer: Tokenizer, path: Path) -> None:
+    start, end = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    if start is None or end is None:
+        raise IntegrityError(
+            f"{path}: found no [CLS] or no [SEP]; expected both in the vocabulary. Fetch the model again."
+        )
+    if tokenizer.post_processor is None:
+        tokenizer.post_processor = TemplateProcessing(
+            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", start), ("[SEP]", end)]
+        )
+    if (added := tokenizer.encode("").ids) != [start, end]:
+        raise IntegrityError(
+            f"{path}: found a post-processor that adds the tokens {added} to a sequence; expected [CLS] and "
+            f"[SEP], {[start, end]}. Fetch the model again."
+        )

@@ -1,0 +1,118 @@
+"""DNABERT-S (Zhou et al. 2024) over packs: token ids [total] in, hidden states [total, width] out.
+
+A BERT in the form of MosaicBERT (Portes et al. 2023): no position embeddings but symmetric
+ALiBi, post-layer-norm, and a gated MLP whose one matrix gives gate and value. Every token has
+type 0. The pooler is left out. In bfloat16 and float16 the weights, the biases of attention and
+all activations are of that dtype; sums inside products, norms and softmax are torch's own.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from virnucpro_assets.models.attention import Alibi, attend
+from virnucpro_assets.models.configs import DnabertSConfig
+from virnucpro_assets.models.packs import TokenPack
+from virnucpro_assets.models.weights import State
+
+# The published name of each part of a layer, and ours.
+_LAYER_PARTS = {
+    "attention.self.Wqkv": "qkv",
+    "attention.output.dense": "out",
+    "attention.output.LayerNorm": "attention_norm",
+    "mlp.gated_layers": "gate_and_value",
+    "mlp.wo": "down",
+    "mlp.layernorm": "mlp_norm",
+}
+
+
+class _Layer(nn.Module):
+    def __init__(self, config: DnabertSConfig) -> None:
+        super().__init__()
+        width, epsilon = config.hidden_size, config.layer_norm_eps
+        self.heads_shape = (3, config.num_attention_heads, config.head_width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.attention_norm = nn.LayerNorm(width, eps=epsilon)
+        self.gate_and_value = nn.Linear(width, 2 * config.intermediate_size, bias=False)
+        self.down = nn.Linear(config.intermediate_size, width)
+        self.mlp_norm = nn.LayerNorm(width, eps=epsilon)
+
+    def forward(self, hidden: torch.Tensor, pack: TokenPack, alibi: Alibi) -> torch.Tensor:
+        mixed = attend(self.qkv(hidden).unflatten(1, self.heads_shape), pack, alibi)
+        hidden = self.attention_norm(self.out(mixed) + hidden)
+        gate, value = self.gate_and_value(hidden).chunk(2, dim=1)
+        normed: torch.Tensor = self.mlp_norm(self.down(functional.gelu(gate) * value) + hidden)
+        return normed
+
+
+class DnabertS(nn.Module):
+    """The packed model. Its parameters need no gradients: it only infers."""
+
+    def __init__(self, config: DnabertSConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.words = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.types = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.first_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
+
+    @classmethod
+    def from_published(cls, config: DnabertSConfig, state: State) -> "DnabertS":
+        """Build the model from tensors named as in `published_shapes`; `state` is emptied on the way."""
+        with torch.device("meta"):
+            model = cls(config)
+        own = {own: state.pop(published) for published, own in _names(config).items()}
+        model.load_state_dict(own, assign=True)
+        return model.requires_grad_(False).eval()
+
+    def forward(self, pack: TokenPack) -> torch.Tensor:
+        """[total, width]: every token's hidden state after the last layer."""
+        hidden: torch.Tensor = self.first_norm(self.words(pack.tokens) + self.types.weight[0])
+        slopes = torch.tensor(alibi_slopes(self.config.num_attention_heads), device=hidden.device)
+        alibi = Alibi.up_to(slopes, pack.longest, hidden.dtype)
+        for layer in self.layers:
+            hidden = layer(hidden, pack, alibi)
+        return hidden
+
+
+def alibi_slopes(heads: int) -> list[float]:
+    """The slope of each head, by the rule of the ALiBi paper's own code.
+
+    For a power of two: the geometric sequence that starts at and multiplies by 2^(−8 / heads).
+    For another number: the slopes of the next lower power of two, then every other slope of the
+    next higher one, from its first on.
+    """
+    lower = 2 ** math.floor(math.log2(heads))
+    slopes = [2 ** (-8 * (head + 1) / lower) for head in range(lower)]
+    between = [2 ** (-8 * (head + 1) / (2 * lower)) for head in range(0, 2 * lower, 2)]
+    return slopes + between[: heads - lower]
+
+
+def published_shapes(config: DnabertSConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of each tensor that the encoder needs, named as published."""
+    with torch.device("meta"):
+        own = {name: tuple(tensor.shape) for name, tensor in DnabertS(config).state_dict().items()}
+    return {published: own[name] for published, name in _names(config).items()}
+
+
+def is_ignored(name: str) -> bool:
+    """Whether the published tensor `name` has no part in the hidden states."""
+    return name.startswith("pooler.")
+
+
+def _names(config: DnabertSConfig) -> dict[str, str]:
+    """Our name of each published tensor."""
+    names = {
+        "embeddings.word_embeddings.weight": "words.weight",
+        "embeddings.token_type_embeddings.weight": "types.weight",
+        "embeddings.LayerNorm.weight": "first_norm.weight",
+        "embeddings.LayerNorm.bias": "first_norm.bias",
+    }
+    for number in range(config.num_hidden_layers):
+        for published, own in _LAYER_PARTS.items():
+            for part in ("weight",) if own == "gate_and_value" else ("weight", "bias"):
+                names[f"encoder.layer.{number}.{published}.{part}"] = f"layers.{number}.{own}.{part}"
+    return names

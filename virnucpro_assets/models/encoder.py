@@ -1,0 +1,91 @@
+"""An encoder: from sequences to one mean vector each, whatever the model inside.
+
+The order of things: `tokenise` turns bytes into token ids on the CPU; the caller picks the
+sequences of a pack (`Tokens.take`, `TokenPack.from_tokens`); `embed` runs the model in the
+chosen precision, and takes the mean of each sequence in float32 on the device.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from virnucpro_assets.models.configs import Kind, Precision
+from virnucpro_assets.models.packs import TokenPack
+from virnucpro_assets.models.tokens import Tokens
+from virnucpro_assets.sequences.ragged import Ragged
+
+
+class Encoder(Protocol):
+    """What the inference needs of a model."""
+
+    @property
+    def kind(self) -> Kind:
+        """Which encoder it is."""
+
+    @property
+    def width(self) -> int:
+        """How many numbers a sequence becomes."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and where packs must be."""
+
+    def tokenise(self, sequences: Ragged) -> Tokens:
+        """Token ids with the model's special tokens."""
+
+    def embed(self, pack: TokenPack) -> torch.Tensor:
+        """float32 [n, width] on the device, in the pack's order of sequences."""
+
+
+@dataclass(frozen=True)
+class PackedEncoder:
+    """An encoder around a packed model: [total] token ids in, [total, width] hidden states out.
+
+    `trimmed` tokens at either end of a sequence do not count in its mean: 1 for ESM-2, whose
+    mean is over residues only, 0 for DNABERT-S, whose mean is over all tokens.
+    """
+
+    kind: Kind
+    width: int
+    precision: Precision
+    device: torch.device
+    model: nn.Module
+    tokeniser: Callable[[Ragged], Tokens]
+    trimmed: int
+
+    def tokenise(self, sequences: Ragged) -> Tokens:
+        """Token ids with the model's special tokens."""
+        return self.tokeniser(sequences)
+
+    @torch.inference_mode()
+    def embed(self, pack: TokenPack) -> torch.Tensor:
+        """float32 [n, width] on the device, in the pack's order of sequences.
+
+        A pack with more runs than distinct lengths is sorted first and its means put back.
+        """
+        if len(pack.runs) == len(np.unique(pack.lengths)):
+            return mean_of_sequences(self.model(pack), pack, trimmed=self.trimmed)
+        ordered, order = pack.sorted_by_length()
+        means = torch.empty(len(pack), self.width, dtype=torch.float32, device=pack.tokens.device)
+        means[torch.from_numpy(order).to(means.device)] = self.embed(ordered)
+        return means
+
+
+def mean_of_sequences(hidden: torch.Tensor, pack: TokenPack, *, trimmed: int) -> torch.Tensor:
+    """float32 [n, width]: the mean of each sequence's rows of `hidden` [total, width].
+
+    The first and last `trimmed` tokens of a sequence are left out. The sum is in float32
+    whatever the dtype of `hidden`.
+    """
+    means = torch.empty(len(pack), hidden.shape[1], dtype=torch.float32, device=hidden.device)
+    first = 0
+    for run in pack.runs:
+        block = hidden[run.tokens].view(run.count, run.length, -1)
+        counted = block[:, trimmed : run.length - trimmed]
+        means[first : first + run.count] = counted.mean(dim=1, dtype=torch.float32)
+        first += run.count
+    return means

@@ -1,0 +1,115 @@
+"""ESM-2 (Lin et al. 2023) over packs: token ids [total] in, representations [total, width] out.
+
+The computation follows `esm.model.esm2.ESM2` of fair-esm: embedding · 0.88, then per layer
+pre-norm attention with rotary positions and a pre-norm MLP with exact GELU, then one last norm.
+The language-model and contact heads are left out. Weights keep fair-esm's names in files; in
+memory the three projections of a layer are one matrix. In bfloat16 and float16 the weights and
+all activations are of that dtype; sums inside products, norms and softmax are torch's own,
+which are float32 on every device it serves.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from virnucpro_assets.models.alphabet import TOKENS
+from virnucpro_assets.models.attention import Rotary, attend
+from virnucpro_assets.models.configs import Esm2Config
+from virnucpro_assets.models.packs import TokenPack
+from virnucpro_assets.models.weights import State
+
+# fair-esm's ESM2.forward: training masks 0.15 · 0.8 of the tokens and zeroes them, so inference
+# scales the embeddings by what was left.
+EMBEDDING_SCALE = 1 - 0.15 * 0.8
+
+_MLP_FACTOR = 4
+_PROJECTIONS = ("q_proj", "k_proj", "v_proj")
+
+
+class _Layer(nn.Module):
+    def __init__(self, config: Esm2Config) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.heads_shape = (3, config.num_attention_heads, config.head_width)
+        self.attention_norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, _MLP_FACTOR * width)
+        self.down = nn.Linear(_MLP_FACTOR * width, width)
+
+    def forward(self, hidden: torch.Tensor, pack: TokenPack, rotary: Rotary) -> torch.Tensor:
+        qkv = self.qkv(self.attention_norm(hidden)).unflatten(1, self.heads_shape)
+        hidden = hidden + self.out(attend(rotary.turn(qkv), pack))
+        expanded = functional.gelu(self.up(self.mlp_norm(hidden)))
+        added: torch.Tensor = hidden + self.down(expanded)
+        return added
+
+
+class Esm2(nn.Module):
+    """The packed model. Its parameters need no gradients: it only infers."""
+
+    def __init__(self, config: Esm2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(len(TOKENS), config.hidden_size)
+        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
+        self.last_norm = nn.LayerNorm(config.hidden_size)
+
+    @classmethod
+    def from_published(cls, config: Esm2Config, state: State) -> "Esm2":
+        """Build the model from tensors named as in `published_shapes`; `state` is emptied on the way."""
+        with torch.device("meta"):
+            model = cls(config)
+        model.load_state_dict(_own_names(config, state), assign=True)
+        return model.requires_grad_(False).eval()
+
+    def forward(self, pack: TokenPack) -> torch.Tensor:
+        """[total, width]: every token's representation after the last layer norm."""
+        hidden: torch.Tensor = self.embedding(pack.tokens) * EMBEDDING_SCALE
+        rotary = Rotary.of(pack, self.config.head_width, hidden.dtype)
+        for layer in self.layers:
+            hidden = layer(hidden, pack, rotary)
+        normed: torch.Tensor = self.last_norm(hidden)
+        return normed
+
+
+def published_shapes(config: Esm2Config) -> dict[str, tuple[int, ...]]:
+    """Name and shape of each tensor that the encoder needs, named as in fair-esm."""
+    width, mlp = config.hidden_size, _MLP_FACTOR * config.hidden_size
+    shapes: dict[str, tuple[int, ...]] = {"embed_tokens.weight": (len(TOKENS), width)}
+    for number in range(config.num_hidden_layers):
+        layer = f"layers.{number}"
+        for projection in (*_PROJECTIONS, "out_proj"):
+            shapes[f"{layer}.self_attn.{projection}.weight"] = (width, width)
+            shapes[f"{layer}.self_attn.{projection}.bias"] = (width,)
+        shapes |= {f"{layer}.fc1.weight": (mlp, width), f"{layer}.fc1.bias": (mlp,)}
+        shapes |= {f"{layer}.fc2.weight": (width, mlp), f"{layer}.fc2.bias": (width,)}
+        for norm in ("self_attn_layer_norm", "final_layer_norm"):
+            shapes |= {f"{layer}.{norm}.weight": (width,), f"{layer}.{norm}.bias": (width,)}
+    return shapes | {"emb_layer_norm_after.weight": (width,), "emb_layer_norm_after.bias": (width,)}
+
+
+def is_ignored(name: str) -> bool:
+    """Whether fair-esm's tensor `name` has no part in the representations.
+
+    The inverse frequencies of the rotary positions follow from the head width.
+    """
+    return name.startswith(("lm_head.", "contact_head.")) or name.endswith(".rot_emb.inv_freq")
+
+
+def _own_names(config: Esm2Config, state: State) -> State:
+    own = {"embedding.weight": state.pop("embed_tokens.weight")}
+    for part in ("weight", "bias"):
+        own[f"last_norm.{part}"] = state.pop(f"emb_layer_norm_after.{part}")
+        for number in range(config.num_hidden_layers):
+            layer = f"layers.{number}"
+            own[f"{layer}.qkv.{part}"] = torch.cat(
+                [state.pop(f"{layer}.self_attn.{projection}.{part}") for projection in _PROJECTIONS]
+            )
+            own[f"{layer}.out.{part}"] = state.pop(f"{layer}.self_attn.out_proj.{part}")
+            own[f"{layer}.attention_norm.{part}"] = state.pop(f"{layer}.self_attn_layer_norm.{part}")
+            own[f"{layer}.mlp_norm.{part}"] = state.pop(f"{layer}.final_layer_norm.{part}")
+            own[f"{layer}.up.{part}"] = state.pop(f"{layer}.fc1.{part}")
+            own[f"{layer}.down.{part}"] = state.pop(f"{layer}.fc2.{part}")
+    return own

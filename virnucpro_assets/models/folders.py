@@ -1,0 +1,94 @@
+"""Model folders: config.json, model.safetensors and, for DNA, tokenizer.json. No torch here.
+
+A folder's identity is its digest: SHA-256 over its files' names and SHA-256s, so one changed
+byte of the weights, the shape or the tokeniser makes another model.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.models.configs import ENCODER_CONFIG, DnabertSConfig, Esm2Config, Kind
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+TOKENIZER_FILE = "tokenizer.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """What can be known of an encoder without loading it."""
+
+    path: Path
+    config: Esm2Config | DnabertSConfig
+    digest: str
+
+    @property
+    def kind(self) -> Kind:
+        """Which encoder it is."""
+        return self.config.kind
+
+    @property
+    def width(self) -> int:
+        """How many numbers a sequence becomes."""
+        return self.config.hidden_size
+
+
+def read_model_folder(path: Path) -> ModelFolder:
+    """Read the config in `path` and digest its files.
+
+    Raises IntegrityError when a file is missing or the config describes no known encoder. The
+    weights are read once a process for their digest; a file of other size, time or inode is
+    read again.
+    """
+    config = read_config(path)
+    return ModelFolder(path, config, _digest([path / name for name in files_of(config)]))
+
+
+def files_of(config: Esm2Config | DnabertSConfig) -> tuple[str, ...]:
+    """The names of the files that make a folder of this encoder, sorted."""
+    dna = (TOKENIZER_FILE,) if config.kind == "dnabert_s" else ()
+    return tuple(sorted((CONFIG_FILE, WEIGHTS_FILE, *dna)))
+
+
+def read_config(folder: Path) -> Esm2Config | DnabertSConfig:
+    """The config in `folder`; IntegrityError when it is missing or describes no known encoder."""
+    path = folder / CONFIG_FILE
+    require_file(path)
+    try:
+        return ENCODER_CONFIG.validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the file"
+        raise IntegrityError(
+            f"{path}: found {first['msg']!r} at {field}; expected the config of an ESM-2 (model_type esm2) "
+            "or a DNABERT-S (model_type bert). Mend the file or fetch the model again."
+        ) from error
+
+
+def require_file(path: Path) -> None:
+    """Raise IntegrityError unless the model file at `path` is there."""
+    if not path.is_file():
+        raise IntegrityError(
+            f"{path}: found no file; expected a file of the model. Check the folder or fetch the model again."
+        )
+
+
+def _digest(paths: list[Path]) -> str:
+    total = hashlib.sha256()
+    for path in paths:
+        require_file(path)
+        state = path.stat()
+        sha256 = _remembered_sha256(path, state.st_size, state.st_mtime_ns, state.st_ino)
+        total.update(f"{path.name}\0{sha256}\n".encode())
+    return total.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _remembered_sha256(path: Path, _size: int, _mtime_ns: int, _inode: int) -> str:
+    return sha256_of_file(path)
