@@ -17,11 +17,15 @@ State = dict[str, torch.Tensor]
 _NAMED_AT_MOST = 5
 
 
+def _none(_name: str) -> bool:
+    return False
+
+
 def read_weights(
     path: Path,
     expected: Shapes,
     *,
-    ignored: Callable[[str], bool],
+    ignored: Callable[[str], bool] = _none,
     dtype: torch.dtype,
     device: torch.device | str,
 ) -> State:
@@ -48,7 +52,7 @@ def write_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:
 
 
 def check_shapes(
-    path: Path, found: Shapes, expected: Shapes, *, ignored: Callable[[str], bool] = lambda _name: False
+    path: Path, found: Shapes, expected: Shapes, *, ignored: Callable[[str], bool] = _none
 ) -> None:
     """Raise IntegrityError unless `found` has the names and shapes of `expected`, `ignored` names aside."""
     missing = [name for name in expected if name not in found]

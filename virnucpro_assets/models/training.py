@@ -1,0 +1,133 @@
+"""Training the classifier on embeddings that are already there.
+
+Stochastic gradient descent on the cross-entropy, with the learning rate lowered in steps; the
+weights kept are those of the epoch with the lowest loss on a validation part, and training stops
+when that loss has not fallen for some epochs. Everything random comes from one seed, and the
+process's own random state is left as it was.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+from torch.optim import SGD
+from torch.optim.lr_scheduler import StepLR
+
+from virnucpro_assets.models.classifier import Classifier
+from virnucpro_assets.models.weights import State
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """How to train. Rate, momentum and the steps of the rate are those of the published training."""
+
+    learning_rate: float = 2e-4
+    momentum: float = 0.9
+    rate_step_epochs: int = 10
+    rate_factor: float = 0.85
+    batch_size: int = 32
+    epochs: int = 200
+    patience: int = 10
+    validation_share: float = 0.1
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """Mean losses of an epoch, in nats, and the share of validation rows called rightly."""
+
+    training_loss: float
+    validation_loss: float
+    validation_accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The best epoch's weights (names as in `Classifier`), every epoch in order, and the best's place."""
+
+    state: State
+    history: tuple[Epoch, ...]
+    best: int
+
+
+def train_classifier(
+    rows: npt.NDArray[np.float32], is_virus: npt.NDArray[np.bool_], settings: TrainingSettings
+) -> Trained:
+    """Train on float32 [n, width] `rows` with bool [n] labels, on the CPU.
+
+    Raises ValueError unless training and validation part have at least two rows and one.
+    """
+    order = np.random.default_rng(settings.seed).permutation(len(rows))
+    held_out = round(len(rows) * settings.validation_share)
+    if held_out < 1 or len(rows) - held_out < 2:
+        raise ValueError(f"{len(rows)} rows are too few with {settings.validation_share} held out")
+    data = torch.tensor(rows, dtype=torch.float32)
+    labels = torch.tensor(is_virus, dtype=torch.int64)
+    validation, training = torch.from_numpy(order[:held_out]), torch.from_numpy(order[held_out:])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return _train(data, labels, training, validation, settings)
+
+
+def _train(
+    data: torch.Tensor,
+    labels: torch.Tensor,
+    training: torch.Tensor,
+    validation: torch.Tensor,
+    settings: TrainingSettings,
+) -> Trained:
+    classifier = Classifier(data.shape[1])
+    optimiser = SGD(classifier.parameters(), lr=settings.learning_rate, momentum=settings.momentum)
+    scheduler = StepLR(optimiser, step_size=settings.rate_step_epochs, gamma=settings.rate_factor)
+    history: list[Epoch] = []
+    best, state = 0, _copy_of_state(classifier)
+    while len(history) < settings.epochs and len(history) - best <= settings.patience:
+        batches = _batches(training, settings.batch_size)
+        training_loss = _learn(classifier, optimiser, data, labels, batches)
+        scheduler.step()
+        history.append(Epoch(training_loss, *_judge(classifier, data[validation], labels[validation])))
+        if len(history) == 1 or history[-1].validation_loss < history[best].validation_loss:
+            best, state = len(history) - 1, _copy_of_state(classifier)
+    return Trained(state, tuple(history), best)
+
+
+def _batches(rows: torch.Tensor, size: int) -> list[torch.Tensor]:
+    """The positions in `rows` in a new random order, `size` at a time.
+
+    A last batch of one row is left out: batch norm has no variance of one row.
+    """
+    shuffled = rows[torch.randperm(len(rows))]
+    batches = [shuffled[first : first + size] for first in range(0, len(rows), size)]
+    return [batch for batch in batches if len(batch) > 1]
+
+
+def _learn(
+    classifier: Classifier,
+    optimiser: SGD,
+    data: torch.Tensor,
+    labels: torch.Tensor,
+    batches: list[torch.Tensor],
+) -> float:
+    classifier.train()
+    total = 0.0
+    for batch in batches:
+        optimiser.zero_grad()
+        loss = functional.cross_entropy(classifier(data[batch]), labels[batch])
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        total += loss.item() * len(batch)
+    return total / sum(map(len, batches))
+
+
+@torch.no_grad()
+def _judge(classifier: Classifier, data: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+    classifier.eval()
+    logits = classifier(data)
+    loss = functional.cross_entropy(logits, labels).item()
+    return loss, (logits.argmax(dim=1) == labels).float().mean().item()
+
+
+def _copy_of_state(classifier: Classifier) -> State:
+    return {name: tensor.detach().clone() for name, tensor in classifier.state_dict().items()}
