@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.storage.parts import PartPlan
-from virnucpro_assets.storage.recipe import EncoderKind
+from virnucpro_assets.vocabulary import EncoderKind
 
 NUCLEOTIDES_PER_TOKEN = 4
 """A byte pair token of the DNA vocabulary spans about 5 bases; 4 leaves room in a plan."""

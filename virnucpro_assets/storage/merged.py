@@ -17,9 +17,10 @@ from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.digests import FileRecord, check_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.storage.parts import PartPlan, rows_of
-from virnucpro_assets.storage.recipe import ENCODER_KINDS, EncoderKind, Recipe
+from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
 from virnucpro_assets.storage.virtual import Block, write_view
+from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 MANIFEST = "merged.toml"
 VIEW = "merged.h5"
@@ -50,7 +51,10 @@ class MergedManifest(BaseModel):
 
 
 def write_merged(
-    folder: Path, shard_folders: Mapping[EncoderKind, Sequence[Path]], recipes: Mapping[EncoderKind, Recipe], rows: int
+    folder: Path,
+    shard_folders: Mapping[EncoderKind, Sequence[Path]],
+    recipes: Mapping[EncoderKind, Recipe],
+    rows: int,
 ) -> MergedManifest:
     """Join the shards of all ranks and both encoders, `shard_folders[encoder][rank]`, to one view.
 
@@ -68,7 +72,9 @@ def write_merged(
         start = 0
         for path, shard in zip(shard_folders[kind], shards[kind], strict=True):
             for part in shard.parts:
-                blocks.append(Block(path / part.name, start + part.start, part.stop - part.start, left, shard.width))
+                blocks.append(
+                    Block(path / part.name, start + part.start, part.stop - part.start, left, shard.width)
+                )
                 sources.append(MergedSource(path=str((path / part.name).relative_to(folder)), file=part.file))
             start += shard.rows
         if start != rows:
@@ -95,7 +101,10 @@ def merged_rows(rows_of_ranks: Sequence[int]) -> npt.NDArray[np.int64]:
     """int64 [sum]: the index position of each merged row, rank 0's rows first, then rank 1's."""
     ranks = len(rows_of_ranks)
     return np.concatenate(
-        [rows_of(PartPlan(rank=rank, number=0, start=0, stop=n), ranks) for rank, n in enumerate(rows_of_ranks)]
+        [
+            rows_of(PartPlan(rank=rank, number=0, start=0, stop=n), ranks)
+            for rank, n in enumerate(rows_of_ranks)
+        ]
     )
 
 
@@ -107,7 +116,9 @@ def read_merged(folder: Path, *, content: bool = False) -> MergedManifest:
     return manifest
 
 
-def merged_blocks(folder: Path, size: int = 8192) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+def merged_blocks(
+    folder: Path, size: int = 8192
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
     """Stream (rows int64 [b], embeddings float32 [b, width]) in stored order, at most `size` rows each.
 
     The sources are checked first, see `read_merged`.

@@ -118,6 +118,12 @@ def verify_part(path: Path, plan: PartPlan, recipe: Recipe) -> PartRecord:
     return _record(plan, embeddings.shape[1], file_record, content, counts)
 
 
+def part_recipe(path: Path) -> Recipe:
+    """The recipe of the part at `path`; DamagedFileError if the file is not whole."""
+    with open_sealed(path) as (file, _):
+        return Recipe.model_validate_json(file.attrs["recipe"])
+
+
 def refuse_other_recipe(path: Path, found: Recipe, expected: Recipe) -> None:
     """Raise IntegrityError, naming both digests and what differs, unless the recipes are equal."""
     if found != expected:

@@ -8,13 +8,10 @@ the version of the data.
 import hashlib
 import json
 from functools import cached_property
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-EncoderKind = Literal["esm2", "dnabert_s"]
-Precision = Literal["float32", "bfloat16", "float16"]
-ENCODER_KINDS: tuple[EncoderKind, ...] = ("dnabert_s", "esm2")
+from virnucpro_assets.vocabulary import EncoderKind, Precision
 
 ENGINE_FORMAT = 1
 """Raised by one whenever a change of the code may change stored results."""
@@ -44,4 +41,8 @@ class Recipe(BaseModel):
     def differences(self, other: "Recipe") -> list[str]:
         """The fields in which `other` differs, each as `name: ours, theirs`."""
         theirs = other.model_dump()
-        return [f"{name} {value} is now {theirs[name]}" for name, value in self.model_dump().items() if value != theirs[name]]
+        return [
+            f"{name} {value} is now {theirs[name]}"
+            for name, value in self.model_dump().items()
+            if value != theirs[name]
+        ]

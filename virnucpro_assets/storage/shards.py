@@ -12,7 +12,15 @@ from pydantic import BaseModel, ConfigDict
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
 from virnucpro_assets.files.digests import check_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
-from virnucpro_assets.storage.parts import PackCounts, PartPlan, PartRecord, refuse_other_recipe, rows_of, verify_part
+from virnucpro_assets.storage.parts import (
+    PackCounts,
+    PartPlan,
+    PartRecord,
+    part_recipe,
+    refuse_other_recipe,
+    rows_of,
+    verify_part,
+)
 from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.storage.virtual import Block, write_view
 
@@ -57,7 +65,8 @@ def finish_shard(folder: Path, manifest: ShardManifest) -> None:
     """Write the view over a shard's parts, then its manifest."""
     whole = PartPlan(rank=manifest.rank, number=0, start=0, stop=manifest.rows)
     blocks = [
-        Block(folder / part.name, part.start, part.stop - part.start, 0, manifest.width) for part in manifest.parts
+        Block(folder / part.name, part.start, part.stop - part.start, 0, manifest.width)
+        for part in manifest.parts
     ]
     write_view(folder / VIEW, rows_of(whole, manifest.recipe.ranks), manifest.width, blocks)
     write_manifest(folder / MANIFEST, manifest)
@@ -76,7 +85,9 @@ def read_shard(folder: Path, *, content: bool = False) -> ShardManifest:
     return manifest
 
 
-def valid_parts(folder: Path, plans: Sequence[PartPlan], recipe: Recipe) -> tuple[dict[int, PartRecord], list[Path]]:
+def valid_parts(
+    folder: Path, plans: Sequence[PartPlan], recipe: Recipe
+) -> tuple[dict[int, PartRecord], list[Path]]:
     """Which planned parts are there already and whole.
 
     Returns their records by part number, and the new names of damaged files, which are set
@@ -94,13 +105,25 @@ def valid_parts(folder: Path, plans: Sequence[PartPlan], recipe: Recipe) -> tupl
         try:
             records[plan.number] = verify_part(path, plan, recipe)
         except DamagedFileError:
-            quarantined.append(_set_aside(path))
+            quarantined.append(_set_aside(path, "quarantine"))
     return records, quarantined
 
 
-def _set_aside(path: Path) -> Path:
+def set_aside_shard(folder: Path, recipe: Recipe) -> Path | None:
+    """Move a shard folder that holds anything of another recipe out of the way; returns its new name."""
+    found = (
+        {read_manifest(folder / MANIFEST, ShardManifest).recipe} if (folder / MANIFEST).exists() else set()
+    )
+    for part in folder.glob("part-*.h5"):
+        try:
+            found.add(part_recipe(part))
+        except DamagedFileError:
+            continue
+    return _set_aside(folder, "superseded") if found - {recipe} else None
+
+
+def _set_aside(path: Path, mark: str) -> Path:
     number = 1
-    while (target := path.with_name(f"{path.name}.quarantine-{number}")).exists():
+    while (target := path.with_name(f"{path.name}.{mark}-{number}")).exists():
         number += 1
     return path.rename(target)
-

@@ -1,0 +1,54 @@
+"""The device process: owns one device, loads one encoder at a time, works through tasks.
+
+Started by the pool as a fresh interpreter, `python -m virnucpro_assets.inference.device_process`.
+The order of things: die with the parent; see one device only; keep standard output for
+replies; then tasks from standard input, one line each, until it is closed.
+"""
+
+import argparse
+import ctypes
+import os
+import signal
+import sys
+from typing import IO
+
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Run a device process until its standard input is closed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kind", choices=["cpu", "cuda"], required=True)
+    parser.add_argument("--number", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    options = parser.parse_args()
+    _die_with_parent(options.parent)
+    replies = _claim_standard_output()
+    os.environ["CUDA_VISIBLE_DEVICES"] = str(options.number) if options.kind == "cuda" else ""
+
+    # torch looks at the visible devices and at the number of threads when it is imported.
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    from virnucpro_assets.inference.worker import Worker  # noqa: PLC0415
+
+    worker = Worker("cuda:0" if options.kind == "cuda" else "cpu", options.threads)
+    worker.serve(sys.stdin.buffer, replies, name=f"{options.kind}:{options.number}")
+
+
+def _die_with_parent(parent: int) -> None:
+    """Ask the kernel to kill this process when the thread that started it ends."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:
+        sys.exit("the parent ended before the device process began")
+
+
+def _claim_standard_output() -> IO[bytes]:
+    """Keep the pipe for replies; whatever a library prints goes to standard error."""
+    replies = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    return replies
+
+
+if __name__ == "__main__":
+    main()

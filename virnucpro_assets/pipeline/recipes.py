@@ -1,0 +1,83 @@
+"""Which models a drop is computed with, and the recipes of its embeddings."""
+
+from collections.abc import Mapping
+
+from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.inference.messages import EncoderChoice
+from virnucpro_assets.models.cards import ClassifierCard, read_card
+from virnucpro_assets.models.folders import read_model_folder
+from virnucpro_assets.sequences.index import IndexManifest
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.vocabulary import EncoderKind
+
+ATTENTION = "dense-runs"
+"""The attention backend in use: dense products over runs of equal length."""
+
+
+def choose_encoder(settings: Settings, kind: EncoderKind) -> EncoderChoice:
+    """The encoder that the settings name. Raises InputError if its folder holds another kind."""
+    folder = read_model_folder(settings.encoder_folder(kind))
+    if folder.kind != kind:
+        raise InputError(
+            folder.path,
+            found=f"a model of kind {folder.kind}",
+            expected=kind,
+            advice=f"Set VIRNUCPRO_{kind.upper()} to a folder with such a model.",
+        )
+    return EncoderChoice(
+        kind=kind,
+        folder=folder.path.absolute(),
+        digest=folder.digest,
+        width=folder.width,
+        precision=settings.precision,
+    )
+
+
+def make_recipe(settings: Settings, index: IndexManifest, encoder: EncoderChoice) -> Recipe:
+    """The recipe of one encoder's embeddings for an index under the settings."""
+    return Recipe(
+        encoder=encoder.kind,
+        index_digest=index.digest,
+        weights_digest=encoder.digest,
+        precision=encoder.precision,
+        attention=ATTENTION,
+        token_budget=settings.token_budget,
+        packs_per_part=settings.packs_per_part,
+        ranks=index.ranks,
+    )
+
+
+def check_ranks(settings: Settings, index: IndexManifest) -> None:
+    """Refuse a drop that was indexed for another number of ranks than the deployment has."""
+    if index.ranks != settings.ranks:
+        raise IntegrityError(
+            f"index {index.digest[:12]}: found {index.ranks} ranks; expected {settings.ranks} as in the settings. "
+            "Materialise sequence_index again, or set VIRNUCPRO_RANKS back."
+        )
+
+
+def fitting_card(
+    settings: Settings, chunk_length: int, encoders: Mapping[EncoderKind, EncoderChoice]
+) -> ClassifierCard:
+    """The card of the classifier for this chunk length, if it was trained on these encoders.
+
+    Raises IntegrityError, naming both sides, if chunk length, width or digest differ.
+    """
+    folder = settings.classifier_folder(chunk_length)
+    card = read_card(folder)
+    expected = {"chunk length": card.chunk_length, "DNA width": card.d_dna, "protein width": card.d_protein}
+    found = {
+        "chunk length": chunk_length,
+        "DNA width": encoders["dnabert_s"].width,
+        "protein width": encoders["esm2"].width,
+    }
+    for kind, digest in card.encoders.items():
+        expected[f"digest of {kind}"], found[f"digest of {kind}"] = digest, encoders[kind].digest
+    for name, value in expected.items():
+        if found[name] != value:
+            raise IntegrityError(
+                f"{folder}: found a classifier trained for {name} {value}; expected {name} {found[name]}. "
+                "Choose the classifier that belongs to these encoders and this chunk length (VIRNUCPRO_CLASSIFIERS)."
+            )
+    return card

@@ -1,0 +1,40 @@
+"""Stage records: how long each stage of a drop took and what it did, one small file each.
+
+The report and the metadata of the assets read them; no result depends on them.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from virnucpro_assets import __version__
+from virnucpro_assets.files.manifests import read_manifest, write_manifest
+
+
+class StageRecord(BaseModel):
+    """A stage by name, its wall-clock seconds and its figures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    seconds: float
+    made_by: str = __version__
+    figures: dict[str, int | float | str] = {}
+
+
+@contextmanager
+def recorded_stage(folder: Path, name: str) -> Iterator[dict[str, int | float | str]]:
+    """Time the block and record it as `folder/name.toml`; the block may add figures."""
+    figures: dict[str, int | float | str] = {}
+    started = time.monotonic()
+    yield figures
+    record = StageRecord(name=name, seconds=round(time.monotonic() - started, 3), figures=figures)
+    write_manifest(folder / f"{name}.toml", record)
+
+
+def read_stages(folder: Path) -> dict[str, StageRecord]:
+    """The records in `folder` by name."""
+    return {path.stem: read_manifest(path, StageRecord) for path in sorted(folder.glob("*.toml"))}

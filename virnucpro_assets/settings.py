@@ -1,0 +1,91 @@
+"""Every path, size and switch of a deployment, in one place.
+
+Values come from environment variables named VIRNUCPRO_ and the field's name in capitals
+(nested ones with two underscores, as in VIRNUCPRO_CALLS__VIRAL_ABOVE), then from a file
+`virnucpro.toml` in the working folder, then from the defaults below. No other module reads
+the environment.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from virnucpro_assets.demo.paths import DEMO_MODELS
+from virnucpro_assets.storage.calls import CallThresholds
+from virnucpro_assets.vocabulary import EncoderKind, Precision
+
+
+class Settings(BaseSettings):
+    """The settings of a deployment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="VIRNUCPRO_",
+        env_nested_delimiter="__",
+        toml_file="virnucpro.toml",
+        extra="forbid",
+        frozen=True,
+    )
+
+    data_root: Path = Field(Path("data"), description="where everything made of drops is kept")
+    drops_folder: Path = Field(Path("drops"), description="where deliveries arrive, a sub-folder a drop")
+    ranks: PositiveInt = Field(
+        4, le=99, description="W: shards a drop is cut into, whatever the number of devices"
+    )
+    chunk_length: Literal[300, 500] = Field(
+        300, description="L: bases of a chunk, unless a drop says otherwise"
+    )
+    duplicates: Literal["suffix", "refuse"] = Field(
+        "suffix", description="what to do with repeated read names"
+    )
+
+    esm2: Path = Field(DEMO_MODELS / "esm2", description="model folder of ESM-2")
+    dnabert_s: Path = Field(DEMO_MODELS / "dnabert_s", description="model folder of DNABERT-S")
+    classifiers: Path = Field(DEMO_MODELS, description="folder with classifier_300 and classifier_500")
+
+    devices: str = Field("auto", description="auto, cuda, cuda:0,1 or cpu:2 (two CPU slots)")
+    precision: Precision = Field(
+        "float32", description="in which the encoders compute; rows are stored as float32"
+    )
+    token_budget: PositiveInt = Field(8192, ge=1024, description="tokens of a pack, special ones included")
+    packs_per_part: PositiveInt = Field(64, description="packs between two checkpoints")
+
+    min_score: float = Field(
+        0.5, ge=0, le=1, description="P(virus) that a read's best chunk needs to be a hit"
+    )
+    calls: CallThresholds = Field(
+        default_factory=CallThresholds, description="thresholds of calls per read or contig"
+    )
+
+    check_sample: PositiveInt = Field(64, description="chunks that the precision checks look at")
+    min_cosine: float = Field(0.999, description="least cosine of an embedding to its float32 reference")
+    min_label_agreement: float = Field(0.98, description="least share of equal labels against float32")
+    max_packed_difference: float = Field(
+        5e-6, description="largest change of an embedding by its neighbours, float32"
+    )
+    min_packing_efficiency: float = Field(0.9, description="least tokens in packs over capacity, full packs")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    def encoder_folder(self, kind: EncoderKind) -> Path:
+        """The model folder of an encoder."""
+        return self.esm2 if kind == "esm2" else self.dnabert_s
+
+    def classifier_folder(self, chunk_length: int) -> Path:
+        """The folder of the classifier for chunks of this length."""
+        return self.classifiers / f"classifier_{chunk_length}"

@@ -1,0 +1,185 @@
+"""Drops: deliveries of read files, and where everything made of one is kept.
+
+The store's root holds a folder per drop key. In it `source.toml` says which files belong to
+the drop and how they are to be cut; `current.toml` names the generation in use; and each
+generation, named by the first 12 digits of the drop's digest, holds what was made of exactly
+those files. Files that change make a new generation; the old one is left as it is.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.files.digests import FileRecord, check_file, record_of_file
+from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.storage.shards import rank_name
+from virnucpro_assets.vocabulary import EncoderKind
+
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+class SourceFile(BaseModel):
+    """A read file by its absolute path; `mate` is 1 or 2 in a pair, else 0."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path
+    mate: int = 0
+
+
+class DropSource(BaseModel):
+    """Which files a drop is made of and how its reads are to be treated."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    chunk_length: int
+    duplicates: Literal["suffix", "refuse"] = "suffix"
+    files: list[SourceFile]
+
+
+class DropManifest(BaseModel):
+    """A generation of a drop: its source and each file's size and SHA-256, in the same order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    digest: str
+    source: DropSource
+    records: list[FileRecord] = []
+
+    @property
+    def generation(self) -> str:
+        return self.digest[:12]
+
+    @property
+    def read_files(self) -> list[ReadFile]:
+        return [ReadFile(file.path, file.mate) for file in self.source.files]
+
+    def check_files(self) -> None:
+        """Raise IntegrityError if a file is no longer what it was when the drop was listed."""
+        for file, record in zip(self.source.files, self.records, strict=True):
+            check_file(file.path, record, content=True)
+
+
+class _Current(BaseModel):
+    digest: str
+
+
+@dataclass(frozen=True)
+class DropFolder:
+    """The places of one generation of a drop."""
+
+    path: Path
+
+    @property
+    def index(self) -> Path:
+        return self.path / "index"
+
+    @property
+    def tables(self) -> Path:
+        return self.path / "tables"
+
+    @property
+    def stages(self) -> Path:
+        return self.path / "stages"
+
+    @property
+    def checks(self) -> Path:
+        return self.path / "checks"
+
+    @property
+    def scores(self) -> Path:
+        return self.path / "scores.npy"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "drop.toml"
+
+    def shard(self, encoder: EncoderKind, rank: int, ranks: int) -> Path:
+        return self.path / encoder / rank_name(rank, ranks)
+
+
+class DropStore:
+    """All drops under one root folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def keys(self) -> list[str]:
+        """The keys of the drops that are registered, sorted."""
+        return sorted(path.parent.name for path in self.root.glob("*/source.toml"))
+
+    def register(
+        self,
+        key: str,
+        files: Iterable[ReadFile],
+        *,
+        chunk_length: int,
+        duplicates: Literal["suffix", "refuse"],
+    ) -> None:
+        """Say which files make up drop `key`; replaces what was said before."""
+        checked = check_key(key)
+        source = DropSource(
+            chunk_length=chunk_length,
+            duplicates=duplicates,
+            files=[SourceFile(path=file.path.absolute(), mate=file.mate) for file in files],
+        )
+        write_manifest(self.root / checked / "source.toml", source)
+
+    def source(self, key: str) -> DropSource | None:
+        """What was registered for drop `key`, if anything was."""
+        path = self.root / check_key(key) / "source.toml"
+        return read_manifest(path, DropSource) if path.exists() else None
+
+    def list_files(self, key: str) -> DropManifest:
+        """Digest the files of a registered drop and make the result its current generation."""
+        source = read_manifest(self.root / check_key(key) / "source.toml", DropSource)
+        records = [record_of_file(file.path) for file in source.files]
+        digest = drop_digest(
+            [(file.path.name, record.sha256) for file, record in zip(source.files, records, strict=True)]
+        )
+        manifest = DropManifest(key=key, digest=digest, source=source, records=records)
+        write_manifest(self.root / key / manifest.generation / "drop.toml", manifest)
+        write_manifest(self.root / key / "current.toml", _Current(digest=digest))
+        return manifest
+
+    def current(self, key: str) -> tuple[DropManifest, DropFolder]:
+        """The current generation of drop `key`; IntegrityError if its files were never listed."""
+        digest = read_manifest(self.root / check_key(key) / "current.toml", _Current).digest
+        folder = DropFolder(self.root / key / digest[:12])
+        manifest = read_manifest(folder.manifest, DropManifest)
+        if manifest.digest != digest:
+            raise IntegrityError(
+                f"{folder.manifest}: found digest {manifest.digest}; expected {digest}. List its files again."
+            )
+        return manifest, folder
+
+
+def check_key(key: str) -> str:
+    """Return `key` if it may name a drop, else raise InputError: it becomes a folder and a partition."""
+    if not KEY.fullmatch(key):
+        raise InputError(
+            "drop key",
+            where=repr(key[:80]),
+            found=f"{len(key)} characters that do not fit",
+            expected="1 to 64 letters, digits, '-' or '_', the first a letter or digit",
+            advice="Choose another name (--name).",
+        )
+    return key
+
+
+def drop_digest(files: Iterable[tuple[str, str]]) -> str:
+    """SHA-256 over the sorted (file name, SHA-256) pairs, one pair a line, tab between."""
+    lines = "".join(f"{name}\t{digest}\n" for name, digest in sorted(files))
+    return hashlib.sha256(lines.encode()).hexdigest()
