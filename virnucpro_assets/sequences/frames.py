@@ -35,7 +35,7 @@ from virnucpro_assets.sequences.genetic_code import (
     UPPER_OF_LETTER,
 )
 from virnucpro_assets.sequences.ragged import Ragged
-from virnucpro_assets.sequences.segments import copy_segments, gather_segments
+from virnucpro_assets.sequences.segments import copy_segments, gather_segments, joined
 
 REASONS = ("", "empty", "too_short", "no_codon", "no_stop_free_frame", "not_scored")
 EMPTY, TOO_SHORT, NO_CODON, NO_STOP_FREE_FRAME = 1, 2, 3, 4
@@ -81,8 +81,8 @@ def candidates_of(batch: ReadBatch, chunk_length: int) -> tuple[CandidateBatch, 
         batch.first + read,
         chunks.number[chunk].astype(np.int32),
         np.concatenate([block.frame for block in blocks] or [np.zeros(0, np.int8)]),
-        _joined([block.proteins for block in blocks]),
-        _joined([block.nucleotides for block in blocks]),
+        joined([block.proteins for block in blocks]),
+        joined([block.nucleotides for block in blocks]),
     )
     members = np.bincount(read, minlength=len(batch.bases)).astype(np.int32)
     reasons = _reasons(batch.bases.lengths, has_codon, members)
@@ -200,13 +200,6 @@ def _reasons(
 
 def _looked_up(values: Bytes, table: bytes) -> Bytes:
     return np.frombuffer(values.tobytes().translate(table), np.uint8)
-
-
-def _joined(parts: list[Ragged]) -> Ragged:
-    data = np.concatenate([part.data for part in parts] or [np.zeros(0, np.uint8)])
-    return Ragged.from_lengths(
-        data, np.concatenate([part.lengths for part in parts] or [np.zeros(0, np.int64)])
-    )
 
 
 def _sign_table(phase: int) -> bytes:

@@ -6,6 +6,8 @@ the start and one that reaches to the end. So the cost is that of copying memory
 lengths.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
@@ -44,3 +46,10 @@ def gather_segments(source: Bytes, starts: Positions, lengths: Positions) -> Rag
     gathered = Ragged.from_lengths(np.empty(int(lengths.sum()), np.uint8), lengths)
     copy_segments(source, starts, lengths, gathered.data, gathered.offsets[:-1])
     return gathered
+
+
+def joined(parts: Sequence[Ragged]) -> Ragged:
+    """The strings of all `parts`, one after the other."""
+    data = np.concatenate([part.data for part in parts] or [np.zeros(0, np.uint8)])
+    lengths = np.concatenate([part.lengths for part in parts] or [np.zeros(0, np.int64)])
+    return Ragged.from_lengths(data, lengths)

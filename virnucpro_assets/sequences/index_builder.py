@@ -1,0 +1,225 @@
+"""Building the index of a drop from its reads: an external sort in bounded memory.
+
+1. The reads are streamed once. Their candidates go to a spill as sorted runs, their names
+   and outcomes to a file in input order, their names also to ReadNames.
+2. The runs are merged into `rows.parquet`; the row of each spilled record is kept on disk.
+3. `members.parquet` and `reads.parquet` are written in input order; then the manifest.
+
+What is kept aside lies in a folder beside the target that is removed in the end, also on
+an error. The memory is a fixed amount plus what ReadNames needs for a read.
+
+The index depends on the reads, the chunk length and the number of ranks alone, and so does
+its content digest: SHA-256 over the lines `chunk_length=L`, `ranks=W` and, for the tables rows,
+members and reads in this order, `TABLE.COLUMN=DIGEST` for each column in the schema's order with
+the column digests that index_tables defines, joined by a newline each.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from virnucpro_assets.files.atomic import TEMPORARY_MARK
+from virnucpro_assets.files.digests import record_of_file
+from virnucpro_assets.files.manifests import write_manifest
+from virnucpro_assets.sequences.batches import ReadBatch
+from virnucpro_assets.sequences.frames import REASONS, ReadOutcomes, candidates_of
+from virnucpro_assets.sequences.index import (
+    FORMAT_VERSION,
+    MANIFEST_FILE,
+    MEMBERS_FILE,
+    READS_FILE,
+    ROWS_FILE,
+    IndexManifest,
+)
+from virnucpro_assets.sequences.index_tables import (
+    MEMBER_GROUP,
+    MEMBER_SCHEMA,
+    READ_GROUP,
+    READ_SCHEMA,
+    ROW_GROUP,
+    ROW_SCHEMA,
+    TableWriter,
+    table_writer,
+    text_array,
+)
+from virnucpro_assets.sequences.merge import RowOfRecord, merged_rows, split_records
+from virnucpro_assets.sequences.names import DuplicatePolicy, ReadNames, Renames
+from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.sequences.reads import read_batches
+from virnucpro_assets.sequences.spill import Spill
+
+MEMORY_BUDGET = 16 << 20
+"""Bytes of candidates that are sorted at a time; the sorting takes a few times as much."""
+
+_UNSCORED_REASONS = REASONS[1:5]
+
+
+def build_index(
+    files: Sequence[ReadFile],
+    folder: Path,
+    *,
+    drop_digest: str,
+    chunk_length: int,
+    ranks: int,
+    duplicates: DuplicatePolicy = "suffix",
+    memory_budget: int = MEMORY_BUDGET,
+    progress: Callable[[int], None] | None = None,
+) -> IndexManifest:
+    """Write the index of the reads in `files` to `folder` and return its manifest.
+
+    `progress` is told the number of reads so far. Raises InputError on wrong input, and on a
+    repeated name if `duplicates` is "refuse"; then `folder` is left as it was.
+    """
+    return index_batches(
+        read_batches(files),
+        folder,
+        drop_digest=drop_digest,
+        chunk_length=chunk_length,
+        ranks=ranks,
+        duplicates=duplicates,
+        memory_budget=memory_budget,
+        progress=progress,
+    )
+
+
+def index_batches(
+    batches: Iterable[ReadBatch],
+    folder: Path,
+    *,
+    drop_digest: str,
+    chunk_length: int,
+    ranks: int,
+    duplicates: DuplicatePolicy = "suffix",
+    memory_budget: int = MEMORY_BUDGET,
+    progress: Callable[[int], None] | None = None,
+) -> IndexManifest:
+    """As `build_index`, from batches of reads that follow each other."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}{TEMPORARY_MARK}") as aside,
+        Spill(Path(aside), memory_budget) as spill,
+        _ReadsAside(Path(aside) / "reads.arrows") as reads,
+    ):
+        names = ReadNames(_made(Path(aside) / "names"), policy=duplicates)
+        for batch in batches:
+            candidates, outcomes = candidates_of(batch, chunk_length)
+            spill.add(candidates)
+            reads.add(batch, outcomes)
+            names.add(batch.names)
+            if progress is not None:
+                progress(reads.count)
+        spill.finish()
+        renames = names.resolve()
+        (folder / MANIFEST_FILE).unlink(missing_ok=True)
+        with RowOfRecord(Path(aside) / "rows") as row_of_record:
+            rows = _write_rows(folder / ROWS_FILE, spill, row_of_record, memory_budget)
+            members = _write_members(folder / MEMBERS_FILE, spill, row_of_record)
+        read_table = _write_reads(folder / READS_FILE, reads, renames)
+    manifest = IndexManifest(
+        format_version=FORMAT_VERSION,
+        drop_digest=drop_digest,
+        chunk_length=chunk_length,
+        ranks=ranks,
+        rows=rows.rows,
+        members=members.rows,
+        reads=reads.count,
+        bases=reads.bases,
+        renamed=renames.count,
+        reasons={name: int(reads.reasons[REASONS.index(name)]) for name in _UNSCORED_REASONS},
+        digest=_content_digest(chunk_length, ranks, rows=rows, members=members, reads=read_table),
+        files={name: record_of_file(folder / name) for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE)},
+    )
+    write_manifest(folder / MANIFEST_FILE, manifest)
+    return manifest
+
+
+class _ReadsAside:
+    """Names and outcomes of the reads, kept in a file in input order until the names are final."""
+
+    def __init__(self, path: Path) -> None:
+        self.count = 0
+        self.bases = 0
+        self.reasons: npt.NDArray[np.int64] = np.zeros(len(REASONS), np.int64)
+        self._path = path
+        self._file = pa.OSFile(str(path), "wb")
+        self._stream = pa.ipc.new_stream(self._file, READ_SCHEMA)
+
+    def __enter__(self) -> "_ReadsAside":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, batch: ReadBatch, outcomes: ReadOutcomes) -> None:
+        columns: list[Any] = [
+            batch.names,
+            batch.bases.lengths,
+            outcomes.chunks,
+            outcomes.members,
+            outcomes.reasons,
+        ]
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, READ_SCHEMA, strict=True)]
+        self._stream.write_batch(pa.record_batch(arrays, schema=READ_SCHEMA))
+        self.count += len(batch.names)
+        self.bases += len(batch.bases.data)
+        self.reasons += np.bincount(outcomes.reasons, minlength=len(REASONS))
+
+    def batches(self) -> Iterator[Any]:
+        """Record batches of READ_SCHEMA; nothing can be added after them."""
+        self._stream.close()
+        with pa.OSFile(str(self._path), "rb") as file, pa.ipc.open_stream(file) as stream:
+            yield from stream
+
+
+def _write_rows(target: Path, spill: Spill, row_of_record: RowOfRecord, budget: int) -> TableWriter:
+    with table_writer(target, ROW_SCHEMA, ROW_GROUP) as table:
+        for records in merged_rows(spill, row_of_record, budget):
+            proteins, nucleotides = split_records(records)
+            table.add(
+                {
+                    "protein_length": proteins.lengths.astype(np.int32),
+                    "nucleotide_length": nucleotides.lengths.astype(np.int32),
+                    "protein": text_array(proteins),
+                    "nucleotide": text_array(nucleotides),
+                }
+            )
+    return table
+
+
+def _write_members(target: Path, spill: Spill, row_of_record: RowOfRecord) -> TableWriter:
+    with table_writer(target, MEMBER_SCHEMA, MEMBER_GROUP) as table:
+        for run in spill.run_members():
+            table.add(
+                {"read": run.read, "chunk": run.chunk, "frame": run.frame, "row": row_of_record.rows_of(run)}
+            )
+    return table
+
+
+def _write_reads(target: Path, reads: _ReadsAside, renames: Renames) -> TableWriter:
+    with table_writer(target, READ_SCHEMA, READ_GROUP) as table:
+        for batch in reads.batches():
+            names = cast(list[str], batch["name"].to_pylist())
+            columns = {name: batch[name] for name in READ_SCHEMA.names}
+            table.add(columns | {"name": pa.array(renames.apply(table.rows, names), pa.string())})
+    return table
+
+
+def _content_digest(chunk_length: int, ranks: int, **tables: TableWriter) -> str:
+    lines = [f"chunk_length={chunk_length}", f"ranks={ranks}"]
+    for table, writer in tables.items():
+        lines += [f"{table}.{column}={digest}" for column, digest in writer.column_digests().items()]
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder

@@ -1,0 +1,129 @@
+"""Merging the sorted runs of a spill into the rows of the index, in little memory.
+
+Protein lengths are merged one after the other, longest first. Of each run a block of the same
+size is read; the smallest last record of those blocks that have more behind them is a border
+that every record up to it is in memory, so the records up to the border are the next piece of
+the result, without repeats of one that comes later. The blocks together are within the budget, or a few
+records of each run.
+
+A file keeps the row of every record of every run; from it each run's members get their rows.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.spill import (
+    Records,
+    RunGroup,
+    RunMembers,
+    Spill,
+    record_width,
+    sort_keys,
+    sorted_distinct,
+)
+
+ROW_BYTES = np.dtype(np.int64).itemsize
+
+SMALLEST_BLOCK = 16
+"""Records read of a run at least: with fewer, very many runs would advance by hardly a record at a time."""
+
+
+class RowOfRecord:
+    """int64 on disk: the row of each record of all runs."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w+b")
+
+    def __enter__(self) -> "RowOfRecord":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def put(self, first: int, rows: npt.NDArray[np.int64]) -> None:
+        """Remember `rows` int64 [n] for the records from `first` on."""
+        self._file.seek(first * ROW_BYTES)
+        self._file.write(rows.data)
+
+    def rows_of(self, members: RunMembers) -> npt.NDArray[np.int64]:
+        """int64 [m]: the row of each member of a run."""
+        self._file.flush()
+        content = os.pread(self._file.fileno(), members.records * ROW_BYTES, members.first * ROW_BYTES)
+        return np.frombuffer(content, np.int64)[members.position]
+
+
+def merged_rows(spill: Spill, rows: RowOfRecord, budget: int) -> Iterator[Records]:
+    """The rows of the index in order, in pieces of one protein length each; `rows` is filled."""
+    row = 0
+    by_length = sorted(spill.groups, key=lambda group: -group.protein_length)
+    for _, groups in groupby(by_length, key=attrgetter("protein_length")):
+        for piece in _merged_groups(spill, list(groups), budget):
+            for first, places in piece.places:
+                rows.put(first, row + places)
+            yield piece.records
+            row += len(piece.records)
+
+
+def split_records(records: Records) -> tuple[Ragged, Ragged]:
+    """Proteins and nucleotides of records uint8 [n, 4p + 1]."""
+    residues = records.shape[1] // 4
+    is_base = np.ones((len(records), 3 * residues + 1), np.bool_)
+    is_base[:, -1] = records[:, -1] != 0
+    proteins = Ragged.from_lengths(records[:, :residues].ravel(), np.full(len(records), residues, np.int64))
+    return proteins, Ragged.from_lengths(records[:, residues:][is_base], is_base.sum(axis=1, dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    records: Records
+    places: list[tuple[int, npt.NDArray[np.int64]]]  # of runs' records from a position on, within the piece
+
+
+@dataclass(slots=True)
+class _Cursor:
+    group: RunGroup
+    read: int = 0
+
+
+def _merged_groups(spill: Spill, groups: list[RunGroup], budget: int) -> Iterator[_Piece]:
+    cursors = [_Cursor(group) for group in groups]
+    width = record_width(groups[0].protein_length)
+    while cursors:
+        share = max(SMALLEST_BLOCK, budget // (width * len(cursors)))
+        blocks = [spill.read_records(cursor.group, cursor.read, share) for cursor in cursors]
+        taken = _up_to_border(cursors, blocks)
+        distinct, place = sorted_distinct(np.concatenate(taken))
+        places = np.split(place, np.cumsum([len(records) for records in taken])[:-1])
+        firsts = [cursor.group.first + cursor.read for cursor in cursors]
+        yield _Piece(distinct, list(zip(firsts, places, strict=True)))
+        for cursor, records in zip(cursors, taken, strict=True):
+            cursor.read += len(records)
+        cursors = [cursor for cursor in cursors if cursor.read < cursor.group.count]
+
+
+def _up_to_border(cursors: list[_Cursor], blocks: list[Records]) -> list[Records]:
+    """Of each block the records that no record still on disk can precede or equal."""
+    keys = [sort_keys(block) for block in blocks]
+    unfinished = [
+        key[-1]
+        for cursor, key in zip(cursors, keys, strict=True)
+        if cursor.read + len(key) < cursor.group.count
+    ]
+    if not unfinished:
+        return blocks
+    border = min(unfinished)
+    return [
+        block[: int(np.searchsorted(key, border, side="right"))]
+        for block, key in zip(blocks, keys, strict=True)
+    ]

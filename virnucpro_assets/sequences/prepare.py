@@ -1,0 +1,101 @@
+"""The files that VirNucPro's own preparation writes: chunks, and the candidates' two sequences.
+
+The input is read twice: first for the names, because a repeat late in the input decides what
+an earlier read may be called, then for the records, which are written as they come. Each record is
+a header line and one sequence line, in the order of the input. Chunks keep the case of the
+input; candidates are in upper case.
+"""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from virnucpro_assets.files.atomic import TEMPORARY_MARK, atomic_file
+from virnucpro_assets.sequences.batches import FRAMES, CandidateBatch
+from virnucpro_assets.sequences.chunks import chunks_of
+from virnucpro_assets.sequences.frames import candidates_of
+from virnucpro_assets.sequences.names import DuplicatePolicy, ReadNames, Renames
+from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.sequences.reads import read_batches
+from virnucpro_assets.sequences.segments import gather_segments
+
+CHUNKS_FILE = "chunks.fa"
+NUCLEOTIDE_FILE = "nucleotide.fa"
+PROTEIN_FILE = "protein.faa"
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareSummary:
+    """How much was written, and which reads were renamed."""
+
+    reads: int
+    chunks: int
+    candidates: int
+    renames: Renames
+
+
+def prepare(
+    files: Sequence[ReadFile], out: Path, *, chunk_length: int, duplicates: DuplicatePolicy = "suffix"
+) -> PrepareSummary:
+    """Write `chunks.fa`, `nucleotide.fa` and `protein.faa` of the reads in `files` to `out`.
+
+    All three appear together at the end. Raises InputError on wrong input, and on a repeated
+    name if `duplicates` is "refuse"; then `out` is left as it was.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    renames = _resolved_names(files, out, duplicates)
+    reads = chunks = candidates = 0
+    with ExitStack() as stack:
+        streams = [
+            stack.enter_context(atomic_file(out / name))
+            for name in (CHUNKS_FILE, NUCLEOTIDE_FILE, PROTEIN_FILE)
+        ]
+        for batch in read_batches(files):
+            names = renames.apply(batch.first, batch.names)
+            found, _ = candidates_of(batch, chunk_length)
+            reads += len(names)
+            chunks += _write_chunks(streams[0], batch.bases, names, chunk_length)
+            candidates += _write_candidates(streams[1:], found, batch.first, names)
+        # A full disk must show before the first of the three gets its name.
+        for stream in streams:
+            stream.flush()
+            os.fsync(stream.fileno())
+    return PrepareSummary(reads, chunks, candidates, renames)
+
+
+def _resolved_names(files: Sequence[ReadFile], out: Path, duplicates: DuplicatePolicy) -> Renames:
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}{TEMPORARY_MARK}") as aside:
+        names = ReadNames(Path(aside), policy=duplicates)
+        for batch in read_batches(files):
+            names.add(batch.names)
+        return names.resolve()
+
+
+def _write_chunks(stream: IO[bytes], bases: Ragged, names: list[str], chunk_length: int) -> int:
+    chunks = chunks_of(bases.lengths, chunk_length)
+    sequences = gather_segments(bases.data, bases.offsets[chunks.read] + chunks.start, chunks.length)
+    ids = [
+        f"{names[read]}_chunk_{number}"
+        for read, number in zip(chunks.read.tolist(), chunks.number.tolist(), strict=True)
+    ]
+    stream.write(_fasta(ids, sequences))
+    return len(ids)
+
+
+def _write_candidates(
+    streams: Sequence[IO[bytes]], candidates: CandidateBatch, first: int, names: list[str]
+) -> int:
+    places = zip(candidates.read.tolist(), candidates.chunk.tolist(), candidates.frame.tolist(), strict=True)
+    ids = [f"{names[read - first]}_chunk_{chunk}{FRAMES[frame]}" for read, chunk, frame in places]
+    for stream, sequences in zip(streams, (candidates.nucleotides, candidates.proteins), strict=True):
+        stream.write(_fasta(ids, sequences))
+    return len(ids)
+
+
+def _fasta(ids: list[str], sequences: Ragged) -> bytes:
+    return b"".join(b">%b\n%b\n" % (name.encode(), sequences[i]) for i, name in enumerate(ids))

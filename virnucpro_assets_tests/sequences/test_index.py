@@ -1,0 +1,304 @@
+"""The index against a dictionary and one sort, in budgets so small that everything is spilled."""
+
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.sequences.batches import ReadBatch
+from virnucpro_assets.sequences.frames import REASONS, candidates_of
+from virnucpro_assets.sequences.index import IndexManifest, SequenceIndex
+from virnucpro_assets.sequences.index_builder import build_index, index_batches
+from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.read_files import ReadFile
+
+FILES = ["members.parquet", "reads.parquet", "rows.parquet"]
+
+
+def some_reads(seed: int = 1, count: int = 600) -> list[bytes]:
+    """Reads of many lengths, a third of them seen before, some with other letters or nothing."""
+    rng = random.Random(seed)
+    reads: list[bytes] = []
+    for _ in range(count):
+        if reads and rng.random() < 0.3:
+            reads.append(rng.choice(reads))
+        else:
+            letters = rng.choice(["ACGT", "ACGT", "ACCCGGGTN", "acgtN"])
+            reads.append(
+                "".join(rng.choices(letters, k=rng.choice([0, 2, 30, 30, 31, 90, 91, 200, 450]))).encode()
+            )
+    return reads
+
+
+def in_batches(reads: list[bytes], size: int) -> Iterator[ReadBatch]:
+    for first in range(0, len(reads), size):
+        part = reads[first : first + size]
+        yield ReadBatch(first, [f"read{first + i}" for i in range(len(part))], Ragged.from_strings(part))
+
+
+def indexed(
+    reads: list[bytes],
+    folder: Path,
+    *,
+    size: int = 50,
+    budget: int = 20_000,
+    chunk_length: int = 100,
+    ranks: int = 4,
+) -> IndexManifest:
+    return index_batches(
+        in_batches(reads, size),
+        folder,
+        drop_digest="d" * 64,
+        chunk_length=chunk_length,
+        ranks=ranks,
+        memory_budget=budget,
+    )
+
+
+def naive_index(
+    reads: list[bytes], chunk_length: int
+) -> tuple[list[tuple[bytes, bytes]], list[tuple[int, int, int, int]]]:
+    """(rows as (protein, nucleotides), members as (read, chunk, frame, row))."""
+    batch = next(in_batches(reads, len(reads)))
+    candidates, _ = candidates_of(batch, chunk_length)
+    pairs = [(candidates.proteins[i], candidates.nucleotides[i]) for i in range(len(candidates.read))]
+    rows = sorted(set(pairs), key=lambda pair: (-len(pair[0]), *pair))
+    row_of = {pair: row for row, pair in enumerate(rows)}
+    places = zip(candidates.read.tolist(), candidates.chunk.tolist(), candidates.frame.tolist(), strict=True)
+    return rows, [(*place, row_of[pair]) for place, pair in zip(places, pairs, strict=True)]
+
+
+def rows_of(index: SequenceIndex, start: int, stop: int, step: int = 1) -> list[tuple[bytes, bytes]]:
+    batch = index.rows(start, stop, step)
+    return [(batch.proteins[i], batch.nucleotides[i]) for i in range(len(batch.rows))]
+
+
+def members_of(index: SequenceIndex, size: int = 1000) -> list[tuple[int, int, int, int]]:
+    return [
+        member
+        for batch in index.member_batches(size)
+        for member in zip(
+            batch.read.tolist(), batch.chunk.tolist(), batch.frame.tolist(), batch.row.tolist(), strict=True
+        )
+    ]
+
+
+@pytest.mark.parametrize(("size", "budget"), [(600, 1 << 24), (40, 30_000), (7, 1), (1, 5_000)])
+def test_rows_and_members_are_those_of_a_dictionary_and_a_sort(
+    tmp_path: Path, size: int, budget: int
+) -> None:
+    reads = some_reads()
+    manifest = indexed(reads, tmp_path / "index", size=size, budget=budget)
+    index = SequenceIndex.open(tmp_path / "index", verify_content=True)
+    rows, members = naive_index(reads, 100)
+    assert rows_of(index, 0, manifest.rows) == rows
+    assert members_of(index) == members
+    assert (manifest.rows, manifest.members) == (len(rows), len(members))
+    assert len(rows) < len(members)
+
+
+def test_the_same_bytes_come_of_every_budget_and_batch_size(tmp_path: Path) -> None:
+    reads = some_reads(seed=2, count=300)
+    manifests = [
+        indexed(reads, tmp_path / f"index-{size}-{budget}", size=size, budget=budget)
+        for size, budget in [(300, 1 << 24), (300, 1), (20, 10_000), (3, 1)]
+    ]
+    assert all(manifest == manifests[0] for manifest in manifests)
+
+
+def test_records_of_one_length_that_exceed_the_budget_are_merged_in_pieces(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    reads = ["".join(rng.choices("ACG", k=60)).encode() for _ in range(2000)] * 2
+    rng.shuffle(reads)
+    manifest = indexed(reads, tmp_path / "index", size=400, budget=10_000)
+    rows, members = naive_index(reads, 100)
+    index = SequenceIndex.open(tmp_path / "index")
+    assert rows_of(index, 0, manifest.rows) == rows
+    assert members_of(index) == members
+
+
+def test_rows_of_a_rank_are_every_wth_row_across_row_groups(tmp_path: Path) -> None:
+    rng = random.Random(4)
+    reads = ["".join(rng.choices("ACGT", k=24)).encode() for _ in range(8_000)]
+    manifest = indexed(reads, tmp_path / "index", size=8_000, budget=1 << 24)
+    assert manifest.rows > 20_000
+    index = SequenceIndex.open(tmp_path / "index")
+    everything = rows_of(index, 0, manifest.rows)
+    for rank in range(4):
+        assert rows_of(index, rank, manifest.rows, 4) == everything[rank::4]
+    assert rows_of(index, 16_380, 16_390) == everything[16_380:16_390]
+    assert index.rows(16_380, 16_390, 3).rows.tolist() == [16_380, 16_383, 16_386, 16_389]
+    assert rows_of(index, manifest.rows - 2, manifest.rows + 10) == everything[-2:]
+    assert rows_of(index, 5, 5) == []
+    assert index.protein_lengths().tolist() == [len(protein) for protein, _ in everything]
+    assert index.nucleotide_lengths().tolist() == [len(nucleotides) for _, nucleotides in everything]
+
+
+def test_the_table_of_reads_tells_what_became_of_each(tmp_path: Path) -> None:
+    reads = [b"", b"AC", b"ATG", b"NNNNNN", b"TAACTAACTAACTTAGTTAGTTAG", b"ACG" * 50]
+    manifest = indexed(reads, tmp_path / "index", size=2)
+    first, second = SequenceIndex.open(tmp_path / "index").read_batches(4)
+    assert (first.first, second.first) == (0, 4)
+    assert first.names + second.names == [f"read{i}" for i in range(6)]
+    assert np.concatenate((first.lengths, second.lengths)).tolist() == [0, 2, 3, 6, 24, 150]
+    assert np.concatenate((first.chunks, second.chunks)).tolist() == [0, 1, 1, 1, 1, 2]
+    assert np.concatenate((first.members, second.members)).tolist() == [0, 0, 2, 0, 0, 12]
+    reasons = [REASONS[reason] for reason in np.concatenate((first.reasons, second.reasons))]
+    assert reasons == ["empty", "too_short", "", "no_codon", "no_stop_free_frame", ""]
+    assert manifest.reasons == {"empty": 1, "too_short": 1, "no_codon": 1, "no_stop_free_frame": 1}
+    assert (manifest.reads, manifest.bases) == (6, 185)
+
+
+def test_many_times_the_same_candidate_is_one_row(tmp_path: Path) -> None:
+    reads = [b"ATGGCC"] * 20_000
+    manifest = indexed(reads, tmp_path / "index", size=1000, budget=100_000)
+    batch = candidates_of(next(in_batches(reads[:1], 1)), 100)[0]
+    assert manifest.rows == len(batch.read)
+    assert manifest.members == 20_000 * len(batch.read)
+
+
+@pytest.mark.parametrize("reads", [[], [b"", b"A"]])
+def test_a_drop_without_candidates_has_an_index_without_rows(tmp_path: Path, reads: list[bytes]) -> None:
+    manifest = indexed(reads, tmp_path / "index")
+    index = SequenceIndex.open(tmp_path / "index", verify_content=True)
+    assert (manifest.rows, manifest.members, manifest.reads) == (0, 0, len(reads))
+    assert rows_of(index, 0, 10) == []
+    assert index.protein_lengths().tolist() == index.nucleotide_lengths().tolist() == []
+    assert members_of(index) == []
+    assert [name for batch in index.read_batches() for name in batch.names] == ["read0", "read1"][
+        : len(reads)
+    ]
+
+
+def test_the_digest_depends_on_content_chunk_length_and_ranks(tmp_path: Path) -> None:
+    reads = some_reads(count=40)
+    digests = {
+        indexed(reads, tmp_path / "a").digest,
+        indexed(reads[:-1], tmp_path / "b").digest,
+        indexed(reads, tmp_path / "c", chunk_length=101).digest,
+        indexed(reads, tmp_path / "d", ranks=3).digest,
+        indexed(reads[::-1], tmp_path / "e").digest,
+    }
+    assert len(digests) == 5
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_byte_is_found_when_the_content_is_verified(tmp_path: Path, name: str) -> None:
+    indexed(some_reads(count=40), tmp_path / "index")
+    path = tmp_path / "index" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match=rf"{name}: found SHA-256 .* expected"):
+        SequenceIndex.open(tmp_path / "index", verify_content=True)
+
+
+def test_a_file_that_was_cut_short_is_found_at_once(tmp_path: Path) -> None:
+    indexed(some_reads(count=40), tmp_path / "index")
+    path = tmp_path / "index" / "rows.parquet"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(IntegrityError, match=r"rows\.parquet: found .* bytes"):
+        SequenceIndex.open(tmp_path / "index")
+
+
+def test_a_folder_without_a_manifest_is_no_index(tmp_path: Path) -> None:
+    indexed(some_reads(count=40), tmp_path / "index")
+    (tmp_path / "index" / "manifest.toml").unlink()
+    with pytest.raises(IntegrityError, match=r"manifest\.toml: found no file"):
+        SequenceIndex.open(tmp_path / "index")
+
+
+def test_an_index_of_another_format_is_refused(tmp_path: Path) -> None:
+    indexed([], tmp_path / "index")
+    manifest = tmp_path / "index" / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace("format_version = 1", "format_version = 9"))
+    with pytest.raises(IntegrityError, match="found index format 9; expected 1"):
+        SequenceIndex.open(tmp_path / "index")
+
+
+def test_nothing_stays_aside_after_success_or_an_error(tmp_path: Path) -> None:
+    def broken() -> Iterator[ReadBatch]:
+        yield from in_batches(some_reads(count=60), 20)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index_batches(
+            broken(), tmp_path / "bad", drop_digest="", chunk_length=300, ranks=1, memory_budget=1000
+        )
+    assert list(tmp_path.iterdir()) == []
+    indexed(some_reads(count=60), tmp_path / "good")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(["good", "manifest.toml", *FILES])
+
+
+def test_an_error_leaves_the_index_that_was_there(tmp_path: Path) -> None:
+    manifest = indexed(some_reads(count=60), tmp_path / "index")
+
+    def broken() -> Iterator[ReadBatch]:
+        yield from in_batches([b"ATGC"], 1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index_batches(broken(), tmp_path / "index", drop_digest="", chunk_length=300, ranks=1)
+    assert SequenceIndex.open(tmp_path / "index", verify_content=True).manifest == manifest
+
+
+def test_progress_counts_the_reads(tmp_path: Path) -> None:
+    told: list[int] = []
+    index_batches(
+        in_batches([b"ATGC"] * 5, 2),
+        tmp_path / "index",
+        drop_digest="",
+        chunk_length=300,
+        ranks=1,
+        progress=told.append,
+    )
+    assert told == [2, 4, 5]
+
+
+def test_repeated_names_of_a_file_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "reads.fa"
+    path.write_text(">a first\nATGC\n>b\nACGT\n>a second\nATGG\n")
+    manifest = build_index([ReadFile(path)], tmp_path / "index", drop_digest="x", chunk_length=300, ranks=2)
+    (reads,) = SequenceIndex.open(tmp_path / "index").read_batches()
+    assert reads.names == ["a", "b", "a_1"]
+    assert (manifest.renamed, manifest.drop_digest, manifest.ranks) == (1, "x", 2)
+
+
+PEAK_MEMORY_OF_AN_INDEX = """
+import resource, sys, numpy as np
+from pathlib import Path
+from virnucpro_assets.sequences.batches import ReadBatch
+from virnucpro_assets.sequences.index_builder import index_batches
+from virnucpro_assets.sequences.ragged import Ragged
+
+def batches(reads, size=2000, bases=120):
+    rng = np.random.default_rng(0)
+    for first in range(0, reads, size):
+        letters = np.frombuffer(b"ACGT", np.uint8)[rng.integers(0, 4, size * bases)]
+        names = [f"instrument:1:flowcell:{first + i}" for i in range(size)]
+        yield ReadBatch(first, names, Ragged.from_lengths(letters, np.full(size, bases)))
+
+folder, reads = Path(sys.argv[1]), int(sys.argv[2])
+index_batches(batches(reads), folder, drop_digest="", chunk_length=300, ranks=4, memory_budget=1 << 20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def test_twice_the_reads_take_less_than_64_bytes_more_memory_each(tmp_path: Path) -> None:
+    def peak(reads: int) -> int:
+        command = [
+            sys.executable,
+            "-c",
+            PEAK_MEMORY_OF_AN_INDEX,
+            str(tmp_path / f"index-{reads}"),
+            str(reads),
+        ]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    reads = 200_000
+    assert peak(2 * reads) - peak(reads) < 64 * reads
