@@ -47,3 +47,13 @@ def _mate_by_name(path: Path, known: set[Path]) -> int:
     mate = int(match["mate"])
     partner = path.with_name(f"{match['before']}{3 - mate}{match['after']}")
     return mate if partner in known else 0
+
+
+def with_mate(name: str, mate: int) -> str:
+    """`name/1` or `name/2` for a mate, unless the name ends so already; a single read keeps its name."""
+    return f"{name}/{mate}" if mate and name and not name.endswith(f"/{mate}") else name
+
+
+def first_word(header: str) -> str:
+    """The id in a header (without its '>' or '@'); empty if the header is empty or starts with a blank."""
+    return header.split(None, 1)[0] if header and not header[0].isspace() else ""

@@ -1,23 +1,144 @@
-"""Reads: the records of a drop's files as batches, streamed in the order of the files."""
+"""Reads: the records of a drop's files as batches, streamed in the order of the files.
 
-from collections.abc import Iterator, Sequence
+file -> decompressed stream -> parser -> (name, sequence) -> batch. dnaio parses FASTA and FASTQ,
+pysam BAM; only FASTQ with wrapped lines has a slower parser of our own. What is checked of every
+record (it has an id, its letters are nucleotides) is checked a batch at a time.
+"""
+
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import cast
 
 import dnaio
+import numpy as np
+from dnaio.readers import FastaReader, FastqReader
 
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.sequences.bam import bam_records
 from virnucpro_assets.sequences.batches import ReadBatch
+from virnucpro_assets.sequences.compression import HEAD_BYTES, open_decompressed
+from virnucpro_assets.sequences.formats import Format, format_of
+from virnucpro_assets.sequences.letters import first_foreign_letter
 from virnucpro_assets.sequences.ragged import Ragged
-from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.sequences.read_files import ReadFile, first_word, with_mate
+from virnucpro_assets.sequences.wrapped_fastq import is_wrapped, wrapped_records
+
+# Bounds a batch of very short or empty reads.
+_BATCH_READS = 65_536
+
+# dnaio refuses blank lines at the end of FASTQ; they mean nothing.
+_ONLY_BLANK_LINES_LEFT = re.compile(r"Premature end of file .*record was: '(\\r|\\n)+'")
 
 
 def read_batches(files: Sequence[ReadFile], *, batch_bases: int = 4_000_000) -> Iterator[ReadBatch]:
-    """Stream the reads of `files`, file after file, in batches of at most `batch_bases`.
+    """Stream the reads of `files`, file after file, in batches of at most `batch_bases` letters.
 
-    A longer read is a batch of its own. Wrong input is an InputError.
+    A longer read is a batch of its own; a batch never spans two files. Names are the first word
+    of the header with the mate's suffix; letters keep their case. Memory is that of a batch,
+    whatever the size of the files. What is no FASTA, FASTQ or BAM, is damaged, lacks an id or
+    has letters that are no nucleotide codes is an InputError.
     """
     first = 0
     for file in files:
-        with dnaio.open(file.path) as reader:
-            records = list(reader)
-        names = [f"{record.id}/{file.mate}" if file.mate else record.id for record in records]
-        yield ReadBatch(first, names, Ragged.from_strings(record.sequence.encode() for record in records))
-        first += len(records)
+        position = 0
+        for names, sequences in _grouped(_records(file), batch_bases):
+            batch = _checked_batch(file, first, position, names, sequences)
+            position += len(names)
+            first += len(names)
+            yield batch
+
+
+def _records(file: ReadFile) -> Iterator[tuple[str, str]]:
+    """(id, sequence) of each record of a file; the id is empty where the header has none."""
+    with open_decompressed(file.path) as stream:
+        head = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
+        form = format_of(head, file.path)
+        if form is Format.FASTA:
+            yield from _text_records(file.path, _fasta_records(stream))
+        elif form is Format.FASTQ and is_wrapped(head):
+            yield from _text_records(file.path, wrapped_records(stream, file.path))
+        elif form is Format.FASTQ:
+            yield from _text_records(file.path, _fastq_records(stream))
+    if form is Format.BAM:
+        yield from bam_records(file.path, file.mate)
+
+
+def _fasta_records(stream: io.BufferedReader) -> Iterator[tuple[str, str]]:
+    # A tuple in place of dnaio's record, which allows no letter beyond ASCII in a description.
+    reader = FastaReader(stream, sequence_class=lambda header, sequence, _: (first_word(header), sequence))
+    return iter(cast(Iterable[tuple[str, str]], reader))
+
+
+def _fastq_records(stream: io.BufferedReader) -> Iterator[tuple[str, str]]:
+    yield from map(attrgetter("id", "sequence"), FastqReader(stream))
+
+
+def _text_records(path: Path, records: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Turn the errors of the text parsers into InputErrors."""
+    try:
+        yield from records
+    except dnaio.FileFormatError as error:
+        if _ONLY_BLANK_LINES_LEFT.fullmatch(error.message):
+            return
+        raise InputError(
+            path,
+            where=None if error.line is None else f"line {error.line + 1}",
+            found=" ".join(error.message.split()).rstrip("."),
+            expected="a whole and regular record",
+            advice="Make or copy the file again.",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            path,
+            found=f"the byte {error.object[error.start]:#04x}, which is no text",
+            expected="FASTA or FASTQ in ASCII or UTF-8",
+            advice="Save the file as plain text, or check where it comes from.",
+        ) from error
+
+
+def _grouped(records: Iterator[tuple[str, str]], batch_bases: int) -> Iterator[tuple[list[str], list[str]]]:
+    """Names and sequences of consecutive records, at most `batch_bases` letters or one record."""
+    names: list[str] = []
+    sequences: list[str] = []
+    bases = 0
+    for name, sequence in records:
+        bases += len(sequence)
+        if names and (bases > batch_bases or len(names) == _BATCH_READS):
+            yield names, sequences
+            names, sequences, bases = [], [], len(sequence)
+        names.append(name)
+        sequences.append(sequence)
+    if names:
+        yield names, sequences
+
+
+def _checked_batch(
+    file: ReadFile, first: int, position: int, names: list[str], sequences: list[str]
+) -> ReadBatch:
+    """The batch of these records, the first of which is record `position` (from 0) of its file."""
+    if "" in names:
+        raise InputError(
+            file.path,
+            where=f"record {position + names.index('') + 1}",
+            found="a header without an id",
+            expected="an id right after '>' or '@'",
+            advice="Give every record an id.",
+        )
+    # A letter beyond ASCII becomes '?', which is no nucleotide either.
+    data = np.frombuffer("".join(sequences).encode("ascii", "replace"), np.uint8)
+    lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
+    bases = Ragged.from_lengths(data, lengths)
+    foreign = first_foreign_letter(bases)
+    if foreign is not None:
+        index, place = foreign
+        raise InputError(
+            file.path,
+            where=f"record {position + index + 1} ({names[index]}), letter {place + 1}",
+            found=f"{sequences[index][place]!r}",
+            expected="nucleotide letters (A C G T U N, IUPAC codes, gaps)",
+            advice="Give nucleotide sequences; proteins cannot be used.",
+        )
+    return ReadBatch(first, [with_mate(name, file.mate) for name in names] if file.mate else names, bases)
