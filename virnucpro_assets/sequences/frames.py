@@ -73,7 +73,7 @@ def candidates_of(batch: ReadBatch, chunk_length: int) -> tuple[CandidateBatch, 
     blocks = []
     for begin, end in _blocks(chunks.length):
         block = _candidates_of_block(batch.bases, chunks, begin, end)
-        has_codon[chunks.read[begin:end][block.chunk_has_codon]] = True
+        has_codon[chunks.read[begin:end][block.has_codon]] = True
         blocks.append(block)
     chunk = np.concatenate([block.chunk for block in blocks] or [np.zeros(0, np.int64)])
     read = chunks.read[chunk]
@@ -95,7 +95,7 @@ class _BlockCandidates:
     frame: npt.NDArray[np.int8]
     proteins: Ragged
     nucleotides: Ragged
-    chunk_has_codon: npt.NDArray[np.bool_]  # for each chunk of the block
+    has_codon: npt.NDArray[np.bool_]  # for each chunk of the block
 
 
 def _blocks(lengths: Integers) -> Iterator[tuple[int, int]]:
@@ -113,19 +113,7 @@ def _candidates_of_block(bases: Ragged, chunks: Chunks, begin: int, end: int) ->
         bases.data, bases.offsets[chunks.read[begin:end]] + chunks.start[begin:end], lengths
     )
     signs = _codon_signs(letters, places)
-    frame_number = np.arange(3)
-    codons = np.maximum(lengths[:, None] - frame_number, 0) // 3
-    backward_phase = (lengths[:, None] - frame_number) % 3
-    stops = np.concatenate(
-        (
-            signs[:, None] >> frame_number.astype(np.uint8) & 1,
-            signs[:, None] >> (_BACKWARD + backward_phase).astype(np.uint8) & 1,
-        ),
-        axis=1,
-    )
-    chunk_has_codon = (signs & _ANY_RESIDUE) != 0
-    stop_free = (stops == 0) & (np.tile(codons, 2) > 0) & chunk_has_codon[:, None]
-    chunk, frame = np.nonzero(stop_free)
+    chunk, frame = np.nonzero(_stop_free(signs, lengths))
     shift = frame % 3
     begins = np.where(
         frame < 3, places[chunk] + shift, 2 * len(letters) - places[chunk] - lengths[chunk] + shift
@@ -139,7 +127,8 @@ def _candidates_of_block(bases: Ragged, chunks: Chunks, begin: int, end: int) ->
             proteins.take(kept),
             nucleotides.take(kept),
         )
-    return _BlockCandidates(begin + chunk, frame.astype(np.int8), proteins, nucleotides, chunk_has_codon)
+    has_codon = (signs & _ANY_RESIDUE) != 0
+    return _BlockCandidates(begin + chunk, frame.astype(np.int8), proteins, nucleotides, has_codon)
 
 
 def _laid_out(data: Bytes, starts: Integers, lengths: Integers) -> tuple[Integers, Bytes]:
@@ -160,6 +149,19 @@ def _codon_signs(letters: Bytes, places: Integers) -> Bytes:
     signs = signs | _looked_up(codons[1::3], _SIGNS[1])
     signs |= _looked_up(codons[2::3], _SIGNS[2])
     return np.bitwise_or.reduceat(signs, places // 3)
+
+
+def _stop_free(signs: Bytes, lengths: Integers) -> npt.NDArray[np.bool_]:
+    """bool [chunks, 6]: the frames that may have residues and have no stop.
+
+    Frame Rf of n bases reads the codons whose places are n - f + 1 modulo three.
+    """
+    skipped = np.arange(3)
+    bases = lengths[:, None] - skipped
+    bits = np.concatenate((np.broadcast_to(skipped, bases.shape), _BACKWARD + bases % 3), axis=1)
+    stops = signs[:, None] >> bits.astype(np.uint8) & 1
+    has_codon = (signs & _ANY_RESIDUE) != 0
+    return (stops == 0) & np.tile(bases >= 3, 2) & has_codon[:, None]
 
 
 def _translated(strands: Bytes, begins: Integers, lengths: Integers) -> tuple[Ragged, Ragged]:

@@ -29,6 +29,7 @@ from virnucpro_assets.files.digests import FileRecord, check_file
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.sequences.index_tables import column_values, ragged_of
 from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.segments import joined
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.toml"
@@ -140,12 +141,13 @@ class SequenceIndex:
         """Rows start, start + step, ... below `stop` (and below the number of rows)."""
         wanted = np.arange(start, min(stop, self.manifest.rows), step, dtype=np.int64)
         groups = np.searchsorted(self._group_starts, wanted, side="right") - 1
-        pieces = [
-            self._group(int(group)).take(pa.array(wanted[groups == group] - self._group_starts[group]))
-            for group in np.unique(groups)
-        ]
-        table = pa.concat_tables(pieces) if pieces else self._rows.schema_arrow.empty_table()
-        return RowBatch(wanted, ragged_of(table["protein"]), ragged_of(table["nucleotide"]))
+        borders = np.flatnonzero(np.diff(groups)) + 1
+        tables = [self._taken(part) for part in np.split(wanted, borders) if len(part)]
+        return RowBatch(
+            wanted,
+            joined([ragged_of(table["protein"]) for table in tables]),
+            joined([ragged_of(table["nucleotide"]) for table in tables]),
+        )
 
     def protein_lengths(self) -> npt.NDArray[np.int32]:
         """int32 [rows]: residues of every row; never increasing."""
@@ -181,11 +183,13 @@ class SequenceIndex:
                 )
                 first += batch.num_rows
 
-    def _group(self, group: int) -> pa.Table:
+    def _taken(self, wanted: npt.NDArray[np.int64]) -> pa.Table:
+        """The rows `wanted`, which lie in one row group."""
+        group = int(np.searchsorted(self._group_starts, wanted[0], side="right")) - 1
         if self._held_table is None or group != self._held_group:
             self._held_table = self._rows.read_row_group(group, columns=["protein", "nucleotide"])
             self._held_group = group
-        return self._held_table
+        return self._held_table.take(pa.array(wanted - self._group_starts[group]))
 
     def _length_column(self, name: str) -> npt.NDArray[np.int32]:
         return column_values(self._rows.read(columns=[name])[name], np.int32)

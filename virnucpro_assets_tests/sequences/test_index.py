@@ -14,6 +14,7 @@ from virnucpro_assets.sequences.batches import ReadBatch
 from virnucpro_assets.sequences.frames import REASONS, candidates_of
 from virnucpro_assets.sequences.index import IndexManifest, SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index, index_batches
+from virnucpro_assets.sequences.index_tables import TableWriter
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.sequences.read_files import ReadFile
 
@@ -245,6 +246,23 @@ def test_an_error_leaves_the_index_that_was_there(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         index_batches(broken(), tmp_path / "index", drop_digest="", chunk_length=300, ranks=1)
     assert SequenceIndex.open(tmp_path / "index", verify_content=True).manifest == manifest
+
+
+def test_a_crash_before_the_manifest_leaves_no_index_and_nothing_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed(some_reads(count=60), tmp_path / "index")
+
+    def full_disk(table: TableWriter) -> None:
+        table.abandon()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(TableWriter, "close", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        indexed(some_reads(count=50), tmp_path / "index")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["index", *FILES]
+    with pytest.raises(IntegrityError, match=r"manifest\.toml: found no file"):
+        SequenceIndex.open(tmp_path / "index")
 
 
 def test_progress_counts_the_reads(tmp_path: Path) -> None:
