@@ -159,9 +159,10 @@ def _stop_free(signs: Bytes, lengths: Integers) -> npt.NDArray[np.bool_]:
     skipped = np.arange(3)
     bases = lengths[:, None] - skipped
     bits = np.concatenate((np.broadcast_to(skipped, bases.shape), _BACKWARD + bases % 3), axis=1)
-    stops = signs[:, None] >> bits.astype(np.uint8) & 1
+    has_stop = (signs[:, None] >> bits.astype(np.uint8) & 1) != 0
     has_codon = (signs & _ANY_RESIDUE) != 0
-    return (stops == 0) & np.tile(bases >= 3, 2) & has_codon[:, None]
+    stop_free: npt.NDArray[np.bool_] = np.tile(bases >= 3, 2) & has_codon[:, None] & ~has_stop
+    return stop_free
 
 
 def _translated(strands: Bytes, begins: Integers, lengths: Integers) -> tuple[Ragged, Ragged]:
