@@ -1,34 +1,125 @@
-"""Repeated read names, told apart (signatures first; the bounded form follows)."""
+"""Repeated read names, told apart without keeping the names in memory.
+
+The first read of a name keeps it; the next get `_1`, `_2` … in the order of the drop, passing
+over names that any read of the drop has. Two reads of different names never get the same new
+one, because a new name less its last `_` and number is the old one: so repeat j of a name gets
+the j-th smallest number that is free for that name, whatever happens to other names.
+
+add:     names and their 64-bit hashes go to files in the caller's folder.
+resolve: the hashes are sorted in memory (24 bytes a read while sorting, 16 after), and only
+         names whose hash is there more than once are read again.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+from pandas.util import hash_array
+
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.sequences.repeats import HashedNames, Hashing, Numbers, Positions
+from virnucpro_assets.sequences.spilled_names import NameReader, SpilledNames, append
+
 DuplicatePolicy = Literal["suffix", "refuse"]
+
+_EXAMPLES = 5
+
+
+def hash_names(names: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """uint64 [n]: SipHash of each name's UTF-8, with pandas' fixed key."""
+    return hash_array(np.array(names, dtype=object), categorize=False)
 
 
 @dataclass(frozen=True)
 class Renames:
-    """Which reads get another name; `examples` are a few (old, new), `count` is how many."""
+    """Which reads get a suffix: `positions` int64 [count], ascending, and `numbers` int32 [count].
 
-    count: int = 0
-    examples: tuple[tuple[str, str], ...] = ()
+    `examples` are the first few (old name, new name).
+    """
+
+    positions: Positions
+    numbers: Numbers
+    examples: tuple[tuple[str, str], ...]
+
+    @property
+    def count(self) -> int:
+        """How many reads get another name."""
+        return len(self.positions)
 
     def apply(self, first: int, names: Sequence[str]) -> list[str]:
         """The final names of consecutive reads, the first of which is read `first` of the drop."""
-        return list(names)
+        final = list(names)
+        start, stop = np.searchsorted(self.positions, [first, first + len(final)])
+        places = (self.positions[start:stop] - first).tolist()
+        for place, number in zip(places, self.numbers[start:stop].tolist(), strict=True):
+            final[place] = f"{final[place]}_{number}"
+        return final
 
 
 class ReadNames:
-    """Collects the names of a drop in order; `folder` (exists, empty) takes what does not stay in memory."""
+    """Collects the names of a drop in order, then finds the repeats.
 
-    def __init__(self, folder: Path, *, policy: DuplicatePolicy = "suffix") -> None:
-        self._folder = folder
+    `folder` is an existing folder of the caller's; it takes three files, gone after `resolve`.
+    `source` names the drop in an error. `hashing` may be any function of the name.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        policy: DuplicatePolicy = "suffix",
+        source: Path | str = "the drop",
+        hashing: Hashing = hash_names,
+    ) -> None:
+        self._names = SpilledNames(folder / "names.letters", folder / "names.offsets")
+        self._hashes = folder / "names.hashes"
+        self._hashes.write_bytes(b"")
+        self._policy = policy
+        self._source = source
+        self._hashing = hashing
 
     def add(self, names: Sequence[str]) -> None:
         """Append the names of the next reads."""
+        self._names.add(names)
+        append(self._hashes, self._hashing(names).tobytes())
 
     def resolve(self) -> Renames:
-        """Find the repeats. With policy "refuse" the first repeat is an InputError. Call once, at the end."""
-        return Renames()
+        """Find the repeats and their numbers; call once, after the last `add`.
+
+        With the policy "refuse" the first repeat is an InputError that names both records,
+        counted from 1 through the drop.
+        """
+        try:
+            with self._names.reader() as reader:
+                return self._renames(reader)
+        finally:
+            self._names.remove()
+            self._hashes.unlink()
+
+    def _renames(self, reader: NameReader) -> Renames:
+        hashes = np.fromfile(self._hashes, np.uint64)
+        order = np.argsort(hashes, kind="stable")
+        hashes = hashes[order]
+        names = HashedNames(hashes, order, reader, self._hashing)
+        positions, numbers = names.numbered_repeats()
+        if self._policy == "refuse" and len(positions):
+            self._refuse(names, int(positions[0]))
+        renames = Renames(positions, numbers, ())
+        old = [(int(position), reader.at(int(position))) for position in positions[:_EXAMPLES]]
+        examples = tuple((name, renames.apply(position, [name])[0]) for position, name in old)
+        return Renames(positions, numbers, examples)
+
+    def _refuse(self, names: HashedNames, repeat: int) -> None:
+        name = names.reader.at(repeat)
+        first = names.first_of(name)
+        assert first is not None
+        raise InputError(
+            self._source,
+            where=f"record {repeat + 1}",
+            found=f"the name {name!r} again, which record {first + 1} has",
+            expected="a name of its own for every read",
+            advice="Rename the reads, or let repeated names get a suffix.",
+        )

@@ -1,0 +1,139 @@
+"""Repeated names: what they become, that nothing but the names decides, and what they cost."""
+
+import tracemalloc
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.sequences.names import ReadNames, hash_names
+
+
+def final_names(names: list[str], folder: Path, *, batch: int = 3, bits: int = 64) -> list[str]:
+    """The final names by way of batches, with hashes cut to `bits` so that they collide."""
+
+    def hashing(some: Sequence[str]) -> npt.NDArray[np.uint64]:
+        return hash_names(some) >> np.uint64(64 - bits)
+
+    read_names = ReadNames(folder, hashing=hashing)
+    batches = [(first, names[first : first + batch]) for first in range(0, len(names), batch)]
+    for _, some in batches:
+        read_names.add(some)
+    renames = read_names.resolve()
+    final = [name for first, some in batches for name in renames.apply(first, some)]
+    assert renames.count == sum(old != new for old, new in zip(names, final, strict=True))
+    return final
+
+
+def naive_final_names(names: list[str]) -> list[str]:
+    existing, seen, final = set(names), set(), []
+    for name in names:
+        new, number = name, 0
+        while new in seen or (number and new in existing):
+            number += 1
+            new = f"{name}_{number}"
+        seen.add(new)
+        final.append(new)
+    return final
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], []),
+        (["a", "b"], ["a", "b"]),
+        (["a", "a", "a"], ["a", "a_1", "a_2"]),
+        (["a", "a", "b", "a", "b"], ["a", "a_1", "b", "a_2", "b_1"]),
+        (["a", "a", "a_1"], ["a", "a_2", "a_1"]),
+        (["a", "a", "a_1", "a_1"], ["a", "a_2", "a_1", "a_1_1"]),
+        (["a", "a", "a", "a_2", "a_1"], ["a", "a_3", "a_4", "a_2", "a_1"]),
+        (["a", "a", "a_01"], ["a", "a_1", "a_01"]),
+        (["a/1", "a/2", "a/1"], ["a/1", "a/2", "a/1_1"]),
+        (["é", "é"], ["é", "é_1"]),
+    ],
+)
+def test_the_first_read_keeps_its_name_and_repeats_get_free_numbers(
+    names: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    assert final_names(names, tmp_path) == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("bits", [64, 4, 1])
+def test_random_drops_get_the_names_of_the_naive_rule_whatever_the_hashes(
+    seed: int, bits: int, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(seed)
+    names = [
+        "ab"[random.integers(2)] + "".join(f"_{random.integers(1, 4)}" for _ in range(random.integers(3)))
+        for _ in range(random.integers(1, 80))
+    ]
+    final = final_names(names, tmp_path, batch=int(random.integers(1, 9)), bits=bits)
+    assert final == naive_final_names(names)
+    assert max(Counter(final).values()) == 1
+
+
+def test_a_hundred_thousand_equal_names_get_all_numbers(tmp_path: Path) -> None:
+    final = final_names(["r"] * 100_000, tmp_path, batch=30_000)
+    assert final == ["r"] + [f"r_{number}" for number in range(1, 100_000)]
+
+
+def test_a_long_run_of_taken_numbers_is_passed_over(tmp_path: Path) -> None:
+    taken = [f"r_{number}" for number in range(1, 50_001)]
+    final = final_names(["r", "r", *taken], tmp_path, batch=30_000)
+    assert final == ["r", "r_50001", *taken]
+
+
+def test_the_count_and_the_first_examples_are_told(tmp_path: Path) -> None:
+    names = ReadNames(tmp_path)
+    names.add([f"r{number % 10}" for number in range(30)])
+    renames = names.resolve()
+    assert renames.count == 20
+    assert renames.examples == (
+        ("r0", "r0_1"), ("r1", "r1_1"), ("r2", "r2_1"), ("r3", "r3_1"), ("r4", "r4_1"),
+    )  # fmt: skip
+
+
+def test_nothing_is_left_in_the_folder(tmp_path: Path) -> None:
+    final_names(["a", "b", "a"], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_policy_refuse_names_the_read_and_both_records(tmp_path: Path) -> None:
+    names = ReadNames(tmp_path, policy="refuse", source="drop monday")
+    names.add(["x", "a", "b"])
+    names.add(["c", "b", "a"])
+    with pytest.raises(InputError) as error:
+        names.resolve()
+    assert str(error.value) == (
+        "drop monday, record 5: found the name 'b' again, which record 3 has; expected a name of its own "
+        "for every read. Rename the reads, or let repeated names get a suffix."
+    )
+
+
+def test_the_policy_refuse_lets_distinct_names_pass(tmp_path: Path) -> None:
+    names = ReadNames(tmp_path, policy="refuse")
+    names.add(["a", "b", "a_1"])
+    assert names.resolve().count == 0
+
+
+def test_resolving_takes_few_bytes_a_read(tmp_path: Path) -> None:
+    count = 200_000
+    names = ReadNames(tmp_path)
+    for first in range(0, count, 10_000):
+        names.add(
+            [
+                f"a-long-name-of-a-read-as-sequencers-write-it:{number}"
+                for number in range(first, first + 10_000)
+            ]
+        )
+    tracemalloc.start()
+    names.resolve()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # Some arrays are of the size of a window and not of the drop.
+    assert peak < 24 * count + 4_000_000
