@@ -9,7 +9,7 @@ the environment.
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import AliasChoices, Field, PositiveInt
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -17,7 +17,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from virnucpro_assets.demo.paths import DEMO_MODELS
+from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.storage.calls import CallThresholds
 from virnucpro_assets.vocabulary import EncoderKind, Precision
 
@@ -34,6 +34,11 @@ class Settings(BaseSettings):
     )
 
     data_root: Path = Field(Path("data"), description="where everything made of drops is kept")
+    dagster_home: Path | None = Field(
+        None,
+        validation_alias=AliasChoices("DAGSTER_HOME", "dagster_home"),
+        description="the Dagster instance's folder; by default `dagster` under the data root",
+    )
     drops_folder: Path = Field(Path("drops"), description="where deliveries arrive, a sub-folder a drop")
     ranks: PositiveInt = Field(
         4, le=99, description="W: shards a drop is cut into, whatever the number of devices"
@@ -45,9 +50,9 @@ class Settings(BaseSettings):
         "suffix", description="what to do with repeated read names"
     )
 
-    esm2: Path = Field(DEMO_MODELS / "esm2", description="model folder of ESM-2")
-    dnabert_s: Path = Field(DEMO_MODELS / "dnabert_s", description="model folder of DNABERT-S")
-    classifiers: Path = Field(DEMO_MODELS, description="folder with classifier_300 and classifier_500")
+    esm2: Path = Field(MODELS_FOLDER / "esm2", description="model folder of ESM-2")
+    dnabert_s: Path = Field(MODELS_FOLDER / "dnabert_s", description="model folder of DNABERT-S")
+    classifiers: Path = Field(MODELS_FOLDER, description="folder with classifier_300 and classifier_500")
 
     devices: str = Field("auto", description="auto, cuda, cuda:0,1 or cpu:2 (two CPU slots)")
     precision: Precision = Field(

@@ -22,10 +22,11 @@ from virnucpro_assets.storage.shards import ShardManifest, finish_shard, valid_p
 
 
 class EmbeddingError(VirnucproError):
-    """Ranks that could not be finished, each with its reason."""
+    """Ranks that could not be finished, each with its reason, and which of them for NaN or Inf."""
 
-    def __init__(self, kind: str, failures: dict[int, str]) -> None:
+    def __init__(self, kind: str, failures: dict[int, str], not_finite: set[int]) -> None:
         self.failures = failures
+        self.not_finite = not_finite
         reasons = "; ".join(f"rank {rank}: {reason}" for rank, reason in sorted(failures.items()))
         super().__init__(f"{kind}: found {len(failures)} ranks that cannot be finished ({reasons})")
 
@@ -48,6 +49,7 @@ class _Shard:
     rows: int
     records: dict[int, PartRecord]
     seconds: float = 0.0
+    tokens: int = 0
     devices: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -73,6 +75,7 @@ def embed_shards(job: ShardJob, lease: Lease, report: Reporter) -> Iterator[Shar
     total = sum(task.plan.stop - task.plan.start for task in tasks)
     progress = Progress(job.encoder.kind, "sequences", total, report)
     failures: dict[int, str] = {}
+    not_finite: set[int] = set()
     for task, device, outcome in lease.run(tasks):
         if not isinstance(task, PartTask):
             raise TypeError(f"{task!r} is no part")
@@ -82,15 +85,17 @@ def embed_shards(job: ShardJob, lease: Lease, report: Reporter) -> Iterator[Shar
                 progress.advance(outcome.sequences)
             case Failed():
                 failures[shard.rank] = _explain(job.index, outcome)
+                not_finite |= {shard.rank} if outcome.rows else set()
             case Finished(part=PartRecord() as record):
                 shard.records[task.plan.number] = record
                 shard.seconds += outcome.seconds
+                shard.tokens += record.counts.tokens
                 shard.devices.add(str(device))
                 if shard.complete:
                     yield _finish(job, shard)
     progress.finish()
     if failures:
-        raise EmbeddingError(job.encoder.kind, failures)
+        raise EmbeddingError(job.encoder.kind, failures, not_finite)
 
 
 def _open_shard(job: ShardJob, rank: int, report: Reporter) -> _Shard:
@@ -126,6 +131,7 @@ def _finish(job: ShardJob, shard: _Shard) -> ShardManifest:
         recipe=job.recipe,
         parts=[shard.records[plan.number] for plan in shard.plans],
         seconds=shard.seconds,
+        computed_tokens=shard.tokens,
         reused_parts=shard.reused,
         devices=sorted(shard.devices),
     )

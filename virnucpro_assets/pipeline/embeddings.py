@@ -34,11 +34,13 @@ def index_drop(work: DropWork) -> IndexManifest:
             duplicates=drop.source.duplicates,
             progress=progress.advance,
         )
-        figures |= {"reads": manifest.reads, "members": manifest.members, "rows": manifest.rows}
+        figures.update({"reads": manifest.reads, "members": manifest.members, "rows": manifest.rows})
     if not manifest.reads:
         work.report(f"warning: drop {drop.key} holds no reads; every output will be empty")
     elif not manifest.rows:
-        work.report(f"warning: no read of drop {drop.key} has a stop-free frame; the tables of calls will be empty")
+        work.report(
+            f"warning: no read of drop {drop.key} has a stop-free frame; the tables of calls will be empty"
+        )
     return manifest
 
 
@@ -65,11 +67,13 @@ def embed_drop(
         for shard in embed_shards(job, lease, work.report):
             tokens += shard.counts.tokens
             yield shard
-        figures |= {
-            "ranks": ", ".join(map(str, ranks)),
-            "tokens": tokens,
-            "devices": ", ".join(map(str, lease.devices)),
-        }
+        figures.update(
+            {
+                "ranks": ", ".join(map(str, ranks)),
+                "tokens": tokens,
+                "devices": ", ".join(map(str, lease.devices)),
+            }
+        )
 
 
 def merge_drop(work: DropWork) -> MergedManifest:

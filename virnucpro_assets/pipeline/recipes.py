@@ -66,8 +66,8 @@ def fitting_card(
     """
     folder = settings.classifier_folder(chunk_length)
     card = read_card(folder)
-    expected = {"chunk length": card.chunk_length, "DNA width": card.d_dna, "protein width": card.d_protein}
-    found = {
+    expected: dict[str, int | str] = {"chunk length": card.chunk_length, "DNA width": card.d_dna, "protein width": card.d_protein}
+    found: dict[str, int | str] = {
         "chunk length": chunk_length,
         "DNA width": encoders["dnabert_s"].width,
         "protein width": encoders["esm2"].width,

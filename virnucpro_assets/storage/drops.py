@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.files.digests import FileRecord, check_file, record_of_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.sequences.names import DuplicatePolicy
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.shards import rank_name
 from virnucpro_assets.vocabulary import EncoderKind
@@ -35,13 +35,35 @@ class SourceFile(BaseModel):
 
 
 class DropSource(BaseModel):
-    """Which files a drop is made of and how its reads are to be treated."""
+    """Which files a drop is made of and how its reads are to be treated.
+
+    `min_score` is the P(virus) that a hit needs, where it is not that of the settings.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     chunk_length: int
-    duplicates: Literal["suffix", "refuse"] = "suffix"
+    duplicates: DuplicatePolicy = "suffix"
+    min_score: float | None = None
     files: list[SourceFile]
+
+
+    @classmethod
+    def of(
+        cls,
+        files: Iterable[ReadFile],
+        *,
+        chunk_length: int,
+        duplicates: DuplicatePolicy,
+        min_score: float | None = None,
+    ) -> "DropSource":
+        """A source of these files, by their absolute paths."""
+        named = [SourceFile(path=file.path.absolute(), mate=file.mate) for file in files]
+        return cls(chunk_length=chunk_length, duplicates=duplicates, min_score=min_score, files=named)
+
+    def same_reads(self, other: "DropSource") -> bool:
+        """Whether both mean the same reads, cut and named in the same way."""
+        return self.model_copy(update={"min_score": other.min_score}) == other
 
 
 class DropManifest(BaseModel):
@@ -83,8 +105,12 @@ class DropFolder:
         return self.path / "index"
 
     @property
-    def tables(self) -> Path:
-        return self.path / "tables"
+    def predictions(self) -> Path:
+        return self.path / "predictions"
+
+    @property
+    def calls(self) -> Path:
+        return self.path / "calls"
 
     @property
     def stages(self) -> Path:
@@ -93,10 +119,6 @@ class DropFolder:
     @property
     def checks(self) -> Path:
         return self.path / "checks"
-
-    @property
-    def scores(self) -> Path:
-        return self.path / "scores.npy"
 
     @property
     def report(self) -> Path:
@@ -120,22 +142,9 @@ class DropStore:
         """The keys of the drops that are registered, sorted."""
         return sorted(path.parent.name for path in self.root.glob("*/source.toml"))
 
-    def register(
-        self,
-        key: str,
-        files: Iterable[ReadFile],
-        *,
-        chunk_length: int,
-        duplicates: Literal["suffix", "refuse"],
-    ) -> None:
+    def register(self, key: str, source: DropSource) -> None:
         """Say which files make up drop `key`; replaces what was said before."""
-        checked = check_key(key)
-        source = DropSource(
-            chunk_length=chunk_length,
-            duplicates=duplicates,
-            files=[SourceFile(path=file.path.absolute(), mate=file.mate) for file in files],
-        )
-        write_manifest(self.root / checked / "source.toml", source)
+        write_manifest(self.root / check_key(key) / "source.toml", source)
 
     def source(self, key: str) -> DropSource | None:
         """What was registered for drop `key`, if anything was."""

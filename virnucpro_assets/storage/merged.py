@@ -127,3 +127,22 @@ def merged_blocks(
     with h5py.File(folder / VIEW, "r") as file:
         for start in range(0, manifest.rows, size):
             yield file["rows"][start : start + size], file["embeddings"][start : start + size]
+
+
+def read_merged_rows(folder: Path) -> npt.NDArray[np.int64]:
+    """int64 [rows]: the index position of each merged row, as stored."""
+    with h5py.File(folder / VIEW, "r") as file:
+        rows: npt.NDArray[np.int64] = file["rows"][:]
+    return rows
+
+
+def read_merged_at(folder: Path, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """float32 [n, width]: the rows of the index at `positions`, for samples.
+
+    Raises IntegrityError if a source is missing or changed.
+    """
+    read_merged(folder)
+    rows = read_merged_rows(folder)
+    place_of_row = np.argsort(rows, kind="stable")
+    with h5py.File(folder / VIEW, "r") as file:
+        return np.stack([file["embeddings"][place] for place in place_of_row[positions].tolist()])

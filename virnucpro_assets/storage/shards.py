@@ -31,8 +31,8 @@ VIEW = "shard.h5"
 class ShardManifest(BaseModel):
     """A finished shard: its recipe and its parts in the order of their rows.
 
-    `seconds` is the device time spent on it by the run that finished it, and `reused_parts`
-    how many of its parts that run found already there.
+    `seconds` is the device time spent on it by the run that finished it, `computed_tokens` the
+    tokens of that run, and `reused_parts` how many parts that run found already there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +43,7 @@ class ShardManifest(BaseModel):
     recipe: Recipe
     parts: list[PartRecord] = []
     seconds: float = 0.0
+    computed_tokens: int = 0
     reused_parts: int = 0
     devices: list[str] = []
 
@@ -51,9 +52,9 @@ class ShardManifest(BaseModel):
         return sum((part.counts for part in self.parts), PackCounts())
 
     @property
-    def computed_tokens_per_second(self) -> float | None:
-        """Tokens per device second, or None where nothing was computed by the finishing run."""
-        return self.counts.tokens / self.seconds if self.seconds and not self.reused_parts else None
+    def tokens_per_second(self) -> float:
+        """Tokens that the finishing run computed over its device time; 0 where it computed none."""
+        return self.computed_tokens / self.seconds if self.seconds else 0.0
 
 
 def rank_name(rank: int, ranks: int) -> str:

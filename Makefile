@@ -1,0 +1,40 @@
+# Every command here installs what it needs into $(VENV) first.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   ?= .venv
+DEMO   ?= .demo
+PORT   ?= 3000
+
+BIN       := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEMO_ENV  := VIRNUCPRO_DATA_ROOT=$(DEMO)/data DAGSTER_HOME=$(abspath $(DEMO))/dagster
+
+.PHONY: demo test ui lint bench clean
+
+demo: $(INSTALLED)  ## run the main job on the embedded demo models and data
+	$(DEMO_ENV) $(BIN)/virnucpro demo --out $(DEMO)/results
+
+test: $(INSTALLED)  ## run the tests
+	$(BIN)/python -m pytest
+
+ui: $(INSTALLED)  ## the Dagster UI on the demo's results, on 127.0.0.1:$(PORT)
+	test -e $(DEMO)/results/report.html || $(MAKE) demo
+	$(DEMO_ENV) $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+
+lint: $(INSTALLED)  ## format, lint, types, and the import contract
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED)  ## measure, side by side, what the documentation quotes
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m benchmarks.parsers
+
+clean:  ## remove the environment and the demo's results
+	rm -rf $(VENV) $(DEMO)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

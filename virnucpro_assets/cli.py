@@ -1,0 +1,191 @@
+"""The command line: the same assets and the same Dagster instance as the UI.
+
+A mistake that a person can mend ends with one line on standard error and an exit code: 2 for
+wrong input, 3 for a damaged or foreign file, 4 for a device, 5 for a failed check, 1 else.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from virnucpro_assets import __version__
+from virnucpro_assets.errors import VirnucproError
+
+app = typer.Typer(
+    help="Find viruses in short sequence reads.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class ChunkLength(str, Enum):
+    """Bases of a chunk; each has a classifier of its own."""
+
+    short = "300"
+    long = "500"
+
+
+class Duplicates(str, Enum):
+    """What to do with repeated read names."""
+
+    suffix = "suffix"
+    refuse = "refuse"
+
+
+Reads = Annotated[list[Path], typer.Argument(help="FASTA, FASTQ (plain, gzip, zstd) or unaligned BAM files.")]
+Drop = Annotated[str, typer.Argument(help="The drop's name.")]
+Length = Annotated[ChunkLength | None, typer.Option("--chunk-length", help="Bases of a chunk.")]
+Repeats = Annotated[Duplicates | None, typer.Option("--duplicates", help="Repeated read names: number or refuse.")]
+Paired = Annotated[bool, typer.Option("--paired", help="Take the files as pairs of mates, two by two.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Replace what is stored under other settings.")]
+
+
+@app.command(
+    epilog="Examples: virnucpro predict sample.fastq.gz --out results | "
+    "virnucpro predict s_R1.fastq.gz s_R2.fastq.gz --out results --name s --chunk-length 500"
+)
+def predict(
+    reads: Reads,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the tables, the hits and the report.")],
+    name: Annotated[str | None, typer.Option("--name", help="Name of the drop; default: the first file's.")] = None,
+    chunk_length: Length = None,
+    duplicates: Repeats = None,
+    min_score: Annotated[
+        float | None, typer.Option("--min-score", min=0, max=1, help="P(virus) a read's best chunk needs to be a hit.")
+    ] = None,
+    paired: Paired = False,
+    replace: Replace = False,
+) -> None:
+    """Call viruses in reads: from files to tables, hits and a report."""
+    with one_line_errors():
+        from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
+        from virnucpro_assets.pipeline.run import export_results
+        from virnucpro_assets.sequences.read_files import pair_files
+        from virnucpro_assets.settings import Settings
+        from virnucpro_assets.storage.drops import DropStore
+
+        settings = Settings()
+        key = name or key_from_name(reads[0])
+        register_reads(
+            key,
+            pair_files(reads, paired=paired),
+            settings,
+            chunk_length=int(chunk_length.value) if chunk_length else None,
+            duplicates=duplicates.value if duplicates else None,
+            min_score=min_score,
+            replace=replace,
+        )
+        _materialise(key, replace=replace)
+        for path in export_results(DropStore(settings.data_root).current(key)[1], out):
+            typer.echo(path)
+
+
+@app.command(epilog="Example: virnucpro prepare reads.fa --out prepared --chunk-length 500")
+def prepare(
+    reads: Reads,
+    out: Annotated[Path, typer.Option("--out", help="Folder for chunks.fa, nucleotide.fa and protein.faa.")],
+    chunk_length: Length = None,
+    duplicates: Repeats = None,
+    paired: Paired = False,
+) -> None:
+    """Write the chunks of reads and their stop-free frames, and compute nothing."""
+    with one_line_errors():
+        from virnucpro_assets.sequences.prepare import prepare as write_prepared
+        from virnucpro_assets.sequences.read_files import pair_files
+        from virnucpro_assets.settings import Settings
+
+        settings = Settings()
+        summary = write_prepared(
+            pair_files(reads, paired=paired),
+            out,
+            chunk_length=int(chunk_length.value) if chunk_length else settings.chunk_length,
+            duplicates=duplicates.value if duplicates else settings.duplicates,
+        )
+        typer.echo(f"{summary.reads} reads, {summary.chunks} chunks, {summary.candidates} candidates in {out}")
+
+
+@app.command(epilog="Example: virnucpro drops")
+def drops() -> None:
+    """List the drops and how far each one is."""
+    with one_line_errors():
+        from virnucpro_assets.defs.drop_states import drop_states
+        from virnucpro_assets.defs.instance import open_instance
+        from virnucpro_assets.settings import Settings
+
+        settings = Settings()
+        with open_instance(settings) as instance:
+            for line in drop_states(instance, settings):
+                typer.echo(line)
+
+
+@app.command(epilog="Examples: virnucpro materialize sample | virnucpro materialize sample --replace")
+def materialize(drop: Drop, replace: Replace = False) -> None:
+    """Materialise every asset of a drop, registered before or copied into the drops folder."""
+    with one_line_errors():
+        _materialise(drop, replace=replace)
+
+
+@app.command(epilog="Example: virnucpro report sample")
+def report(drop: Drop) -> None:
+    """Print the counts of a drop and where its report is."""
+    with one_line_errors():
+        from virnucpro_assets.pipeline.reports import summary_lines
+        from virnucpro_assets.settings import Settings
+
+        for line in summary_lines(drop, Settings()):
+            typer.echo(line)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Print the version where it is asked for."""
+    if show:
+        typer.echo(f"virnucpro-assets {__version__}")
+        raise typer.Exit
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End with one line and an exit code where a person made a mistake."""
+    try:
+        yield
+    except VirnucproError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        setting = ".".join(map(str, first["loc"]))
+        typer.echo(f"error: setting {setting}: found {first['input']!r}; {first['msg']}", err=True)
+        raise typer.Exit(2) from error
+
+
+def _materialise(drop: str, *, replace: bool) -> None:
+    from virnucpro_assets.defs.instance import open_instance
+    from virnucpro_assets.defs.partitions import Partitions
+    from virnucpro_assets.defs.runs import materialise_drop
+    from virnucpro_assets.settings import Settings
+    from virnucpro_assets.storage.drops import check_key
+
+    settings = Settings()
+    with open_instance(settings) as instance:
+        materialise_drop(instance, Partitions(settings.ranks), check_key(drop), replace=replace)
+
+
+def main() -> None:
+    """The console script `virnucpro`."""
+    app(prog_name="virnucpro")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

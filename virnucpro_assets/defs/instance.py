@@ -1,0 +1,22 @@
+"""The Dagster instance that the command line shares with the UI."""
+
+import shutil
+from pathlib import Path
+
+import dagster as dg
+
+from virnucpro_assets.settings import Settings
+
+CONFIG = Path(__file__).with_name("dagster.yaml")
+
+
+def open_instance(settings: Settings) -> dg.DagsterInstance:
+    """The instance under DAGSTER_HOME, or else under `dagster` in the data root.
+
+    A home without a dagster.yaml is given the one of this package.
+    """
+    home = (settings.dagster_home or settings.data_root / "dagster").absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / CONFIG.name).exists():
+        shutil.copyfile(CONFIG, home / CONFIG.name)
+    return dg.DagsterInstance.from_config(str(home))

@@ -1,0 +1,59 @@
+"""Metadata: what a materialisation shows of itself in the UI."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from virnucpro_assets.pipeline.checks import CheckResult
+
+Metadata = dict[str, Any]
+
+
+def path(value: Path) -> dg.MetadataValue[Any]:
+    """A place in the file system."""
+    return dg.MetadataValue.path(str(value.absolute()))
+
+
+def picture(png: bytes) -> dg.MetadataValue[Any]:
+    """A small plot, shown in place."""
+    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def counts_table(counts: Mapping[str, int], what: str) -> dg.MetadataValue[Any]:
+    """Counts by name, as a table of two columns."""
+    rows = "\n".join(f"| {name} | {count:,} |" for name, count in counts.items())
+    return dg.MetadataValue.md(f"| {what} | count |\n| --- | ---: |\n{rows}")
+
+
+def column_schema(schema: Any) -> dg.TableSchema:
+    """The columns of a table from its Arrow schema."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(field.name, str(field.type), constraints=dg.TableColumnConstraints(nullable=field.nullable))
+            for field in schema
+        ]
+    )
+
+
+def data_version(digest: str) -> dg.DataVersion:
+    """What identifies the content of a materialisation."""
+    return dg.DataVersion(digest)
+
+
+def check_metadata(result: CheckResult) -> Metadata:
+    """The figures of a check and the threshold that decided."""
+    return {"threshold": result.threshold, **result.figures}
+
+
+def check_result(result: CheckResult) -> dg.AssetCheckResult:
+    """A check's outcome as the orchestrator records it."""
+    return dg.AssetCheckResult(
+        passed=result.passed,
+        asset_key=result.asset,
+        check_name=result.name,
+        severity=dg.AssetCheckSeverity.ERROR if result.blocking else dg.AssetCheckSeverity.WARN,
+        metadata=check_metadata(result),
+    )

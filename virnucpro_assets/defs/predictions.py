@@ -1,0 +1,154 @@
+"""Assets by drop, second half: merged embeddings, predictions and calls; and the classifier."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from virnucpro_assets.defs import metadata
+from virnucpro_assets.defs.failures import mendable
+from virnucpro_assets.defs.partitions import Partitions, across_ranks
+from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.models.cards import read_card
+from virnucpro_assets.models.folders import WEIGHTS_FILE
+from virnucpro_assets.pipeline.calls import call_drop, predict_drop
+from virnucpro_assets.pipeline.checks import completeness, record_check
+from virnucpro_assets.pipeline.embeddings import merge_drop
+from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.call_tables import READ_CALLS_FILE, READ_SCHEMA
+from virnucpro_assets.storage.hits import HITS_FILE
+from virnucpro_assets.storage.merged import VIEW
+from virnucpro_assets.storage.prediction_tables import PREDICTION_SCHEMA, PREDICTIONS_FILE
+from virnucpro_assets.storage.recipe import ENGINE_FORMAT
+
+GROUP = "calls"
+
+
+def classifier(settings: Settings) -> dg.AssetsDefinition:
+    """The asset `classifier`."""
+
+    @dg.asset(
+        group_name="models",
+        kinds={"pytorch"},
+        code_version=str(ENGINE_FORMAT),
+        description="The small network that tells viruses from others, for chunks of the length in the settings.",
+    )
+    def classifier(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        folder = settings.classifier_folder(settings.chunk_length)
+        with mendable():
+            card = read_card(folder)
+        digest = sha256_of_file(folder / WEIGHTS_FILE)
+        return dg.MaterializeResult(
+            data_version=metadata.data_version(digest),
+            metadata={
+                "chunk_length": card.chunk_length,
+                "width": card.width,
+                "trained_on": card.training_data,
+                "note": card.note,
+                "digest": digest,
+                "encoders": dg.MetadataValue.json(dict(card.encoders)),
+                "folder": metadata.path(folder),
+                **card.metrics,
+            },
+        )
+
+    return classifier
+
+
+def merged_embeddings(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+    """The asset `merged_embeddings`."""
+
+    @dg.asset(
+        partitions_def=partitions.drops,
+        deps=[across_ranks("dnabert_s_embeddings"), across_ranks("esm2_embeddings"), "sequence_index"],
+        group_name="embeddings",
+        kinds={"hdf5"},
+        code_version=str(ENGINE_FORMAT),
+        check_specs=[
+            dg.AssetCheckSpec(
+                "completeness",
+                asset="merged_embeddings",
+                blocking=True,
+                description="Each row of the index once, in the right order, every digest as recorded.",
+            )
+        ],
+        description="DNA and protein embeddings of all ranks side by side: a view over the shards, not a copy.",
+    )
+    def merged_embeddings(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        with mendable():
+            work = DropWork.on(context.partition_key, settings, context.log.info)
+            merged = merge_drop(work)
+            result = record_check(work.folder.checks, completeness(work))
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": merged.rows,
+                "width": merged.width,
+                "sources": len(merged.sources),
+                "recipes": dg.MetadataValue.json({kind: recipe.digest for kind, recipe in merged.recipes.items()}),
+                "file": metadata.path(work.folder.path / VIEW),
+            },
+            check_results=[metadata.check_result(result)],
+        )
+
+    return merged_embeddings
+
+
+def predictions(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+    """The asset `predictions`."""
+
+    @dg.asset(
+        partitions_def=partitions.drops,
+        deps=["merged_embeddings", "sequence_index", "classifier"],
+        group_name=GROUP,
+        kinds={"parquet"},
+        code_version=str(ENGINE_FORMAT),
+        description="P(others) and P(virus) of every stop-free frame, in the order of the input.",
+    )
+    def predictions(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        with mendable():
+            work = DropWork.on(context.partition_key, settings, context.log.info)
+            tables, summary = predict_drop(work)
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": summary.members,
+                "dagster/column_schema": metadata.column_schema(PREDICTION_SCHEMA),
+                "virus": summary.virus,
+                "virus_share": summary.virus / summary.members if summary.members else 0.0,
+                "not_scored": summary.not_scored,
+                "made_from": dg.MetadataValue.json(tables.inputs),
+                "file": metadata.path(work.folder.predictions / PREDICTIONS_FILE),
+            }
+        )
+
+    return predictions
+
+
+def virus_calls(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+    """The asset `virus_calls`."""
+
+    @dg.asset(
+        partitions_def=partitions.drops,
+        deps=["predictions", "sequence_index"],
+        group_name=GROUP,
+        kinds={"parquet", "fasta"},
+        code_version=str(ENGINE_FORMAT),
+        description="The call of every chunk and of every read or contig with its tier, and the hits as FASTA.",
+    )
+    def virus_calls(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        with mendable():
+            work = DropWork.on(context.partition_key, settings, context.log.info)
+            tables = call_drop(work)
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": tables.counts["reads"],
+                "dagster/column_schema": metadata.column_schema(READ_SCHEMA),
+                "hits": tables.counts["hits"],
+                "viral_share": tables.counts["viral_reads"] / max(1, tables.counts["reads"]),
+                "calls": metadata.counts_table({name: n for name, n in tables.counts.items() if ", " in name}, "call"),
+                "made_from": dg.MetadataValue.json(tables.inputs),
+                "table": metadata.path(work.folder.calls / READ_CALLS_FILE),
+                "hits_file": metadata.path(work.folder.calls / HITS_FILE),
+            }
+        )
+
+    return virus_calls

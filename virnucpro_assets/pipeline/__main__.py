@@ -1,0 +1,49 @@
+"""The whole job without the orchestrator: `python -m virnucpro_assets.pipeline READS... --out DIR`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from virnucpro_assets.errors import VirnucproError
+from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
+from virnucpro_assets.pipeline.run import export_results, run_drop
+from virnucpro_assets.sequences.read_files import pair_files
+from virnucpro_assets.settings import Settings
+
+
+def main() -> int:
+    """Run the job that the command line describes; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m virnucpro_assets.pipeline", description=__doc__)
+    parser.add_argument("reads", nargs="+", type=Path, metavar="READS", help="FASTA, FASTQ or unaligned BAM files")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the tables, hits and report")
+    parser.add_argument("--name", help="name of the drop; by default that of the first file")
+    parser.add_argument("--chunk-length", type=int, choices=[300, 500])
+    parser.add_argument("--duplicates", choices=["suffix", "refuse"])
+    parser.add_argument("--paired", action="store_true", help="take the files as pairs of mates, two by two")
+    parser.add_argument("--replace", action="store_true", help="replace a drop of this name that differs")
+    options = parser.parse_args()
+    try:
+        settings = Settings()
+        key = options.name or key_from_name(options.reads[0])
+        register_reads(
+            key,
+            pair_files(options.reads, paired=options.paired),
+            settings,
+            chunk_length=options.chunk_length,
+            duplicates=options.duplicates,
+            replace=options.replace,
+        )
+        folder = run_drop(key, settings, _say, replace=options.replace)
+        export_results(folder, options.out)
+    except VirnucproError as error:
+        _say(f"error: {error}")
+        return error.exit_code
+    return 0
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

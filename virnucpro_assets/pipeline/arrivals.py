@@ -1,0 +1,79 @@
+"""From files to a listed drop: who belongs to it, and what exactly was delivered."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.sequences.names import DuplicatePolicy
+from virnucpro_assets.sequences.read_files import ReadFile, pair_files
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drops import DropManifest, DropSource, DropStore, check_key
+
+
+def key_from_name(path: Path) -> str:
+    """A drop key from the name of a read file: what stands before its endings, other letters as '-'."""
+    stem = path.name.split(".")[0]
+    key = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "_-") else "-" for letter in stem)
+    return check_key(key.strip("-_")[:64] or "drop")
+
+
+def register_reads(
+    key: str,
+    files: Sequence[ReadFile],
+    settings: Settings,
+    *,
+    chunk_length: int | None = None,
+    duplicates: DuplicatePolicy | None = None,
+    min_score: float | None = None,
+    replace: bool = False,
+) -> None:
+    """Say that `files` make up drop `key`.
+
+    Raises InputError for a missing file, and for a drop that is there already with other
+    files or options unless `replace` is set.
+    """
+    store = DropStore(settings.data_root)
+    for file in files:
+        if not file.path.is_file():
+            raise InputError(
+                file.path,
+                found="a folder" if file.path.is_dir() else "no file",
+                expected="a file of reads",
+                advice="Check the path; give the files of a folder one by one.",
+            )
+    before = store.source(key)
+    after = DropSource.of(
+        files,
+        chunk_length=chunk_length or settings.chunk_length,
+        duplicates=duplicates or settings.duplicates,
+        min_score=min_score,
+    )
+    if before is not None and not before.same_reads(after) and not replace:
+        raise InputError(
+            f"drop {key}",
+            found="another drop of this name with other files or options",
+            expected="a new name or the same files",
+            advice="Choose another name (--name), or replace the drop (--replace).",
+        )
+    store.register(key, after)
+
+
+def list_drop(key: str, settings: Settings) -> DropManifest:
+    """Digest the files of a drop and make the result its current generation.
+
+    A drop that nobody registered is looked for as a sub-folder of the drops folder. Raises
+    InputError if there is none.
+    """
+    store = DropStore(settings.data_root)
+    arrived = settings.drops_folder / check_key(key)
+    if store.source(key) is None:
+        if not arrived.is_dir():
+            raise InputError(
+                f"drop {key}",
+                found=f"no folder {arrived} and no registered files",
+                expected="one of them",
+                advice="Copy the read files there, or use `virnucpro predict READS...`.",
+            )
+        paths = sorted(path for path in arrived.iterdir() if path.is_file() and not path.name.startswith("."))
+        register_reads(key, pair_files(paths), settings)
+    return store.list_files(key)

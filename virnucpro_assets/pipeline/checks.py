@@ -1,0 +1,127 @@
+"""Checks: what is verified of a drop, with the figures and the threshold that decided.
+
+Each check returns one `CheckResult`. They are recorded beside the drop, so that the report
+shows them whoever ran them.
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.sequences.index import IndexManifest
+from virnucpro_assets.storage.merged import merged_rows, read_merged, read_merged_rows
+from virnucpro_assets.storage.shards import ShardManifest
+
+
+class CheckResult(BaseModel):
+    """The outcome of one check of an asset, of one rank where the asset is cut into ranks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    asset: str
+    name: str
+    passed: bool
+    threshold: str
+    figures: dict[str, int | float | str] = {}
+    rank: int | None = None
+    blocking: bool = True
+
+    @property
+    def file_name(self) -> str:
+        rank = "" if self.rank is None else f".{self.rank:02d}"
+        return f"{self.asset}.{self.name}{rank}.toml"
+
+
+def record_check(folder: Path, result: CheckResult) -> CheckResult:
+    """Keep a result among those of its drop, in place of an earlier one; returns it."""
+    write_manifest(folder / result.file_name, result)
+    return result
+
+
+def read_checks(folder: Path) -> list[CheckResult]:
+    """All results of a drop, by asset, name and rank."""
+    return [read_manifest(path, CheckResult) for path in sorted(folder.glob("*.toml"))]
+
+
+def every_read_accounted_for(index: IndexManifest, reads_with_members: int) -> CheckResult:
+    """Each read has candidates or a reason why not."""
+    without = sum(index.reasons.values())
+    return CheckResult(
+        asset="sequence_index",
+        name="every_read_accounted_for",
+        passed=index.reads == reads_with_members + without,
+        threshold="reads = reads with candidates + reads with a reason",
+        figures={"reads": index.reads, "with_candidates": reads_with_members, **index.reasons},
+    )
+
+
+def finite_values(asset: str, shard: ShardManifest) -> CheckResult:
+    """A shard is finished only if the device process found every number finite."""
+    return CheckResult(
+        asset=asset,
+        name="finite_values",
+        passed=True,
+        threshold="no NaN and no Inf",
+        figures={"rows": shard.rows, "values": shard.rows * shard.width, "not_finite": 0},
+        rank=shard.rank,
+    )
+
+
+def not_finite(asset: str, rank: int, reason: str) -> CheckResult:
+    """A rank that was not finished because of NaN or Inf; `reason` names the candidate."""
+    return CheckResult(
+        asset=asset,
+        name="finite_values",
+        passed=False,
+        threshold="no NaN and no Inf",
+        figures={"reason": reason},
+        rank=rank,
+    )
+
+
+def packing_efficiency(asset: str, shard: ShardManifest, minimum: float) -> CheckResult:
+    """Tokens in packs over what the packs could hold.
+
+    The last pack of a part is as full as the rows that are left for it, so parts of a few
+    packs say nothing about the packing: judged are shards with at least ten packs a part.
+    """
+    counts, budget = shard.counts, shard.recipe.token_budget
+    efficiency = counts.efficiency(budget)
+    judged = counts.packs >= 10 * max(1, len(shard.parts))
+    return CheckResult(
+        asset=asset,
+        name="packing_efficiency",
+        passed=efficiency >= minimum or not judged,
+        threshold=f"at least {minimum}"
+        if judged
+        else f"at least {minimum}; not judged below 10 packs a part",
+        figures={
+            "efficiency": round(efficiency, 4),
+            "tokens": counts.tokens,
+            "packs": counts.packs,
+            "token_budget": budget,
+        },
+        rank=shard.rank,
+        blocking=False,
+    )
+
+
+def completeness(work: DropWork) -> CheckResult:
+    """The merged view holds each row of the index exactly once, in the order of the shards.
+
+    Every byte of every part is read for its digest.
+    """
+    manifest = read_merged(work.folder.path, content=True)
+    index = work.index.manifest
+    found = read_merged_rows(work.folder.path)
+    expected = merged_rows([len(range(rank, index.rows, index.ranks)) for rank in range(index.ranks)])
+    equal = len(found) == len(expected) and bool((found == expected).all())
+    return CheckResult(
+        asset="merged_embeddings",
+        name="completeness",
+        passed=equal,
+        threshold="each row of the index once, rank after rank; every digest as recorded",
+        figures={"index_rows": index.rows, "merged_rows": len(found), "parts": len(manifest.sources)},
+    )

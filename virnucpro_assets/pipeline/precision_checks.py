@@ -1,0 +1,181 @@
+"""Checks that compute a sample again: other precisions, and without neighbours.
+
+What is stored was computed packed, in the precision in use. A sample of whole chunks is
+computed again in float32, in float16, and one sequence at a time; embeddings are compared by
+cosine, and what the classifier makes of them by label.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from virnucpro_assets.errors import DeviceError
+from virnucpro_assets.inference.messages import Failed, SampleTask
+from virnucpro_assets.inference.pool import Lease
+from virnucpro_assets.pipeline.checks import CheckResult
+from virnucpro_assets.pipeline.samples import ChunkSample, sample_chunks
+from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.storage.merged import read_merged_at
+from virnucpro_assets.vocabulary import ENCODER_KINDS, Precision
+
+Rows = npt.NDArray[np.float32]
+
+PRECISION_CHECKS = (
+    "precision_in_use_matches_float32",
+    "float16_matches_float32",
+    "packed_matches_one_at_a_time",
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How near embeddings are to their reference, over sequences and over labels."""
+
+    cosines: npt.NDArray[np.float64]
+    largest_difference: float
+    candidate_agreement: float
+    chunk_agreement: float
+
+    @property
+    def min_cosine(self) -> float:
+        return float(self.cosines.min(initial=1.0))
+
+    @property
+    def figures(self) -> dict[str, int | float | str]:
+        return {
+            "sequences": len(self.cosines),
+            "min_cosine": self.min_cosine,
+            "cosine_1st_percentile": float(np.percentile(self.cosines, 1)) if len(self.cosines) else 1.0,
+            "largest_difference": self.largest_difference,
+            "candidate_label_agreement": self.candidate_agreement,
+            "chunk_label_agreement": self.chunk_agreement,
+        }
+
+
+def check_precision(work: DropWork, lease: Lease) -> Iterator[CheckResult]:
+    """Compute a sample of a drop again and compare; yields the results of PRECISION_CHECKS."""
+    settings, in_use = work.settings, work.settings.precision
+    sample = sample_chunks(work.index, settings.check_sample)
+    stored = read_merged_at(work.folder.path, sample.rows) if len(sample.rows) else _no_rows(work)
+    with tempfile.TemporaryDirectory() as folder:
+        recomputed = _Recomputation(work, lease, sample, Path(folder))
+        reference = recomputed.embeddings("float32")
+        half = recomputed.embeddings("float16")
+        alone = recomputed.embeddings(in_use, one_at_a_time=True)
+    for name, rows, against, note in [
+        (PRECISION_CHECKS[0], stored, reference, f"stored rows, {in_use}"),
+        (PRECISION_CHECKS[1], half, reference, "computed again, float16"),
+        (PRECISION_CHECKS[2], stored, alone, f"stored rows against one at a time, {in_use}"),
+    ]:
+        if isinstance(rows, str) or isinstance(against, str):
+            yield _failed(name, note, rows if isinstance(rows, str) else str(against))
+            continue
+        exact = name == PRECISION_CHECKS[2] and in_use == "float32"
+        yield _judge(work, name, compare(work, sample, rows, against), note, exact=exact)
+
+
+def compare(work: DropWork, sample: ChunkSample, rows: Rows, reference: Rows) -> Comparison:
+    """Compare merged rows [n, d_dna + d_protein] of a sample with their reference.
+
+    Cosines are computed in float64, for the DNA and the protein half of each row by itself.
+    """
+    split = work.encoders["dnabert_s"].width
+    halves = [(rows[:, :split], reference[:, :split]), (rows[:, split:], reference[:, split:])]
+    cosines = np.concatenate([_cosines(found, expected) for found, expected in halves])
+    scores, expected_scores = _scores(work, rows), _scores(work, reference)
+    is_virus, expected_virus = (values[:, 1] > values[:, 0] for values in (scores, expected_scores))
+    return Comparison(
+        cosines=cosines,
+        largest_difference=float(np.abs(rows - reference).max(initial=0.0)),
+        candidate_agreement=_share(is_virus == expected_virus),
+        chunk_agreement=_share(_chunk_labels(sample, scores) == _chunk_labels(sample, expected_scores)),
+    )
+
+
+class _Recomputation:
+    def __init__(self, work: DropWork, lease: Lease, sample: ChunkSample, folder: Path) -> None:
+        self._work, self._lease, self._sample, self._folder = work, lease, sample, folder
+
+    def embeddings(self, precision: Precision, *, one_at_a_time: bool = False) -> Rows | str:
+        """The sample's merged rows, computed now, or why they cannot be: NaN or Inf."""
+        if not len(self._sample.rows):
+            return _no_rows(self._work)
+        tasks = [
+            SampleTask(
+                encoder=self._work.encoders[kind].model_copy(update={"precision": precision}),
+                index=self._work.folder.index.absolute(),
+                rows=self._sample.rows.tolist(),
+                token_budget=self._work.settings.token_budget,
+                one_at_a_time=one_at_a_time,
+                target=self._folder / f"{kind}.npy",
+            )
+            for kind in ENCODER_KINDS
+        ]
+        for task, device, outcome in self._lease.run(tasks):
+            if isinstance(outcome, Failed) and outcome.rows:
+                return f"{outcome.reason} in {precision}, the first at row {outcome.rows[0]} of the index"
+            if isinstance(outcome, Failed):
+                raise DeviceError(f"{device}: {task.label} failed: {outcome.reason}")
+        return np.concatenate([np.load(task.target, allow_pickle=False) for task in tasks], axis=1)
+
+
+def _judge(work: DropWork, name: str, comparison: Comparison, note: str, *, exact: bool) -> CheckResult:
+    settings = work.settings
+    agreement = min(comparison.candidate_agreement, comparison.chunk_agreement)
+    passed = (
+        comparison.min_cosine >= settings.min_cosine and agreement >= settings.min_label_agreement
+    )
+    threshold = f"cosine at least {settings.min_cosine}, equal labels at least {settings.min_label_agreement}"
+    if exact:
+        passed = passed and comparison.largest_difference <= settings.max_packed_difference
+        threshold += f", largest difference at most {settings.max_packed_difference}"
+    return CheckResult(
+        asset="predictions",
+        name=name,
+        passed=bool(passed),
+        threshold=threshold,
+        figures={"compared": note, **comparison.figures},
+    )
+
+
+def _failed(name: str, note: str, reason: str) -> CheckResult:
+    return CheckResult(
+        asset="predictions",
+        name=name,
+        passed=False,
+        threshold="finite values",
+        figures={"compared": note, "reason": reason},
+    )
+
+
+def _scores(work: DropWork, rows: Rows) -> Rows:
+    # torch stays out of the import path of whoever only describes the checks.
+    from virnucpro_assets.models.classifier import load_classifier  # noqa: PLC0415
+
+    classifier, _ = load_classifier(work.settings.classifier_folder(work.index.manifest.chunk_length))
+    return classifier.scores(rows)
+
+
+def _chunk_labels(sample: ChunkSample, scores: Rows) -> npt.NDArray[np.bool_]:
+    chunks, place = np.unique(sample.chunk, return_inverse=True)
+    largest = np.zeros((len(chunks), 2), np.float32)
+    np.maximum.at(largest, place, scores[sample.row])
+    return np.asarray(largest[:, 1] >= largest[:, 0])
+
+
+def _cosines(found: Rows, expected: Rows) -> npt.NDArray[np.float64]:
+    a, b = found.astype(np.float64), expected.astype(np.float64)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return np.asarray((a * b).sum(axis=1) / np.where(lengths > 0, lengths, 1.0))
+
+
+def _share(equal: npt.NDArray[np.bool_]) -> float:
+    return float(equal.mean()) if len(equal) else 1.0
+
+
+def _no_rows(work: DropWork) -> Rows:
+    return np.empty((0, sum(encoder.width for encoder in work.encoders.values())), np.float32)

@@ -1,0 +1,79 @@
+"""A whole drop in one process, without the orchestrator, and the files that people take away."""
+
+import shutil
+from pathlib import Path
+
+from virnucpro_assets.errors import VirnucproError
+from virnucpro_assets.files.atomic import atomic_file
+from virnucpro_assets.inference.devices import find_devices
+from virnucpro_assets.inference.pool import DevicePool
+from virnucpro_assets.inference.progress import Reporter
+from virnucpro_assets.pipeline.arrivals import list_drop
+from virnucpro_assets.pipeline.calls import CALL_FILES, PREDICTION_FILES, call_drop, predict_drop
+from virnucpro_assets.pipeline.checks import (
+    CheckResult,
+    completeness,
+    every_read_accounted_for,
+    finite_values,
+    packing_efficiency,
+    record_check,
+)
+from virnucpro_assets.pipeline.embeddings import embed_drop, index_drop, merge_drop
+from virnucpro_assets.pipeline.precision_checks import check_precision
+from virnucpro_assets.pipeline.reports import report_drop
+from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drops import DropFolder
+from virnucpro_assets.vocabulary import ENCODER_KINDS
+
+
+class CheckError(VirnucproError):
+    """A check that holds back what follows did not pass."""
+
+    exit_code = 5
+
+
+def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = False) -> DropFolder:
+    """Do all the work on a registered drop, with the checks between the stages.
+
+    Raises CheckError if a blocking check fails; what was finished before is kept.
+    """
+    list_drop(key, settings)
+    work = DropWork.on(key, settings, report)
+    index = index_drop(work)
+    with_members = sum(int((batch.members > 0).sum()) for batch in work.index.read_batches())
+    _require(work, every_read_accounted_for(index, with_members))
+    with DevicePool(find_devices(settings.devices)) as pool, pool.lease() as lease:
+        for kind in ENCODER_KINDS:
+            for shard in embed_drop(work, kind, range(settings.ranks), lease, replace=replace):
+                asset = f"{kind}_embeddings"
+                _require(work, finite_values(asset, shard))
+                _require(work, packing_efficiency(asset, shard, settings.min_packing_efficiency))
+        merge_drop(work)
+        _require(work, completeness(work))
+        predict_drop(work)
+        for result in check_precision(work, lease):
+            _require(work, result)
+    call_drop(work)
+    report_drop(work)
+    return work.folder
+
+
+def export_results(folder: DropFolder, out: Path) -> list[Path]:
+    """Copy the tables, the hits and the report of a drop into `out`; returns the copies."""
+    sources = [folder.predictions / name for name in PREDICTION_FILES]
+    sources += [folder.calls / name for name in CALL_FILES]
+    sources.append(folder.report)
+    for source in sources:
+        with source.open("rb") as content, atomic_file(out / source.name) as copy:
+            shutil.copyfileobj(content, copy)
+    return [out / source.name for source in sources]
+
+
+def _require(work: DropWork, result: CheckResult) -> None:
+    record_check(work.folder.checks, result)
+    if result.blocking and not result.passed:
+        raise CheckError(
+            f"check {result.name} of {result.asset}: found {result.figures}; expected {result.threshold}. "
+            f"The results of drop {work.drop.key} are held back."
+        )

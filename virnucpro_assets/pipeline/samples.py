@@ -1,0 +1,58 @@
+"""Samples: whole chunks of a drop, spread over all lengths, for checks that compute again."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from virnucpro_assets.sequences.index import SequenceIndex
+
+CHUNK_BITS = 24
+"""A read and a chunk of it in one int64; a read of 2 ** 24 chunks would be 5 Gb long."""
+
+
+@dataclass(frozen=True)
+class ChunkSample:
+    """The members of some chunks: `chunk` int64 [m] tells chunks apart, `row` int64 [m] is a place
+    among `rows` int64 [n], the distinct rows of the index that they need, ascending."""
+
+    chunk: npt.NDArray[np.int64]
+    row: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+
+
+def sample_chunks(index: SequenceIndex, chunks: int) -> ChunkSample:
+    """Choose at most `chunks` chunks, evenly over the rows of the index, which is sorted by length.
+
+    Two passes over the members; the same index gives the same sample.
+    """
+    rows = index.manifest.rows
+    seeds = (
+        np.unique(np.linspace(0, rows - 1, min(chunks, rows)).astype(np.int64))
+        if rows
+        else np.empty(0, np.int64)
+    )
+    chosen = _first_chunks(index, seeds)
+    keys: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
+    members: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
+    for batch in index.member_batches():
+        key = (batch.read << CHUNK_BITS) | batch.chunk
+        kept = np.isin(key, chosen)
+        keys.append(key[kept])
+        members.append(batch.row[kept])
+    distinct, places = np.unique(np.concatenate(members), return_inverse=True)
+    return ChunkSample(np.concatenate(keys), places.astype(np.int64), distinct)
+
+
+def _first_chunks(index: SequenceIndex, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    first = np.full(len(rows), -1, np.int64)
+    for batch in index.member_batches():
+        place = np.searchsorted(rows, batch.row)
+        hit = np.flatnonzero((place < len(rows)) & (rows[np.minimum(place, len(rows) - 1)] == batch.row))
+        key = (batch.read[hit] << CHUNK_BITS) | batch.chunk[hit]
+        for position, value in zip(place[hit].tolist(), key.tolist(), strict=True):
+            if first[position] < 0:
+                first[position] = value
+        if (first >= 0).all():
+            break
+    return np.unique(first)

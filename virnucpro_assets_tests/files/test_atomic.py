@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+
+from virnucpro_assets.files.atomic import atomic_file, atomic_path, write_bytes, write_text
+
+
+def test_a_finished_block_leaves_the_content_and_no_other_file(tmp_path: Path) -> None:
+    with atomic_file(tmp_path / "new" / "a.txt") as stream:
+        stream.write(b"one")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()} == {"a.txt": b"one"}
+
+
+@pytest.mark.parametrize("writer", [atomic_file, atomic_path])
+def test_an_error_in_the_block_leaves_the_old_content_and_no_other_file(tmp_path: Path, writer) -> None:
+    target = tmp_path / "a.txt"
+    write_text(target, "old")
+    with pytest.raises(RuntimeError, match="in the middle"), writer(target) as opened:
+        if isinstance(opened, Path):
+            opened.write_bytes(b"half")
+        else:
+            opened.write(b"half")
+        assert target.read_bytes() == b"old"
+        assert len(list(tmp_path.iterdir())) == 2
+        raise RuntimeError("in the middle")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.txt": b"old"}
+
+
+def test_a_target_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    write_bytes(target, b"x" * 1000)
+    with target.open("rb") as reader:
+        write_bytes(target, b"new")
+        assert reader.read() == b"x" * 1000
+    assert target.read_bytes() == b"new"

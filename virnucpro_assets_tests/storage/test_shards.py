@@ -1,0 +1,190 @@
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from virnucpro_assets.errors import DamagedFileError, IntegrityError
+from virnucpro_assets.storage.merged import merged_blocks, merged_rows, read_merged, read_merged_at, write_merged
+from virnucpro_assets.storage.parts import PackCounts, PartPlan, rows_of, verify_part, write_part
+from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.sealed_hdf5 import SEAL_SIZE
+from virnucpro_assets.storage.shards import (
+    ShardManifest,
+    finish_shard,
+    rank_name,
+    read_shard,
+    set_aside_shard,
+    valid_parts,
+)
+
+RANKS = 3
+WIDTHS = {"dnabert_s": 4, "esm2": 6}
+
+
+def recipe_of(kind: str = "esm2", **changes) -> Recipe:
+    values = {
+        "encoder": kind,
+        "index_digest": "i" * 64,
+        "weights_digest": "w" * 64,
+        "precision": "float32",
+        "attention": "dense-runs",
+        "token_budget": 100,
+        "packs_per_part": 2,
+        "ranks": RANKS,
+    }
+    return Recipe(**{**values, **changes})
+
+
+def embedding(kind: str, row: int) -> np.ndarray:
+    return np.arange(WIDTHS[kind], dtype=np.float32) + 100 * row + (0 if kind == "esm2" else 0.5)
+
+
+def write_shard(folder: Path, kind: str, rank: int, rows: int, rows_a_part: int = 2) -> ShardManifest:
+    folder.mkdir(parents=True)
+    owned = len(range(rank, rows, RANKS))
+    records = []
+    for number, start in enumerate(range(0, owned, rows_a_part)):
+        plan = PartPlan(rank, number, start, min(start + rows_a_part, owned))
+        values = np.array([embedding(kind, row) for row in rows_of(plan, RANKS)])
+        records.append(write_part(folder / plan.file_name, plan, recipe_of(kind), values, PackCounts(packs=1, tokens=9)))
+    manifest = ShardManifest(rank=rank, rows=owned, width=WIDTHS[kind], recipe=recipe_of(kind), parts=records)
+    finish_shard(folder, manifest)
+    return manifest
+
+
+def write_drop(folder: Path, rows: int) -> dict[str, list[Path]]:
+    folders = {kind: [folder / kind / rank_name(rank, RANKS) for rank in range(RANKS)] for kind in WIDTHS}
+    for kind, of_ranks in folders.items():
+        for rank, path in enumerate(of_ranks):
+            write_shard(path, kind, rank, rows)
+    return folders
+
+
+def test_a_part_has_the_same_bytes_whenever_and_wherever_it_is_written(tmp_path: Path) -> None:
+    plan = PartPlan(1, 0, 0, 2)
+    values = np.ones((2, 6), np.float32)
+    first = write_part(tmp_path / "a.h5", plan, recipe_of(), values, PackCounts())
+    second = write_part(tmp_path / "b" / "b.h5", plan, recipe_of(), values, PackCounts())
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b" / "b.h5").read_bytes()
+    assert first == second
+
+
+def test_a_part_opens_in_plain_h5py_and_names_its_rows(tmp_path: Path) -> None:
+    plan = PartPlan(1, 4, 3, 5)
+    values = np.array([embedding("esm2", 10), embedding("esm2", 13)])
+    record = write_part(tmp_path / "part.h5", plan, recipe_of(), values, PackCounts(packs=2, tokens=77))
+    with h5py.File(tmp_path / "part.h5") as file:
+        assert file["rows"][:].tolist() == [10, 13]
+        np.testing.assert_array_equal(file["embeddings"][:], values)
+        assert Recipe.model_validate_json(file.attrs["recipe"]) == recipe_of()
+    assert verify_part(tmp_path / "part.h5", plan, recipe_of()) == record
+    assert record.counts.efficiency(100) == 77 / 200
+
+
+@pytest.mark.parametrize("place", [3, SEAL_SIZE - 1, SEAL_SIZE, SEAL_SIZE + 40, -1])
+def test_a_flipped_bit_anywhere_in_a_part_is_found(tmp_path: Path, place: int) -> None:
+    plan, path = PartPlan(0, 0, 0, 2), tmp_path / "part.h5"
+    write_part(path, plan, recipe_of(), np.ones((2, 6), np.float32), PackCounts())
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=str(path)):
+        verify_part(path, plan, recipe_of())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+def test_a_truncated_part_is_set_aside_and_the_whole_ones_are_kept(tmp_path: Path, share: float) -> None:
+    folder = tmp_path / "shard"
+    manifest = write_shard(folder, "esm2", 0, rows=12)
+    plans = [PartPlan(0, number, part.start, part.stop) for number, part in enumerate(manifest.parts)]
+    damaged = folder / "part-00001.h5"
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[: int(share * len(content))])
+    records, quarantined = valid_parts(folder, plans, recipe_of())
+    assert records == {0: manifest.parts[0]}
+    assert [path.name for path in quarantined] == ["part-00001.h5.quarantine-1"]
+    assert not damaged.exists()
+
+
+def test_a_part_of_another_recipe_is_refused_with_both_digests(tmp_path: Path) -> None:
+    folder = tmp_path / "shard"
+    write_shard(folder, "esm2", 0, rows=4)
+    other = recipe_of(weights_digest="x" * 64)
+    (folder / "manifest.toml").unlink()
+    with pytest.raises(IntegrityError, match=f"{recipe_of().digest}.*{other.digest}.*weights_digest"):
+        valid_parts(folder, [PartPlan(0, 0, 0, 2)], other)
+
+
+def test_a_shard_of_another_recipe_is_set_aside_only_when_it_differs(tmp_path: Path) -> None:
+    folder = tmp_path / "shard"
+    write_shard(folder, "esm2", 0, rows=4)
+    assert set_aside_shard(folder, recipe_of()) is None
+    assert set_aside_shard(folder, recipe_of(precision="float16")) == tmp_path / "shard.superseded-1"
+    assert not folder.exists()
+
+
+def test_a_shard_with_a_missing_part_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "shard"
+    write_shard(folder, "esm2", 0, rows=12)
+    read_shard(folder, content=True)
+    (folder / "part-00001.h5").unlink()
+    with pytest.raises(IntegrityError, match=r"part-00001.h5: found no file"):
+        read_shard(folder)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 20])
+def test_the_merged_view_holds_dna_then_protein_shard_after_shard(tmp_path: Path, rows: int) -> None:
+    folders = write_drop(tmp_path, rows)
+    write_merged(tmp_path, folders, {kind: recipe_of(kind) for kind in WIDTHS}, rows)
+    blocks = list(merged_blocks(tmp_path, size=3))
+    places = [row for found, _ in blocks for row in found.tolist()]
+    assert places == [row for rank in range(RANKS) for row in range(rank, rows, RANKS)]
+    for found, values in blocks:
+        for row, value in zip(found.tolist(), values, strict=True):
+            np.testing.assert_array_equal(value, np.r_[embedding("dnabert_s", row), embedding("esm2", row)])
+
+
+def test_merged_rows_are_found_by_their_place_in_the_index(tmp_path: Path) -> None:
+    folders = write_drop(tmp_path, 20)
+    write_merged(tmp_path, folders, {kind: recipe_of(kind) for kind in WIDTHS}, 20)
+    found = read_merged_at(tmp_path, np.array([19, 0, 7]))
+    expected = [np.r_[embedding("dnabert_s", row), embedding("esm2", row)] for row in (19, 0, 7)]
+    np.testing.assert_array_equal(found, expected)
+    assert merged_rows([2, 2, 1]).tolist() == [0, 3, 1, 4, 2]
+
+
+def test_a_merged_view_survives_moving_the_folder_and_misses_no_lost_part(tmp_path: Path) -> None:
+    folders = write_drop(tmp_path / "a", 20)
+    write_merged(tmp_path / "a", folders, {kind: recipe_of(kind) for kind in WIDTHS}, 20)
+    (tmp_path / "a").rename(tmp_path / "b")
+    values = np.concatenate([block for _, block in merged_blocks(tmp_path / "b")])
+    assert values.shape == (20, 10)
+    assert np.isfinite(values).all()
+    lost = tmp_path / "b" / "esm2" / rank_name(1, RANKS) / "part-00002.h5"
+    lost.unlink()
+    with pytest.raises(IntegrityError, match="part-00002.h5: found no file"):
+        next(merged_blocks(tmp_path / "b"))
+
+
+def test_a_flipped_bit_in_a_source_is_found_on_demand(tmp_path: Path) -> None:
+    folders = write_drop(tmp_path, 20)
+    write_merged(tmp_path, folders, {kind: recipe_of(kind) for kind in WIDTHS}, 20)
+    path = folders["dnabert_s"][2] / "part-00000.h5"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 4
+    path.write_bytes(content)
+    read_merged(tmp_path)
+    with pytest.raises(IntegrityError, match="part-00000.h5: found SHA-256"):
+        read_merged(tmp_path, content=True)
+
+
+def test_shards_of_another_recipe_or_number_of_rows_are_not_merged(tmp_path: Path) -> None:
+    folders = write_drop(tmp_path, 20)
+    recipes = {kind: recipe_of(kind) for kind in WIDTHS}
+    with pytest.raises(IntegrityError, match="found 20 rows of dnabert_s; expected 21"):
+        write_merged(tmp_path, folders, recipes, 21)
+    other = {**recipes, "esm2": recipe_of("esm2", precision="float16")}
+    with pytest.raises(IntegrityError, match=f"{recipes['esm2'].digest}.*{other['esm2'].digest}"):
+        write_merged(tmp_path, folders, other, 20)
+    assert not (tmp_path / "merged.toml").exists()
