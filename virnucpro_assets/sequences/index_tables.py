@@ -56,7 +56,9 @@ READ_GROUP = 65_536
 
 def ragged_of(column: Any) -> Ragged:
     """The texts of an Arrow column as bytes."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    array = column
+    if isinstance(column, pa.ChunkedArray):
+        array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if len(array) == 0:
         return Ragged(np.empty(0, np.uint8), np.zeros(1, np.int64))
     _, offset_buffer, letters = (memoryview(buffer or b"") for buffer in array.buffers())
