@@ -1,0 +1,184 @@
+"""The calls of a drop, per chunk and per read or contig.
+
+- `chunk_calls.parquet`: scored chunks in input order: id, name, chunk, is_virus, max_score_0 (P(others)),
+  max_score_1 (P(virus)).
+- `read_calls.parquet`: every read of the drop in input order with its call, or the reason why it
+  has none.
+- `prediction_results_highestscore.csv`: VirNucPro's own consensus file, sorted by id, separated by
+  tabs in spite of its name.
+- `contig_calls.tsv`: reads with scored chunks, sorted by id, numbers with 3 decimals.
+
+Sorted files go through SortedLines, in which a NUL stands behind the id so that lines sort by their
+id even where an id holds a character below the tab. Memory does not grow with the drop.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from virnucpro_assets.files.atomic import atomic_file
+from virnucpro_assets.sequences.frames import REASONS
+from virnucpro_assets.sequences.index import ReadTableBatch
+from virnucpro_assets.sequences.index_tables import table_writer
+from virnucpro_assets.storage.call_summary import CallSummary
+from virnucpro_assets.storage.calls import (
+    CALLS,
+    TIERS,
+    CallThresholds,
+    ChunkCalls,
+    ReadCalls,
+    call_chunks,
+    call_reads,
+)
+from virnucpro_assets.storage.columns import chosen, schema, text_lines
+from virnucpro_assets.storage.number_text import float32_text, three_decimals
+from virnucpro_assets.storage.prediction_tables import chunk_ids
+from virnucpro_assets.storage.scored_members import ScoredMembers, scored_reads
+from virnucpro_assets.storage.sorted_lines import SortedLines
+
+CHUNK_CALLS_FILE = "chunk_calls.parquet"
+READ_CALLS_FILE = "read_calls.parquet"
+CONSENSUS_FILE = "prediction_results_highestscore.csv"
+CONTIG_CALLS_FILE = "contig_calls.tsv"
+ROWS_PER_GROUP = 1 << 17
+
+CONSENSUS_HEADER = b"Modified_ID\tIs_Virus\tmax_score_0\tmax_score_1\n"
+CONTIG_HEADER = (
+    b"ID\tcall\ttier\tweighted_delta\tn_chunks\tn_confident_viral\tn_confident_nonviral\tn_ambiguous"
+    b"\tviral_proportion\tnonviral_proportion\n"
+)
+CHUNK_SCHEMA: Any = schema(
+    {
+        "id": pa.string(),
+        "name": pa.string(),
+        "chunk": pa.int32(),
+        "is_virus": pa.bool_(),
+        "max_score_0": pa.float32(),
+        "max_score_1": pa.float32(),
+    },
+)
+READ_SCHEMA: Any = schema(
+    {"name": pa.string(), "length": pa.int64(), "chunks": pa.int32(), "scored_chunks": pa.int32()},
+    nullable={
+        "call": pa.string(),
+        "tier": pa.string(),
+        "weighted_delta": pa.float64(),
+        "n_confident_viral": pa.int32(),
+        "n_confident_nonviral": pa.int32(),
+        "n_ambiguous": pa.int32(),
+        "viral_proportion": pa.float64(),
+        "nonviral_proportion": pa.float64(),
+        "max_score_0": pa.float32(),
+        "max_score_1": pa.float32(),
+        "reason": pa.string(),
+    },
+)
+
+
+def write_calls(
+    members: Iterator[ScoredMembers],
+    reads: Iterator[ReadTableBatch],
+    folder: Path,
+    thresholds: CallThresholds,
+) -> CallSummary:
+    """Write the four files into `folder` from all members and all reads of a drop, in input order.
+
+    Raises IntegrityError if the members are not those of the reads.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    summary = CallSummary()
+    with ExitStack() as files:
+        chunk_table = files.enter_context(
+            table_writer(folder / CHUNK_CALLS_FILE, CHUNK_SCHEMA, ROWS_PER_GROUP)
+        )
+        read_table = files.enter_context(table_writer(folder / READ_CALLS_FILE, READ_SCHEMA, ROWS_PER_GROUP))
+        consensus = files.enter_context(SortedLines(folder))
+        contigs = files.enter_context(SortedLines(folder))
+        for piece in scored_reads(members, reads):
+            chunks = call_chunks(piece.members[piece.members.is_scored])
+            calls = call_reads(chunks, thresholds)
+            chunk_columns = _chunk_columns(piece.reads, chunks)
+            read_columns = _read_columns(piece.reads, calls)
+            chunk_table.add(chunk_columns)
+            read_table.add(read_columns)
+            consensus.add(_consensus_lines(chunk_columns))
+            contigs.add(_contig_lines(piece.reads, calls))
+            summary.add(chunks, calls, read_columns["reason"])
+        _write_sorted(folder / CONSENSUS_FILE, CONSENSUS_HEADER, consensus)
+        _write_sorted(folder / CONTIG_CALLS_FILE, CONTIG_HEADER, contigs)
+    return summary
+
+
+def _chunk_columns(reads: ReadTableBatch, chunks: ChunkCalls) -> dict[str, Any]:
+    return {
+        "id": chunk_ids(reads, chunks.read, chunks.chunk),
+        "name": chosen(reads.names, chunks.read - reads.first),
+        "chunk": chunks.chunk,
+        "is_virus": chunks.is_virus,
+        "max_score_0": chunks.max_scores[:, 0],
+        "max_score_1": chunks.max_scores[:, 1],
+    }
+
+
+def _consensus_lines(columns: dict[str, Any]) -> bytes:
+    is_virus = chosen(("False", "True"), columns["is_virus"])
+    scores = [float32_text(columns["max_score_0"]), float32_text(columns["max_score_1"])]
+    return text_lines([columns["id"], is_virus, *scores], "\0\t\t\n")
+
+
+def _read_columns(reads: ReadTableBatch, calls: ReadCalls) -> dict[str, Any]:
+    called = calls.read - reads.first
+    has_no_call = np.ones(len(reads.names), bool)
+    has_no_call[called] = False
+
+    def spread(values: Any) -> Any:
+        """The values of the called reads at their places among all reads, null in between."""
+        everywhere = np.zeros(len(has_no_call), values.dtype)
+        everywhere[called] = values
+        return pa.array(everywhere, mask=has_no_call)
+
+    reasons = np.where(reads.reasons == 0, REASONS.index("not_scored"), reads.reasons)
+    reason: Any = pa.array(reasons.astype(np.int8), mask=~has_no_call)
+    return {
+        "name": reads.names,
+        "length": reads.lengths,
+        "chunks": reads.chunks,
+        "scored_chunks": spread(calls.chunks).fill_null(0),
+        "call": pa.array(CALLS).take(spread(calls.call)),
+        "tier": pa.array(TIERS).take(spread(calls.tier)),
+        "weighted_delta": spread(calls.weighted_delta),
+        "n_confident_viral": spread(calls.confident_viral),
+        "n_confident_nonviral": spread(calls.confident_non_viral),
+        "n_ambiguous": spread(calls.ambiguous),
+        "viral_proportion": spread(calls.viral_share),
+        "nonviral_proportion": spread(calls.non_viral_share),
+        "max_score_0": spread(calls.max_scores[:, 0]),
+        "max_score_1": spread(calls.max_scores[:, 1]),
+        "reason": pa.array(REASONS).take(reason),
+    }
+
+
+def _contig_lines(reads: ReadTableBatch, calls: ReadCalls) -> bytes:
+    counts = (calls.chunks, calls.confident_viral, calls.confident_non_viral, calls.ambiguous)
+    columns = [
+        chosen(reads.names, calls.read - reads.first),
+        chosen(CALLS, calls.call),
+        chosen(TIERS, calls.tier),
+        three_decimals(calls.weighted_delta),
+        *(pc.cast(pa.array(count), pa.string()) for count in counts),
+        three_decimals(calls.viral_share),
+        three_decimals(calls.non_viral_share),
+    ]
+    return text_lines(columns, "\0" + "\t" * 8 + "\n")
+
+
+def _write_sorted(target: Path, header: bytes, lines: SortedLines) -> None:
+    with atomic_file(target) as stream:
+        stream.write(header)
+        for block in lines.merged():
+            stream.write(block.replace(b"\0", b"\t"))

@@ -1,0 +1,171 @@
+"""From scores of frames to calls of chunks, and from those to calls of reads or contigs.
+
+A chunk is virus if the largest P(virus) of its frames is at least the largest P(others). A read's
+call weighs its chunks by how decided they are. The rules are those that users of VirNucPro
+(Li et al., Briefings in Bioinformatics 2025, bbaf224) apply to its chunk file; they read the
+scores from its text, so the shortest decimals are what is computed with here too.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from virnucpro_assets.storage.number_text import as_printed
+from virnucpro_assets.storage.scored_members import ScoredMembers
+
+CALLS = ("Viral", "Non-viral", "Ambiguous")
+VIRAL, NON_VIRAL, AMBIGUOUS = range(3)
+
+TIERS = ("high_confidence", "moderate_confidence", "low_confidence", "review")
+HIGH, MODERATE, LOW, REVIEW = range(4)
+
+Doubles = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class CallThresholds:
+    """When a read is called what.
+
+    A read is Viral if its weighted delta is above `viral_above` and Non-viral if it is below the
+    negative of that; above `high_above` (either way) is high confidence. A chunk is confident if
+    one score is above `confident_above` and the other below `opposite_below`, ambiguous if both are
+    above `ambiguous_above`. Confidence needs `min_confident_chunks` of the call's kind, a share of
+    `min_confident_share` of the chunks that are not ambiguous, and `min_chunks` chunks.
+    """
+
+    viral_above: float = 0.3
+    high_above: float = 0.6
+    confident_above: float = 0.8
+    opposite_below: float = 0.3
+    ambiguous_above: float = 0.7
+    min_confident_chunks: int = 1
+    min_confident_share: float = 0.1
+    min_chunks: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkCalls:
+    """Scored chunks in input order.
+
+    `read` int64 [c] is the read's position, `chunk` int32 [c] counts from 1, `max_scores` float32
+    [c, 2] are the largest P(others) and P(virus) of the chunk's frames.
+    """
+
+    read: npt.NDArray[np.int64]
+    chunk: npt.NDArray[np.int32]
+    max_scores: npt.NDArray[np.float32]
+
+    @property
+    def is_virus(self) -> npt.NDArray[np.bool_]:
+        """bool [c]: the consensus of each chunk."""
+        return np.asarray(self.max_scores[:, 1] >= self.max_scores[:, 0])
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCalls:
+    """The reads that have scored chunks, in input order; every array has one entry a read.
+
+    `read` is the read's position, `call` and `tier` are positions in CALLS and TIERS, `chunks` and
+    `confident_viral`, `confident_non_viral`, `ambiguous` count chunks, the shares are of the chunks
+    that are not ambiguous, `max_scores` float32 [n, 2] are the largest of its chunks.
+    """
+
+    read: npt.NDArray[np.int64]
+    call: npt.NDArray[np.int8]
+    tier: npt.NDArray[np.int8]
+    weighted_delta: Doubles
+    chunks: Counts
+    confident_viral: Counts
+    confident_non_viral: Counts
+    ambiguous: Counts
+    viral_share: Doubles
+    non_viral_share: Doubles
+    max_scores: npt.NDArray[np.float32]
+
+
+def call_chunks(members: ScoredMembers) -> ChunkCalls:
+    """The consensus of every chunk among `members`, which hold whole chunks and are all scored."""
+    starts = _starts(members.read, members.chunk)
+    if len(starts) == 0:
+        return ChunkCalls(members.read, members.chunk, members.scores)
+    largest = np.maximum.reduceat(members.scores, starts, axis=0)
+    return ChunkCalls(members.read[starts], members.chunk[starts], largest)
+
+
+def call_reads(chunks: ChunkCalls, thresholds: CallThresholds) -> ReadCalls:
+    """The call of every read among `chunks`, which hold whole reads.
+
+    Over a read's chunks: delta = largest P(virus) - largest P(others), weight = sqrt(|delta|), and
+    the weighted delta is sum(weight * delta) / sum(weight), or the mean where all weights are 0.
+    """
+    starts = _starts(chunks.read)
+    others, virus = as_printed(chunks.max_scores[:, 0]), as_printed(chunks.max_scores[:, 1])
+    weighted_delta = _weighted_delta(virus - others, starts)
+    high, low = thresholds.confident_above, thresholds.opposite_below
+    confident_viral = _count((virus > high) & (others < low), starts)
+    confident_non_viral = _count((others > high) & (virus < low), starts)
+    ambiguous = _count(np.minimum(others, virus) > thresholds.ambiguous_above, starts)
+    counts = np.diff(starts, append=len(chunks.read))
+    clear = np.maximum(counts - ambiguous, 1)
+    shares = confident_viral / clear, confident_non_viral / clear
+    is_viral = weighted_delta > thresholds.viral_above
+    is_non_viral = weighted_delta < -thresholds.viral_above
+    call = np.select([is_viral, is_non_viral], [VIRAL, NON_VIRAL], AMBIGUOUS)
+    tier = _tiers(
+        call,
+        np.abs(weighted_delta) > thresholds.high_above,
+        np.where(is_viral, confident_viral, confident_non_viral) >= thresholds.min_confident_chunks,
+        np.where(is_viral, *shares) >= thresholds.min_confident_share,
+        counts >= thresholds.min_chunks,
+    )
+    largest = np.maximum.reduceat(chunks.max_scores, starts, axis=0) if len(starts) else chunks.max_scores
+    return ReadCalls(
+        chunks.read[starts],
+        call.astype(np.int8),
+        tier.astype(np.int8),
+        weighted_delta,
+        counts,
+        confident_viral,
+        confident_non_viral,
+        ambiguous,
+        *shares,
+        largest,
+    )
+
+
+def _tiers(
+    call: Counts,
+    is_strong: npt.NDArray[np.bool_],
+    has_confident_chunks: npt.NDArray[np.bool_],
+    has_confident_share: npt.NDArray[np.bool_],
+    has_many_chunks: npt.NDArray[np.bool_],
+) -> Counts:
+    supported = has_confident_chunks & has_confident_share
+    tier = np.select([~supported, is_strong], [LOW, HIGH], MODERATE)
+    with_few_chunks = np.where(tier == LOW, REVIEW, LOW)
+    return np.where(call == AMBIGUOUS, REVIEW, np.where(has_many_chunks, tier, with_few_chunks))
+
+
+def _weighted_delta(delta: Doubles, starts: Counts) -> Doubles:
+    if len(starts) == 0:
+        return np.empty(0)
+    weight = np.sqrt(np.abs(delta))
+    total = np.add.reduceat(weight, starts)
+    # Where all weights are 0 all deltas are 0, and so is their mean.
+    return np.add.reduceat(weight * delta, starts) / np.where(total > 0, total, 1)
+
+
+def _count(is_so: npt.NDArray[np.bool_], starts: Counts) -> Counts:
+    if len(starts) == 0:
+        return np.empty(0, np.int64)
+    return np.add.reduceat(is_so.astype(np.int64), starts)
+
+
+def _starts(*keys: npt.NDArray[np.int64] | npt.NDArray[np.int32]) -> Counts:
+    """int64 [groups]: where a run of equal keys begins."""
+    if len(keys[0]) == 0:
+        return np.empty(0, np.int64)
+    changes = np.any([key[1:] != key[:-1] for key in keys], axis=0)
+    return np.concatenate(([0], np.flatnonzero(changes) + 1))

@@ -1,0 +1,78 @@
+"""The predictions of a drop: one line a scored member, in the order of the input.
+
+- `predictions.parquet`: id, label, p_others, p_virus.
+- `prediction_results.txt`: the same as VirNucPro writes it, tab-separated. Its score1 is P(others),
+  its score2 P(virus).
+
+Members that could not be scored are counted and left out. Memory does not grow with the drop.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from virnucpro_assets.files.atomic import atomic_file
+from virnucpro_assets.sequences.batches import FRAMES
+from virnucpro_assets.sequences.index import ReadTableBatch
+from virnucpro_assets.sequences.index_tables import table_writer
+from virnucpro_assets.storage.columns import chosen, joined, schema, text_lines
+from virnucpro_assets.storage.number_text import Texts, float32_text
+from virnucpro_assets.storage.scored_members import ScoredMembers, scored_reads
+
+PREDICTIONS_FILE = "predictions.parquet"
+PREDICTION_RESULTS_FILE = "prediction_results.txt"
+LABELS = ("others", "virus")
+PREDICTION_SCHEMA: Any = schema(
+    {"id": pa.string(), "label": pa.string(), "p_others": pa.float32(), "p_virus": pa.float32()},
+)
+ROWS_PER_GROUP = 1 << 17
+HEADER = b"Sequence_ID\tPrediction\tscore1\tscore2\n"
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionSummary:
+    """Counts of members: written, of those labelled virus, and left out for want of scores."""
+
+    members: int
+    virus: int
+    not_scored: int
+
+
+def write_predictions(
+    members: Iterator[ScoredMembers], reads: Iterator[ReadTableBatch], folder: Path
+) -> PredictionSummary:
+    """Write both files into `folder` from all members and all reads of a drop, in input order.
+
+    Raises IntegrityError if the members are not those of the reads.
+    """
+    written = virus = not_scored = 0
+    with (
+        table_writer(folder / PREDICTIONS_FILE, PREDICTION_SCHEMA, ROWS_PER_GROUP) as table,
+        atomic_file(folder / PREDICTION_RESULTS_FILE) as text,
+    ):
+        text.write(HEADER)
+        for piece in scored_reads(members, reads):
+            scored = piece.members[piece.members.is_scored]
+            not_scored += len(piece.members) - len(scored)
+            ids = _member_ids(piece.reads, scored)
+            is_virus = scored.scores[:, 1] > scored.scores[:, 0]
+            labels = chosen(LABELS, is_virus)
+            others, of_virus = scored.scores.T.copy()
+            table.add({"id": ids, "label": labels, "p_others": others, "p_virus": of_virus})
+            text.write(text_lines([ids, labels, float32_text(others), float32_text(of_virus)], "\t\t\t\n"))
+            written += len(scored)
+            virus += int(is_virus.sum())
+    return PredictionSummary(written, virus, not_scored)
+
+
+def chunk_ids(reads: ReadTableBatch, read: Any, chunk: Any) -> Texts:
+    """String [c]: `{name}_chunk_{chunk}` for int64 `read` (positions in the drop) and `chunk`."""
+    return joined(chosen(reads.names, read - reads.first), "_chunk_", pc.cast(pa.array(chunk), pa.string()))
+
+
+def _member_ids(reads: ReadTableBatch, members: ScoredMembers) -> Texts:
+    return joined(chunk_ids(reads, members.read, members.chunk), chosen(FRAMES, members.frame))

@@ -1,0 +1,126 @@
+"""Members with their scores, brought together with the reads they come from.
+
+Members and reads arrive as two streams in input order, each in batches of its own. `scored_reads`
+cuts both at the same reads, so that whoever makes a table has whole reads in hand, and never more
+than PIECE_MEMBERS members at a time, unless a single read has more.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+
+from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.sequences.index import ReadTableBatch
+
+PIECE_MEMBERS = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredMembers:
+    """Consecutive members in input order.
+
+    `read` int64 [m] is the read's position in the drop, `chunk` int32 [m] counts from 1, `frame`
+    int8 [m] is a position in FRAMES, `scores` float32 [m, 2] are P(others) and P(virus): NaN for a
+    member that could not be scored.
+    """
+
+    read: npt.NDArray[np.int64]
+    chunk: npt.NDArray[np.int32]
+    frame: npt.NDArray[np.int8]
+    scores: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.read)
+
+    def __getitem__(self, which: slice | npt.NDArray[np.bool_]) -> "ScoredMembers":
+        return ScoredMembers(self.read[which], self.chunk[which], self.frame[which], self.scores[which])
+
+    @property
+    def is_scored(self) -> npt.NDArray[np.bool_]:
+        """bool [m]: the members that have scores."""
+        return np.asarray(np.isfinite(self.scores).all(axis=1))
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredReads:
+    """Consecutive reads and all members of theirs."""
+
+    reads: ReadTableBatch
+    members: ScoredMembers
+
+
+def scored_reads(
+    members: Iterator[ScoredMembers], reads: Iterator[ReadTableBatch], piece_members: int = PIECE_MEMBERS
+) -> Iterator[ScoredReads]:
+    """Pair the streams, in input order, in pieces of whole reads.
+
+    Raises IntegrityError if the members are not those that the reads are said to have.
+    """
+    source = _MemberSource(members)
+    for batch in reads:
+        for piece in _pieces(batch, piece_members):
+            counts = piece.members.astype(np.int64)
+            taken = source.take(int(counts.sum()))
+            expected = np.repeat(np.arange(piece.first, piece.first + len(counts)), counts)
+            if not np.array_equal(taken.read, expected):
+                raise IntegrityError(
+                    f"scores: found other members at the reads from {piece.names[0]!r} on; expected the "
+                    f"{len(expected)} of the drop's index. Make the predictions again from the current index."
+                )
+            yield ScoredReads(piece, taken)
+    if len(source.take(1)):
+        raise IntegrityError(
+            "scores: found more members than the drop's index has; expected as many. "
+            "Make the predictions again from the current index."
+        )
+
+
+class _MemberSource:
+    """Hands out members by number, whatever the batches they come in."""
+
+    def __init__(self, batches: Iterator[ScoredMembers]) -> None:
+        self._batches = batches
+        self._rest = ScoredMembers(
+            np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int8), np.empty((0, 2), np.float32)
+        )
+
+    def take(self, count: int) -> ScoredMembers:
+        """The next `count` members; fewer if the stream ends."""
+        pieces, have = [self._rest], len(self._rest)
+        while have < count and (batch := next(self._batches, None)) is not None:
+            pieces.append(batch)
+            have += len(batch)
+        together = _concatenated(pieces)
+        self._rest = together[count:]
+        return together[:count]
+
+
+def _concatenated(pieces: list[ScoredMembers]) -> ScoredMembers:
+    if len(pieces) == 1:
+        return pieces[0]
+    return ScoredMembers(
+        np.concatenate([piece.read for piece in pieces]),
+        np.concatenate([piece.chunk for piece in pieces]),
+        np.concatenate([piece.frame for piece in pieces]),
+        np.concatenate([piece.scores for piece in pieces]),
+    )
+
+
+def _pieces(batch: ReadTableBatch, piece_members: int) -> Iterator[ReadTableBatch]:
+    """Cut `batch` where the running number of members passes a multiple of `piece_members`."""
+    piece = (np.cumsum(batch.members, dtype=np.int64) - 1) // piece_members
+    cuts = (np.flatnonzero(np.diff(piece)) + 1).tolist()
+    for start, end in zip(chain([0], cuts), chain(cuts, [len(batch.names)]), strict=True):
+        if start == end:
+            continue
+        yield ReadTableBatch(
+            batch.first + start,
+            batch.names[start:end],
+            batch.lengths[start:end],
+            batch.chunks[start:end],
+            batch.members[start:end],
+            batch.reasons[start:end],
+        )
