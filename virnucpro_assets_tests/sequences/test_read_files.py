@@ -1,0 +1,65 @@
+"""Which files are mates."""
+
+from pathlib import Path
+
+import pytest
+
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.sequences.read_files import ReadFile, first_word, pair_files, with_mate
+
+
+@pytest.mark.parametrize(
+    ("names", "mates"),
+    [
+        ([], []),
+        (["a.fa"], [0]),
+        (["a_R1.fastq.gz", "a_R2.fastq.gz"], [1, 2]),
+        (["a_R2.fq", "b.fq", "a_R1.fq"], [2, 0, 1]),
+        (["a_1.fa", "a_2.fa"], [1, 2]),
+        (["a_S1_L001_R1_001.fastq.gz", "a_S1_L001_R2_001.fastq.gz"], [1, 2]),
+        (["a_R1.fq"], [0]),
+        (["a_R1.fq", "b_R2.fq"], [0, 0]),
+        (["a_R1.fq", "a_2.fq"], [0, 0]),
+        (["a_1.fq", "a_2.fq.gz"], [0, 0]),
+        (["a_1.fq", "a_3.fq"], [0, 0]),
+        (["a_11.fq", "a_12.fq"], [0, 0]),
+        (["x/a_1.fq", "y/a_2.fq"], [0, 0]),
+        (["_1.fq", "_2.fq"], [0, 0]),
+    ],
+)
+def test_files_are_mates_if_the_partner_is_there(names: list[str], mates: list[int]) -> None:
+    files = pair_files([Path(name) for name in names])
+    assert files == [ReadFile(Path(name), mate) for name, mate in zip(names, mates, strict=True)]
+
+
+def test_files_given_as_pairs_are_mates_whatever_their_names() -> None:
+    paths = [Path(name) for name in ("x.fq", "a_2.fq", "b_2.fq", "b_1.fq")]
+    assert [file.mate for file in pair_files(paths, paired=True)] == [1, 2, 1, 2]
+
+
+def test_an_odd_number_of_files_given_as_pairs_is_refused() -> None:
+    with pytest.raises(InputError, match=r"c\.fq: found the last of 3 files without a partner"):
+        pair_files([Path("a.fq"), Path("b.fq"), Path("c.fq")], paired=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "mate", "expected"),
+    [
+        ("r", 0, "r"),
+        ("r", 1, "r/1"),
+        ("r", 2, "r/2"),
+        ("r/1", 1, "r/1"),
+        ("r/1", 0, "r/1"),
+        ("r1", 1, "r1/1"),
+    ],
+)
+def test_a_mate_gets_its_suffix_once(name: str, mate: int, expected: str) -> None:
+    assert with_mate(name, mate) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [("a", "a"), ("a b c", "a"), ("a\tb", "a"), ("", ""), (" a", ""), ("\ta", ""), ("ä|ö x", "ä|ö")],
+)
+def test_the_id_is_the_first_word_of_the_header(header: str, expected: str) -> None:
+    assert first_word(header) == expected
