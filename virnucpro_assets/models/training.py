@@ -53,22 +53,30 @@ class Trained:
 
 
 def train_classifier(
-    rows: npt.NDArray[np.float32], is_virus: npt.NDArray[np.bool_], settings: TrainingSettings
+    rows: npt.NDArray[np.float32],
+    is_virus: npt.NDArray[np.bool_],
+    settings: TrainingSettings,
+    *,
+    is_validation: npt.NDArray[np.bool_] | None = None,
 ) -> Trained:
     """Train on float32 [n, width] `rows` with bool [n] labels, on the CPU.
 
-    Raises ValueError unless training and validation part have at least two rows and one.
+    The validation part is drawn at random by the settings' share, or given as bool [n]: reads that
+    overlap tell on each other, so a part from other regions of the genomes judges better. Raises
+    ValueError unless training and validation part have at least two rows and one.
     """
-    order = np.random.default_rng(settings.seed).permutation(len(rows))
-    held_out = round(len(rows) * settings.validation_share)
-    if held_out < 1 or len(rows) - held_out < 2:
-        raise ValueError(f"{len(rows)} rows are too few with {settings.validation_share} held out")
+    if is_validation is None:
+        order = np.random.default_rng(settings.seed).permutation(len(rows))
+        validation, training = np.split(order, [round(len(rows) * settings.validation_share)])
+    else:
+        validation, training = np.flatnonzero(is_validation), np.flatnonzero(~is_validation)
+    if len(validation) < 1 or len(training) < 2:
+        raise ValueError(f"{len(rows)} rows are too few: {len(validation)} of them for validation")
     data = torch.tensor(rows, dtype=torch.float32)
     labels = torch.tensor(is_virus, dtype=torch.int64)
-    validation, training = torch.from_numpy(order[:held_out]), torch.from_numpy(order[held_out:])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        return _train(data, labels, training, validation, settings)
+        return _train(data, labels, torch.from_numpy(training), torch.from_numpy(validation), settings)
 
 
 def _train(
