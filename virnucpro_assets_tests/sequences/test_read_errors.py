@@ -34,7 +34,7 @@ LONG_FASTQ = b"".join(
     )
 )
 GZIP = gzip.compress(LONG_FASTQ)
-ZSTD = zstandard.ZstdCompressor().compress(LONG_FASTQ)
+ZSTD = zstandard.ZstdCompressor(write_checksum=True).compress(LONG_FASTQ)
 
 
 def flipped(content: bytes, place: int) -> bytes:
@@ -62,7 +62,7 @@ WRONG_FILES: dict[str, tuple[bytes, str]] = {
     "cut gzip": (GZIP[: len(GZIP) // 2], ": found the end of the file inside its compressed data"),
     "gzip without its last bytes": (GZIP[:-4], ": found the end of the file inside its compressed data"),
     "gzip with another checksum": (flipped(GZIP, len(GZIP) - 8), ": found damaged data (CRC check failed"),
-    "changed zstd": (flipped(ZSTD, 3000), ": found damaged data ("),
+    "zstd with another checksum": (flipped(ZSTD, len(ZSTD) - 4), ": found damaged data ("),
     "cut zstd": (ZSTD[: len(ZSTD) // 2], ": found the end of the file inside its compressed data"),
     "zstd without its last byte": (ZSTD[:-1], ": found the end of the file inside its compressed data"),
     "zstd cut in its second frame": (
