@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.sequences.letters import NUCLEOTIDE_LETTERS
+from virnucpro_assets.sequences.letters import BOTH_CASES
 from virnucpro_assets.sequences.read_files import first_word
-
-_LETTERS = NUCLEOTIDE_LETTERS + NUCLEOTIDE_LETTERS.lower()
 
 
 def is_wrapped(head: bytes) -> bool:
@@ -21,7 +19,7 @@ def is_wrapped(head: bytes) -> bool:
     for start in range(0, len(lines) - 2, 4):
         third = lines[start + 2]
         if not third.startswith(b"+"):
-            return bool(third) and not third.strip(_LETTERS)
+            return bool(third) and not third.strip(BOTH_CASES)
     return False
 
 

@@ -1,5 +1,7 @@
 """Reads of BAM files."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pysam
@@ -95,3 +97,9 @@ def test_a_letter_that_is_no_nucleotide_is_refused(tmp_path: Path) -> None:
     path = bam(tmp_path / "u.bam", [("a", 4, "AC=T")])
     with pytest.raises(InputError, match=r"record 1 \(a\), letter 3: found '='"):
         reads(path)
+
+
+def test_pysam_is_imported_only_when_a_bam_file_comes() -> None:
+    program = "import sys; import virnucpro_assets.sequences.reads; print('pysam' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
