@@ -34,7 +34,7 @@ class SortedLines:
     UTF-8 keeps the order of the characters, so this is plain string order too.
     """
 
-    def __init__(self, folder: Path, run_bytes: int = 32 << 20) -> None:
+    def __init__(self, folder: Path, run_bytes: int = 16 << 20) -> None:
         """Use `folder` for the temporary file, and sort `run_bytes` of text at a time."""
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (closed by __exit__)
         self._run_bytes = run_bytes

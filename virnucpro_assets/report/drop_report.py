@@ -1,0 +1,217 @@
+"""The report of a drop: its figures, and the page that shows them.
+
+The page is one HTML file that stands alone: pictures are inline SVG, styles are inline, nothing is
+loaded and nothing runs. Everything that comes from outside is escaped.
+"""
+
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+from pydantic import BaseModel, ConfigDict, Field
+
+from virnucpro_assets.report import plots
+from virnucpro_assets.report.histograms import Histogram
+
+TEMPLATE = "drop_report.html"
+REASON_IN_WORDS = {
+    "empty": "without a base",
+    "too_short": "shorter than 3 bases",
+    "no_codon": "no codon of A, C, G and T only",
+    "no_stop_free_frame": "no reading frame without a stop codon",
+    "not_scored": "could not be scored",
+}
+
+
+class _Figures(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelFigures(_Figures):
+    """A model that the drop's results rest on; `note` is a warning that comes with it."""
+
+    role: str
+    name: str
+    digest: str
+    note: str = ""
+
+
+class StageFigures(_Figures):
+    """A stage by name, its wall-clock seconds, and what it did."""
+
+    name: str
+    seconds: float
+    detail: str = ""
+
+
+class RankFigures(_Figures):
+    """A shard: what one rank computed with one encoder. Efficiency is tokens over capacity, 0 to 1."""
+
+    encoder: str
+    rank: int
+    rows: int
+    tokens: int
+    tokens_per_second: float
+    packing_efficiency: float
+    device: str
+
+
+class CheckFigures(_Figures):
+    """The outcome of a check; `partition` is the rank or the like, if it has one."""
+
+    name: str
+    asset: str
+    partition: str = ""
+    passed: bool
+    figures: dict[str, int | float | str] = {}
+    threshold: str
+
+
+class CallRow(_Figures):
+    """A read or contig with its call; `score` is its largest P(virus)."""
+
+    name: str
+    length: int
+    chunks: int
+    call: str
+    tier: str
+    weighted_delta: float
+    score: float
+
+
+class Renamed(_Figures):
+    """A read that had to get another name."""
+
+    old: str
+    new: str
+
+
+class Evaluation(_Figures):
+    """How well known labels are told apart: AUROC with its interval, beside a baseline's."""
+
+    auroc: float
+    low: float
+    high: float
+    baseline: float
+    baseline_name: str
+    detail: str = ""
+
+
+class DropReport(_Figures):
+    """All figures of a drop's report.
+
+    `candidates` are stop-free frames, `unique_candidates` the distinct ones among them (what was
+    computed). `calls` counts reads by call and tier, `reasons` reads without a call by reason.
+    """
+
+    drop: str
+    generation: str
+    made_by: str
+    made_at: str = ""
+    settings: dict[str, str | int | float] = {}
+    models: list[ModelFigures] = []
+
+    reads: int = 0
+    bases: int = 0
+    chunks: int = Field(0, description="chunks with at least one scored candidate")
+    virus_chunks: int = 0
+    candidates: int = 0
+    unique_candidates: int = 0
+    renamed: int = 0
+    renamed_examples: list[Renamed] = []
+    reasons: dict[str, int] = {}
+    calls: dict[str, dict[str, int]] = {}
+    hits: int = 0
+
+    stages: list[StageFigures] = []
+    ranks: list[RankFigures] = []
+    checks: list[CheckFigures] = []
+    scores: Histogram | None = None
+    read_lengths: Histogram | None = None
+    protein_lengths: Histogram | None = None
+    top_calls: list[CallRow] = []
+    evaluation: Evaluation | None = None
+
+    @property
+    def called_reads(self) -> int:
+        """Reads that have a call."""
+        return sum(count for tiers in self.calls.values() for count in tiers.values())
+
+    @property
+    def repeated_share(self) -> float:
+        """Share of the candidates that were computed already when they came, 0 to 1."""
+        return 1 - self.unique_candidates / self.candidates if self.candidates else 0.0
+
+    @property
+    def failed_checks(self) -> int:
+        """How many checks did not pass."""
+        return sum(not check.passed for check in self.checks)
+
+
+def render_report(report: DropReport) -> str:
+    """The report as one self-contained HTML page; the same figures give the same page."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = _percent
+    environment.filters["words"] = lambda name: str(name).replace("_", " ")
+    environment.filters["duration"] = _duration
+    environment.filters["figure"] = _figure
+    environment.filters["rough"] = _rough
+    environment.filters["reason"] = lambda reason: REASON_IN_WORDS.get(reason, reason)
+    return environment.get_template(TEMPLATE).render(report=report, pictures=_pictures(report))
+
+
+def _pictures(report: DropReport) -> dict[str, Markup]:
+    """The pictures for which there are figures, as SVG elements by name."""
+    drawn: dict[str, bytes] = {}
+    if report.called_reads:
+        drawn["calls"] = plots.calls_by_tier(report.calls, form="svg")
+    if report.scores and report.scores.total:
+        drawn["scores"] = plots.score_histogram(report.scores, form="svg")
+    if report.read_lengths and report.read_lengths.total:
+        drawn["read_lengths"] = plots.length_distribution(report.read_lengths, "reads", "bases", form="svg")
+    if report.protein_lengths and report.protein_lengths.total:
+        drawn["protein_lengths"] = plots.length_distribution(
+            report.protein_lengths, "proteins", "residues", form="svg"
+        )
+    speeds = [(f"{rank.encoder}, rank {rank.rank}", rank.tokens_per_second) for rank in report.ranks]
+    if any(speed > 0 for _, speed in speeds):
+        drawn["throughput"] = plots.throughput(dict(speeds), form="svg")
+    if report.stages:
+        drawn["stages"] = plots.stage_times(
+            {stage.name: stage.seconds for stage in report.stages}, form="svg"
+        )
+    # The markup is matplotlib's own, which escapes every text in it.
+    return {name: Markup(svg.decode()) for name, svg in drawn.items()}  # noqa: S704
+
+
+def _percent(share: float) -> str:
+    """With a space that does not break the line; a share that is small but not 0 does not look like 0."""
+    return "<0.1\u00a0%" if 0 < share < 0.0005 else f"{share * 100:.1f}\u00a0%"
+
+
+def _rough(count: int) -> str:
+    """A count at a glance: exact up to a million, then with three digits."""
+    for unit, name in ((10**9, "G"), (10**6, "M")):
+        if count >= unit:
+            return f"{count / unit:.3g}\u00a0{name}"
+    return f"{count:,}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _figure(value: int | float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"

@@ -1,0 +1,175 @@
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from virnucpro_assets.report.drop_report import (
+    CallRow,
+    CheckFigures,
+    DropReport,
+    Evaluation,
+    ModelFigures,
+    RankFigures,
+    Renamed,
+    StageFigures,
+    render_report,
+)
+from virnucpro_assets.report.histograms import Histogram
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+HOSTILE = """<script>alert("1")</script>&'{{ 7 * 7 }}"""
+
+
+class Page(HTMLParser):
+    """Reads a page: its elements are balanced, and what it refers to is known."""
+
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.ids, self.references, self.texts = [], [], [], [], []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.note(tag, attributes)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.note(tag, attributes)
+
+    def note(self, tag, attributes):
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("href", "src", "xlink:href"):
+                self.references.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, text):
+        self.texts.append(text)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+
+@pytest.fixture
+def report():
+    return DropReport(
+        drop="run-12",
+        generation="9f8e7d6c5b4a" + "0" * 52,
+        made_by="1.2.3",
+        settings={"chunk_length": 300, "token_budget": 8192, "precision": "bfloat16"},
+        models=[ModelFigures(role="Classifier", name="mlp", digest="ef56" * 16, note="A demo model.")],
+        reads=4000, bases=58_700_112, chunks=6600, virus_chunks=612, candidates=10_000, unique_candidates=7500,
+        renamed=2, renamed_examples=[Renamed(old="r7", new="r7_1")],
+        reasons={"too_short": 1, "no_codon": 0, "no_stop_free_frame": 280},
+        calls={"Viral": {"high_confidence": 12, "review": 8}, "Non-viral": {"low_confidence": 3699}},
+        hits=17,
+        stages=[StageFigures(name="index", seconds=2583.7, detail="4,000 reads")],
+        ranks=[
+            RankFigures(
+                encoder="ESM-2", rank=0, rows=1875, tokens=97_512, tokens_per_second=16_533.4,
+                packing_efficiency=0.987, device="cuda:0",
+            )
+        ],
+        checks=[
+            CheckFigures(
+                name="finite_values", asset="esm2", partition="rank 0", passed=True, figures={"bad": 0}, threshold="none"
+            ),
+            CheckFigures(
+                name="packing", asset="esm2", passed=False, figures={"share": 0.87123}, threshold="at least 0.9"
+            ),
+        ],
+        scores=Histogram(edges=[0, 0.5, 1], counts=[6000, 600]),
+        read_lengths=Histogram(edges=[150, 151], counts=[4000]),
+        protein_lengths=Histogram(edges=[49, 50, 51], counts=[2500, 5000]),
+        top_calls=[
+            CallRow(
+                name="k141_8", length=18_233, chunks=61, call="Viral", tier="high_confidence",
+                weighted_delta=0.9934, score=0.99991,
+            )
+        ],
+        evaluation=Evaluation(auroc=0.871, low=0.852, high=0.889, baseline=0.742, baseline_name="counting letters"),
+    )  # fmt: skip
+
+
+def test_the_page_is_well_formed_and_its_ids_are_unique(report):
+    page = Page(render_report(report))
+    assert page.open == []
+    assert len(set(page.ids)) == len(page.ids)
+    assert page.tags.count("svg") == 6
+
+
+def test_the_page_stands_alone_and_runs_nothing(report):
+    html = render_report(report)
+    page = Page(html)
+    assert all(reference.startswith("#") for reference in page.references)
+    assert {reference[1:] for reference in page.references} <= set(page.ids)
+    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
+    assert not re.search(r"url\((?!#)|@import|\son\w+=", html)
+
+
+def test_the_figures_appear(report):
+    text = Page(render_report(report)).text
+    for expected in (
+        "run-12", "9f8e7d6c5b4a", "virnucpro-assets 1.2.3", "Classifier: A demo model.", "4,000", "58.7 M",
+        "58,700,112", "10,000 candidates", "25.0 % were repeats", "612",
+        "no reading frame without a stop codon 280 7.0 %",
+        "shorter than 3 bases 1 <0.1 %", "r7 → r7_1", "43 min 04 s", "16,533", "98.7 %", "1 of 2 checks did not pass.",
+        "✗ failed share 0.8712 at least 0.9", "k141_8 18,233 61 high confidence 0.993 0.9999", "0.871",
+        "counting letters reaches 0.742", "token budget 8,192", "ef56" * 16,
+    ):  # fmt: skip
+        assert expected in text
+    assert "no codon" not in text
+
+
+def test_the_same_figures_make_the_same_page(report):
+    assert render_report(report) == render_report(report)
+
+
+def test_hostile_texts_are_escaped_everywhere(report):
+    check = report.checks[0].model_copy(
+        update=dict.fromkeys(("name", "asset", "partition", "threshold"), HOSTILE)
+        | {"figures": {HOSTILE: HOSTILE}}
+    )
+    hostile = report.model_copy(
+        update={
+            "drop": HOSTILE,
+            "made_by": HOSTILE,
+            "settings": {HOSTILE: HOSTILE},
+            "models": [ModelFigures(role=HOSTILE, name=HOSTILE, digest=HOSTILE, note=HOSTILE)],
+            "renamed_examples": [Renamed(old=HOSTILE, new=HOSTILE)],
+            "reasons": {HOSTILE: 3},
+            "calls": {HOSTILE: {HOSTILE: 3}},
+            "stages": [StageFigures(name=HOSTILE, seconds=1, detail=HOSTILE)],
+            "ranks": [report.ranks[0].model_copy(update={"encoder": HOSTILE, "device": HOSTILE})],
+            "checks": [check],
+            "top_calls": [report.top_calls[0].model_copy(update={"name": HOSTILE, "tier": HOSTILE})],
+        }
+    )
+    page = Page(render_report(hostile))
+    assert page.open == []
+    assert "script" not in page.tags
+    assert page.text.count(HOSTILE) > 15
+
+
+def test_an_empty_drop_says_so_and_has_no_pictures():
+    empty = DropReport(
+        drop="nothing", generation="0" * 64, made_by="1.2.3", scores=Histogram(edges=[0, 1], counts=[0]),
+        read_lengths=Histogram(edges=[0, 1], counts=[0]), calls={"Viral": {"review": 0}}, reasons={"empty": 0},
+    )  # fmt: skip
+    page = Page(render_report(empty))
+    assert "This drop is empty." in page.text
+    assert "svg" not in page.tags
+    assert page.open == []
+
+
+def test_a_drop_without_any_call_says_so(report):
+    silent = report.model_copy(update={"calls": {}, "top_calls": [], "scores": None})
+    text = Page(render_report(silent)).text
+    assert "No read could be called." in text
+    assert "Strongest" not in text
