@@ -78,7 +78,8 @@ def report():
         ],
         checks=[
             CheckFigures(
-                name="finite_values", asset="esm2", partition="rank 0", passed=True, figures={"bad": 0}, threshold="none"
+                name="finite_values", asset="esm2", partition="rank 0", passed=True, figures={"bad": 0},
+                threshold="none",
             ),
             CheckFigures(
                 name="packing", asset="esm2", passed=False, figures={"share": 0.87123}, threshold="at least 0.9"
