@@ -61,7 +61,7 @@ def report():
     return DropReport(
         drop="run-12",
         generation="9f8e7d6c5b4a" + "0" * 52,
-        made_by="1.2.3",
+        made_by="virnucpro-assets 1.2.3",
         settings={"chunk_length": 300, "token_budget": 8192, "precision": "bfloat16"},
         models=[ModelFigures(role="Classifier", name="mlp", digest="ef56" * 16, note="A demo model.")],
         reads=4000, bases=58_700_112, chunks=6600, virus_chunks=612, candidates=10_000, unique_candidates=7500,
@@ -117,7 +117,7 @@ def test_the_page_stands_alone_and_runs_nothing(report):
 def test_the_figures_appear(report):
     text = Page(render_report(report)).text
     for expected in (
-        "run-12", "9f8e7d6c5b4a", "virnucpro-assets 1.2.3", "Classifier: A demo model.", "4,000", "58.7 M",
+        "run-12", "9f8e7d6c5b4a", "made by virnucpro-assets 1.2.3.", "Classifier: A demo model.", "4,000", "58.7 M",
         "58,700,112", "10,000 candidates", "25.0 % were repeats", "612",
         "no reading frame without a stop codon 280 7.0 %",
         "shorter than 3 bases 1 <0.1 %", "r7 → r7_1", "43 min 04 s", "16,533", "98.7 %", "1 of 2 checks did not pass.",
@@ -160,7 +160,7 @@ def test_hostile_texts_are_escaped_everywhere(report):
 
 def test_an_empty_drop_says_so_and_has_no_pictures():
     empty = DropReport(
-        drop="nothing", generation="0" * 64, made_by="1.2.3", scores=Histogram(edges=[0, 1], counts=[0]),
+        drop="nothing", generation="0" * 64, made_by="virnucpro-assets 1.2.3", scores=Histogram(edges=[0, 1], counts=[0]),
         read_lengths=Histogram(edges=[0, 1], counts=[0]), calls={"Viral": {"review": 0}}, reasons={"empty": 0},
     )  # fmt: skip
     page = Page(render_report(empty))
