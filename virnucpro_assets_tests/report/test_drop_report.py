@@ -160,7 +160,8 @@ def test_hostile_texts_are_escaped_everywhere(report):
 
 def test_an_empty_drop_says_so_and_has_no_pictures():
     empty = DropReport(
-        drop="nothing", generation="0" * 64, made_by="virnucpro-assets 1.2.3", scores=Histogram(edges=[0, 1], counts=[0]),
+        drop="nothing", generation="0" * 64, made_by="virnucpro-assets 1.2.3",
+        scores=Histogram(edges=[0, 1], counts=[0]),
         read_lengths=Histogram(edges=[0, 1], counts=[0]), calls={"Viral": {"review": 0}}, reasons={"empty": 0},
     )  # fmt: skip
     page = Page(render_report(empty))
