@@ -15,7 +15,8 @@ from virnucpro_assets import __version__
 from virnucpro_assets.demo.embeddings import embed_reads, read_scores
 from virnucpro_assets.demo.evaluation import Evaluation, auroc, evaluate
 from virnucpro_assets.demo.excerpts import read_excerpts
-from virnucpro_assets.demo.paths import DATA_FOLDER, DROP_FILE
+from virnucpro_assets.demo.measure import bases_of_drop
+from virnucpro_assets.demo.paths import DATA_FOLDER
 from virnucpro_assets.demo.reads import bases_of, is_virus, labelled_reads
 from virnucpro_assets.demo.regions import Role
 from virnucpro_assets.demo.truth import read_truth
@@ -26,8 +27,6 @@ from virnucpro_assets.models.folders import read_model_folder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.models.training import TrainingSettings, train_classifier
 from virnucpro_assets.sequences.ragged import Ragged
-from virnucpro_assets.sequences.read_files import pair_files
-from virnucpro_assets.sequences.reads import read_batches
 
 CHUNK_LENGTHS = (300, 500)
 SHORTEST_READ = 150
@@ -133,9 +132,7 @@ def _score_drop(
     classifier: Classifier, chunk_length: int, dna: Encoder, protein: Encoder
 ) -> tuple[dict[str, float], dict[str, bytes]]:
     """Score and letters of every read of the demo drop, by name."""
-    bases: dict[str, bytes] = {}
-    for batch in read_batches(pair_files([DROP_FILE])):
-        bases |= {name: batch.bases[place] for place, name in enumerate(batch.names)}
+    bases = bases_of_drop()
     embedded = embed_reads(Ragged.from_strings(bases.values()), chunk_length, dna, protein)
     scores = read_scores(len(bases), embedded.read, classifier.scores(embedded.rows))
     return dict(zip(bases, scores.tolist(), strict=True)), bases
