@@ -7,6 +7,8 @@ PORT   ?= 3000
 
 BIN       := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DEV       := $(VENV)/.installed-dev
+INSTALL   := $(BIN)/pip install --quiet --constraint constraints.txt --editable
 DEMO_ENV  := VIRNUCPRO_DATA_ROOT=$(DEMO)/data DAGSTER_HOME=$(abspath $(DEMO))/dagster
 
 .PHONY: demo test ui lint bench clean
@@ -14,21 +16,21 @@ DEMO_ENV  := VIRNUCPRO_DATA_ROOT=$(DEMO)/data DAGSTER_HOME=$(abspath $(DEMO))/da
 demo: $(INSTALLED)  ## run the main job on the embedded demo models and data
 	$(DEMO_ENV) $(BIN)/virnucpro demo --out $(DEMO)/results
 
-test: $(INSTALLED)  ## run the tests
+test: $(DEV)  ## run the tests
 	$(BIN)/python -m pytest
 
 ui: $(INSTALLED)  ## the Dagster UI on the demo's results, on 127.0.0.1:$(PORT)
 	test -e $(DEMO)/results/report.html || $(MAKE) demo
 	$(DEMO_ENV) $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
-lint: $(INSTALLED)  ## format, lint, types, and the import contract
+lint: $(DEV)  ## format, lint, types, and the import contract
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED)  ## measure, side by side, what the documentation quotes
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(INSTALL) '.[bench]'
 	$(BIN)/python -m benchmarks.parsers
 
 clean:  ## remove the environment and the demo's results
@@ -36,5 +38,9 @@ clean:  ## remove the environment and the demo's results
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) .
+	touch $@
+
+$(DEV): $(INSTALLED)
+	$(INSTALL) '.[dev]'
 	touch $@

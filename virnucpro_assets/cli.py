@@ -2,14 +2,14 @@
 
 A mistake that a person can mend ends with one line on standard error and an exit code: 2 for
 wrong input, 3 for a damaged or foreign file, 4 for a device, 5 for a failed check, 1 else.
+Imports stand inside the commands, so that `--help` answers at once.
 """
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -27,14 +27,14 @@ app = typer.Typer(
 )
 
 
-class ChunkLength(str, Enum):
+class ChunkLength(StrEnum):
     """Bases of a chunk; each has a classifier of its own."""
 
     short = "300"
     long = "500"
 
 
-class Duplicates(str, Enum):
+class Duplicates(StrEnum):
     """What to do with repeated read names."""
 
     suffix = "suffix"
@@ -44,7 +44,9 @@ class Duplicates(str, Enum):
 Reads = Annotated[list[Path], typer.Argument(help="FASTA, FASTQ (plain, gzip, zstd) or unaligned BAM files.")]
 Drop = Annotated[str, typer.Argument(help="The drop's name.")]
 Length = Annotated[ChunkLength | None, typer.Option("--chunk-length", help="Bases of a chunk.")]
-Repeats = Annotated[Duplicates | None, typer.Option("--duplicates", help="Repeated read names: number or refuse.")]
+Repeats = Annotated[
+    Duplicates | None, typer.Option("--duplicates", help="Repeated read names: number or refuse.")
+]
 Paired = Annotated[bool, typer.Option("--paired", help="Take the files as pairs of mates, two by two.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Replace what is stored under other settings.")]
 
@@ -56,37 +58,45 @@ Replace = Annotated[bool, typer.Option("--replace", help="Replace what is stored
 def predict(
     reads: Reads,
     out: Annotated[Path, typer.Option("--out", help="Folder for the tables, the hits and the report.")],
-    name: Annotated[str | None, typer.Option("--name", help="Name of the drop; default: the first file's.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the drop; default: the first file's.")
+    ] = None,
     chunk_length: Length = None,
     duplicates: Repeats = None,
     min_score: Annotated[
-        float | None, typer.Option("--min-score", min=0, max=1, help="P(virus) a read's best chunk needs to be a hit.")
+        float | None,
+        typer.Option("--min-score", min=0, max=1, help="P(virus) a read's best chunk needs to be a hit."),
     ] = None,
     paired: Paired = False,
     replace: Replace = False,
 ) -> None:
     """Call viruses in reads: from files to tables, hits and a report."""
     with one_line_errors():
-        from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
-        from virnucpro_assets.pipeline.run import export_results
-        from virnucpro_assets.sequences.read_files import pair_files
-        from virnucpro_assets.settings import Settings
-        from virnucpro_assets.storage.drops import DropStore
-
-        settings = Settings()
-        key = name or key_from_name(reads[0])
-        register_reads(
-            key,
-            pair_files(reads, paired=paired),
-            settings,
+        _predict(
+            name,
+            reads,
+            out,
+            paired=paired,
             chunk_length=int(chunk_length.value) if chunk_length else None,
             duplicates=duplicates.value if duplicates else None,
             min_score=min_score,
             replace=replace,
         )
-        _materialise(key, replace=replace)
-        for path in export_results(DropStore(settings.data_root).current(key)[1], out):
-            typer.echo(path)
+
+
+@app.command(epilog="Example: virnucpro demo --out demo-results")
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the tables, the hits and the report.")],
+) -> None:
+    """Call viruses in the embedded demo reads, and say how good the calls are."""
+    with one_line_errors():
+        from virnucpro_assets.demo.paths import DROP_FILE
+        from virnucpro_assets.pipeline.reports import summary_lines
+        from virnucpro_assets.settings import Settings
+
+        _predict("demo", [DROP_FILE], out, replace=True)
+        for line in summary_lines("demo", Settings()):
+            typer.echo(line)
 
 
 @app.command(epilog="Example: virnucpro prepare reads.fa --out prepared --chunk-length 500")
@@ -110,7 +120,9 @@ def prepare(
             chunk_length=int(chunk_length.value) if chunk_length else settings.chunk_length,
             duplicates=duplicates.value if duplicates else settings.duplicates,
         )
-        typer.echo(f"{summary.reads} reads, {summary.chunks} chunks, {summary.candidates} candidates in {out}")
+        typer.echo(
+            f"{summary.reads} reads, {summary.chunks} chunks, {summary.candidates} candidates in {out}"
+        )
 
 
 @app.command(epilog="Example: virnucpro drops")
@@ -170,7 +182,31 @@ def one_line_errors() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
+def _predict(
+    name: str | None,
+    reads: list[Path],
+    out: Path,
+    *,
+    paired: bool = False,
+    replace: bool = False,
+    **options: Any,
+) -> None:
+    from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
+    from virnucpro_assets.pipeline.run import export_results
+    from virnucpro_assets.sequences.read_files import pair_files
+    from virnucpro_assets.settings import Settings
+    from virnucpro_assets.storage.drops import DropStore
+
+    settings = Settings()
+    drop = name or key_from_name(reads[0])
+    register_reads(drop, pair_files(reads, paired=paired), settings, replace=replace, **options)
+    _materialise(drop, replace=replace)
+    for path in export_results(DropStore(settings.data_root).current(drop)[1], out):
+        typer.echo(path)
+
+
 def _materialise(drop: str, *, replace: bool) -> None:
+    from virnucpro_assets.definitions import call_drop, embed_drop, index_drop
     from virnucpro_assets.defs.instance import open_instance
     from virnucpro_assets.defs.partitions import Partitions
     from virnucpro_assets.defs.runs import materialise_drop
@@ -179,7 +215,13 @@ def _materialise(drop: str, *, replace: bool) -> None:
 
     settings = Settings()
     with open_instance(settings) as instance:
-        materialise_drop(instance, Partitions(settings.ranks), check_key(drop), replace=replace)
+        materialise_drop(
+            (index_drop, embed_drop, call_drop),
+            instance,
+            Partitions(settings.ranks),
+            check_key(drop),
+            replace=replace,
+        )
 
 
 def main() -> None:
@@ -188,4 +230,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

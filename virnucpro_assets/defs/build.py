@@ -6,6 +6,7 @@ import dagster as dg
 
 from virnucpro_assets.defs.embeddings import embeddings
 from virnucpro_assets.defs.gpu_pool import GpuPool
+from virnucpro_assets.defs.jobs import JOBS
 from virnucpro_assets.defs.partitions import Partitions
 from virnucpro_assets.defs.precision import precision_checks
 from virnucpro_assets.defs.predictions import classifier, merged_embeddings, predictions, virus_calls
@@ -22,8 +23,10 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     """
     partitions = Partitions(settings.ranks)
     with warnings.catch_warnings():
-        # Partitions of a check are marked as a preview feature; they are what shows a check by rank.
+        # Checks by partition (preview) and the mapping between drops and ranks (beta) are what shows a
+        # check and a materialisation by rank; both are held by the tests.
         warnings.simplefilter("ignore", dg.PreviewWarning)
+        warnings.simplefilter("ignore", dg.BetaWarning)
         return dg.Definitions(
             assets=[
                 sequence_drop(settings, partitions),
@@ -47,6 +50,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
                 drop_report(settings, partitions),
             ],
             asset_checks=[precision_checks(settings, partitions)],
+            jobs=JOBS,
             resources={"gpu_pool": GpuPool(devices=settings.devices)},
             executor=dg.in_process_executor,
             loggers={"console": dg.colored_console_logger, "terminal": terminal_logger},

@@ -160,5 +160,8 @@ def _summaries(asset: str, results: list[CheckResult]) -> Iterator[dg.AssetCheck
             check_name=name,
             passed=not failed,
             severity=severity,
-            metadata={"partitions": len(of_name), "failed": ", ".join(str(result.rank) for result in failed) or "none"},
+            metadata={
+                "partitions": len(of_name),
+                "failed": ", ".join(str(result.rank) for result in failed) or "none",
+            },
         )

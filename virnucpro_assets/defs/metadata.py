@@ -32,7 +32,9 @@ def column_schema(schema: Any) -> dg.TableSchema:
     """The columns of a table from its Arrow schema."""
     return dg.TableSchema(
         columns=[
-            dg.TableColumn(field.name, str(field.type), constraints=dg.TableColumnConstraints(nullable=field.nullable))
+            dg.TableColumn(
+                field.name, str(field.type), constraints=dg.TableColumnConstraints(nullable=field.nullable)
+            )
             for field in schema
         ]
     )

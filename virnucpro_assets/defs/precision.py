@@ -27,7 +27,11 @@ def precision_checks(settings: Settings, partitions: Partitions) -> dg.AssetChec
         name="precision_checks",
         specs=[
             dg.AssetCheckSpec(
-                name, asset="predictions", blocking=True, partitions_def=partitions.drops, description=description
+                name,
+                asset="predictions",
+                blocking=True,
+                partitions_def=partitions.drops,
+                description=description,
             )
             for name, description in zip(PRECISION_CHECKS, DESCRIPTIONS, strict=True)
         ],

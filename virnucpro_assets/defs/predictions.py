@@ -46,7 +46,9 @@ def classifier(settings: Settings) -> dg.AssetsDefinition:
                 "trained_on": card.training_data,
                 "note": card.note,
                 "digest": digest,
-                "encoders": dg.MetadataValue.json(dict(card.encoders)),
+                "encoders": dg.MetadataValue.json(
+                    {str(kind): value for kind, value in card.encoders.items()}
+                ),
                 "folder": metadata.path(folder),
                 **card.metrics,
             },
@@ -74,17 +76,19 @@ def merged_embeddings(settings: Settings, partitions: Partitions) -> dg.AssetsDe
         ],
         description="DNA and protein embeddings of all ranks side by side: a view over the shards, not a copy.",
     )
-    def merged_embeddings(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    def merged_embeddings(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         with mendable():
             work = DropWork.on(context.partition_key, settings, context.log.info)
             merged = merge_drop(work)
             result = record_check(work.folder.checks, completeness(work))
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             metadata={
                 "dagster/row_count": merged.rows,
                 "width": merged.width,
                 "sources": len(merged.sources),
-                "recipes": dg.MetadataValue.json({kind: recipe.digest for kind, recipe in merged.recipes.items()}),
+                "recipes": dg.MetadataValue.json(
+                    {kind: recipe.digest for kind, recipe in merged.recipes.items()}
+                ),
                 "file": metadata.path(work.folder.path / VIEW),
             },
             check_results=[metadata.check_result(result)],
@@ -144,7 +148,9 @@ def virus_calls(settings: Settings, partitions: Partitions) -> dg.AssetsDefiniti
                 "dagster/column_schema": metadata.column_schema(READ_SCHEMA),
                 "hits": tables.counts["hits"],
                 "viral_share": tables.counts["viral_reads"] / max(1, tables.counts["reads"]),
-                "calls": metadata.counts_table({name: n for name, n in tables.counts.items() if ", " in name}, "call"),
+                "calls": metadata.counts_table(
+                    {name: n for name, n in tables.counts.items() if ", " in name}, "call"
+                ),
                 "made_from": dg.MetadataValue.json(tables.inputs),
                 "table": metadata.path(work.folder.calls / READ_CALLS_FILE),
                 "hits_file": metadata.path(work.folder.calls / HITS_FILE),

@@ -1,6 +1,7 @@
 """Assets by drop, first half: the files that were delivered and their index."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
@@ -11,7 +12,6 @@ from virnucpro_assets.pipeline.arrivals import list_drop
 from virnucpro_assets.pipeline.checks import every_read_accounted_for, record_check
 from virnucpro_assets.pipeline.embeddings import index_drop
 from virnucpro_assets.pipeline.work import DropWork
-from virnucpro_assets.report.plots import length_distribution
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
@@ -41,7 +41,9 @@ def sequence_drop(settings: Settings, partitions: Partitions) -> dg.AssetsDefini
                 "chunk_length": drop.source.chunk_length,
                 "listing": dg.MetadataValue.table(
                     [
-                        dg.TableRecord({"path": str(file.path), "bytes": record.size, "sha256": record.sha256})
+                        dg.TableRecord(
+                            {"path": str(file.path), "bytes": record.size, "sha256": record.sha256}
+                        )
                         for file, record in files
                     ],
                     schema=dg.TableSchema(
@@ -104,7 +106,7 @@ def sequence_index(settings: Settings, partitions: Partitions) -> dg.AssetsDefin
             ),
         }
         if index.rows:
-            found["protein_lengths"] = metadata.picture(protein_length_picture(work))
+            found["protein_lengths"] = _protein_lengths(work)
         yield dg.MaterializeResult(
             data_version=metadata.data_version(index.digest),
             metadata=found,
@@ -112,3 +114,13 @@ def sequence_index(settings: Settings, partitions: Partitions) -> dg.AssetsDefin
         )
 
     return sequence_index
+
+
+def _protein_lengths(work: DropWork) -> dg.MetadataValue[Any]:
+    # The plotting library stays out of the import path of the definitions.
+    from virnucpro_assets.report.histograms import LengthCounter  # noqa: PLC0415
+    from virnucpro_assets.report.plots import length_distribution  # noqa: PLC0415
+
+    counter = LengthCounter()
+    counter.add(work.index.protein_lengths())
+    return metadata.picture(length_distribution(counter.histogram(), "candidates", "residues"))

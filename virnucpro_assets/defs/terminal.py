@@ -6,7 +6,7 @@ import sys
 import dagster as dg
 
 
-@dg.logger(description="Progress lines on standard error.")
+@dg.logger(None, description="Progress lines on standard error.")
 def terminal_logger(context: dg.InitLoggerContext) -> logging.Logger:
     """A logger that prints what assets say, and leaves events and stack traces to the run's log."""
     logger = logging.Logger("virnucpro", logging.INFO)

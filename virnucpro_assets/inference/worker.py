@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from virnucpro_assets.errors import VirnucproError
+from virnucpro_assets.errors import IntegrityError, VirnucproError
 from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.inference.embedding import NotFiniteError, embed_sequences
 from virnucpro_assets.inference.messages import (
@@ -22,6 +22,7 @@ from virnucpro_assets.inference.messages import (
     SampleTask,
 )
 from virnucpro_assets.models.encoder import Encoder
+from virnucpro_assets.models.folders import read_model_folder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.sequences.index import RowBatch, SequenceIndex
 from virnucpro_assets.sequences.ragged import Ragged
@@ -100,6 +101,11 @@ class Worker:
     def _load(self, choice: EncoderChoice) -> Encoder:
         if self._encoder is None or self._encoder[0] != choice:
             self._encoder = None
+            if (found := read_model_folder(choice.folder).digest) != choice.digest:
+                raise IntegrityError(
+                    f"{choice.folder}: found a model of digest {found}; expected {choice.digest}, as it was when the "
+                    "run began. Start the run again once the model no longer changes."
+                )
             encoder = load_encoder(choice.folder, precision=choice.precision, device=self._device)
             self._encoder = (choice, encoder)
         return self._encoder[1]

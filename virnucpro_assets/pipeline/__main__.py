@@ -14,7 +14,9 @@ from virnucpro_assets.settings import Settings
 def main() -> int:
     """Run the job that the command line describes; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m virnucpro_assets.pipeline", description=__doc__)
-    parser.add_argument("reads", nargs="+", type=Path, metavar="READS", help="FASTA, FASTQ or unaligned BAM files")
+    parser.add_argument(
+        "reads", nargs="+", type=Path, metavar="READS", help="FASTA, FASTQ or unaligned BAM files"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the tables, hits and report")
     parser.add_argument("--name", help="name of the drop; by default that of the first file")
     parser.add_argument("--chunk-length", type=int, choices=[300, 500])

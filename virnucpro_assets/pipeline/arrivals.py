@@ -13,7 +13,9 @@ from virnucpro_assets.storage.drops import DropManifest, DropSource, DropStore, 
 def key_from_name(path: Path) -> str:
     """A drop key from the name of a read file: what stands before its endings, other letters as '-'."""
     stem = path.name.split(".")[0]
-    key = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "_-") else "-" for letter in stem)
+    key = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in "_-") else "-" for letter in stem
+    )
     return check_key(key.strip("-_")[:64] or "drop")
 
 

@@ -18,6 +18,7 @@ from virnucpro_assets.inference.messages import Failed, SampleTask
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.pipeline.checks import CheckResult
 from virnucpro_assets.pipeline.samples import ChunkSample, sample_chunks
+from virnucpro_assets.pipeline.stages import recorded_stage
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.storage.merged import read_merged_at
 from virnucpro_assets.vocabulary import ENCODER_KINDS, Precision
@@ -58,6 +59,13 @@ class Comparison:
 
 def check_precision(work: DropWork, lease: Lease) -> Iterator[CheckResult]:
     """Compute a sample of a drop again and compare; yields the results of PRECISION_CHECKS."""
+    with recorded_stage(work.folder.stages, "precision_checks") as figures:
+        results = list(_compare_sample(work, lease))
+        figures["sequences"] = max(int(result.figures.get("sequences", 0)) for result in results)
+    yield from results
+
+
+def _compare_sample(work: DropWork, lease: Lease) -> Iterator[CheckResult]:
     settings, in_use = work.settings, work.settings.precision
     sample = sample_chunks(work.index, settings.check_sample)
     stored = read_merged_at(work.folder.path, sample.rows) if len(sample.rows) else _no_rows(work)
@@ -126,9 +134,7 @@ class _Recomputation:
 def _judge(work: DropWork, name: str, comparison: Comparison, note: str, *, exact: bool) -> CheckResult:
     settings = work.settings
     agreement = min(comparison.candidate_agreement, comparison.chunk_agreement)
-    passed = (
-        comparison.min_cosine >= settings.min_cosine and agreement >= settings.min_label_agreement
-    )
+    passed = comparison.min_cosine >= settings.min_cosine and agreement >= settings.min_label_agreement
     threshold = f"cosine at least {settings.min_cosine}, equal labels at least {settings.min_label_agreement}"
     if exact:
         passed = passed and comparison.largest_difference <= settings.max_packed_difference

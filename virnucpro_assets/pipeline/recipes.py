@@ -66,7 +66,11 @@ def fitting_card(
     """
     folder = settings.classifier_folder(chunk_length)
     card = read_card(folder)
-    expected: dict[str, int | str] = {"chunk length": card.chunk_length, "DNA width": card.d_dna, "protein width": card.d_protein}
+    expected: dict[str, int | str] = {
+        "chunk length": card.chunk_length,
+        "DNA width": card.d_dna,
+        "protein width": card.d_protein,
+    }
     found: dict[str, int | str] = {
         "chunk length": chunk_length,
         "DNA width": encoders["dnabert_s"].width,
