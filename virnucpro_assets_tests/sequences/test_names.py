@@ -77,9 +77,11 @@ def test_random_drops_get_the_names_of_the_naive_rule_whatever_the_hashes(
     assert max(Counter(final).values()) == 1
 
 
-def test_a_hundred_thousand_equal_names_get_all_numbers(tmp_path: Path) -> None:
-    final = final_names(["r"] * 100_000, tmp_path, batch=30_000)
-    assert final == ["r"] + [f"r_{number}" for number in range(1, 100_000)]
+def test_two_hundred_thousand_reads_of_two_names_get_all_numbers(tmp_path: Path) -> None:
+    # More reads than are looked at in one go: one of the names lies across the border.
+    final = final_names(["r", "s"] * 100_000, tmp_path, batch=30_000)
+    assert final[0::2] == ["r"] + [f"r_{number}" for number in range(1, 100_000)]
+    assert final[1::2] == ["s"] + [f"s_{number}" for number in range(1, 100_000)]
 
 
 def test_a_long_run_of_taken_numbers_is_passed_over(tmp_path: Path) -> None:
