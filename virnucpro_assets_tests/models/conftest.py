@@ -27,7 +27,7 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
     """A byte-pair tokeniser of DNA with the post-processor that the published file has."""
-    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))  # noqa: S106
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     trainer = trainers.BpeTrainer(
         vocab_size=64, special_tokens=["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"], show_progress=False

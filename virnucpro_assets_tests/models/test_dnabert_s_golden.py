@@ -90,7 +90,7 @@ def test_eight_heads_have_geometric_slopes() -> None:
 
 def test_twelve_heads_fill_up_with_every_other_slope_of_sixteen() -> None:
     steep = [2.0**-k for k in range(1, 9)]
-    assert dnabert_s.alibi_slopes(12) == steep + [2.0**-0.5, 2.0**-1.5, 2.0**-2.5, 2.0**-3.5]
+    assert dnabert_s.alibi_slopes(12) == [*steep, 2.0**-0.5, 2.0**-1.5, 2.0**-2.5, 2.0**-3.5]
 
 
 def test_one_head_has_the_smallest_slope() -> None:

@@ -10,7 +10,7 @@ from virnucpro_assets.models.tokens import Tokens
 
 def pack_of(*sequences: list[int]) -> TokenPack:
     lengths = np.array([len(sequence) for sequence in sequences], np.int64)
-    return TokenPack(torch.tensor(sum(sequences, []), dtype=torch.int64), lengths)
+    return TokenPack(torch.tensor([token for sequence in sequences for token in sequence]), lengths)
 
 
 def test_neighbours_of_one_length_form_a_run() -> None:

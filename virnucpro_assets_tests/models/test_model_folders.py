@@ -1,0 +1,185 @@
+"""Model folders: identity, loading, and every way in which one can be wrong."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.models.configs import Esm2Config
+from virnucpro_assets.models.encoder import Encoder
+from virnucpro_assets.models.folders import read_model_folder
+from virnucpro_assets.models.loading import load_encoder, published_shapes, random_weights, save_encoder
+from virnucpro_assets.models.packs import TokenPack
+from virnucpro_assets.sequences.ragged import Ragged
+
+ESM2_SIZES = [(6, 320, 20), (12, 480, 20), (30, 640, 20), (33, 1280, 20), (36, 2560, 40), (48, 5120, 40)]
+
+
+def change_config(folder: Path, **fields: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    state = load_file(folder / "model.safetensors")
+    change(state)
+    save_file(state, folder / "model.safetensors")
+
+
+def test_the_digest_is_over_sorted_names_and_digests(dnabert_s_folder: Path) -> None:
+    names = ["config.json", "model.safetensors", "tokenizer.json"]
+    digests = {name: hashlib.sha256((dnabert_s_folder / name).read_bytes()).hexdigest() for name in names}
+    expected = hashlib.sha256("".join(f"{name}\0{digests[name]}\n" for name in names).encode())
+    folder = read_model_folder(dnabert_s_folder)
+    assert (folder.kind, folder.width, folder.digest) == ("dnabert_s", 48, expected.hexdigest())
+
+
+def test_one_changed_weight_is_another_model(esm2_folder: Path) -> None:
+    before = read_model_folder(esm2_folder)
+    change_weights(esm2_folder, lambda state: state["layers.0.fc1.bias"][0].add_(1))
+    after = read_model_folder(esm2_folder)
+    assert (before.kind, before.width, before.config) == ("esm2", 32, after.config)
+    assert before.digest != after.digest
+
+
+def test_a_file_beside_the_model_does_not_change_its_digest(esm2_folder: Path) -> None:
+    before = read_model_folder(esm2_folder).digest
+    (esm2_folder / "README.md").write_text("notes")
+    assert read_model_folder(esm2_folder).digest == before
+
+
+def test_folders_and_cards_are_read_without_torch(esm2_folder: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; import virnucpro_assets.models.cards;"
+        "from virnucpro_assets.models.folders import read_model_folder;"
+        "print(read_model_folder(Path(sys.argv[1])).width, 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(esm2_folder)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "32 False\n"
+
+
+@pytest.mark.parametrize(("layers", "width", "heads"), ESM2_SIZES)
+def test_every_published_esm2_has_its_shapes(layers: int, width: int, heads: int) -> None:
+    shapes = published_shapes(
+        Esm2Config(num_hidden_layers=layers, hidden_size=width, num_attention_heads=heads)
+    )
+    assert len(shapes) == 16 * layers + 3
+    assert shapes["embed_tokens.weight"] == (33, width)
+    assert shapes[f"layers.{layers - 1}.fc1.weight"] == (4 * width, width)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_an_esm2_folder_loads_and_embeds(esm2_folder: Path, precision: str) -> None:
+    encoder: Encoder = load_encoder(esm2_folder, precision=precision)
+    tokens = encoder.tokenise(Ragged.from_strings([b"MKV", b"ACDEFGH", b"W"]))
+    means = encoder.embed(TokenPack.from_tokens(tokens, encoder.device))
+    assert (encoder.kind, encoder.width, means.shape, means.dtype) == ("esm2", 32, (3, 32), torch.float32)
+    hidden = encoder.model(TokenPack.from_tokens(tokens)).float()
+    assert torch.allclose(means[0], hidden[1:4].mean(0), atol=1e-6)
+    assert torch.allclose(means[2], hidden[15], atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_dnabert_s_folder_loads_and_embeds(dnabert_s_folder: Path, precision: str) -> None:
+    encoder: Encoder = load_encoder(dnabert_s_folder, precision=precision)
+    tokens = encoder.tokenise(Ragged.from_strings([b"ACGTTGCATTAG", b"AC"]))
+    means = encoder.embed(TokenPack.from_tokens(tokens, encoder.device))
+    assert (encoder.kind, encoder.width, means.shape, means.dtype) == (
+        "dnabert_s",
+        48,
+        (2, 48),
+        torch.float32,
+    )
+    hidden = encoder.model(TokenPack.from_tokens(tokens)).float()
+    assert torch.allclose(means[0], hidden[: tokens.offsets[1]].mean(0), atol=1e-6)
+
+
+def test_heads_that_fair_esm_keeps_beside_the_encoder_are_ignored(esm2_folder: Path) -> None:
+    pack = TokenPack(torch.tensor([0, 5, 6, 2]), np.array([4]))
+    expected = load_encoder(esm2_folder).embed(pack)
+    extra = ["lm_head.bias", "contact_head.regression.weight", "layers.0.self_attn.rot_emb.inv_freq"]
+    change_weights(esm2_folder, lambda state: state.update({name: torch.zeros(3) for name in extra}))
+    assert torch.equal(load_encoder(esm2_folder).embed(pack), expected)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_missing_file_is_named(dnabert_s_folder: Path, name: str) -> None:
+    (dnabert_s_folder / name).unlink()
+    for read in (read_model_folder, load_encoder):
+        with pytest.raises(IntegrityError, match=f"{name}: found no file; expected a file of the model"):
+            read(dnabert_s_folder)
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"model_type": "llama"}, "'llama'"),
+        ({"hidden_size": 30}, "width 30 cannot be shared by 4 heads"),
+        ({"hidden_size": 20}, "rotary positions need an even head width, not 5"),
+        ({"num_hidden_layers": "many"}, "at esm2.num_hidden_layers"),
+    ],
+)
+def test_a_wrong_config_is_explained(esm2_folder: Path, fields: dict[str, object], complaint: str) -> None:
+    change_config(esm2_folder, **fields)
+    with pytest.raises(IntegrityError, match=r"config\.json: found .*expected the config of") as raised:
+        read_model_folder(esm2_folder)
+    assert complaint in str(raised.value)
+
+
+def test_missing_and_unknown_tensors_are_named(esm2_folder: Path) -> None:
+    def rename(state: dict[str, torch.Tensor]) -> None:
+        state["layers.1.fc9.bias"] = state.pop("layers.1.fc1.bias")
+
+    change_weights(esm2_folder, rename)
+    with pytest.raises(
+        IntegrityError, match=r"missing tensors layers\.1\.fc1\.bias; unknown tensors layers\.1\.fc9\.bias"
+    ):
+        load_encoder(esm2_folder)
+
+
+def test_many_missing_tensors_are_counted(esm2_folder: Path) -> None:
+    change_config(esm2_folder, num_hidden_layers=3)
+    with pytest.raises(IntegrityError, match=r"missing tensors layers\.2\..* and 11 more"):
+        load_encoder(esm2_folder)
+
+
+def test_a_tensor_of_another_shape_is_shown_with_both_shapes(esm2_folder: Path) -> None:
+    change_weights(esm2_folder, lambda state: state.update({"layers.0.fc2.bias": torch.zeros(31)}))
+    with pytest.raises(
+        IntegrityError, match=r"layers\.0\.fc2\.bias of shape \[31\] where \[32\] was expected"
+    ):
+        load_encoder(esm2_folder)
+
+
+@pytest.mark.parametrize("size", [0, 7, 500])
+def test_a_torn_weights_file_is_named(esm2_folder: Path, size: int) -> None:
+    path = esm2_folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(IntegrityError, match=r"model\.safetensors: found a damaged file"):
+        load_encoder(esm2_folder)
+
+
+def test_weights_that_do_not_fit_are_not_saved(tmp_path: Path) -> None:
+    config = Esm2Config(num_hidden_layers=1, hidden_size=8, num_attention_heads=2)
+    state = random_weights(config, seed=1)
+    del state["embed_tokens.weight"]
+    with pytest.raises(IntegrityError, match=r"missing tensors embed_tokens\.weight"):
+        save_encoder(tmp_path / "model", config, state)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_random_weights_are_the_same_for_the_same_seed() -> None:
+    config = Esm2Config(num_hidden_layers=1, hidden_size=8, num_attention_heads=2)
+    one, same, other = (random_weights(config, seed=seed) for seed in (1, 1, 2))
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["embed_tokens.weight"], other["embed_tokens.weight"])
