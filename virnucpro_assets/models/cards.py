@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.atomic import write_text
-from virnucpro_assets.models.configs import Kind
+from virnucpro_assets.vocabulary import EncoderKind
 
 CARD_FILE = "card.json"
 
@@ -20,7 +20,7 @@ class ClassifierCard(BaseModel):
     chunk_length: int = Field(ge=1)
     d_dna: int = Field(ge=1)
     d_protein: int = Field(ge=1)
-    encoders: dict[Kind, str] = Field(description="digest of the model folder of each encoder")
+    encoders: dict[EncoderKind, str] = Field(description="digest of the model folder of each encoder")
     training_data: str
     metrics: dict[str, float] = {}
     note: str = ""

@@ -8,8 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-Kind = Literal["esm2", "dnabert_s"]
-Precision = Literal["float32", "bfloat16", "float16"]
+from virnucpro_assets.vocabulary import EncoderKind
 
 
 class _Shape(BaseModel):
@@ -37,7 +36,7 @@ class Esm2Config(_Shape):
     model_type: Literal["esm2"] = "esm2"
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> EncoderKind:
         """The word for this encoder in the project."""
         return "esm2"
 
@@ -59,7 +58,7 @@ class DnabertSConfig(_Shape):
     hidden_act: Literal["gelu"] = "gelu"
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> EncoderKind:
         """The word for this encoder in the project."""
         return "dnabert_s"
 

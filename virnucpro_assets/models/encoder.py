@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from virnucpro_assets.models.configs import Kind, Precision
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.tokens import Tokens
 from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.vocabulary import EncoderKind, Precision
 
 
 class Encoder(Protocol):
     """What the inference needs of a model."""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> EncoderKind:
         """Which encoder it is."""
 
     @property
@@ -49,7 +49,7 @@ class PackedEncoder:
     mean is over residues only, 0 for DNABERT-S, whose mean is over all tokens.
     """
 
-    kind: Kind
+    kind: EncoderKind
     width: int
     precision: Precision
     device: torch.device

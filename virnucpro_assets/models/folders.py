@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.digests import sha256_of_file
-from virnucpro_assets.models.configs import ENCODER_CONFIG, DnabertSConfig, Esm2Config, Kind
+from virnucpro_assets.models.configs import ENCODER_CONFIG, DnabertSConfig, Esm2Config
+from virnucpro_assets.vocabulary import EncoderKind
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -29,7 +30,7 @@ class ModelFolder:
     digest: str
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> EncoderKind:
         """Which encoder it is."""
         return self.config.kind
 

@@ -13,7 +13,7 @@ import torch
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.models import dnabert_s, esm2
 from virnucpro_assets.models.alphabet import tokenise_proteins
-from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config, Precision
+from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
 from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
 from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.folders import (
@@ -25,6 +25,7 @@ from virnucpro_assets.models.folders import (
     read_model_folder,
 )
 from virnucpro_assets.models.weights import check_shapes, read_weights, write_weights
+from virnucpro_assets.vocabulary import Precision
 
 DTYPES: dict[Precision, torch.dtype] = {
     "float32": torch.float32,

@@ -10,12 +10,13 @@ from esm.model.esm2 import ESM2
 
 from virnucpro_assets.models import esm2
 from virnucpro_assets.models.alphabet import tokenise_proteins
-from virnucpro_assets.models.configs import Esm2Config, Precision
+from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.loading import DTYPES, random_weights
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.tokens import Tokens
 from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.vocabulary import Precision
 
 SHAPES = [(6, 320, 20), (3, 64, 4), (2, 480, 20)]
 AMINO_ACIDS = np.frombuffer(b"ACDEFGHIKLMNPQRSTVWY", np.uint8)
