@@ -1,6 +1,7 @@
 """SHA-256 digests of files, and the record of a file by size and digest."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -31,6 +32,12 @@ def record_of_file(path: Path) -> FileRecord:
 def record_of_bytes(content: bytes) -> FileRecord:
     """Size and SHA-256 of a file that holds `content`."""
     return FileRecord(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def digest_of_files(files: Iterable[tuple[str, str]]) -> str:
+    """SHA-256 over (file name, SHA-256) pairs, sorted; after each name a NUL, after each digest a line end."""
+    lines = "".join(f"{name}\0{sha256}\n" for name, sha256 in sorted(files))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def check_file(path: Path, expected: FileRecord, *, content: bool) -> None:

@@ -13,6 +13,10 @@ from typing import Literal
 from virnucpro_assets.errors import InputError
 
 _SETTING = re.compile(r"(?P<kind>cpu|cuda)(?::(?P<detail>\d+(?:,\d+)*))?")
+AUTOMATIC_SLOTS = 4
+"""CPU slots without a word in the settings: more threads in one process gain little on small models,
+and more processes hold more copies of the weights."""
+
 _NODE = re.compile(r"nvidia(\d+)")
 
 
@@ -31,7 +35,7 @@ class Device:
 def find_devices(setting: str, *, driver_files: Path = Path("/dev")) -> list[Device]:
     """The devices that a setting names.
 
-    `auto` is every GPU, or one CPU slot where there is none; `cuda` every GPU; `cuda:0,2`
+    `auto` is every GPU, or where there is none a few CPU slots; `cuda` every GPU; `cuda:0,2`
     those GPUs; `cpu:2` two CPU slots that share the processors this process may use.
     Raises InputError for anything else, or if a GPU is asked for and none is there.
     """
@@ -40,7 +44,7 @@ def find_devices(setting: str, *, driver_files: Path = Path("/dev")) -> list[Dev
     )
     processors = len(os.sched_getaffinity(0))
     if setting == "auto":
-        setting = "cuda" if gpus else "cpu"
+        setting = "cuda" if gpus else f"cpu:{min(processors, AUTOMATIC_SLOTS)}"
     match = _SETTING.fullmatch(setting)
     if match is None:
         raise _unusable(setting, "no device", "auto, cuda, cuda:0,1 or cpu:2")

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import torch
 from pydantic import BaseModel
 
 from virnucpro_assets.errors import IntegrityError, VirnucproError
@@ -24,6 +23,7 @@ from virnucpro_assets.inference.messages import (
 from virnucpro_assets.models.encoder import Encoder
 from virnucpro_assets.models.folders import read_model_folder
 from virnucpro_assets.models.loading import load_encoder
+from virnucpro_assets.models.threads import limit_threads
 from virnucpro_assets.sequences.index import RowBatch, SequenceIndex
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.storage.parts import PartRecord, rows_of, write_part
@@ -34,7 +34,7 @@ class Worker:
     """Holds one encoder and one open index, and changes them when a task names others."""
 
     def __init__(self, device: str, threads: int) -> None:
-        torch.set_num_threads(threads)
+        limit_threads(threads)
         self._device = device
         self._encoder: tuple[EncoderChoice, Encoder] | None = None
         self._index: tuple[Path, SequenceIndex] | None = None

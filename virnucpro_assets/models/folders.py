@@ -4,7 +4,6 @@ A folder's identity is its digest: SHA-256 over its files' names and SHA-256s, s
 byte of the weights, the shape or the tokeniser makes another model.
 """
 
-import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.files.digests import digest_of_files, sha256_of_file
 from virnucpro_assets.models.configs import ENCODER_CONFIG, DnabertSConfig, Esm2Config
 from virnucpro_assets.vocabulary import EncoderKind
 
@@ -81,13 +80,12 @@ def require_file(path: Path) -> None:
 
 
 def _digest(paths: list[Path]) -> str:
-    total = hashlib.sha256()
+    pairs = []
     for path in paths:
         require_file(path)
         state = path.stat()
-        sha256 = _remembered_sha256(path, state.st_size, state.st_mtime_ns, state.st_ino)
-        total.update(f"{path.name}\0{sha256}\n".encode())
-    return total.hexdigest()
+        pairs.append((path.name, _remembered_sha256(path, state.st_size, state.st_mtime_ns, state.st_ino)))
+    return digest_of_files(pairs)
 
 
 @lru_cache(maxsize=64)

@@ -6,7 +6,6 @@ generation, named by the first 12 digits of the drop's digest, holds what was ma
 those files. Files that change make a new generation; the old one is left as it is.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.errors import InputError, IntegrityError
-from virnucpro_assets.files.digests import FileRecord, check_file, record_of_file
+from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files, record_of_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.sequences.names import DuplicatePolicy
 from virnucpro_assets.sequences.read_files import ReadFile
@@ -46,7 +45,6 @@ class DropSource(BaseModel):
     duplicates: DuplicatePolicy = "suffix"
     min_score: float | None = None
     files: list[SourceFile]
-
 
     @classmethod
     def of(
@@ -155,7 +153,7 @@ class DropStore:
         """Digest the files of a registered drop and make the result its current generation."""
         source = read_manifest(self.root / check_key(key) / "source.toml", DropSource)
         records = [record_of_file(file.path) for file in source.files]
-        digest = drop_digest(
+        digest = digest_of_files(
             [(file.path.name, record.sha256) for file, record in zip(source.files, records, strict=True)]
         )
         manifest = DropManifest(key=key, digest=digest, source=source, records=records)
@@ -186,9 +184,3 @@ def check_key(key: str) -> str:
             advice="Choose another name (--name).",
         )
     return key
-
-
-def drop_digest(files: Iterable[tuple[str, str]]) -> str:
-    """SHA-256 over the sorted (file name, SHA-256) pairs, one pair a line, tab between."""
-    lines = "".join(f"{name}\t{digest}\n" for name, digest in sorted(files))
-    return hashlib.sha256(lines.encode()).hexdigest()

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.inference.devices import Device, find_devices
+from virnucpro_assets.inference.devices import AUTOMATIC_SLOTS, Device, find_devices
 
 PROCESSORS = len(os.sched_getaffinity(0))
 
@@ -16,8 +16,10 @@ def two_gpus(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_auto_is_one_cpu_slot_where_there_is_no_gpu(tmp_path: Path) -> None:
-    assert find_devices("auto", driver_files=tmp_path) == [Device("cpu", 0, PROCESSORS)]
+def test_auto_is_a_few_cpu_slots_where_there_is_no_gpu(tmp_path: Path) -> None:
+    slots = min(PROCESSORS, AUTOMATIC_SLOTS)
+    expected = [Device("cpu", number, PROCESSORS // slots) for number in range(slots)]
+    assert find_devices("auto", driver_files=tmp_path) == expected
 
 
 def test_auto_is_every_gpu_where_there_are_some(two_gpus: Path) -> None:
@@ -33,7 +35,9 @@ def test_cpu_slots_share_the_processors(tmp_path: Path) -> None:
     assert slots == [Device("cpu", number, 1) for number in range(PROCESSORS)]
 
 
-@pytest.mark.parametrize("setting", ["", "gpu", "cuda:", "cuda:0,1", "cpu:0", "cpu:1,2", "cpu:100000", "cuda:x"])
+@pytest.mark.parametrize(
+    "setting", ["", "gpu", "cuda:", "cuda:0,1", "cpu:0", "cpu:1,2", "cpu:100000", "cuda:x"]
+)
 def test_a_device_that_is_not_there_is_refused_with_the_setting(two_gpus: Path, setting: str) -> None:
     with pytest.raises(InputError, match=f"setting devices, {setting!r}: found"):
         find_devices(setting, driver_files=two_gpus)

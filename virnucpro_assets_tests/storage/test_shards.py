@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
-from virnucpro_assets.storage.merged import merged_blocks, merged_rows, read_merged, read_merged_at, write_merged
+from virnucpro_assets.storage.merged import (
+    merged_blocks,
+    merged_rows,
+    read_merged,
+    read_merged_at,
+    write_merged,
+)
 from virnucpro_assets.storage.parts import PackCounts, PartPlan, rows_of, verify_part, write_part
 from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.storage.sealed_hdf5 import SEAL_SIZE
@@ -47,7 +53,8 @@ def write_shard(folder: Path, kind: str, rank: int, rows: int, rows_a_part: int 
     for number, start in enumerate(range(0, owned, rows_a_part)):
         plan = PartPlan(rank, number, start, min(start + rows_a_part, owned))
         values = np.array([embedding(kind, row) for row in rows_of(plan, RANKS)])
-        records.append(write_part(folder / plan.file_name, plan, recipe_of(kind), values, PackCounts(packs=1, tokens=9)))
+        counts = PackCounts(packs=1, tokens=9)
+        records.append(write_part(folder / plan.file_name, plan, recipe_of(kind), values, counts))
     manifest = ShardManifest(rank=rank, rows=owned, width=WIDTHS[kind], recipe=recipe_of(kind), parts=records)
     finish_shard(folder, manifest)
     return manifest
@@ -163,7 +170,7 @@ def test_a_merged_view_survives_moving_the_folder_and_misses_no_lost_part(tmp_pa
     assert np.isfinite(values).all()
     lost = tmp_path / "b" / "esm2" / rank_name(1, RANKS) / "part-00002.h5"
     lost.unlink()
-    with pytest.raises(IntegrityError, match="part-00002.h5: found no file"):
+    with pytest.raises(IntegrityError, match=r"part-00002\.h5: found no file"):
         next(merged_blocks(tmp_path / "b"))
 
 
@@ -175,7 +182,7 @@ def test_a_flipped_bit_in_a_source_is_found_on_demand(tmp_path: Path) -> None:
     content[-1] ^= 4
     path.write_bytes(content)
     read_merged(tmp_path)
-    with pytest.raises(IntegrityError, match="part-00000.h5: found SHA-256"):
+    with pytest.raises(IntegrityError, match=r"part-00000\.h5: found SHA-256"):
         read_merged(tmp_path, content=True)
 
 
