@@ -2,8 +2,9 @@
 
 One run may cover any ranks of any drops. Each rank is recorded as materialised, with its own
 metadata and checks, as soon as its shard is finished; a rank that fails is missing and named.
-The output of the step itself is skipped, because it would stand for every rank of the run at
-once and hide what was recorded for each.
+So the step yields events, each of one rank. The output that stands for the asset is skipped:
+it would materialise every rank of the run once more and hide what was recorded for each.
+The outputs that stand for the checks are given, empty, because a step must give them.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.failures import mendable
 from virnucpro_assets.defs.gpu_pool import POOL, GpuPool
 from virnucpro_assets.defs.partitions import Partitions, across_ranks, drops_and_ranks
+from virnucpro_assets.defs.records import check_target, input_tags, version_tags
 from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.pipeline.checks import (
     CheckResult,
@@ -31,6 +33,8 @@ from virnucpro_assets.vocabulary import EncoderKind
 
 GROUP = "embeddings"
 
+Event = dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output[None]
+
 
 class EmbeddingConfig(dg.Config):
     """What a run may decide about embeddings that are there already."""
@@ -43,6 +47,21 @@ def embeddings(
 ) -> dg.AssetsDefinition:
     """The asset of one encoder's embeddings, `esm2_embeddings` or `dnabert_s_embeddings`."""
     asset = f"{kind}_embeddings"
+    check_specs = [
+        dg.AssetCheckSpec(
+            "finite_values",
+            asset=asset,
+            blocking=True,
+            partitions_def=partitions.drop_ranks,
+            description="No embedding holds NaN or Inf.",
+        ),
+        dg.AssetCheckSpec(
+            "packing_efficiency",
+            asset=asset,
+            partitions_def=partitions.drop_ranks,
+            description="Tokens in packs over what the packs could hold.",
+        ),
+    ]
 
     @dg.multi_asset(
         name=asset,
@@ -57,48 +76,34 @@ def embeddings(
                 description=description,
             )
         ],
-        check_specs=[
-            dg.AssetCheckSpec(
-                "finite_values",
-                asset=asset,
-                blocking=True,
-                partitions_def=partitions.drop_ranks,
-                description="No embedding holds NaN or Inf.",
-            ),
-            dg.AssetCheckSpec(
-                "packing_efficiency",
-                asset=asset,
-                partitions_def=partitions.drop_ranks,
-                description="Tokens in packs over what the packs could hold.",
-            ),
-        ],
+        check_specs=check_specs,
         partitions_def=partitions.drop_ranks,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
     )
     def compute(
         context: dg.AssetExecutionContext, config: EmbeddingConfig, gpu_pool: GpuPool
-    ) -> Iterator[dg.AssetCheckResult]:
-        results: list[CheckResult] = []
+    ) -> Iterator[Event]:
         failures: list[str] = []
         with gpu_pool.lease() as lease:
             for drop, ranks in drops_and_ranks(context).items():
                 with mendable():
+                    inputs = input_tags(context.instance, "sequence_index", drop)
                     work = DropWork.on(drop, settings, context.log.info)
                     try:
                         for shard in embed_drop(work, kind, ranks, lease, replace=config.replace):
-                            checks = _checks(asset, shard, settings)
-                            context.log_event(_materialisation(asset, work, shard))
-                            results += [_record(context, work, check) for check in checks]
+                            yield _materialisation(asset, work, shard, inputs)
+                            for check in _checks(asset, shard, settings):
+                                yield _evaluation(context.instance, work, check)
                     except EmbeddingError as error:
                         failures.append(str(error))
-                        results += [
-                            _record(context, work, not_finite(asset, rank, error.failures[rank]))
-                            for rank in sorted(error.not_finite)
-                        ]
-        yield from _summaries(asset, results)
+                        for rank in sorted(error.not_finite):
+                            check = not_finite(asset, rank, error.failures[rank])
+                            yield _evaluation(context.instance, work, check)
         if failures:
             raise dg.Failure(description="; ".join(failures), allow_retries=False)
+        for spec in check_specs:
+            yield dg.Output(None, output_name=spec.get_python_identifier())
 
     return compute
 
@@ -107,23 +112,24 @@ def _checks(asset: str, shard: ShardManifest, settings: Settings) -> list[CheckR
     return [finite_values(asset, shard), packing_efficiency(asset, shard, settings.min_packing_efficiency)]
 
 
-def _record(context: dg.AssetExecutionContext, work: DropWork, result: CheckResult) -> CheckResult:
+def _evaluation(instance: dg.DagsterInstance, work: DropWork, result: CheckResult) -> dg.AssetCheckEvaluation:
     record_check(work.folder.checks, result)
-    context.log_event(
-        dg.AssetCheckEvaluation(
-            asset_key=dg.AssetKey(result.asset),
-            check_name=result.name,
-            passed=result.passed,
-            metadata=metadata.check_metadata(result),
-            severity=dg.AssetCheckSeverity.ERROR if result.blocking else dg.AssetCheckSeverity.WARN,
-            blocking=result.blocking,
-            partition=f"{work.drop.key}|{result.rank}",
-        )
+    partition = f"{work.drop.key}|{result.rank}"
+    return dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(result.asset),
+        check_name=result.name,
+        passed=result.passed,
+        metadata=metadata.check_metadata(result),
+        target_materialization_data=check_target(instance, result.asset, partition),
+        severity=dg.AssetCheckSeverity.ERROR if result.blocking else dg.AssetCheckSeverity.WARN,
+        blocking=result.blocking,
+        partition=partition,
     )
-    return result
 
 
-def _materialisation(asset: str, work: DropWork, shard: ShardManifest) -> dg.AssetMaterialization:
+def _materialisation(
+    asset: str, work: DropWork, shard: ShardManifest, inputs: dict[str, str]
+) -> dg.AssetMaterialization:
     counts, recipe = shard.counts, shard.recipe
     return dg.AssetMaterialization(
         asset,
@@ -143,25 +149,10 @@ def _materialisation(asset: str, work: DropWork, shard: ShardManifest) -> dg.Ass
             "recipe": dg.MetadataValue.json({**recipe.model_dump(), "digest": recipe.digest}),
             "folder": metadata.path(work.folder.shard(recipe.encoder, shard.rank, recipe.ranks)),
         },
-        tags={"dagster/data_version": recipe.digest, "dagster/code_version": str(ENGINE_FORMAT)},
+        tags={
+            **version_tags(recipe.digest),
+            **inputs,
+            "dagster/partition/drop": work.drop.key,
+            "dagster/partition/rank": str(shard.rank),
+        },
     )
-
-
-def _summaries(asset: str, results: list[CheckResult]) -> Iterator[dg.AssetCheckResult]:
-    """One result a check for the whole run, which is what holds back the steps that follow."""
-    for name, severity in (
-        ("finite_values", dg.AssetCheckSeverity.ERROR),
-        ("packing_efficiency", dg.AssetCheckSeverity.WARN),
-    ):
-        of_name = [result for result in results if result.name == name]
-        failed = [result for result in of_name if not result.passed]
-        yield dg.AssetCheckResult(
-            asset_key=asset,
-            check_name=name,
-            passed=not failed,
-            severity=severity,
-            metadata={
-                "partitions": len(of_name),
-                "failed": ", ".join(str(result.rank) for result in failed) or "none",
-            },
-        )

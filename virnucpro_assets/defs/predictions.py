@@ -71,6 +71,7 @@ def merged_embeddings(settings: Settings, partitions: Partitions) -> dg.AssetsDe
                 "completeness",
                 asset="merged_embeddings",
                 blocking=True,
+                partitions_def=partitions.drops,
                 description="Each row of the index once, in the right order, every digest as recorded.",
             )
         ],

@@ -38,7 +38,6 @@ def drop_report(settings: Settings, partitions: Partitions) -> dg.AssetsDefiniti
             report = report_drop(work)
         found: metadata.Metadata = {
             "report": metadata.path(work.folder.report),
-            "link": dg.MetadataValue.url(work.folder.report.absolute().as_uri()),
             "reads": report.reads,
             "hits": report.hits,
             "checks": len(report.checks),

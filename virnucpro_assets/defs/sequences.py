@@ -70,6 +70,7 @@ def sequence_index(settings: Settings, partitions: Partitions) -> dg.AssetsDefin
                 "every_read_accounted_for",
                 asset="sequence_index",
                 blocking=True,
+                partitions_def=partitions.drops,
                 description="Each read has candidates, or a reason why it has none.",
             )
         ],
