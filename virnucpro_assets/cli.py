@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
 from virnucpro_assets import __version__
-from virnucpro_assets.errors import VirnucproError
+from virnucpro_assets.errors import VirnucproError, describe_os_error
 
 app = typer.Typer(
     help="Find viruses in short sequence reads.",
@@ -92,10 +91,10 @@ def demo(
     with one_line_errors():
         from virnucpro_assets.demo.paths import DROP_FILE
         from virnucpro_assets.pipeline.reports import summary_lines
-        from virnucpro_assets.settings import Settings
+        from virnucpro_assets.settings import load_settings
 
         _predict("demo", [DROP_FILE], out, replace=True)
-        for line in summary_lines("demo", Settings()):
+        for line in summary_lines("demo", load_settings()):
             typer.echo(line)
 
 
@@ -109,11 +108,13 @@ def prepare(
 ) -> None:
     """Write the chunks of reads and their stop-free frames, and compute nothing."""
     with one_line_errors():
+        from virnucpro_assets.pipeline.run import check_folder
         from virnucpro_assets.sequences.prepare import prepare as write_prepared
         from virnucpro_assets.sequences.read_files import pair_files
-        from virnucpro_assets.settings import Settings
+        from virnucpro_assets.settings import load_settings
 
-        settings = Settings()
+        settings = load_settings()
+        check_folder(out)
         summary = write_prepared(
             pair_files(reads, paired=paired),
             out,
@@ -131,9 +132,9 @@ def drops() -> None:
     with one_line_errors():
         from virnucpro_assets.defs.drop_states import drop_states
         from virnucpro_assets.defs.instance import open_instance
-        from virnucpro_assets.settings import Settings
+        from virnucpro_assets.settings import load_settings
 
-        settings = Settings()
+        settings = load_settings()
         with open_instance(settings) as instance:
             for line in drop_states(instance, settings):
                 typer.echo(line)
@@ -151,9 +152,9 @@ def report(drop: Drop) -> None:
     """Print the counts of a drop and where its report is."""
     with one_line_errors():
         from virnucpro_assets.pipeline.reports import summary_lines
-        from virnucpro_assets.settings import Settings
+        from virnucpro_assets.settings import load_settings
 
-        for line in summary_lines(drop, Settings()):
+        for line in summary_lines(drop, load_settings()):
             typer.echo(line)
 
 
@@ -175,11 +176,11 @@ def one_line_errors() -> Iterator[None]:
     except VirnucproError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        setting = ".".join(map(str, first["loc"]))
-        typer.echo(f"error: setting {setting}: found {first['input']!r}; {first['msg']}", err=True)
-        raise typer.Exit(2) from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        typer.echo(f"error: {describe_os_error(error)}", err=True)
+        raise typer.Exit(1) from error
 
 
 def _predict(
@@ -192,12 +193,13 @@ def _predict(
     **options: Any,
 ) -> None:
     from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
-    from virnucpro_assets.pipeline.run import export_results
+    from virnucpro_assets.pipeline.run import check_folder, export_results
     from virnucpro_assets.sequences.read_files import pair_files
-    from virnucpro_assets.settings import Settings
+    from virnucpro_assets.settings import load_settings
     from virnucpro_assets.storage.drops import DropStore
 
-    settings = Settings()
+    settings = load_settings()
+    check_folder(out)
     drop = name or key_from_name(reads[0])
     register_reads(drop, pair_files(reads, paired=paired), settings, replace=replace, **options)
     _materialise(drop, replace=replace)
@@ -210,10 +212,12 @@ def _materialise(drop: str, *, replace: bool) -> None:
     from virnucpro_assets.defs.instance import open_instance
     from virnucpro_assets.defs.partitions import Partitions
     from virnucpro_assets.defs.runs import materialise_drop
-    from virnucpro_assets.settings import Settings
+    from virnucpro_assets.inference.devices import find_devices
+    from virnucpro_assets.settings import load_settings
     from virnucpro_assets.storage.drops import check_key
 
-    settings = Settings()
+    settings = load_settings()
+    find_devices(settings.devices)
     with open_instance(settings) as instance:
         materialise_drop(
             (index_drop, embed_drop, call_drop),

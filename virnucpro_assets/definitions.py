@@ -4,9 +4,9 @@ import dagster as dg
 
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.jobs import CALL_DROP, EMBED_DROP, INDEX_DROP
-from virnucpro_assets.settings import Settings
+from virnucpro_assets.settings import load_settings
 
-defs: dg.Definitions = build_definitions(Settings())
+defs: dg.Definitions = build_definitions(load_settings())
 
 
 def index_drop() -> dg.JobDefinition:

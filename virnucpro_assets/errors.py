@@ -40,3 +40,9 @@ class DeviceError(VirnucproError):
     """A device process died, refused, or could not be started."""
 
     exit_code = 4
+
+
+def describe_os_error(error: OSError) -> str:
+    """One line on a file that the system would not read or write."""
+    place = error.filename or "a file"
+    return f"{place}: found {error.strerror}. Check the path, who may use it, and the space on its disk."

@@ -6,20 +6,25 @@ Values come from environment variables named VIRNUCPRO_ and the field's name in 
 the environment.
 """
 
+import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, PositiveInt
+from pydantic import AliasChoices, Field, PositiveInt, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
+from virnucpro_assets.errors import InputError
 from virnucpro_assets.storage.calls import CallThresholds
 from virnucpro_assets.vocabulary import EncoderKind, Precision
+
+SETTINGS_FILE = "virnucpro.toml"
 
 
 class Settings(BaseSettings):
@@ -28,7 +33,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="VIRNUCPRO_",
         env_nested_delimiter="__",
-        toml_file="virnucpro.toml",
+        toml_file=SETTINGS_FILE,
         extra="forbid",
         frozen=True,
     )
@@ -68,7 +73,7 @@ class Settings(BaseSettings):
         default_factory=CallThresholds, description="thresholds of calls per read or contig"
     )
 
-    check_sample: PositiveInt = Field(64, description="chunks that the precision checks look at")
+    check_sample: PositiveInt = Field(64, le=512, description="chunks that the precision checks look at")
     min_cosine: float = Field(0.999, description="least cosine of an embedding to its float32 reference")
     min_label_agreement: float = Field(0.98, description="least share of equal labels against float32")
     max_packed_difference: float = Field(
@@ -94,3 +99,29 @@ class Settings(BaseSettings):
     def classifier_folder(self, chunk_length: int) -> Path:
         """The folder of the classifier for chunks of this length."""
         return self.classifiers / f"classifier_{chunk_length}"
+
+
+def load_settings() -> Settings:
+    """The settings of this deployment; InputError names the one that is not what it should be."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "__".join(map(str, first["loc"]))
+        is_unknown = first["type"] == "extra_forbidden"
+        raise InputError(
+            f"setting {name}",
+            found="a name that no setting has" if is_unknown else repr(first["input"]),
+            expected="the name of a setting" if is_unknown else first["msg"].removeprefix("Input should be "),
+            advice=f"Mend {SETTINGS_FILE}."
+            if is_unknown
+            else f"Set VIRNUCPRO_{name.upper()} or mend {SETTINGS_FILE}.",
+        ) from error
+    except SettingsError as error:
+        raise InputError(
+            "settings", found=str(error), expected="a value of its kind", advice="Mend that variable."
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(
+            SETTINGS_FILE, found=str(error), expected="TOML, name = value", advice="Mend the file."
+        ) from error

@@ -4,11 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from virnucpro_assets.errors import VirnucproError
+from virnucpro_assets.errors import VirnucproError, describe_os_error
 from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
-from virnucpro_assets.pipeline.run import export_results, run_drop
+from virnucpro_assets.pipeline.run import check_folder, export_results, run_drop
 from virnucpro_assets.sequences.read_files import pair_files
-from virnucpro_assets.settings import Settings
+from virnucpro_assets.settings import load_settings
 
 
 def main() -> int:
@@ -25,7 +25,8 @@ def main() -> int:
     parser.add_argument("--replace", action="store_true", help="replace a drop of this name that differs")
     options = parser.parse_args()
     try:
-        settings = Settings()
+        settings = load_settings()
+        check_folder(options.out)
         key = options.name or key_from_name(options.reads[0])
         register_reads(
             key,
@@ -40,6 +41,9 @@ def main() -> int:
     except VirnucproError as error:
         _say(f"error: {error}")
         return error.exit_code
+    except OSError as error:
+        _say(f"error: {describe_os_error(error)}")
+        return 1
     return 0
 
 

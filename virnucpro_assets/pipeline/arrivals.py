@@ -31,8 +31,9 @@ def register_reads(
 ) -> None:
     """Say that `files` make up drop `key`.
 
-    Raises InputError for a missing file, and for a drop that is there already with other
-    files or options unless `replace` is set.
+    Raises InputError for a missing file, and for a drop that was made from other files or with
+    other options unless `replace` is set. A drop that never got an index, because its files were
+    wrong for example, is registered anew.
     """
     store = DropStore(settings.data_root)
     for file in files:
@@ -50,7 +51,7 @@ def register_reads(
         duplicates=duplicates or settings.duplicates,
         min_score=min_score,
     )
-    if before is not None and not before.same_reads(after) and not replace:
+    if before is not None and not before.same_reads(after) and not replace and store.is_indexed(key):
         raise InputError(
             f"drop {key}",
             found="another drop of this name with other files or options",

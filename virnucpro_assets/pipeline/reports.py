@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from virnucpro_assets import __version__
+from virnucpro_assets.errors import InputError
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.models.cards import read_card
 from virnucpro_assets.pipeline.checks import CheckResult, read_checks
@@ -80,6 +81,13 @@ def gather_report(work: DropWork) -> DropReport:
 def summary_lines(key: str, settings: Settings) -> Iterator[str]:
     """What the terminal says of a drop whose report is made."""
     work = DropWork.on(key, settings, lambda _: None)
+    if not work.folder.report.exists():
+        raise InputError(
+            f"drop {key}",
+            found="no report yet",
+            expected="a finished drop",
+            advice=f"Run `virnucpro materialize {key}`.",
+        )
     report = gather_report(work)
     yield f"drop {report.drop}, generation {report.generation}"
     yield f"{report.reads:,} reads, {report.candidates:,} stop-free frames, {report.unique_candidates:,} distinct"

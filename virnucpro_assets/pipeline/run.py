@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from virnucpro_assets.errors import VirnucproError
+from virnucpro_assets.errors import InputError, VirnucproError
 from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.inference.devices import find_devices
 from virnucpro_assets.inference.pool import DevicePool
@@ -38,12 +38,13 @@ def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = 
 
     Raises CheckError if a blocking check fails; what was finished before is kept.
     """
+    devices = find_devices(settings.devices)
     list_drop(key, settings)
     work = DropWork.on(key, settings, report)
     index = index_drop(work)
     with_members = sum(int((batch.members > 0).sum()) for batch in work.index.read_batches())
     _require(work, every_read_accounted_for(index, with_members))
-    with DevicePool(find_devices(settings.devices)) as pool, pool.lease() as lease:
+    with DevicePool(devices) as pool, pool.lease() as lease:
         for kind in ENCODER_KINDS:
             for shard in embed_drop(work, kind, range(settings.ranks), lease, replace=replace):
                 asset = f"{kind}_embeddings"
@@ -57,6 +58,15 @@ def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = 
     call_drop(work)
     report_drop(work)
     return work.folder
+
+
+def check_folder(out: Path) -> None:
+    """Raise InputError, before any work is done, if results cannot go to `out`."""
+    standing = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not standing.is_dir():
+        raise InputError(
+            standing, found="a file", expected="a folder for the results", advice="Choose another --out."
+        )
 
 
 def export_results(folder: DropFolder, out: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files, record_of_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.sequences.index import MANIFEST_FILE as INDEX_MANIFEST
 from virnucpro_assets.sequences.names import DuplicatePolicy
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.shards import rank_name
@@ -161,9 +162,24 @@ class DropStore:
         write_manifest(self.root / key / "current.toml", _Current(digest=digest))
         return manifest
 
+    def is_indexed(self, key: str) -> bool:
+        """Whether the files registered for drop `key` were ever read to their end."""
+        if not (self.root / check_key(key) / "current.toml").exists():
+            return False
+        (drop, folder), registered = self.current(key), self.source(key)
+        is_current = registered is not None and drop.source.same_reads(registered)
+        return is_current and (folder.index / INDEX_MANIFEST).exists()
+
     def current(self, key: str) -> tuple[DropManifest, DropFolder]:
-        """The current generation of drop `key`; IntegrityError if its files were never listed."""
-        digest = read_manifest(self.root / check_key(key) / "current.toml", _Current).digest
+        """The current generation of drop `key`; InputError if its files were never listed."""
+        if not (self.root / check_key(key) / "current.toml").exists():
+            raise InputError(
+                f"drop {key}",
+                found="no such drop, or one whose files were never listed",
+                expected="a drop that `virnucpro drops` shows",
+                advice=f"Check the name, or run `virnucpro materialize {key}`.",
+            )
+        digest = read_manifest(self.root / key / "current.toml", _Current).digest
         folder = DropFolder(self.root / key / digest[:12])
         manifest = read_manifest(folder.manifest, DropManifest)
         if manifest.digest != digest:
