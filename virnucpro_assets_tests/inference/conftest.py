@@ -1,0 +1,70 @@
+"""Jobs over a small index with the demo encoders, and one device process that most tests share."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from virnucpro_assets.demo.paths import MODELS_FOLDER
+from virnucpro_assets.inference.devices import Device
+from virnucpro_assets.inference.messages import EncoderChoice
+from virnucpro_assets.inference.pool import DevicePool
+from virnucpro_assets.inference.shard_runs import ShardJob
+from virnucpro_assets.models.folders import read_model_folder
+from virnucpro_assets.models.threads import limit_threads
+from virnucpro_assets.sequences.index import SequenceIndex
+from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.shards import rank_name
+from virnucpro_assets.vocabulary import Precision
+
+MakeJob = Callable[..., ShardJob]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """As many threads as the device processes of these tests have."""
+    limit_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_pool() -> Iterator[DevicePool]:
+    """One CPU slot, whose process starts once for all tests that leave it in order."""
+    with DevicePool([Device("cpu", 0, 1)]) as pool:
+        yield pool
+
+
+@pytest.fixture
+def make_job(tmp_path: Path, small_index: SequenceIndex) -> MakeJob:
+    """Make a job of many small parts: packs of at most `budget` tokens, one a part."""
+
+    def make(
+        model: Path = MODELS_FOLDER / "esm2",
+        *,
+        index: SequenceIndex = small_index,
+        precision: Precision = "float32",
+        budget: int = 256,
+        out: Path = tmp_path,
+    ) -> ShardJob:
+        folder = read_model_folder(model)
+        encoder = EncoderChoice(
+            kind=folder.kind,
+            folder=folder.path,
+            digest=folder.digest,
+            width=folder.width,
+            precision=precision,
+        )
+        ranks = index.manifest.ranks
+        recipe = Recipe(
+            encoder=encoder.kind,
+            index_digest=index.manifest.digest,
+            weights_digest=encoder.digest,
+            precision=precision,
+            attention="dense-runs",
+            token_budget=budget,
+            packs_per_part=1,
+            ranks=ranks,
+        )
+        folders = {rank: out / encoder.kind / rank_name(rank, ranks) for rank in range(ranks)}
+        return ShardJob(index, encoder, recipe, folders)
+
+    return make

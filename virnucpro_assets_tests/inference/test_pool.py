@@ -1,0 +1,155 @@
+"""Leases and device processes: who owns a device, and what becomes of a process that dies."""
+
+import os
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from virnucpro_assets.errors import DeviceError
+from virnucpro_assets.inference.devices import Device
+from virnucpro_assets.inference.messages import Finished, SampleTask
+from virnucpro_assets.inference.pool import DevicePool
+from virnucpro_assets.inference.shard_runs import ShardJob, embed_shards
+from virnucpro_assets.storage.shards import ShardManifest
+
+SLOTS = [Device("cpu", 0, 1), Device("cpu", 1, 1)]
+
+
+def quiet(_: str) -> None:
+    """Hear of progress and say nothing."""
+
+
+def part_names(job: ShardJob) -> list[str]:
+    """The parts that a job has written, as rank and name."""
+    return sorted(
+        f"{path.parent.name}/{path.name}" for path in job.folders[0].parent.glob("rank-*/part-*.h5")
+    )
+
+
+def device_processes() -> list[int]:
+    """The process ids of the device processes that this process started and that still run."""
+    children = psutil.Process().children()
+    return [child.pid for child in children if any("device_process" in word for word in child.cmdline())]
+
+
+def contents(shards: list[ShardManifest]) -> list[tuple[int, str, str, str]]:
+    """Rank, name and both digests of every part."""
+    return sorted(
+        (shard.rank, part.name, part.content_sha256, part.file.sha256)
+        for shard in shards
+        for part in shard.parts
+    )
+
+
+def test_a_lease_owns_all_devices_while_it_lasts() -> None:
+    pool = DevicePool(SLOTS)
+    with pool.lease() as lease:
+        assert lease.devices == SLOTS
+        refusal = re.escape("device pool: found 0 free devices; expected 1. Wait until the other lease ends.")
+        with pytest.raises(DeviceError, match=refusal), pool.lease(1):
+            pytest.fail("a second lease was given")
+    with pool.lease() as lease:
+        assert lease.devices == SLOTS
+
+
+def test_two_leases_of_one_device_own_different_ones() -> None:
+    pool = DevicePool(SLOTS)
+    with pool.lease(1) as first, pool.lease(1) as second:
+        assert [*first.devices, *second.devices] == SLOTS
+        with pytest.raises(DeviceError, match="found 0 free devices; expected 2"), pool.lease():
+            pytest.fail("a third lease was given")
+
+
+def test_a_lease_that_ends_with_an_error_gives_its_devices_back() -> None:
+    pool = DevicePool(SLOTS)
+    with pytest.raises(KeyError), pool.lease():
+        raise KeyError
+    with pool.lease(2) as lease:
+        assert lease.devices == SLOTS
+
+
+def test_no_task_starts_no_process() -> None:
+    before = device_processes()
+    with DevicePool(SLOTS) as pool, pool.lease() as lease:
+        assert list(lease.run([])) == []
+        assert device_processes() == before
+
+
+def test_every_task_ends_once_and_the_process_stays_for_the_next(
+    shared_pool: DevicePool, make_job: Callable[..., ShardJob], tmp_path: Path
+) -> None:
+    job = make_job()
+    tasks = [
+        SampleTask(
+            encoder=job.encoder,
+            index=job.index.folder,
+            rows=[number],
+            token_budget=256,
+            one_at_a_time=False,
+            target=tmp_path / f"{number}.npy",
+        )
+        for number in range(5)
+    ]
+    with shared_pool.lease() as lease:
+        ended = [task.target for task, _, outcome in lease.run(tasks) if isinstance(outcome, Finished)]
+        process = shared_pool.process(lease.devices[0]).pid
+        again = [task.target for task, _, outcome in lease.run(tasks[:2]) if isinstance(outcome, Finished)]
+        assert shared_pool.process(lease.devices[0]).pid == process
+    assert ended == [task.target for task in tasks]
+    assert again == ended[:2]
+    assert all(target.exists() for target in ended)
+
+
+def test_a_killed_process_is_named_and_its_finished_parts_serve_the_next_run(
+    shared_pool: DevicePool, make_job: Callable[..., ShardJob], tmp_path: Path
+) -> None:
+    with shared_pool.lease() as lease:
+        whole = list(embed_shards(make_job(out=tmp_path / "whole"), lease, quiet))
+    planned = sum(len(shard.parts) for shard in whole)
+    job, others = make_job(out=tmp_path / "killed"), device_processes()
+
+    with DevicePool([Device("cpu", 3, 1)]) as pool, pool.lease() as lease:
+        run = embed_shards(job, lease, quiet)
+        assert next(run).rank == 0
+        os.kill(pool.process(lease.devices[0]).pid, signal.SIGKILL)
+        with pytest.raises(DeviceError) as error:
+            list(run)
+        assert device_processes() == others
+    assert re.fullmatch(
+        r"device process cpu:3: ended by signal SIGKILL at esm2 rank 1 part \d \(it left no message\)\. "
+        r"Finished parts are kept: run it again\.",
+        str(error.value),
+    )
+    kept = part_names(job)
+    assert 0 < len(kept) < planned
+    assert list(tmp_path.rglob("*.partial-*")) == []
+
+    with shared_pool.lease() as lease:
+        second = list(embed_shards(job, lease, quiet))
+    assert sum(shard.reused_parts for shard in second) == len(kept)
+    assert contents(second) == contents(whole)
+
+
+def test_leaving_a_run_early_ends_its_processes(make_job: Callable[..., ShardJob]) -> None:
+    others = device_processes()
+    with DevicePool([Device("cpu", 0, 1)]) as pool, pool.lease() as lease:
+        run = embed_shards(make_job(), lease, quiet)
+        next(run)
+        assert len(device_processes()) == len(others) + 1
+        run.close()
+        assert device_processes() == others
+
+
+def test_two_slots_give_the_same_bytes_as_one(
+    shared_pool: DevicePool, make_job: Callable[..., ShardJob], tmp_path: Path
+) -> None:
+    with shared_pool.lease() as lease:
+        by_one = list(embed_shards(make_job(out=tmp_path / "one"), lease, quiet))
+    with DevicePool(SLOTS) as pool, pool.lease() as lease:
+        by_two = list(embed_shards(make_job(out=tmp_path / "two"), lease, quiet))
+    assert {device for shard in by_two for device in shard.devices} == {"cpu:0", "cpu:1"}
+    assert contents(by_one) == contents(by_two)

@@ -1,0 +1,224 @@
+"""From an index to shards by real device processes: values, what is kept, what is refused."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from virnucpro_assets.demo.paths import MODELS_FOLDER
+from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.inference.embedding import embed_sequences
+from virnucpro_assets.inference.pool import DevicePool
+from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embed_shards
+from virnucpro_assets.inference.worker import sequences_for
+from virnucpro_assets.models.folders import WEIGHTS_FILE, read_model_folder
+from virnucpro_assets.models.loading import load_encoder
+from virnucpro_assets.sequences.index import SequenceIndex
+from virnucpro_assets.sequences.index_builder import build_index
+from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.storage.shards import ShardManifest, read_shard, set_aside_shard
+
+MakeJob = Callable[..., ShardJob]
+
+
+def run(pool: DevicePool, job: ShardJob, heard: list[str] | None = None) -> list[ShardManifest]:
+    """Compute a job on all devices of a pool; what it reports goes to `heard`."""
+    with pool.lease() as lease:
+        return list(embed_shards(job, lease, [].append if heard is None else heard.append))
+
+
+def copied_model(kind: str, target: Path) -> Path:
+    """A copy of a demo encoder, to be changed."""
+    return shutil.copytree(MODELS_FOLDER / kind, target)
+
+
+def scale_weights(folder: Path, factor: float) -> None:
+    """Make another model of the same shape."""
+    weights = load_file(folder / WEIGHTS_FILE)
+    save_file({name: values * np.float32(factor) for name, values in weights.items()}, folder / WEIGHTS_FILE)
+
+
+@pytest.mark.parametrize("kind", ["dnabert_s", "esm2"])
+def test_every_part_of_every_rank_holds_what_its_encoder_gives(
+    shared_pool: DevicePool, make_job: MakeJob, small_index: SequenceIndex, kind: str
+) -> None:
+    job = make_job(MODELS_FOLDER / kind)
+    encoder, ranks = load_encoder(job.encoder.folder), small_index.manifest.ranks
+    shards = run(shared_pool, job)
+    assert sorted(shard.rank for shard in shards) == [0, 1, 2, 3]
+    covered = []
+    for shard in shards:
+        assert read_shard(job.folders[shard.rank], content=True) == shard
+        assert len(shard.parts) > 1
+        for part in shard.parts:
+            with h5py.File(job.folders[shard.rank] / part.name) as file:
+                rows, stored = file["rows"][:], file["embeddings"][:]
+            batch = small_index.rows(int(rows[0]), int(rows[-1]) + 1, ranks)
+            expected, counts = embed_sequences(encoder, sequences_for(job.encoder.kind, batch), 256)
+            assert part.counts == counts
+            np.testing.assert_array_equal(rows, batch.rows)
+            np.testing.assert_array_equal(stored, expected)
+            covered += rows.tolist()
+    assert sorted(covered) == list(range(small_index.manifest.rows))
+
+
+def test_a_finished_shard_is_not_computed_again(shared_pool: DevicePool, make_job: MakeJob) -> None:
+    first, again = run(shared_pool, make_job()), run(shared_pool, make_job())
+    assert [shard.parts for shard in again] == [shard.parts for shard in sorted(first, key=lambda s: s.rank)]
+    assert [shard.reused_parts for shard in again] == [len(shard.parts) for shard in again]
+    assert {shard.computed_tokens for shard in again} == {0}
+    assert {tuple(shard.devices) for shard in again} == {()}
+
+
+def test_a_damaged_part_is_set_aside_and_computed_again(shared_pool: DevicePool, make_job: MakeJob) -> None:
+    job, heard = make_job(), list[str]()
+    parts = {shard.rank: shard.parts for shard in run(shared_pool, job)}
+    damaged = job.folders[2] / parts[2][1].name
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    again = {shard.rank: shard for shard in run(shared_pool, job, heard)}
+    assert {rank: shard.parts for rank, shard in again.items()} == parts
+    assert {rank: len(s.parts) - s.reused_parts for rank, s in again.items()} == {0: 0, 1: 0, 2: 1, 3: 0}
+    aside = damaged.with_name(f"{damaged.name}.quarantine-1")
+    assert aside.read_bytes() == content
+    assert heard[0] == f"esm2 rank 2: a damaged part was set aside as {aside} and is computed again"
+
+
+def test_weights_that_changed_since_the_run_began_are_refused(
+    shared_pool: DevicePool, make_job: MakeJob, tmp_path: Path
+) -> None:
+    model = copied_model("esm2", tmp_path / "model")
+    job = make_job(model)
+    scale_weights(model, 1.5)
+    with pytest.raises(EmbeddingError) as error:
+        run(shared_pool, job)
+    found = read_model_folder(model).digest
+    assert error.value.failures == dict.fromkeys(
+        range(4),
+        f"{model}: found a model of digest {found}; expected {job.encoder.digest}, as it was when the run "
+        "began. Start the run again once the model no longer changes.",
+    )
+    assert error.value.not_finite == set()
+    assert list(tmp_path.rglob("part-*")) == []
+
+
+def test_a_process_that_holds_former_weights_loads_the_new_ones(
+    shared_pool: DevicePool, make_job: MakeJob, tmp_path: Path
+) -> None:
+    model = copied_model("esm2", tmp_path / "model")
+    before = make_job(model, out=tmp_path / "before")
+    run(shared_pool, before)
+    scale_weights(model, 1.5)
+    after = make_job(model, out=tmp_path / "after")
+    part = {shard.rank: shard for shard in run(shared_pool, after)}[0].parts[0]
+    with h5py.File(after.folders[0] / part.name) as new, h5py.File(before.folders[0] / part.name) as old:
+        stored, former = new["embeddings"][:], old["embeddings"][:]
+    sequences = after.index.rows(0, 4 * (part.stop - 1) + 1, 4).proteins
+    np.testing.assert_array_equal(stored, embed_sequences(load_encoder(model), sequences, 256)[0])
+    assert not np.allclose(stored, former)
+
+
+def test_parts_of_another_recipe_are_refused_with_both_digests(
+    shared_pool: DevicePool, make_job: MakeJob
+) -> None:
+    former, now = make_job(), make_job(budget=512)
+    run(shared_pool, former)
+    with pytest.raises(IntegrityError) as error:
+        run(shared_pool, now)
+    assert f"found embeddings of recipe {former.recipe.digest}" in str(error.value)
+    assert f"expected recipe {now.recipe.digest} (token_budget 256 is now 512)" in str(error.value)
+    assert read_shard(former.folders[0], content=True).recipe == former.recipe
+
+
+def test_parts_of_another_recipe_are_kept_aside_on_demand(shared_pool: DevicePool, make_job: MakeJob) -> None:
+    former, now = make_job(), make_job(budget=512)
+    parts = {shard.rank: shard.parts for shard in run(shared_pool, former)}
+    aside = {rank: set_aside_shard(folder, now.recipe) for rank, folder in now.folders.items()}
+    shards = run(shared_pool, now)
+    assert {shard.recipe for shard in shards} == {now.recipe}
+    assert sum(shard.reused_parts for shard in shards) == 0
+    for rank, folder in aside.items():
+        assert folder == now.folders[rank].with_name(f"{now.folders[rank].name}.superseded-1")
+        assert read_shard(folder, content=True).parts == parts[rank]
+    assert {set_aside_shard(folder, now.recipe) for folder in now.folders.values()} == {None}
+
+
+def test_a_candidate_that_gives_nan_is_named_and_the_other_ranks_are_finished(
+    shared_pool: DevicePool, make_job: MakeJob, small_index: SequenceIndex, tmp_path: Path
+) -> None:
+    model = copied_model("dnabert_s", tmp_path / "model")
+    row, token = rare_token(small_index, model)
+    weights = load_file(model / WEIGHTS_FILE)
+    (name,) = [name for name in weights if name.endswith("word_embeddings.weight")]
+    weights[name][token] = np.nan
+    save_file(weights, model / WEIGHTS_FILE)
+    job, rank = make_job(model), row % 4
+
+    with pytest.raises(EmbeddingError) as error:
+        run(shared_pool, job)
+    assert error.value.not_finite == {rank}
+    assert error.value.failures == {
+        rank: f"1 embeddings hold NaN or Inf; the first is {member_of(small_index, row)}, row {row} of the index"
+    }
+    for other in {0, 1, 2, 3} - {rank}:
+        assert read_shard(job.folders[other], content=True).rank == other
+    with pytest.raises(IntegrityError, match="found no file"):
+        read_shard(job.folders[rank])
+
+
+def rare_token(index: SequenceIndex, model: Path) -> tuple[int, int]:
+    """A row with a token that no other row of the index has, and the token."""
+    tokens = load_encoder(model).tokenise(index.rows(0, index.manifest.rows).nucleotides)
+    rows = [set(tokens.take(np.array([row])).ids.tolist()) for row in range(index.manifest.rows)]
+    for row, own in enumerate(rows):
+        if alone := own.difference(*rows[:row], *rows[row + 1 :]):
+            return row, min(alone)
+    raise AssertionError("every token occurs twice")
+
+
+def member_of(index: SequenceIndex, row: int) -> str:
+    """The name of the first member of a row, put together by hand."""
+    (members,), (reads,) = index.member_batches(), index.read_batches()
+    place = members.row.tolist().index(row)
+    frame = ("F1", "F2", "F3", "R1", "R2", "R3")[members.frame[place]]
+    return f"{reads.names[members.read[place]]}_chunk_{members.chunk[place]}{frame}"
+
+
+def test_ranks_without_rows_become_empty_shards(
+    shared_pool: DevicePool, make_job: MakeJob, tmp_path: Path
+) -> None:
+    reads = tmp_path / "one.fa"
+    reads.write_bytes(b">one\nATGGCTGCTGCTGCTGCTGCTGCT\n")
+    build_index([ReadFile(reads)], tmp_path / "index", drop_digest="d" * 64, chunk_length=300, ranks=9)
+    index = SequenceIndex.open(tmp_path / "index")
+    assert 0 < index.manifest.rows < 9
+    job = make_job(index=index)
+    shards = run(shared_pool, job)
+    assert {shard.rank: shard.rows for shard in shards} == {
+        rank: int(rank < index.manifest.rows) for rank in range(9)
+    }
+    assert {rank: read_shard(folder).rank for rank, folder in job.folders.items()} == {r: r for r in range(9)}
+    with h5py.File(job.folders[8] / "shard.h5") as file:
+        assert file["embeddings"].shape == (0, job.encoder.width)
+
+
+def test_an_empty_index_needs_no_device_process(make_job: MakeJob, tmp_path: Path) -> None:
+    (tmp_path / "none.fa").touch()
+    files = [ReadFile(tmp_path / "none.fa")]
+    build_index(files, tmp_path / "index", drop_digest="d" * 64, chunk_length=300, ranks=3)
+    with DevicePool([]) as pool:
+        shards = run(pool, make_job(index=SequenceIndex.open(tmp_path / "index")))
+    assert [(shard.rank, shard.rows, shard.parts) for shard in shards] == [(0, 0, []), (1, 0, []), (2, 0, [])]
+
+
+def test_an_error_names_the_encoder_and_each_rank_in_order() -> None:
+    error = EmbeddingError("esm2", {2: "second", 0: "first"}, {2})
+    assert re.fullmatch(
+        r"esm2: found 2 ranks that cannot be finished \(rank 0: first; rank 2: second\).*", str(error)
+    )
