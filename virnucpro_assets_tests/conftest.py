@@ -1,6 +1,12 @@
-"""A small drop for every test that needs one: 60 reads spread over the demo drop, and its index."""
+"""What tests of several folders share: a small drop, and the command line in a folder of its own."""
 
 import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,6 +17,78 @@ from virnucpro_assets.sequences.index_builder import build_index
 from virnucpro_assets.sequences.read_files import ReadFile
 
 READS = 60
+COMMAND_LINES = Path(__file__).with_name("command_lines.py")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command line came to."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    trace: str = ""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A working folder with its own data root and Dagster home, on one CPU slot."""
+
+    folder: Path
+
+    @property
+    def data_root(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("VIRNUCPRO_")}
+        return kept | {
+            "VIRNUCPRO_DATA_ROOT": str(self.data_root),
+            "VIRNUCPRO_DEVICES": "cpu:1",
+            "VIRNUCPRO_CHECK_SAMPLE": "8",
+            "DAGSTER_HOME": str(self.folder / "dagster"),
+        }
+
+    def run(self, *arguments: str, program: Sequence[str] = (), **environment: str) -> Outcome:
+        """Run the console script, or `program`, in the folder."""
+        script = str(Path(sys.executable).with_name("virnucpro"))
+        done = subprocess.run(
+            [*(program or [script]), *arguments],
+            cwd=self.folder,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    def run_all(self, lines: Sequence[tuple[Sequence[str], dict[str, str]]]) -> list[Outcome]:
+        """Run command lines, each with variables of its own, one after the other in one process."""
+        asked = [{"arguments": list(line), "environment": variables} for line, variables in lines]
+        done = subprocess.run(
+            [sys.executable, str(COMMAND_LINES)],
+            cwd=self.folder,
+            env=self.environment,
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        return [Outcome(**outcome) for outcome in json.loads(done.stdout)]
+
+    def leftovers(self) -> list[Path]:
+        """Temporary files and folders under the data root."""
+        return [path for path in self.data_root.rglob("*") if ".partial-" in path.name or "tmp" in path.name]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The small drop, predicted by the console script."""
+
+    installation: Installation
+    out: Path
+    outcome: Outcome
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +107,17 @@ def small_index(tmp_path_factory: pytest.TempPathFactory, small_reads: Path) -> 
     folder = tmp_path_factory.mktemp("small") / "index"
     build_index([ReadFile(small_reads)], folder, drop_digest="d" * 64, chunk_length=300, ranks=4)
     return SequenceIndex.open(folder)
+
+
+@pytest.fixture(scope="session")
+def new_installation(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Installation]:
+    """Make an empty installation."""
+    return lambda name: Installation(tmp_path_factory.mktemp(name))
+
+
+@pytest.fixture(scope="session")
+def predicted(new_installation: Callable[[str], Installation], small_reads: Path) -> Prediction:
+    """`virnucpro predict` on the small reads."""
+    installation = new_installation("predicted")
+    out = installation.folder / "out"
+    return Prediction(installation, out, installation.run("predict", str(small_reads), "--out", str(out)))

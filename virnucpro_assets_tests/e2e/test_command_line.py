@@ -1,0 +1,270 @@
+"""The command line: wrong input ends with one line and nothing half-made, odd input goes through."""
+
+import gzip
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pysam
+import pytest
+from typer.testing import CliRunner
+
+from virnucpro_assets.cli import app
+
+pytestmark = pytest.mark.timeout(300)
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "prep"
+NOISE = np.random.default_rng(3).bytes(5000)
+FASTQ = b"".join(b"@r%d\n%b\n+\n%b\n" % (number, b"ACGTTGCA" * 20, b"I" * 160) for number in range(200))
+TABLES = [
+    "prediction_results.txt",
+    "predictions.parquet",
+    "prediction_results_highestscore.csv",
+    "contig_calls.tsv",
+    "chunk_calls.parquet",
+    "read_calls.parquet",
+    "hits.fasta",
+    "report.html",
+]
+COMMANDS = ["predict", "demo", "prepare", "drops", "materialize", "report"]
+
+
+def unaligned_bam(pairs: dict[str, tuple[str, str]]) -> bytes:
+    """A BAM of pairs without a reference."""
+    with tempfile.NamedTemporaryFile() as file:
+        with pysam.AlignmentFile(file.name, "wb", header={"HD": {"VN": "1.6"}}) as bam:
+            for name, mates in pairs.items():
+                for flag, bases in zip((77, 141), mates, strict=True):
+                    record = pysam.AlignedSegment()
+                    record.query_name, record.flag, record.query_sequence = name, flag, bases
+                    bam.write(record)
+        return Path(file.name).read_bytes()
+
+
+BAM = unaligned_bam({f"b{number}": ("ACGTTGCA" * 40, "TTGCA" * 40) for number in range(3000)})
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A mistake, and the line it ends with after `error: ` and, for a file, its path."""
+
+    line: str
+    content: bytes | None = None
+    options: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    of_predict: bool = False
+    exit_code: int = 2
+
+
+MISTAKES = {
+    "noise": Wrong(": found binary data (bytes ", NOISE),
+    "protein": Wrong(
+        ", record 1 (sp|P1|X), letter 5: found 'L'; expected nucleotide letters",
+        b">sp|P1|X protein\nMKVHLAEG\n",
+    ),
+    "short_quality": Wrong(", line 8: found ", b"@a\nACGT\n+\nIIII\n@b\nACGTACGT\n+\nIIII\n"),
+    "cut_gzip": Wrong(": found the end of the file inside its compressed data", gzip.compress(FASTQ)[:-20]),
+    "cut_bam": Wrong(": found ", BAM[: len(BAM) // 2]),
+    "no_id": Wrong(", record 2: found a header without an id", b">a\nACGT\n>\nACGT\n"),
+    "repeats": Wrong(
+        "the drop, record 3: found the name 'a' again, which record 1 has; expected a name of its own",
+        b">a\nACGT\n>b\nACGT\n>a\nACGTT\n",
+        options=("--duplicates", "refuse"),
+    ),
+    "folder": Wrong("/folder: found "),
+    "missing": Wrong("/missing: found no "),
+    "bad_name": Wrong(
+        "drop key, 'a|b': found 3 characters that do not fit", FASTQ, ("--name", "a|b"), of_predict=True
+    ),
+    "no_gpu": Wrong(
+        "setting devices, 'cuda:7': found the GPUs ",
+        FASTQ,
+        environment=(("VIRNUCPRO_DEVICES", "cuda:7"),),
+        of_predict=True,
+    ),
+    "no_ranks": Wrong(
+        "setting ranks: found '0'; expected greater than 0. Set VIRNUCPRO_RANKS or mend virnucpro.toml.",
+        FASTQ,
+        environment=(("VIRNUCPRO_RANKS", "0"),),
+    ),
+    "out_is_a_file": Wrong(
+        "/taken: found a file; expected a folder for the results. ", FASTQ, ("--out", "taken")
+    ),
+}
+CASES = [
+    (command, name)
+    for command in ("predict", "prepare")
+    for name, mistake in MISTAKES.items()
+    if command == "predict" or not mistake.of_predict
+]
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """An installation after all mistakes were made in it, and what each one ended with."""
+
+    installation: Any
+    outcomes: dict[tuple[str, str], Any]
+
+
+@pytest.fixture(scope="module")
+def mistakes(new_installation: Callable[[str], Any]) -> Mistakes:
+    installation = new_installation("mistakes")
+    (installation.folder / "folder").mkdir()
+    (installation.folder / "taken").touch()
+    lines = []
+    for command, name in CASES:
+        mistake = MISTAKES[name]
+        if mistake.content is not None:
+            (installation.folder / name).write_bytes(mistake.content)
+        out = () if "--out" in mistake.options else ("--out", f"out-{command}-{name}")
+        lines.append(
+            ([command, str(installation.folder / name), *out, *mistake.options], dict(mistake.environment))
+        )
+    return Mistakes(installation, dict(zip(CASES, installation.run_all(lines), strict=True)))
+
+
+@pytest.mark.parametrize(("command", "name"), CASES)
+def test_a_mistake_ends_with_one_line_and_its_exit_code(mistakes: Mistakes, command: str, name: str) -> None:
+    outcome, mistake = mistakes.outcomes[command, name], MISTAKES[name]
+    assert outcome.trace == ""
+    assert outcome.exit_code == mistake.exit_code
+    assert outcome.stdout == ""
+    assert re.fullmatch(r"error: .+: found .+; expected .+\. [A-Z].+\.\n", outcome.stderr), outcome.stderr
+    is_of_file = mistake.line[0] in ":,"
+    start = f"{mistakes.installation.folder / name}{mistake.line}" if is_of_file else mistake.line
+    assert start in outcome.stderr.removeprefix("error: ")
+
+
+@pytest.mark.parametrize(("command", "name"), CASES)
+def test_a_mistake_leaves_nothing_half_made(mistakes: Mistakes, command: str, name: str) -> None:
+    installation = mistakes.installation
+    assert mistakes.outcomes[command, name].exit_code == 2
+    assert not (installation.folder / f"out-{command}-{name}").exists()
+    assert [path for path in installation.folder.glob("*") if ".partial-" in path.name] == []
+    key = name.replace("_", "-") if (installation.data_root / name.replace("_", "-")).exists() else name
+    made = [path for path in (installation.data_root / key).glob("*/*") if path.name != "drop.toml"]
+    assert made == []
+    assert installation.leftovers() == []
+
+
+def test_the_console_script_ends_in_the_same_way(mistakes: Mistakes) -> None:
+    outcome = mistakes.installation.run(
+        "prepare", str(mistakes.installation.folder / "no_id"), "--out", "prepared"
+    )
+    expected = mistakes.outcomes["prepare", "no_id"]
+    assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (2, "", expected.stderr)
+    assert not (mistakes.installation.folder / "prepared").exists()
+
+
+def test_min_score_changes_the_hits_and_nothing_else(predicted: Any) -> None:
+    calls = pq.read_table(predicted.out / "read_calls.parquet").to_pylist()
+    scores = {row["name"]: row["max_score_1"] for row in calls if row["call"] == "Viral"}
+    threshold = sorted(scores.values())[len(scores) // 2]
+    reads = predicted.installation.folder.parent / "min"
+    source = next(predicted.installation.data_root.glob("*/source.toml")).read_text()
+    (path,) = re.findall(r'path = "(.+)"', source)
+    outcome = predicted.installation.run("predict", path, "--min-score", repr(threshold), "--out", str(reads))
+    assert outcome.exit_code == 0, outcome.stderr
+    assert names_of_hits(predicted.out) == [name for name, score in scores.items() if score >= 0.5]
+    assert names_of_hits(reads) == [name for name, score in scores.items() if score >= threshold]
+    assert 0 < len(names_of_hits(reads)) < len(names_of_hits(predicted.out))
+    for name in set(TABLES) - {"hits.fasta", "report.html"}:
+        assert (reads / name).read_bytes() == (predicted.out / name).read_bytes()
+
+
+def names_of_hits(out: Path) -> list[str]:
+    """The names in a hits file, in its order."""
+    lines = (out / "hits.fasta").read_text().splitlines()
+    return [line[1:].split()[0] for line in lines if line.startswith(">")]
+
+
+def unwrapped(fasta: str) -> list[list[str]]:
+    """First word and sequence of every record; the golden files break the sequences of chunks."""
+    return [
+        [header.split()[0], "".join(lines).upper()]
+        for header, *lines in (record.splitlines() for record in fasta.split(">")[1:])
+    ]
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working folder without settings."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("VIRNUCPRO_DATA_ROOT", "VIRNUCPRO_DEVICES", "DAGSTER_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("case", ["edge_300", "edge_500", "lambda_300"])
+def test_prepare_writes_the_golden_files(in_folder: Path, case: str) -> None:
+    sample, length = case.split("_")
+    arguments = ["prepare", str(GOLDEN / f"{sample}.fa"), "--out", "prepared", "--chunk-length", length]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    for name in ("nucleotide.fa", "protein.faa"):
+        assert (in_folder / "prepared" / name).read_bytes() == (GOLDEN / f"{case}.{name}").read_bytes()
+    chunks = (in_folder / "prepared" / "chunks.fa").read_text()
+    assert unwrapped(chunks) == unwrapped((GOLDEN / f"{case}.chunks.fa").read_text())
+    assert sorted(path.name for path in in_folder.rglob("*")) == [
+        "chunks.fa",
+        "nucleotide.fa",
+        "prepared",
+        "protein.faa",
+    ]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_has_an_example(in_folder: Path, command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert re.search(rf"Examples?:\s+virnucpro\s+{command}\b", result.stdout)
+
+
+def test_the_help_lists_every_command(in_folder: Path) -> None:
+    listed = CliRunner().invoke(app, ["--help"]).stdout.partition("Commands:")[2]
+    assert [line.split()[0] for line in listed.strip().splitlines()] == COMMANDS
+
+
+@pytest.mark.parametrize(
+    ("drop", "line"),
+    [
+        (
+            "never",
+            "error: drop never: found no such drop, or one whose files were never listed; expected a drop",
+        ),
+        ("a b", "error: drop key, 'a b': found 3 characters that do not fit; expected 1 to 64 letters"),
+    ],
+)
+def test_the_report_of_no_drop_is_refused(in_folder: Path, drop: str, line: str) -> None:
+    result = CliRunner().invoke(app, ["report", drop])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(line)
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("ranks = ", "error: virnucpro.toml: found Invalid value"),
+        (
+            "rank = 3",
+            "error: setting rank: found a name that no setting has; expected the name of a setting.",
+        ),
+        (
+            "[calls]\nviral_above = 'x'",
+            "error: setting calls__viral_above: found 'x'; expected a valid number",
+        ),
+    ],
+)
+def test_a_wrong_settings_file_is_named(in_folder: Path, text: str, line: str) -> None:
+    (in_folder / "virnucpro.toml").write_text(text)
+    result = CliRunner().invoke(app, ["report", "x"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(line)
+    assert len(result.stderr.splitlines()) == 1
