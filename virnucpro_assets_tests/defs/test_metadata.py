@@ -1,0 +1,54 @@
+"""Metadata as the UI shows it."""
+
+import base64
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+
+from virnucpro_assets.defs import metadata
+from virnucpro_assets.pipeline.checks import CheckResult
+
+
+def test_a_path_is_shown_from_the_root():
+    assert metadata.path(Path("here")).value == str(Path.cwd() / "here")
+
+
+def test_a_picture_is_shown_in_place():
+    shown = metadata.picture(b"png").value
+
+    assert shown == f"![plot](data:image/png;base64,{base64.b64encode(b'png').decode()})"
+
+
+def test_counts_are_a_table_of_two_columns():
+    assert metadata.counts_table({"empty": 1200, "too_short": 3}, "reason").value.splitlines() == [
+        "| reason | count |",
+        "| --- | ---: |",
+        "| empty | 1,200 |",
+        "| too_short | 3 |",
+    ]
+
+
+def test_the_columns_of_a_table_keep_their_types():
+    schema = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("score1", pa.float32())])
+
+    columns = metadata.column_schema(schema).columns
+
+    assert [(column.name, column.type, column.constraints.nullable) for column in columns] == [
+        ("id", "string", False),
+        ("score1", "float", True),
+    ]
+
+
+def test_a_check_shows_its_threshold_and_figures_and_blocks_as_it_says():
+    result = CheckResult(
+        asset="a", name="c", passed=False, threshold="at least 1", figures={"found": 0}, blocking=False
+    )
+
+    shown = metadata.check_result(result)
+
+    assert (shown.passed, shown.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert {name: value.value for name, value in shown.metadata.items()} == {
+        "threshold": "at least 1",
+        "found": 0,
+    }
