@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from itertools import islice
 
 import dagster as dg
 import psutil
@@ -9,9 +10,11 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
+from virnucpro_assets.errors import DeviceError
 from virnucpro_assets.inference.process_handle import ProcessHandle
 from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
 from virnucpro_assets.models.folders import read_config
+from virnucpro_assets.pipeline.embeddings import embed_drop
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.member_names import first_members
 from virnucpro_assets.storage.drops import DropStore
@@ -105,6 +108,23 @@ def test_a_wrong_file_fails_the_run_with_one_line_and_without_a_retry(deployment
     assert "\n" not in failure.description
     assert failure.metadata["exit_code"].value == 2
     assert not any(event.event_type_value == "STEP_UP_FOR_RETRY" for event in result.all_events)
+
+
+def test_ranks_that_were_finished_before_a_device_died_stay_recorded(deployment, monkeypatch):
+    def dying(*arguments, **options):
+        yield from islice(embed_drop(*arguments, **options), 2)
+        raise DeviceError("device process cpu:0: ended by signal SIGKILL")
+
+    monkeypatch.setattr("virnucpro_assets.defs.embeddings.embed_drop", dying)
+    deployment.deliver("d1", 4)
+    assert deployment.run("index_drop", "d1").success
+
+    result = deployment.run("embed_drop", "d1", ranks=(0, 3), selection=["esm2_embeddings"])
+
+    assert failure_of(result).description == "device process cpu:0: ended by signal SIGKILL"
+    assert len(result.asset_materializations_for_node("esm2_embeddings")) == 2
+    with deployment.instance() as instance:
+        assert len(instance.get_materialized_partitions(dg.AssetKey("esm2_embeddings"))) == 2
 
 
 def test_a_run_of_both_encoders_starts_one_device_process_and_ends_it(deployment, monkeypatch):
