@@ -1,0 +1,96 @@
+"""Registering drops: which name may be given again, and what a key becomes."""
+
+from pathlib import Path
+
+import pytest
+
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.pipeline.arrivals import key_from_name, list_drop, register_reads
+from virnucpro_assets.pipeline.embeddings import index_drop
+from virnucpro_assets.pipeline.run import check_folder
+from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drops import DropStore
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_root=tmp_path / "data", drops_folder=tmp_path / "drops", devices="cpu:1")
+
+
+def written(path: Path, text: str) -> ReadFile:
+    """A file of reads."""
+    path.write_text(text)
+    return ReadFile(path)
+
+
+def index(key: str, settings: Settings) -> None:
+    """List and index a registered drop."""
+    list_drop(key, settings)
+    index_drop(DropWork.on(key, settings, [].append))
+
+
+def test_a_drop_without_an_index_may_be_registered_anew(tmp_path: Path, settings: Settings) -> None:
+    register_reads("d", [written(tmp_path / "wrong.fa", "no reads")], settings)
+    with pytest.raises(InputError):
+        index("d", settings)
+    right = written(tmp_path / "right.fa", ">a\nATGC\n")
+    register_reads("d", [right], settings)
+    index("d", settings)
+    drop, folder = DropStore(settings.data_root).current("d")
+    assert drop.read_files == [right]
+    assert (folder.index / "manifest.toml").exists()
+
+
+def test_an_indexed_drop_is_replaced_on_demand_only(tmp_path: Path, settings: Settings) -> None:
+    first, other = (written(tmp_path / f"{n}.fa", f">{n}\nATGC\n") for n in ("a", "b"))
+    register_reads("d", [first], settings)
+    index("d", settings)
+    for files, options in (
+        ([other], {}),
+        ([first], {"chunk_length": 500}),
+        ([first], {"duplicates": "refuse"}),
+    ):
+        with pytest.raises(InputError, match="drop d: found another drop of this name"):
+            register_reads("d", files, settings, **options)
+    source = DropStore(settings.data_root).source("d")
+    assert source is not None
+    assert [file.path for file in source.files] == [first.path]
+    register_reads("d", [first], settings, min_score=0.9)
+    with pytest.raises(InputError, match="drop d: found another drop of this name"):
+        register_reads("d", [other], settings)
+    register_reads("d", [other], settings, replace=True)
+    index("d", settings)
+    assert DropStore(settings.data_root).current("d")[0].read_files == [other]
+
+
+def test_a_drop_that_nobody_delivered_is_refused(tmp_path: Path, settings: Settings) -> None:
+    with pytest.raises(
+        InputError, match=f"drop d: found no folder {tmp_path / 'drops' / 'd'} and no registered"
+    ):
+        list_drop("d", settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("sample.fastq.gz", "sample"),
+        ("lane 1 (new).fa", "lane-1--new"),
+        ("_x_.fa", "x"),
+        ("é.fa", "drop"),
+        (".hidden", "drop"),
+        ("a" * 99, "a" * 64),
+    ],
+)
+def test_a_file_name_becomes_a_key(name: str, key: str) -> None:
+    assert key_from_name(Path("folder") / name) == key
+
+
+def test_results_go_into_folders_alone(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_folder(tmp_path)
+    check_folder(tmp_path / "new" / "one")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match=f"{tmp_path / 'file'}: found a file; expected a folder"):
+            check_folder(out)

@@ -1,0 +1,154 @@
+"""The checks that compute a sample again: which rows they take, what they count, what they record."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from virnucpro_assets.inference.devices import Device
+from virnucpro_assets.inference.pool import DevicePool
+from virnucpro_assets.models.classifier import load_classifier
+from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
+from virnucpro_assets.pipeline.calls import predict_drop
+from virnucpro_assets.pipeline.checks import read_checks, record_check
+from virnucpro_assets.pipeline.embeddings import embed_drop, index_drop, merge_drop
+from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, check_precision, compare
+from virnucpro_assets.pipeline.samples import CHUNK_BITS, sample_chunks
+from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.sequences.index import SequenceIndex
+from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.merged import read_merged_at
+from virnucpro_assets.storage.shards import read_shard
+from virnucpro_assets.vocabulary import ENCODER_KINDS
+
+
+@pytest.fixture(scope="module")
+def in_bfloat16(tmp_path_factory: pytest.TempPathFactory, small_reads: Path) -> DropWork:
+    """The small drop in bfloat16, up to its precision checks."""
+    settings = Settings(
+        data_root=tmp_path_factory.mktemp("bfloat16"), devices="cpu:1", precision="bfloat16", check_sample=12
+    )
+    register_reads("d", [ReadFile(small_reads)], settings)
+    list_drop("d", settings)
+    work = DropWork.on("d", settings, [].append)
+    index_drop(work)
+    with DevicePool([Device("cpu", 0, 1)]) as pool, pool.lease() as lease:
+        for kind in ENCODER_KINDS:
+            list(embed_drop(work, kind, range(settings.ranks), lease))
+        merge_drop(work)
+        predict_drop(work)
+        for result in check_precision(work, lease):
+            record_check(work.folder.checks, result)
+    return work
+
+
+def test_a_sample_holds_whole_chunks(small_index: SequenceIndex) -> None:
+    sample = sample_chunks(small_index, 10)
+    (members,) = small_index.member_batches()
+    keys = (members.read << CHUNK_BITS) | members.chunk
+    chosen = np.isin(keys, sample.chunk)
+    np.testing.assert_array_equal(sample.chunk, keys[chosen])
+    np.testing.assert_array_equal(sample.rows[sample.row], members.row[chosen])
+    np.testing.assert_array_equal(sample.rows, np.unique(members.row[chosen]))
+
+
+def test_a_sample_is_spread_over_all_lengths(small_index: SequenceIndex) -> None:
+    rows = small_index.manifest.rows
+    sample = sample_chunks(small_index, 10)
+    seeds = np.linspace(0, rows - 1, 10).astype(int)
+    assert set(seeds.tolist()) <= set(sample.rows.tolist())
+    assert len(np.unique(sample.chunk)) <= 10
+    lengths = small_index.protein_lengths()
+    assert {lengths.max(), lengths.min()} <= set(lengths[sample.rows].tolist())
+
+
+def test_a_sample_larger_than_the_drop_is_the_drop(small_index: SequenceIndex) -> None:
+    sample = sample_chunks(small_index, 10_000)
+    assert len(sample.row) == small_index.manifest.members
+    np.testing.assert_array_equal(sample.rows, np.arange(small_index.manifest.rows))
+
+
+def test_equal_rows_agree_in_every_figure(in_bfloat16: DropWork) -> None:
+    sample = sample_chunks(in_bfloat16.index, 12)
+    rows = read_merged_at(in_bfloat16.folder.path, sample.rows)
+    figures = compare(in_bfloat16, sample, rows, rows).figures
+    assert figures == {
+        "sequences": 2 * len(rows),
+        "min_cosine": pytest.approx(1.0, abs=1e-12),
+        "cosine_1st_percentile": pytest.approx(1.0, abs=1e-12),
+        "largest_difference": 0.0,
+        "candidate_label_agreement": 1.0,
+        "chunk_label_agreement": 1.0,
+    }
+
+
+def test_a_turned_half_of_one_row_shows_in_its_cosine_alone(in_bfloat16: DropWork) -> None:
+    sample, split = sample_chunks(in_bfloat16.index, 12), in_bfloat16.encoders["dnabert_s"].width
+    reference = read_merged_at(in_bfloat16.folder.path, sample.rows)
+    rows = reference.copy()
+    rows[3, split:] = -2 * reference[3, split:]
+    comparison = compare(in_bfloat16, sample, rows, reference)
+    expected = np.ones(2 * len(rows))
+    expected[len(rows) + 3] = -1
+    np.testing.assert_allclose(comparison.cosines, expected, atol=1e-12)
+    assert comparison.min_cosine == pytest.approx(-1.0, abs=1e-12)
+    assert comparison.largest_difference == pytest.approx(3 * np.abs(reference[3, split:]).max(), rel=1e-6)
+
+
+def test_labels_that_differ_are_counted_by_candidate_and_by_chunk(in_bfloat16: DropWork) -> None:
+    sample = sample_chunks(in_bfloat16.index, 12)
+    reference = read_merged_at(in_bfloat16.folder.path, sample.rows)
+    classifier, _ = load_classifier(in_bfloat16.settings.classifier_folder(300))
+    scores = classifier.scores(reference)
+    virus, other = int(scores[:, 1].argmax()), int(scores[:, 0].argmax())
+    rows = reference.copy()
+    rows[[virus, other]] = reference[[other, virus]]
+    comparison = compare(in_bfloat16, sample, rows, reference)
+    assert scores[virus, 1] > 0.5 > scores[other, 1]
+    assert comparison.candidate_agreement == pytest.approx(1 - 2 / len(rows))
+    swapped = scores[np.arange(len(rows))]
+    swapped[[virus, other]] = scores[[other, virus]]
+    before, after = (chunk_labels(sample.chunk, values[sample.row]) for values in (scores, swapped))
+    agreement = sum(before[chunk] == after[chunk] for chunk in before) / len(before)
+    assert comparison.chunk_agreement == pytest.approx(agreement)
+    assert comparison.chunk_agreement < 1
+
+
+def chunk_labels(chunks: np.ndarray, scores: np.ndarray) -> dict[int, bool]:
+    """Whether each chunk is virus, put together one chunk at a time."""
+    return {
+        chunk: bool(scores[chunks == chunk, 1].max() >= scores[chunks == chunk, 0].max())
+        for chunk in set(chunks.tolist())
+    }
+
+
+def test_bfloat16_passes_and_is_recorded(in_bfloat16: DropWork) -> None:
+    results = {result.name: result for result in read_checks(in_bfloat16.folder.checks)}
+    assert sorted(results) == sorted(PRECISION_CHECKS)
+    sample = sample_chunks(in_bfloat16.index, 12)
+    notes = [
+        "stored rows, bfloat16",
+        "computed again, float16",
+        "stored rows against one at a time, bfloat16",
+    ]
+    for name, note in zip(PRECISION_CHECKS, notes, strict=True):
+        result = results[name]
+        assert (result.passed, result.asset, result.blocking) == (True, "predictions", True)
+        assert result.figures["compared"] == note
+        assert result.figures["sequences"] == 2 * len(sample.rows)
+        assert 0.999 <= float(result.figures["min_cosine"]) < 1.0
+        assert result.threshold == "cosine at least 0.999, equal labels at least 0.98"
+    used, half = (float(results[name].figures["largest_difference"]) for name in PRECISION_CHECKS[:2])
+    assert used > half > 0
+
+
+def test_rows_of_bfloat16_name_it_in_their_recipe_and_differ_from_their_reference(
+    in_bfloat16: DropWork,
+) -> None:
+    for kind in ENCODER_KINDS:
+        shards = [read_shard(in_bfloat16.folder.shard(kind, rank, 4)) for rank in range(4)]
+        assert {shard.recipe.precision for shard in shards} == {"bfloat16"}
+    merged = read_merged_at(in_bfloat16.folder.path, np.arange(in_bfloat16.index.manifest.rows))
+    assert merged.dtype == np.float32
+    assert np.isfinite(merged).all()
