@@ -1,0 +1,52 @@
+"""Embeddings of a drop under other settings than before: refused, or kept aside on demand."""
+
+from pathlib import Path
+
+import pytest
+
+from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.inference.devices import Device
+from virnucpro_assets.inference.pool import DevicePool
+from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
+from virnucpro_assets.pipeline.embeddings import embed_drop, index_drop
+from virnucpro_assets.pipeline.stages import read_stages
+from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.shards import read_shard
+
+
+def test_replacing_keeps_the_former_shards_aside(tmp_path: Path) -> None:
+    (tmp_path / "one.fa").write_text(">one\nATGGCTGCAGGTCTGAAAGTTCGTGAC\n")
+    former = Settings(data_root=tmp_path / "data", ranks=3, devices="cpu:1")
+    register_reads("d", [ReadFile(tmp_path / "one.fa")], former)
+    list_drop("d", former)
+    work = DropWork.on("d", former, [].append)
+    index_drop(work)
+    now = DropWork.on("d", former.model_copy(update={"precision": "bfloat16"}), [].append)
+    with DevicePool([Device("cpu", 0, 1)]) as pool, pool.lease() as lease:
+        before = list(embed_drop(work, "esm2", [0, 1, 2], lease))
+        with pytest.raises(IntegrityError, match=r"precision float32 is now bfloat16"):
+            list(embed_drop(now, "esm2", [0, 1, 2], lease))
+        after = list(embed_drop(now, "esm2", [1], lease, replace=True))
+    assert [(shard.rank, shard.recipe.precision) for shard in after] == [(1, "bfloat16")]
+    folders = sorted(path.name for path in (work.folder.path / "esm2").iterdir())
+    assert folders == ["rank-00-of-03", "rank-01-of-03", "rank-01-of-03.superseded-1", "rank-02-of-03"]
+    aside = read_shard(work.folder.path / "esm2" / "rank-01-of-03.superseded-1", content=True)
+    assert aside == {shard.rank: shard for shard in before}[1]
+    assert read_stages(work.folder.stages)["esm2"].figures["ranks"] == "1"
+
+
+def test_an_index_for_other_ranks_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "one.fa").write_text(">one\nATGC\n")
+    settings = Settings(data_root=tmp_path / "data", ranks=3, devices="cpu:1")
+    register_reads("d", [ReadFile(tmp_path / "one.fa")], settings)
+    list_drop("d", settings)
+    index_drop(DropWork.on("d", settings, [].append))
+    other = DropWork.on("d", settings.model_copy(update={"ranks": 2}), [].append)
+    with (
+        pytest.raises(IntegrityError, match="found 3 ranks; expected 2 as in the settings"),
+        DevicePool([]) as pool,
+        pool.lease() as lease,
+    ):
+        list(embed_drop(other, "esm2", [0], lease))
