@@ -55,14 +55,17 @@ class Deployment:
         """The Dagster instance, SQLite with the settings that the package ships; close it."""
         return open_instance(self.settings())
 
-    def deliver(self, drop: str, reads: int, *, first: int = 0, text: str | None = None) -> Path:
+    def deliver(
+        self, drop: str, reads: int, *, first: int = 0, text: str | None = None, partition: bool = True
+    ) -> Path:
         """Put some demo reads, or other text, into the drops folder and add the partition."""
         path = self.root / "drops" / drop / f"{drop}.fastq"
         path.parent.mkdir(parents=True)
         with gzip.open(DROP_FILE, "rt") as lines:
             path.write_text("".join(islice(lines, 4 * first, 4 * (first + reads))) if text is None else text)
-        with self.instance() as instance:
-            instance.add_dynamic_partitions(DROPS, [drop])
+        if partition:
+            with self.instance() as instance:
+                instance.add_dynamic_partitions(DROPS, [drop])
         return path
 
     def command(self, *words: str, cwd: Path | None = None) -> str:

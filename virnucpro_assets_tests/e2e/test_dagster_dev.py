@@ -1,0 +1,236 @@
+"""The running web server and daemon: drops added and backfilled through the UI's own interface."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from operator import itemgetter
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.timeout(420)]
+
+DROPS = ("d1", "d2")
+BY_DROP = (
+    "sequence_drop",
+    "sequence_index",
+    "merged_embeddings",
+    "predictions",
+    "virus_calls",
+    "drop_report",
+)
+BY_RANK = ("dnabert_s_embeddings", "esm2_embeddings")
+REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "virnucpro_assets"}
+
+RANKS = tuple(f"{drop}|{rank}" for drop in DROPS for rank in range(4))
+GPU_STEPS = (*BY_RANK, "precision_checks")
+EXPECTED_CHECKS = {
+    "sequence_index.every_read_accounted_for": list(DROPS),
+    "merged_embeddings.completeness": list(DROPS),
+    "predictions.precision_in_use_matches_float32": list(DROPS),
+    "predictions.float16_matches_float32": list(DROPS),
+    "predictions.packed_matches_one_at_a_time": list(DROPS),
+    **{
+        f"{asset}.{name}": list(RANKS)
+        for asset in BY_RANK
+        for name in ("finite_values", "packing_efficiency")
+    },
+}
+
+ADD_DROP = """
+mutation ($repository: RepositorySelector!, $drop: String!) {
+  addDynamicPartition(repositorySelector: $repository, partitionsDefName: "sequence_drops", partitionKey: $drop) {
+    __typename
+  }
+}"""
+MATERIALISE_ALL = """
+mutation ($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) { __typename ... on LaunchBackfillSuccess { backfillId } }
+}"""
+BACKFILL = """
+query ($id: String!) {
+  partitionBackfillOrError(backfillId: $id) {
+    ... on PartitionBackfill { status error { message } }
+    ... on PythonError { message }
+  }
+}"""
+RUNS = """
+{ runsOrError { ... on Runs { results {
+  runId status assetSelection { path } stepStats { stepKey startTime endTime }
+} } } }"""
+ASSETS = "{ assetNodes { assetKey { path } partitionStats { numPartitions numMaterialized numFailed } } }"
+STALE = """
+query ($asset: AssetKeyInput!, $partition: String!) {
+  assetNodeOrError(assetKey: $asset) { ... on AssetNode { staleStatus(partition: $partition) } }
+}"""
+CHECKS = """
+query ($asset: AssetKeyInput!) {
+  assetNodeOrError(assetKey: $asset) { ... on AssetNode { assetChecksOrError { ... on AssetChecks { checks {
+    name
+    partitionStatuses {
+      ... on AssetCheckDefaultPartitionStatuses { succeededPartitions }
+      ... on AssetCheckMultiPartitionStatuses { ranges { primaryDimStartKey primaryDimEndKey secondaryDim {
+        ... on AssetCheckDefaultPartitionStatuses { succeededPartitions }
+      } } }
+    }
+  } } } } }
+}"""
+
+
+class WebServer:
+    """A running `dagster dev`, spoken to through GraphQL."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/graphql"
+
+    def ask(self, query: str, **variables: object) -> Any:
+        """The answer to a query, or an error that shows why there is none."""
+        request = urllib.request.Request(  # noqa: S310 - always this machine
+            self.url,
+            json.dumps({"query": query, "variables": variables}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                found = json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError(error.read().decode()) from error
+        assert "errors" not in found, found["errors"]
+        (value,) = found["data"].values()
+        return value
+
+    def wait_until(self, done: Callable[[], bool], seconds: float) -> None:
+        """Ask `done` every second until it says so."""
+        end = time.monotonic() + seconds
+        while not done():
+            assert time.monotonic() < end, f"not done after {seconds} seconds"
+            time.sleep(1)
+
+    def ready(self) -> bool:
+        """Whether the server answers and has loaded the definitions."""
+        try:
+            return len(self.ask(ASSETS)) == len(BY_DROP) + len(BY_RANK) + 1
+        except OSError:
+            return False
+
+
+@pytest.fixture
+def server(deployment, repository, tmp_path) -> Iterator[WebServer]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (tmp_path / "dagster-dev.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "dagster", "dev", "-w", str(repository / "workspace.yaml")),
+                *("-h", "127.0.0.1", "-p", str(port)),
+            ],
+            env=deployment.environment,
+            cwd=deployment.root,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            web = WebServer(port)
+            web.wait_until(web.ready, 90)
+            yield web
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def test_materialize_all_of_two_drops_launched_together(deployment, server):
+    for first, drop in enumerate(DROPS):
+        deployment.deliver(drop, 8, first=40 * first, partition=False)
+        server.ask(ADD_DROP, repository=REPOSITORY, drop=drop)
+    selection = [{"path": [asset]} for asset in ("classifier", *BY_DROP, *BY_RANK)]
+    backfills = [
+        server.ask(MATERIALISE_ALL, params={"assetSelection": selection, "partitionNames": [drop]})
+        for drop in DROPS
+    ]
+
+    def ended() -> bool:
+        states = [server.ask(BACKFILL, id=backfill["backfillId"])["status"] for backfill in backfills]
+        return all(state.startswith(("COMPLETED", "FAILED", "CANCELED")) for state in states)
+
+    server.wait_until(ended, 330)
+
+    runs = server.ask(RUNS)["results"]
+    assert [run["status"] for run in runs] == ["SUCCESS"] * len(runs)
+    assert sorted(Counter(assets_of(run) for run in runs).values()) == [2, 2, 2, 2], runs
+    assert not_materialised(server) == []
+    assert passed_checks(server) == EXPECTED_CHECKS
+    assert stale_partitions(server) == []
+    assert_one_at_a_time(
+        [step for run in runs for step in run["stepStats"] if step["stepKey"] in GPU_STEPS], steps=6
+    )
+
+
+def assets_of(run: Any) -> tuple[str, ...]:
+    """The assets that a run was launched for."""
+    return tuple(sorted(asset["path"][0] for asset in run["assetSelection"]))
+
+
+def not_materialised(server: WebServer) -> list[Any]:
+    """The assets of which a partition is missing or failed."""
+    counts = {asset["assetKey"]["path"][0]: asset["partitionStats"] for asset in server.ask(ASSETS)}
+    assert {name for name, count in counts.items() if count is None} == {"classifier"}
+    expected = {name: 2 * 4 if name in BY_RANK else 2 for name in (*BY_DROP, *BY_RANK)}
+    return [
+        (name, counts[name])
+        for name, partitions in expected.items()
+        if counts[name] != {"numPartitions": partitions, "numMaterialized": partitions, "numFailed": 0}
+    ]
+
+
+def passed_checks(server: WebServer) -> dict[str, list[str]]:
+    """The partitions of each check that the page of checks shows as passed."""
+    passed = {}
+    for asset in (*BY_DROP, *BY_RANK):
+        for check in server.ask(CHECKS, asset={"path": [asset]})["assetChecksOrError"]["checks"]:
+            found = check["partitionStatuses"]
+            if "ranges" not in found:
+                passed[f"{asset}.{check['name']}"] = sorted(found["succeededPartitions"])
+                continue
+            passed[f"{asset}.{check['name']}"] = sorted(
+                f"{drop}|{rank}"
+                for drops in found["ranges"]
+                for drop in DROPS
+                if drops["primaryDimStartKey"] <= drop <= drops["primaryDimEndKey"]
+                for rank in drops["secondaryDim"]["succeededPartitions"]
+            )
+    return passed
+
+
+def stale_partitions(server: WebServer) -> list[str]:
+    """The partitions that the UI marks as unsynced."""
+    partitions = {**dict.fromkeys(BY_DROP, DROPS), **dict.fromkeys(BY_RANK, RANKS)}
+    return [
+        f"{asset} {partition}"
+        for asset, keys in partitions.items()
+        for partition in keys
+        if server.ask(STALE, asset={"path": [asset]}, partition=partition)["staleStatus"] != "FRESH"
+    ]
+
+
+def assert_one_at_a_time(found: list[Any], *, steps: int) -> None:
+    """Steps in the pool of devices must not overlap, whichever run they belong to."""
+    found.sort(key=itemgetter("startTime"))
+    assert len(found) == steps
+    for earlier, later in pairwise(found):
+        assert earlier["endTime"] <= later["startTime"], (earlier, later)
