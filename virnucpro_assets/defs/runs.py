@@ -7,6 +7,7 @@ import dagster as dg
 
 from virnucpro_assets.defs.jobs import EMBEDDINGS
 from virnucpro_assets.defs.partitions import DROPS, Partitions
+from virnucpro_assets.defs.process_runs import TAG, fail_dead_runs, this_process
 from virnucpro_assets.errors import VirnucproError
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -33,9 +34,11 @@ def materialise_drop(
 ) -> None:
     """Run the three jobs on a drop, all ranks of it.
 
-    `jobs` are functions of a module, by whose names the jobs are found again. Raises RunError
-    with the line of the step that failed.
+    `jobs` are functions of a module, by whose names the jobs are found again. Earlier runs whose
+    process was killed are marked as failed first. Raises RunError with the line of the step that
+    failed.
     """
+    fail_dead_runs(instance)
     if not instance.has_dynamic_partition(DROPS, drop):
         instance.add_dynamic_partitions(DROPS, [drop])
     first, last = partitions.range_of(drop)
@@ -51,7 +54,7 @@ def _run(job: Job, instance: dg.DagsterInstance, tags: dict[str, str], config: d
     with dg.execute_job(
         dg.reconstructable(job),
         instance=instance,
-        tags=tags,
+        tags={**tags, TAG: this_process()},
         run_config={"loggers": {"terminal": {}}, **config},
         raise_on_error=False,
     ) as result:
