@@ -182,7 +182,7 @@ def test_a_delivered_folder_is_materialised_and_reported(right: Right) -> None:
     assert "21 of 21 checks passed" in lines
     page = Path(lines[-1].removeprefix("report: "))
     assert page.parents[2] == right.installation.data_root
-    assert page.read_text().startswith("<!DOCTYPE html>")
+    assert page.read_text().startswith("<!doctype html>")
 
 
 def test_drops_lists_how_far_each_drop_is(right: Right) -> None:
