@@ -22,9 +22,16 @@ def test_a_manifest_reads_back_equal_also_with_odd_letters(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("content", "found"),
-    [(b"name = [", "found"), (b"name = 3", "1 validation error"), (b"\xff\xfe", "codec"), (None, "found no file")],
+    [
+        (b"name = [", "found"),
+        (b"name = 3", "1 validation error"),
+        (b"\xff\xfe", "codec"),
+        (None, "found no file"),
+    ],
 )
-def test_a_damaged_manifest_is_named_with_what_is_wrong(tmp_path: Path, content: bytes | None, found: str) -> None:
+def test_a_damaged_manifest_is_named_with_what_is_wrong(
+    tmp_path: Path, content: bytes | None, found: str
+) -> None:
     path = tmp_path / "card.toml"
     if content is not None:
         path.write_bytes(content)
