@@ -1,7 +1,7 @@
 """The command line: the same assets and the same Dagster instance as the UI.
 
 A mistake that a person can mend ends with one line on standard error and an exit code: 2 for
-wrong input, 3 for a damaged or foreign file, 4 for a device, 5 for a failed check, 1 else.
+wrong input, 3 for a damaged or foreign file, 4 for a device, 5 for a failed check, 130 for an interruption, 1 else.
 Imports stand inside the commands, so that `--help` answers at once.
 """
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from virnucpro_assets.defs import metadata
+from virnucpro_assets.defs import metadata, pictures
 from virnucpro_assets.defs.failures import mendable
 from virnucpro_assets.defs.gpu_pool import POOL, GpuPool
 from virnucpro_assets.defs.partitions import Partitions, across_ranks, drops_and_ranks
@@ -147,6 +147,15 @@ def _materialisation(
             "devices": ", ".join(shard.devices) or "none",
             "precision": recipe.precision,
             "recipe": dg.MetadataValue.json({**recipe.model_dump(), "digest": recipe.digest}),
+            **pictures.packing(shard),
+            "dagster/column_schema": dg.TableSchema(
+                [
+                    dg.TableColumn("rows", "int64", "position in the index"),
+                    dg.TableColumn(
+                        "embeddings", f"float32[{shard.width}]", "mean over the tokens of a sequence"
+                    ),
+                ]
+            ),
             "folder": metadata.path(work.folder.shard(recipe.encoder, shard.rank, recipe.ranks)),
         },
         tags={

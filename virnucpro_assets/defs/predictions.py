@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from virnucpro_assets.defs import metadata
+from virnucpro_assets.defs import metadata, pictures
 from virnucpro_assets.defs.failures import mendable
 from virnucpro_assets.defs.partitions import Partitions, across_ranks
 from virnucpro_assets.files.digests import sha256_of_file
@@ -120,6 +120,7 @@ def predictions(settings: Settings, partitions: Partitions) -> dg.AssetsDefiniti
                 "virus": summary.virus,
                 "virus_share": summary.virus / summary.members if summary.members else 0.0,
                 "not_scored": summary.not_scored,
+                **pictures.scores(work),
                 "made_from": dg.MetadataValue.json(tables.inputs),
                 "file": metadata.path(work.folder.predictions / PREDICTIONS_FILE),
             }
@@ -152,6 +153,7 @@ def virus_calls(settings: Settings, partitions: Partitions) -> dg.AssetsDefiniti
                 "calls": metadata.counts_table(
                     {name: n for name, n in tables.counts.items() if ", " in name}, "call"
                 ),
+                **pictures.calls(tables),
                 "made_from": dg.MetadataValue.json(tables.inputs),
                 "table": metadata.path(work.folder.calls / READ_CALLS_FILE),
                 "hits_file": metadata.path(work.folder.calls / HITS_FILE),

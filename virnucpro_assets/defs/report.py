@@ -4,7 +4,7 @@ import dagster as dg
 
 from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.failures import mendable
-from virnucpro_assets.defs.partitions import Partitions, across_ranks
+from virnucpro_assets.defs.partitions import Partitions
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
@@ -15,14 +15,7 @@ def drop_report(settings: Settings, partitions: Partitions) -> dg.AssetsDefiniti
 
     @dg.asset(
         partitions_def=partitions.drops,
-        deps=[
-            "virus_calls",
-            "predictions",
-            "merged_embeddings",
-            "sequence_index",
-            across_ranks("dnabert_s_embeddings"),
-            across_ranks("esm2_embeddings"),
-        ],
+        deps=["virus_calls"],
         group_name="calls",
         kinds={"html"},
         code_version=str(ENGINE_FORMAT),

@@ -70,6 +70,8 @@ def _error_of(result: dg.JobExecutionResult) -> RunError:
             if data is not None and data.description:
                 code = data.metadata.get("exit_code")
                 return RunError(data.description, int(str(code.value)) if code else 1)
+            if failure.error and failure.error.cls_name == "DagsterExecutionInterruptedError":
+                return RunError("interrupted; what is finished is kept, start again to go on", 130)
             message = failure.error.message if failure.error else "no message"
             return RunError(f"run {result.run_id}, step {event.step_key}: {message.strip()}", 1)
     return RunError(f"run {result.run_id} failed before its first step; its log says why", 1)

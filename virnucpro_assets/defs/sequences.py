@@ -1,11 +1,10 @@
 """Assets by drop, first half: the files that were delivered and their index."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import dagster as dg
 
-from virnucpro_assets.defs import metadata
+from virnucpro_assets.defs import metadata, pictures
 from virnucpro_assets.defs.failures import mendable
 from virnucpro_assets.defs.partitions import Partitions
 from virnucpro_assets.pipeline.arrivals import list_drop
@@ -93,6 +92,7 @@ def sequence_index(settings: Settings, partitions: Partitions) -> dg.AssetsDefin
             "distinct_candidates": index.rows,
             "repeated_share": 1 - index.rows / index.members if index.members else 0.0,
             "renamed_reads": index.renamed,
+            **pictures.protein_lengths(work),
             "reads_without_candidates": metadata.counts_table(index.reasons, "reason"),
             "ranks": index.ranks,
             "digest": index.digest,
@@ -106,8 +106,6 @@ def sequence_index(settings: Settings, partitions: Partitions) -> dg.AssetsDefin
                 ]
             ),
         }
-        if index.rows:
-            found["protein_lengths"] = _protein_lengths(work)
         yield dg.MaterializeResult(
             data_version=metadata.data_version(index.digest),
             metadata=found,
@@ -115,13 +113,3 @@ def sequence_index(settings: Settings, partitions: Partitions) -> dg.AssetsDefin
         )
 
     return sequence_index
-
-
-def _protein_lengths(work: DropWork) -> dg.MetadataValue[Any]:
-    # The plotting library stays out of the import path of the definitions.
-    from virnucpro_assets.report.histograms import LengthCounter  # noqa: PLC0415
-    from virnucpro_assets.report.plots import length_distribution  # noqa: PLC0415
-
-    counter = LengthCounter()
-    counter.add(work.index.protein_lengths())
-    return metadata.picture(length_distribution(counter.histogram(), "candidates", "residues"))

@@ -8,7 +8,7 @@ Colours are those of Okabe and Ito, told apart with any kind of colour vision.
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Literal
 
@@ -104,6 +104,19 @@ def throughput(tokens_per_second: Mapping[str, float], *, form: Form = "png") ->
         _rows(axes, list(tokens_per_second), speeds, [f"{speed:,.0f}" for speed in speeds], GREEN)
         axes.set_xlabel("tokens a second")
         return _drawn(figure, "throughput", "Tokens a second of each rank", form)
+
+
+def packing(efficiency: Sequence[float], *, form: Form = "png") -> bytes:
+    """How full the packs of each part are, 0 to 1, in the order of the parts."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(1.6)
+        axes.bar(range(len(efficiency)), efficiency, color=GREEN, linewidth=0)
+        axes.set_ylim(0, 1)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        axes.set_xlabel("part")
+        axes.set_ylabel("tokens / capacity")
+        axes.grid(axis="y", linewidth=0.6)
+        return _drawn(figure, "packing", "How full the packs of each part are", form)
 
 
 def stage_times(seconds: Mapping[str, float], *, form: Form = "png") -> bytes:
