@@ -1,6 +1,7 @@
 """A whole drop in one process, without the orchestrator, and the files that people take away."""
 
 import shutil
+import tempfile
 from pathlib import Path
 
 from virnucpro_assets.errors import InputError, VirnucproError
@@ -67,6 +68,17 @@ def check_folder(out: Path) -> None:
         raise InputError(
             standing, found="a file", expected="a folder for the results", advice="Choose another --out."
         )
+    try:
+        # Permission bits say little of read-only disks and of root: only a file proves it.
+        with tempfile.TemporaryFile(dir=standing):
+            pass
+    except OSError as error:
+        raise InputError(
+            standing,
+            found=f"a folder that takes no files ({error.strerror})",
+            expected="a folder for the results that you may write to",
+            advice="Choose another --out.",
+        ) from error
 
 
 def export_results(folder: DropFolder, out: Path) -> list[Path]:

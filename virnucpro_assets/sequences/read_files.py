@@ -25,8 +25,18 @@ def pair_files(paths: Sequence[Path], *, paired: bool = False) -> list[ReadFile]
     Files of one folder whose names differ only in `_R1`/`_R2` or `_1`/`_2` at the end of the
     stem (`_R1_001.fastq.gz` too) are mates if both are there. With `paired` the names say
     nothing: the first file holds mates 1 of the second, the third those of the fourth, and so
-    on; an odd number of files is an InputError.
+    on; an odd number of files is an InputError, and so is a file that is given twice.
     """
+    seen: set[Path] = set()
+    for path in paths:
+        if path.absolute() in seen:
+            raise InputError(
+                path,
+                found="the same file twice",
+                expected="each file once",
+                advice="Give it once; reads that were delivered twice belong in two files.",
+            )
+        seen.add(path.absolute())
     if paired:
         if len(paths) % 2:
             raise InputError(

@@ -94,3 +94,12 @@ def test_results_go_into_folders_alone(tmp_path: Path) -> None:
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InputError, match=f"{tmp_path / 'file'}: found a file; expected a folder"):
             check_folder(out)
+
+
+def test_results_go_where_files_can_be_written(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"^/proc: found a folder that takes no files \(.+\); expected a folder"
+    ):
+        check_folder(Path("/proc/results"))
+    check_folder(tmp_path / "results")
+    assert list(tmp_path.iterdir()) == []

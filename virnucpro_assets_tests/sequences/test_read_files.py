@@ -63,3 +63,14 @@ def test_a_mate_gets_its_suffix_once(name: str, mate: int, expected: str) -> Non
 )
 def test_the_id_is_the_first_word_of_the_header(header: str, expected: str) -> None:
     assert first_word(header) == expected
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_file_given_twice_is_refused(paired: bool) -> None:
+    with pytest.raises(InputError, match=r"^a\.fa: found the same file twice; expected each file once\. "):
+        pair_files([Path("a.fa"), Path("a.fa")], paired=paired)
+
+
+def test_files_of_one_name_in_two_folders_are_two_files() -> None:
+    files = [Path("lane1/a.fa"), Path("lane2/a.fa")]
+    assert [file.path for file in pair_files(files)] == files
