@@ -42,12 +42,22 @@ class Duplicates(StrEnum):
 
 Reads = Annotated[list[Path], typer.Argument(help="FASTA, FASTQ (plain, gzip, zstd) or unaligned BAM files.")]
 Drop = Annotated[str, typer.Argument(help="The drop's name.")]
-Length = Annotated[ChunkLength | None, typer.Option("--chunk-length", help="Bases of a chunk.")]
-Repeats = Annotated[
-    Duplicates | None, typer.Option("--duplicates", help="Repeated read names: number or refuse.")
+Length = Annotated[
+    ChunkLength | None, typer.Option("--chunk-length", help="Bases of a chunk; default: the setting, 300.")
 ]
-Paired = Annotated[bool, typer.Option("--paired", help="Take the files as pairs of mates, two by two.")]
-Replace = Annotated[bool, typer.Option("--replace", help="Replace what is stored under other settings.")]
+Repeats = Annotated[
+    Duplicates | None,
+    typer.Option("--duplicates", help="Repeated read names: suffix numbers them (the default), refuse ends."),
+]
+Paired = Annotated[
+    bool, typer.Option("--paired", help="Take the files as pairs of mates, two by two, whatever their names.")
+]
+Replace = Annotated[
+    bool,
+    typer.Option(
+        "--replace", help="Replace what is stored of this drop from other files, options or settings."
+    ),
+]
 
 
 @app.command(
@@ -64,7 +74,12 @@ def predict(
     duplicates: Repeats = None,
     min_score: Annotated[
         float | None,
-        typer.Option("--min-score", min=0, max=1, help="P(virus) a read's best chunk needs to be a hit."),
+        typer.Option(
+            "--min-score",
+            min=0,
+            max=1,
+            help="P(virus) that the best chunk of a Viral read needs to be a hit; default: the setting, 0.5.",
+        ),
     ] = None,
     paired: Paired = False,
     replace: Replace = False,
@@ -128,7 +143,7 @@ def prepare(
 
 @app.command(epilog="Example: virnucpro drops")
 def drops() -> None:
-    """List the drops and how far each one is."""
+    """List the drops and what of each is done; the encoders by rank, 3/4 for three of four."""
     with one_line_errors():
         from virnucpro_assets.defs.drop_states import drop_states
         from virnucpro_assets.defs.instance import open_instance
@@ -136,8 +151,14 @@ def drops() -> None:
 
         settings = load_settings()
         with open_instance(settings) as instance:
-            for line in drop_states(instance, settings):
-                typer.echo(line)
+            header, *lines = drop_states(instance, settings)
+        typer.echo(header)
+        for line in lines:
+            typer.echo(line)
+        if not lines:
+            typer.echo(
+                f"no drop in {settings.data_root.absolute()}; begin with `virnucpro predict`", err=True
+            )
 
 
 @app.command(epilog="Examples: virnucpro materialize sample | virnucpro materialize sample --replace")

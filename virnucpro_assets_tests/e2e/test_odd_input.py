@@ -187,8 +187,18 @@ def test_a_delivered_folder_is_materialised_and_reported(right: Right) -> None:
 
 def test_drops_lists_how_far_each_drop_is(right: Right) -> None:
     listed = right.outcomes[6]
-    header, *lines = [line.split("\t") for line in listed.stdout.splitlines()]
+    header, *lines = [line.split() for line in listed.stdout.splitlines()]
     assert (listed.exit_code, listed.stderr) == (0, "")
-    assert header[:4] == ["drop", "dnabert_s_embeddings", "esm2_embeddings", "sequence_drop"]
-    assert lines == [[drop, "4/4", "4/4", *["yes"] * 6] for drop in ("arrived", "empty", "odd")]
+    assert header == [
+        "drop",
+        "files",
+        "index",
+        "dnabert_s",
+        "esm2",
+        "merged",
+        "predictions",
+        "calls",
+        "report",
+    ]
+    assert lines == [[drop, "yes", "yes", "4/4", "4/4", *["yes"] * 4] for drop in ("arrived", "empty", "odd")]
     assert right.installation.leftovers() == []
