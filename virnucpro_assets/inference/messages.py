@@ -52,6 +52,7 @@ class SampleTask(_Message):
     type: Literal["sample"] = "sample"
     encoder: EncoderChoice
     index: Path
+    index_digest: str
     rows: list[int]
     token_budget: int
     one_at_a_time: bool

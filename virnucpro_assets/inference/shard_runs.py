@@ -18,7 +18,7 @@ from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.member_names import first_members
 from virnucpro_assets.storage.parts import PartPlan, PartRecord
 from virnucpro_assets.storage.recipe import Recipe
-from virnucpro_assets.storage.shards import ShardManifest, finish_shard, valid_parts
+from virnucpro_assets.storage.shards import ShardManifest, finish_shard, unfinish_shard, valid_parts
 
 
 class EmbeddingError(VirnucproError):
@@ -107,7 +107,10 @@ def _open_shard(job: ShardJob, rank: int, report: Reporter) -> _Shard:
     records, quarantined = valid_parts(folder, plans, recipe)
     for path in quarantined:
         report(f"{kind} rank {rank}: a damaged part was set aside as {path} and is computed again")
-    return _Shard(rank, folder, plans, len(tokens), records)
+    shard = _Shard(rank, folder, plans, len(tokens), records)
+    if not shard.complete:
+        unfinish_shard(folder)
+    return shard
 
 
 def _tasks(job: ShardJob, shards: Iterable[_Shard]) -> Iterator[PartTask]:

@@ -64,7 +64,8 @@ class Worker:
 
     def _write_part(self, task: PartTask) -> PartRecord:
         rows = rows_of(task.plan, task.recipe.ranks)
-        batch = self._open(task.index).rows(int(rows[0]), int(rows[-1]) + 1, task.recipe.ranks)
+        index = self._open(task.index, task.recipe.index_digest)
+        batch = index.rows(int(rows[0]), int(rows[-1]) + 1, task.recipe.ranks)
         embeddings, counts = embed_sequences(
             self._load(task.encoder),
             sequences_for(task.encoder.kind, batch),
@@ -74,7 +75,7 @@ class Worker:
         return write_part(task.target, task.plan, task.recipe, embeddings, counts)
 
     def _write_sample(self, task: SampleTask) -> None:
-        index = self._open(task.index)
+        index = self._open(task.index, task.index_digest)
         sequences = [sequences_for(task.encoder.kind, index.rows(row, row + 1))[0] for row in task.rows]
         embeddings, _ = embed_sequences(
             self._load(task.encoder),
@@ -93,9 +94,14 @@ class Worker:
             else np.array(task.rows, np.int64)
         )
 
-    def _open(self, folder: Path) -> SequenceIndex:
-        if self._index is None or self._index[0] != folder:
+    def _open(self, folder: Path, digest: str) -> SequenceIndex:
+        if self._index is None or self._index[0] != folder or self._index[1].manifest.digest != digest:
             self._index = (folder, SequenceIndex.open(folder))
+        if (found := self._index[1].manifest.digest) != digest:
+            raise IntegrityError(
+                f"{folder}: found an index of digest {found}; expected {digest}, as it was when the run began. "
+                "Start the run again once the index no longer changes."
+            )
         return self._index[1]
 
     def _load(self, choice: EncoderChoice) -> Encoder:

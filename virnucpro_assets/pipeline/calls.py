@@ -10,6 +10,7 @@ from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.inference.progress import Progress
 from virnucpro_assets.models.folders import WEIGHTS_FILE
+from virnucpro_assets.pipeline.embeddings import fitting_merged
 from virnucpro_assets.pipeline.recipes import fitting_card
 from virnucpro_assets.pipeline.stages import recorded_stage
 from virnucpro_assets.pipeline.work import DropWork
@@ -23,7 +24,7 @@ from virnucpro_assets.storage.call_tables import (
 )
 from virnucpro_assets.storage.calls import CALLS, VIRAL
 from virnucpro_assets.storage.hits import HITS_FILE, write_hits
-from virnucpro_assets.storage.merged import merged_blocks, read_merged
+from virnucpro_assets.storage.merged import merged_blocks
 from virnucpro_assets.storage.prediction_tables import (
     PREDICTION_RESULTS_FILE,
     PREDICTIONS_FILE,
@@ -48,12 +49,7 @@ def predict_drop(work: DropWork) -> tuple[TablesManifest, PredictionSummary]:
     index, folder = work.index, work.folder.predictions
     with recorded_stage(work.folder.stages, "predictions") as figures:
         fitting_card(work.settings, index.manifest.chunk_length, work.encoders)
-        merged = read_merged(work.folder.path)
-        if (found := {recipe.index_digest for recipe in merged.recipes.values()}) != {index.manifest.digest}:
-            raise IntegrityError(
-                f"{work.folder.path}: found merged embeddings of index {', '.join(sorted(found))}; "
-                f"expected {index.manifest.digest}. Materialise the embeddings again."
-            )
+        merged = fitting_merged(work)
         scores = score_rows(work)
         with atomic_file(folder / SCORES_FILE) as stream:
             np.save(stream, scores, allow_pickle=False)
@@ -86,7 +82,11 @@ def classifier_digest(work: DropWork) -> str:
 
 
 def call_drop(work: DropWork) -> TablesManifest:
-    """Write the calls per chunk and per read or contig, and the hits as FASTA."""
+    """Write the calls per chunk and per read or contig, and the hits as FASTA.
+
+    Raises IntegrityError if the predictions are of another index, or a file of the drop changed
+    since it was listed.
+    """
     index, folder = work.index, work.folder.calls
     with recorded_stage(work.folder.stages, "calls") as figures:
         predictions = read_tables(work.folder.predictions)
@@ -99,6 +99,7 @@ def call_drop(work: DropWork) -> TablesManifest:
         summary = write_calls(
             _scored_members(work, scores), index.read_batches(), folder, work.settings.calls
         )
+        work.drop.check_files()
         chosen = work.drop.source.min_score
         hits = write_hits(
             read_batches(work.drop.read_files),

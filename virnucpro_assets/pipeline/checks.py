@@ -1,9 +1,11 @@
 """Checks: what is verified of a drop, with the figures and the threshold that decided.
 
 Each check returns one `CheckResult`. They are recorded beside the drop, so that the report
-shows them whoever ran them.
+shows them whoever ran them. A result names what it looked at by digest: once that was made
+again from something else, the result is a former one and is not shown.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -16,7 +18,10 @@ from virnucpro_assets.storage.shards import ShardManifest
 
 
 class CheckResult(BaseModel):
-    """The outcome of one check of an asset, of one rank where the asset is cut into ranks."""
+    """The outcome of one check of an asset, of one rank where the asset is cut into ranks.
+
+    `subject` is the digest of what was checked; empty where it was never finished.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,6 +32,7 @@ class CheckResult(BaseModel):
     figures: dict[str, int | float | str] = {}
     rank: int | None = None
     blocking: bool = True
+    subject: str = ""
 
     @property
     def file_name(self) -> str:
@@ -40,9 +46,10 @@ def record_check(folder: Path, result: CheckResult) -> CheckResult:
     return result
 
 
-def read_checks(folder: Path) -> list[CheckResult]:
-    """All results of a drop, by asset, name and rank."""
-    return [read_manifest(path, CheckResult) for path in sorted(folder.glob("*.toml"))]
+def read_checks(folder: Path, subjects: Mapping[str, str]) -> list[CheckResult]:
+    """The results of a drop, by asset, name and rank, that speak of `subjects`: asset to digest."""
+    results = [read_manifest(path, CheckResult) for path in sorted(folder.glob("*.toml"))]
+    return [result for result in results if subjects.get(result.asset) == result.subject]
 
 
 def every_read_accounted_for(index: IndexManifest, reads_with_members: int) -> CheckResult:
@@ -54,6 +61,7 @@ def every_read_accounted_for(index: IndexManifest, reads_with_members: int) -> C
         passed=index.reads == reads_with_members + without,
         threshold="reads = reads with candidates + reads with a reason",
         figures={"reads": index.reads, "with_candidates": reads_with_members, **index.reasons},
+        subject=index.digest,
     )
 
 
@@ -66,6 +74,7 @@ def finite_values(asset: str, shard: ShardManifest) -> CheckResult:
         threshold="no NaN and no Inf",
         figures={"rows": shard.rows, "values": shard.rows * shard.width, "not_finite": 0},
         rank=shard.rank,
+        subject=shard.recipe.digest,
     )
 
 
@@ -105,6 +114,7 @@ def packing_efficiency(asset: str, shard: ShardManifest, minimum: float) -> Chec
         },
         rank=shard.rank,
         blocking=False,
+        subject=shard.recipe.digest,
     )
 
 
@@ -124,4 +134,5 @@ def completeness(work: DropWork) -> CheckResult:
         passed=equal,
         threshold="each row of the index once, rank after rank; every digest as recorded",
         figures={"index_rows": index.rows, "merged_rows": len(found), "parts": len(manifest.sources)},
+        subject=manifest.digest,
     )

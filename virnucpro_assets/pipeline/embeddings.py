@@ -10,7 +10,8 @@ from virnucpro_assets.pipeline.stages import recorded_stage
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.index import IndexManifest
 from virnucpro_assets.sequences.index_builder import build_index
-from virnucpro_assets.storage.merged import MergedManifest, write_merged
+from virnucpro_assets.storage.merged import MANIFEST, MergedManifest, read_merged, write_merged
+from virnucpro_assets.storage.parts import refuse_other_recipe
 from virnucpro_assets.storage.shards import ShardManifest, set_aside_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
@@ -74,6 +75,18 @@ def embed_drop(
                 "devices": ", ".join(map(str, lease.devices)),
             }
         )
+
+
+def fitting_merged(work: DropWork) -> MergedManifest:
+    """The merged view of a drop, its sources there and made from this index under these settings.
+
+    Raises IntegrityError, naming what differs, if it is of another index, encoder or precision.
+    """
+    merged = read_merged(work.folder.path)
+    for kind in ENCODER_KINDS:
+        expected = make_recipe(work.settings, work.index.manifest, work.encoders[kind])
+        refuse_other_recipe(work.folder.path / MANIFEST, merged.recipes[kind], expected)
+    return merged
 
 
 def merge_drop(work: DropWork) -> MergedManifest:

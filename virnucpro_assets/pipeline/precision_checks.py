@@ -14,13 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.errors import DeviceError
+from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.inference.messages import Failed, SampleTask
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.pipeline.checks import CheckResult
+from virnucpro_assets.pipeline.embeddings import fitting_merged
 from virnucpro_assets.pipeline.samples import ChunkSample, sample_chunks
 from virnucpro_assets.pipeline.stages import recorded_stage
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.storage.merged import read_merged_at
+from virnucpro_assets.storage.tables_manifest import MANIFEST, TablesManifest
 from virnucpro_assets.vocabulary import ENCODER_KINDS, Precision
 
 Rows = npt.NDArray[np.float32]
@@ -58,15 +61,20 @@ class Comparison:
 
 
 def check_precision(work: DropWork, lease: Lease) -> Iterator[CheckResult]:
-    """Compute a sample of a drop again and compare; yields the results of PRECISION_CHECKS."""
+    """Compute a sample of a drop again and compare; yields the results of PRECISION_CHECKS.
+
+    Raises IntegrityError if what is stored was made under other settings.
+    """
     with recorded_stage(work.folder.stages, "precision_checks") as figures:
-        results = list(_compare_sample(work, lease))
+        subject = read_manifest(work.folder.predictions / MANIFEST, TablesManifest).digest
+        results = [result.model_copy(update={"subject": subject}) for result in _compare_sample(work, lease)]
         figures["sequences"] = max(int(result.figures.get("sequences", 0)) for result in results)
     yield from results
 
 
 def _compare_sample(work: DropWork, lease: Lease) -> Iterator[CheckResult]:
     settings, in_use = work.settings, work.settings.precision
+    fitting_merged(work)
     sample = sample_chunks(work.index, settings.check_sample)
     stored = read_merged_at(work.folder.path, sample.rows) if len(sample.rows) else _no_rows(work)
     with tempfile.TemporaryDirectory() as folder:
@@ -115,7 +123,8 @@ class _Recomputation:
         tasks = [
             SampleTask(
                 encoder=self._work.encoders[kind].model_copy(update={"precision": precision}),
-                index=self._work.folder.index.absolute(),
+                index=self._work.folder.index,
+                index_digest=self._work.index.manifest.digest,
                 rows=self._sample.rows.tolist(),
                 token_budget=self._work.settings.token_budget,
                 one_at_a_time=one_at_a_time,

@@ -1,10 +1,11 @@
 """The last stage of a drop: its report, gathered from what the stages left."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from virnucpro_assets import __version__
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.files.atomic import write_text
+from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.models.cards import read_card
 from virnucpro_assets.pipeline.checks import CheckResult, read_checks
 from virnucpro_assets.pipeline.demo_truth import evaluate_demo
@@ -23,9 +24,12 @@ from virnucpro_assets.report.histograms import LengthCounter
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.call_tables import CHUNK_CALLS_FILE, READ_CALLS_FILE
 from virnucpro_assets.storage.calls import CALLS, TIERS
+from virnucpro_assets.storage.merged import MANIFEST as MERGED_MANIFEST
+from virnucpro_assets.storage.merged import MergedManifest
+from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
-from virnucpro_assets.storage.tables_manifest import read_tables
-from virnucpro_assets.vocabulary import ENCODER_KINDS
+from virnucpro_assets.storage.tables_manifest import TablesManifest, read_tables
+from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 STAGE_ORDER = ("index", "dnabert_s", "esm2", "merge", "predictions", "precision_checks", "calls")
 
@@ -38,9 +42,19 @@ def report_drop(work: DropWork) -> DropReport:
 
 
 def gather_report(work: DropWork) -> DropReport:
-    """The figures of a drop whose calls are made."""
-    index, settings = work.index.manifest, work.settings
-    tables = read_tables(work.folder.calls)
+    """The figures of a drop whose calls are made.
+
+    Raises IntegrityError if its index or its embeddings are no longer those of the calls.
+    """
+    index, tables = work.index.manifest, read_tables(work.folder.calls)
+    if tables.inputs["index"] != index.digest:
+        raise IntegrityError(
+            f"{work.folder.calls}: found calls of index {tables.inputs['index']}; expected {index.digest}. "
+            "Materialise the embeddings, predictions and virus_calls again."
+        )
+    shards = list(_shards(work, tables))
+    recipes = {shard.recipe.encoder: shard.recipe for shard in shards}
+    recipe = recipes["esm2"]
     chunk_calls, read_calls = work.folder.calls / CHUNK_CALLS_FILE, work.folder.calls / READ_CALLS_FILE
     protein_lengths = LengthCounter()
     protein_lengths.add(work.index.protein_lengths())
@@ -51,12 +65,12 @@ def gather_report(work: DropWork) -> DropReport:
         settings={
             "chunk length": index.chunk_length,
             "ranks": index.ranks,
-            "precision": settings.precision,
-            "token budget of a pack": settings.token_budget,
-            "packs of a part": settings.packs_per_part,
+            "precision": recipe.precision,
+            "token budget of a pack": recipe.token_budget,
+            "packs of a part": recipe.packs_per_part,
             "repeated names": work.drop.source.duplicates,
         },
-        models=list(_models(work)),
+        models=list(_models(work, recipes, tables)),
         reads=index.reads,
         bases=index.bases,
         chunks=tables.counts["chunks"],
@@ -68,8 +82,8 @@ def gather_report(work: DropWork) -> DropReport:
         calls={call: {tier: tables.counts[f"{call}, {tier}"] for tier in TIERS} for call in CALLS},
         hits=tables.counts["hits"],
         stages=list(_stages(work)),
-        ranks=[_rank(shard) for shard in _shards(work)],
-        checks=[_check(result) for result in read_checks(work.folder.checks)],
+        ranks=[_rank(shard) for shard in shards],
+        checks=[_check(result) for result in read_checks(work.folder.checks, _subjects(work, tables))],
         scores=drop_figures.chunk_scores(chunk_calls),
         read_lengths=drop_figures.read_lengths(read_calls),
         protein_lengths=protein_lengths.histogram(),
@@ -114,15 +128,27 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
     yield f"report: {work.folder.report.absolute()}"
 
 
-def _models(work: DropWork) -> Iterator[ModelFigures]:
+def _models(
+    work: DropWork, recipes: Mapping[EncoderKind, Recipe], tables: TablesManifest
+) -> Iterator[ModelFigures]:
     for kind in ENCODER_KINDS:
-        encoder = work.encoders[kind]
-        yield ModelFigures(role=kind, name=encoder.folder.name, digest=encoder.digest)
+        folder = work.settings.encoder_folder(kind)
+        yield ModelFigures(role=kind, name=folder.name, digest=recipes[kind].weights_digest)
     folder = work.settings.classifier_folder(work.index.manifest.chunk_length)
-    made_from = read_tables(work.folder.predictions).inputs
     yield ModelFigures(
-        role="classifier", name=folder.name, digest=made_from["classifier"], note=read_card(folder).note
+        role="classifier", name=folder.name, digest=tables.inputs["classifier"], note=read_card(folder).note
     )
+
+
+def _subjects(work: DropWork, tables: TablesManifest) -> dict[str, str]:
+    """What the calls were made from, by asset: the digests that a check of today names."""
+    embeddings = {f"{kind}_embeddings": tables.inputs[f"recipe of {kind}"] for kind in ENCODER_KINDS}
+    merged = read_manifest(work.folder.path / MERGED_MANIFEST, MergedManifest)
+    return embeddings | {
+        "sequence_index": tables.inputs["index"],
+        "merged_embeddings": merged.digest,
+        "predictions": tables.digest,
+    }
 
 
 def _stages(work: DropWork) -> Iterator[StageFigures]:
@@ -139,11 +165,19 @@ def _detail(record: StageRecord) -> str:
     )
 
 
-def _shards(work: DropWork) -> Iterator[ShardManifest]:
+def _shards(work: DropWork, tables: TablesManifest) -> Iterator[ShardManifest]:
     ranks = work.index.manifest.ranks
     for kind in ENCODER_KINDS:
+        expected = tables.inputs[f"recipe of {kind}"]
         for rank in range(ranks):
-            yield read_shard(work.folder.shard(kind, rank, ranks))
+            folder = work.folder.shard(kind, rank, ranks)
+            shard = read_shard(folder)
+            if shard.recipe.digest != expected:
+                raise IntegrityError(
+                    f"{folder}: found embeddings of recipe {shard.recipe.digest}; expected {expected}, which the calls "
+                    "were made from. Materialise merged_embeddings, predictions and virus_calls again."
+                )
+            yield shard
 
 
 def _rank(shard: ShardManifest) -> RankFigures:

@@ -14,10 +14,11 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.files.digests import FileRecord, check_file
+from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.storage.parts import PartPlan, rows_of
 from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.shards import MANIFEST as SHARD_MANIFEST
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
 from virnucpro_assets.storage.virtual import Block, write_view
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
@@ -48,6 +49,12 @@ class MergedManifest(BaseModel):
     @property
     def width(self) -> int:
         return sum(self.widths.values())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the recipes and the content of the sources."""
+        recipes = [(str(kind), recipe.digest) for kind, recipe in self.recipes.items()]
+        return digest_of_files([*recipes, *((source.path, source.file.sha256) for source in self.sources)])
 
 
 def write_merged(
@@ -109,10 +116,23 @@ def merged_rows(rows_of_ranks: Sequence[int]) -> npt.NDArray[np.int64]:
 
 
 def read_merged(folder: Path, *, content: bool = False) -> MergedManifest:
-    """The manifest of the merged view in `folder`, its sources checked by size and, on demand, digest."""
+    """The manifest of the merged view in `folder`, its sources checked by size and, on demand, digest.
+
+    Raises IntegrityError also if a shard was made again since, by the digests in its manifest.
+    """
     manifest = read_manifest(folder / MANIFEST, MergedManifest)
+    shard_of_source = {source.path: (folder / source.path).parent for source in manifest.sources}
+    shards = {
+        path: read_manifest(path / SHARD_MANIFEST, ShardManifest) for path in set(shard_of_source.values())
+    }
+    current = {path / part.name: part.file for path, shard in shards.items() for part in shard.parts}
     for source in manifest.sources:
         check_file(folder / source.path, source.file, content=content)
+        if current.get(folder / source.path) != source.file:
+            raise IntegrityError(
+                f"{folder / source.path}: found a part that was made after the merged view; expected the one of "
+                f"SHA-256 {source.file.sha256}. Materialise merged_embeddings again."
+            )
     return manifest
 
 

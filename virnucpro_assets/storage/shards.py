@@ -73,6 +73,11 @@ def finish_shard(folder: Path, manifest: ShardManifest) -> None:
     write_manifest(folder / MANIFEST, manifest)
 
 
+def unfinish_shard(folder: Path) -> None:
+    """Take the manifest away from a shard that lacks parts, before any of them is written."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+
+
 def read_shard(folder: Path, *, content: bool = False) -> ShardManifest:
     """The manifest of the shard in `folder`, its parts checked by size and, on demand, digest."""
     manifest = read_manifest(folder / MANIFEST, ShardManifest)

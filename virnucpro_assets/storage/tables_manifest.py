@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from virnucpro_assets.files.digests import FileRecord, check_file, record_of_file
+from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files, record_of_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 
 MANIFEST = "manifest.toml"
@@ -23,6 +23,11 @@ class TablesManifest(BaseModel):
     inputs: dict[str, str]
     counts: dict[str, int] = {}
     files: dict[str, FileRecord] = {}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the inputs."""
+        return digest_of_files(self.inputs.items())
 
 
 def write_tables_manifest(

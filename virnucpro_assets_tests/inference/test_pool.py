@@ -87,6 +87,7 @@ def test_every_task_ends_once_and_the_process_stays_for_the_next(
         SampleTask(
             encoder=job.encoder,
             index=job.index.folder,
+            index_digest=job.index.manifest.digest,
             rows=[number],
             token_budget=256,
             one_at_a_time=False,

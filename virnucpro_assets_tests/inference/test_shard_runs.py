@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -73,6 +74,32 @@ def test_a_finished_shard_is_not_computed_again(shared_pool: DevicePool, make_jo
     assert [shard.reused_parts for shard in again] == [len(shard.parts) for shard in again]
     assert {shard.computed_tokens for shard in again} == {0}
     assert {tuple(shard.devices) for shard in again} == {()}
+
+
+def test_an_index_that_was_built_anew_under_a_run_is_refused(
+    shared_pool: DevicePool, make_job: MakeJob
+) -> None:
+    job = make_job()
+    former = replace(job, recipe=job.recipe.model_copy(update={"index_digest": "f" * 64}))
+    found = f"found an index of digest {job.index.manifest.digest}; expected {'f' * 64}"
+    with pytest.raises(EmbeddingError, match=found) as failed:
+        run(shared_pool, former)
+    assert sorted(failed.value.failures) == [0, 1, 2, 3]
+    assert not list(former.folders[0].glob("part-*"))
+
+
+def test_a_shard_that_is_opened_again_is_not_finished_until_it_is(
+    shared_pool: DevicePool, make_job: MakeJob
+) -> None:
+    job = make_job()
+    run(shared_pool, job)
+    (job.folders[2] / "part-00000.h5").unlink()
+    with shared_pool.lease() as lease:
+        shards = embed_shards(job, lease, [].append)
+        assert next(shards).rank == 0
+        assert not (job.folders[2] / "manifest.toml").exists()
+        assert {shard.rank for shard in shards} == {1, 2, 3}
+    assert read_shard(job.folders[2]).reused_parts == len(read_shard(job.folders[2]).parts) - 1
 
 
 def test_a_damaged_part_is_set_aside_and_computed_again(shared_pool: DevicePool, make_job: MakeJob) -> None:

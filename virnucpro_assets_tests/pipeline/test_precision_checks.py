@@ -20,6 +20,7 @@ from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.merged import read_merged_at
 from virnucpro_assets.storage.shards import read_shard
+from virnucpro_assets.storage.tables_manifest import read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 
@@ -124,7 +125,8 @@ def chunk_labels(chunks: np.ndarray, scores: np.ndarray) -> dict[int, bool]:
 
 
 def test_bfloat16_passes_and_is_recorded(in_bfloat16: DropWork) -> None:
-    results = {result.name: result for result in read_checks(in_bfloat16.folder.checks)}
+    subjects = {"predictions": read_tables(in_bfloat16.folder.predictions).digest}
+    results = {result.name: result for result in read_checks(in_bfloat16.folder.checks, subjects)}
     assert sorted(results) == sorted(PRECISION_CHECKS)
     sample = sample_chunks(in_bfloat16.index, 12)
     notes = [

@@ -174,6 +174,21 @@ def test_a_merged_view_survives_moving_the_folder_and_misses_no_lost_part(tmp_pa
         next(merged_blocks(tmp_path / "b"))
 
 
+def test_a_merged_view_over_a_shard_that_was_made_again_is_refused(tmp_path: Path) -> None:
+    folders = write_drop(tmp_path, 20)
+    write_merged(tmp_path, folders, {kind: recipe_of(kind) for kind in WIDTHS}, 20)
+    shard = read_shard(folders["esm2"][1])
+    path, plan = folders["esm2"][1] / "part-00000.h5", PartPlan(1, 0, 0, 2)
+    size = path.stat().st_size
+    again = write_part(path, plan, recipe_of(), np.zeros((2, 6)), PackCounts(packs=1, tokens=9))
+    assert path.stat().st_size == size
+    finish_shard(path.parent, shard.model_copy(update={"parts": [again, *shard.parts[1:]]}))
+    with pytest.raises(
+        IntegrityError, match=r"part-00000\.h5: found a part that was made after the merged view"
+    ):
+        next(merged_blocks(tmp_path))
+
+
 def test_a_flipped_bit_in_a_source_is_found_on_demand(tmp_path: Path) -> None:
     folders = write_drop(tmp_path, 20)
     write_merged(tmp_path, folders, {kind: recipe_of(kind) for kind in WIDTHS}, 20)
