@@ -64,12 +64,14 @@ def register_reads(
 def list_drop(key: str, settings: Settings) -> DropManifest:
     """Digest the files of a drop and make the result its current generation.
 
-    A drop that nobody registered is looked for as a sub-folder of the drops folder. Raises
-    InputError if there is none.
+    A drop that nobody registered is looked for as a sub-folder of the drops folder, and that
+    folder is looked through again each time: what came later or went belongs to the next
+    generation. Raises InputError if there is no such folder.
     """
     store = DropStore(settings.data_root)
-    arrived = settings.drops_folder / check_key(key)
-    if store.source(key) is None:
+    before = store.source(key)
+    if before is None or before.whole_folder:
+        arrived = settings.drops_folder / check_key(key)
         if not arrived.is_dir():
             raise InputError(
                 f"drop {key}",
@@ -78,5 +80,10 @@ def list_drop(key: str, settings: Settings) -> DropManifest:
                 advice="Copy the read files there, or use `virnucpro predict READS...`.",
             )
         paths = sorted(path for path in arrived.iterdir() if path.is_file() and not path.name.startswith("."))
-        register_reads(key, pair_files(paths), settings)
+        found = DropSource.of(
+            pair_files(paths),
+            chunk_length=before.chunk_length if before else settings.chunk_length,
+            duplicates=before.duplicates if before else settings.duplicates,
+        )
+        store.register(key, found.model_copy(update={"whole_folder": True}))
     return store.list_files(key)

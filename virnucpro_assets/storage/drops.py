@@ -37,7 +37,8 @@ class SourceFile(BaseModel):
 class DropSource(BaseModel):
     """Which files a drop is made of and how its reads are to be treated.
 
-    `min_score` is the P(virus) that a hit needs, where it is not that of the settings.
+    `min_score` is the P(virus) that a hit needs, where it is not that of the settings. With
+    `whole_folder` the drop is whatever lies in its folder among the arrivals.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +46,7 @@ class DropSource(BaseModel):
     chunk_length: int
     duplicates: DuplicatePolicy = "suffix"
     min_score: float | None = None
+    whole_folder: bool = False
     files: list[SourceFile]
 
     @classmethod
@@ -62,7 +64,8 @@ class DropSource(BaseModel):
 
     def same_reads(self, other: "DropSource") -> bool:
         """Whether both mean the same reads, cut and named in the same way."""
-        return self.model_copy(update={"min_score": other.min_score}) == other
+        unlike = {"min_score": other.min_score, "whole_folder": other.whole_folder}
+        return self.model_copy(update=unlike) == other
 
 
 class DropManifest(BaseModel):
@@ -151,8 +154,19 @@ class DropStore:
         return read_manifest(path, DropSource) if path.exists() else None
 
     def list_files(self, key: str) -> DropManifest:
-        """Digest the files of a registered drop and make the result its current generation."""
+        """Digest the files of a registered drop and make the result its current generation.
+
+        Raises InputError if one of them is gone.
+        """
         source = read_manifest(self.root / check_key(key) / "source.toml", DropSource)
+        for file in source.files:
+            if not file.path.is_file():
+                raise InputError(
+                    file.path,
+                    found="no file",
+                    expected=f"a file of reads of drop {key}",
+                    advice="Put it back, or replace the drop (virnucpro predict READS... --replace).",
+                )
         records = [record_of_file(file.path) for file in source.files]
         digest = digest_of_files(
             [(file.path.name, record.sha256) for file, record in zip(source.files, records, strict=True)]

@@ -65,6 +65,31 @@ def test_an_indexed_drop_is_replaced_on_demand_only(tmp_path: Path, settings: Se
     assert DropStore(settings.data_root).current("d")[0].read_files == [other]
 
 
+def test_files_that_come_to_a_folder_later_belong_to_its_next_generation(
+    tmp_path: Path, settings: Settings
+) -> None:
+    (tmp_path / "drops" / "d").mkdir(parents=True)
+    early = written(tmp_path / "drops" / "d" / "b.fa", ">b\nATGC\n")
+    index("d", settings)
+    first, _ = DropStore(settings.data_root).current("d")
+    later = written(tmp_path / "drops" / "d" / "a.fa", ">a\nATGC\n")
+    index("d", settings.model_copy(update={"chunk_length": 500}))
+    second, _ = DropStore(settings.data_root).current("d")
+    assert (first.read_files, second.read_files) == ([early], [later, early])
+    assert second.source.chunk_length == 300
+    early.path.unlink()
+    assert list_drop("d", settings).read_files == [later]
+    assert len({first.digest, second.digest, list_drop("d", settings).digest}) == 3
+
+
+def test_a_registered_file_that_went_is_named(tmp_path: Path, settings: Settings) -> None:
+    gone = written(tmp_path / "gone.fa", ">a\nATGC\n")
+    register_reads("d", [gone], settings)
+    gone.path.unlink()
+    with pytest.raises(InputError, match=f"{gone.path}: found no file; expected a file of reads of drop d"):
+        list_drop("d", settings)
+
+
 def test_a_drop_that_nobody_delivered_is_refused(tmp_path: Path, settings: Settings) -> None:
     with pytest.raises(
         InputError, match=f"drop d: found no folder {tmp_path / 'drops' / 'd'} and no registered"
