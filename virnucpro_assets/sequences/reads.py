@@ -32,14 +32,17 @@ _BATCH_READS = 65_536
 # dnaio refuses blank lines at the end of FASTQ; they mean nothing.
 _ONLY_BLANK_LINES_LEFT = re.compile(r"Premature end of file .*record was: '(\\r|\\n)+'")
 
+# The line end is left out: it stands between names that are looked at together, and is in none.
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+
 
 def read_batches(files: Sequence[ReadFile], *, batch_bases: int = 4_000_000) -> Iterator[ReadBatch]:
     """Stream the reads of `files`, file after file, in batches of at most `batch_bases` letters.
 
     A longer read is a batch of its own; a batch never spans two files. Names are the first word
     of the header with the mate's suffix; letters keep their case. Memory is that of a batch,
-    whatever the size of the files. What is no FASTA, FASTQ or BAM, is damaged, lacks an id or
-    has letters that are no nucleotide codes is an InputError.
+    whatever the size of the files. What is no FASTA, FASTQ or BAM, is damaged, lacks an id, has
+    one with control characters, or letters that are no nucleotide codes, is an InputError.
     """
     first = 0
     for file in files:
@@ -126,6 +129,16 @@ def _checked_batch(
             found="a header without an id",
             expected="an id right after '>' or '@'",
             advice="Give every record an id.",
+        )
+    # Tables and sorted files keep names apart by such characters.
+    if _CONTROL.search("\n".join(names)):
+        odd = next(place for place, name in enumerate(names) if _CONTROL.search(name))
+        raise InputError(
+            file.path,
+            where=f"record {position + odd + 1}",
+            found=f"a control character in the id {names[odd][:40]!r}",
+            expected="an id of printable characters",
+            advice="Rename the record, or check where the file comes from.",
         )
     # A letter beyond ASCII becomes '?', which is no nucleotide either.
     data = np.frombuffer("".join(sequences).encode("ascii", "replace"), np.uint8)

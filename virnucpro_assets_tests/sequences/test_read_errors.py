@@ -84,6 +84,14 @@ WRONG_FILES: dict[str, tuple[bytes, str]] = {
         b"@a\nA\n+\nI\n@ b\nAC\n+\nII\n",
         ", record 2: found a header without an id",
     ),
+    "control character in an id": (
+        b">a\nAC\n>b\x01c\nAC\n",
+        ", record 2: found a control character in the id 'b\\x01c'; expected an id of printable",
+    ),
+    "NUL in a late id": (
+        b">a\n" + b"ACGT\n" * 60_000 + b">b\x00\nAC\n",
+        ", record 2: found a control character in the id 'b\\x00'",
+    ),
     "short quality": (
         b"@a\nACGT\n+\nIII\n@b\nA\n+\nI\n",
         ", line 4: found Length of sequence and qualities differ",
