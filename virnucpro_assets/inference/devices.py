@@ -54,6 +54,8 @@ def find_devices(setting: str, *, driver_files: Path = Path("/dev")) -> list[Dev
             raise _unusable(setting, f"{slots} CPU slots", f"1 to {processors}, the processors here")
         return [Device("cpu", number, processors // slots) for number in range(slots)]
     chosen = [int(number) for number in match["detail"].split(",")] if match["detail"] else gpus
+    if len(set(chosen)) < len(chosen):
+        raise _unusable(setting, "a GPU named twice", "each GPU once")
     if not chosen or not set(chosen) <= set(gpus):
         raise _unusable(setting, f"the GPUs {gpus}", "a GPU for each one named")
     return [Device("cuda", number, max(1, processors // len(chosen))) for number in chosen]

@@ -36,7 +36,7 @@ def test_cpu_slots_share_the_processors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", ["", "gpu", "cuda:", "cuda:0,1", "cpu:0", "cpu:1,2", "cpu:100000", "cuda:x"]
+    "setting", ["", "gpu", "cuda:", "cuda:0,1", "cuda:0,0", "cpu:0", "cpu:1,2", "cpu:100000", "cuda:x"]
 )
 def test_a_device_that_is_not_there_is_refused_with_the_setting(two_gpus: Path, setting: str) -> None:
     with pytest.raises(InputError, match=f"setting devices, {setting!r}: found"):
