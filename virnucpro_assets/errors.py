@@ -45,4 +45,4 @@ class DeviceError(VirnucproError):
 def describe_os_error(error: OSError) -> str:
     """One line on a file that the system would not read or write."""
     place = error.filename or "a file"
-    return f"{place}: found {error.strerror}. Check the path, who may use it, and the space on its disk."
+    return f"{place}: found {error.strerror or error}. Check the path, who may use it, and the space on its disk."

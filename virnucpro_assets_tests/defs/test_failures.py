@@ -18,6 +18,17 @@ def test_a_mistake_becomes_a_failure_with_its_line_its_exit_code_and_no_retry():
     assert caught.value.allow_retries is False
 
 
+def test_a_file_that_the_system_refuses_becomes_a_failure_with_one_line(tmp_path):
+    with pytest.raises(dg.Failure) as caught, mendable():
+        (tmp_path / "none").open()
+    assert caught.value.description == (
+        f"{tmp_path / 'none'}: found No such file or directory. "
+        "Check the path, who may use it, and the space on its disk."
+    )
+    with pytest.raises(dg.Failure, match="a file: found no such view"), mendable():
+        raise OSError("no such view")
+
+
 def test_a_bug_is_left_as_it_is():
     with pytest.raises(ZeroDivisionError), mendable():
         raise ZeroDivisionError
