@@ -13,11 +13,13 @@ from virnucpro_assets.pipeline.stages import StageRecord, read_stages
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.report import drop_figures
 from virnucpro_assets.report.drop_report import (
+    REASON_IN_WORDS,
     CheckFigures,
     DropReport,
     ModelFigures,
     RankFigures,
     StageFigures,
+    counted,
     render_report,
 )
 from virnucpro_assets.report.histograms import LengthCounter
@@ -31,6 +33,12 @@ from virnucpro_assets.storage.shards import ShardManifest, read_shard
 from virnucpro_assets.storage.tables_manifest import TablesManifest, read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
+WORDS_OF_FIGURES = {
+    "members": "candidates",
+    "rows": "distinct candidates",
+    "virus": "candidates more likely virus",
+    "not_scored": "not scored",
+}
 STAGE_ORDER = ("index", "dnabert_s", "esm2", "merge", "predictions", "precision_checks", "calls")
 
 
@@ -104,14 +112,15 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
         )
     report = gather_report(work)
     yield f"drop {report.drop}, generation {report.generation}"
-    yield f"{report.reads:,} reads, {report.candidates:,} stop-free frames, {report.unique_candidates:,} distinct"
+    frames = counted(report.candidates, "stop-free frame")
+    yield f"{counted(report.reads, 'read')}, {frames}, {report.unique_candidates:,} distinct"
     for reason, count in report.reasons.items():
         if count:
-            yield f"{count:,} reads without a candidate: {reason}"
+            yield f"{counted(count, 'read')} without a call: {REASON_IN_WORDS.get(reason, reason)}"
     for call, tiers in report.calls.items():
-        counts = ", ".join(f"{count:,} {tier}" for tier, count in tiers.items() if count)
+        counts = ", ".join(f"{count:,} {tier.replace('_', ' ')}" for tier, count in tiers.items() if count)
         yield f"{call}: {sum(tiers.values()):,}" + (f" ({counts})" if counts else "")
-    yield f"{report.hits:,} hits in {work.folder.calls / 'hits.fasta'}"
+    yield f"{counted(report.hits, 'hit')} in {work.folder.calls / 'hits.fasta'}"
     if report.evaluation:
         found = report.evaluation
         yield (
@@ -160,7 +169,9 @@ def _stages(work: DropWork) -> Iterator[StageFigures]:
 
 def _detail(record: StageRecord) -> str:
     return ", ".join(
-        f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"
+        f"{WORDS_OF_FIGURES.get(name, name)} {value:,}"
+        if isinstance(value, int)
+        else f"{WORDS_OF_FIGURES.get(name, name)} {value}"
         for name, value in record.figures.items()
     )
 

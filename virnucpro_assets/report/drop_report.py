@@ -162,8 +162,14 @@ def render_report(report: DropReport) -> str:
     environment.filters["duration"] = _duration
     environment.filters["figure"] = _figure
     environment.filters["rough"] = _rough
+    environment.filters["counted"] = counted
     environment.filters["reason"] = lambda reason: REASON_IN_WORDS.get(reason, reason)
     return environment.get_template(TEMPLATE).render(report=report, pictures=_pictures(report))
+
+
+def counted(count: int, what: str) -> str:
+    """A count with its noun: `1 read`, `2,000 reads`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _pictures(report: DropReport) -> dict[str, Markup]:

@@ -175,3 +175,16 @@ def test_a_drop_without_any_call_says_so(report):
     text = Page(render_report(silent)).text
     assert "No read could be called." in text
     assert "Strongest" not in text
+
+
+def test_one_of_a_kind_is_written_in_the_singular(report):
+    one = {"reads": 1, "bases": 1, "candidates": 1, "unique_candidates": 1, "top_calls": report.top_calls[:1]}
+    text = Page(render_report(report.model_copy(update=one))).text
+    assert "1 read with 1 base gave 1 candidate (" in text
+    assert "The one: best tier first" in text
+
+
+def test_a_shard_without_tokens_has_no_packing_efficiency(report):
+    empty = report.ranks[0].model_copy(update={"rows": 0, "tokens": 0, "tokens_per_second": 0.0})
+    text = Page(render_report(report.model_copy(update={"ranks": [empty]}))).text
+    assert "0 cuda:0 0 0 – –" in text
