@@ -72,6 +72,7 @@ def _error_of(result: dg.JobExecutionResult) -> RunError:
                 return RunError(data.description, int(str(code.value)) if code else 1)
             if failure.error and failure.error.cls_name == "DagsterExecutionInterruptedError":
                 return RunError("interrupted; what is finished is kept, start again to go on", 130)
-            message = failure.error.message if failure.error else "no message"
-            return RunError(f"run {result.run_id}, step {event.step_key}: {message.strip()}", 1)
+            cause = failure.error and (failure.error.cause or failure.error)
+            message = cause.message.strip() if cause else "no message"
+            return RunError(f"run {result.run_id}, step {event.step_key}: {message}", 1)
     return RunError(f"run {result.run_id} failed before its first step; its log says why", 1)
