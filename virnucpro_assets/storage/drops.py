@@ -6,6 +6,7 @@ generation, named by the first 12 digits of the drop's digest, holds what was ma
 those files. Files that change make a new generation; the old one is left as it is.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -58,7 +59,10 @@ class DropSource(BaseModel):
         duplicates: DuplicatePolicy,
         min_score: float | None = None,
     ) -> "DropSource":
-        """A source of these files, by their absolute paths."""
+        """A source of these files, by their absolute paths; InputError if one is no UTF-8."""
+        files = list(files)
+        for file in files:
+            _check_writable_name(file.path)
         named = [SourceFile(path=file.path.absolute(), mate=file.mate) for file in files]
         return cls(chunk_length=chunk_length, duplicates=duplicates, min_score=min_score, files=named)
 
@@ -201,6 +205,17 @@ class DropStore:
                 f"{folder.manifest}: found digest {manifest.digest}; expected {digest}. List its files again."
             )
         return manifest, folder
+
+
+def _check_writable_name(path: Path) -> None:
+    readable = os.fsencode(path).decode(errors="backslashreplace")
+    if readable.encode() != os.fsencode(path):
+        raise InputError(
+            readable,
+            found="bytes in the path that are no UTF-8",
+            expected="a path that can be written down",
+            advice="Rename the file or its folder.",
+        )
 
 
 def check_key(key: str) -> str:

@@ -1,5 +1,6 @@
 """Registering drops: which name may be given again, and what a key becomes."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,18 @@ def test_files_that_come_to_a_folder_later_belong_to_its_next_generation(
     early.path.unlink()
     assert list_drop("d", settings).read_files == [later]
     assert len({first.digest, second.digest, list_drop("d", settings).digest}) == 3
+
+
+def test_odd_letters_in_a_path_are_kept_and_bytes_that_are_no_text_refused(
+    tmp_path: Path, settings: Settings
+) -> None:
+    odd = written(tmp_path / 'é "a"\n\t%b\\.fa', ">a\nATGC\n")
+    register_reads("odd", [odd], settings)
+    index("odd", settings)
+    assert DropStore(settings.data_root).current("odd")[0].read_files == [odd]
+    no_text = written(tmp_path / os.fsdecode(b"r\xff.fa"), ">a\nATGC\n")
+    with pytest.raises(InputError, match=r"r\\xff\.fa: found bytes in the path that are no UTF-8"):
+        register_reads("bytes", [no_text], settings)
 
 
 def test_a_registered_file_that_went_is_named(tmp_path: Path, settings: Settings) -> None:

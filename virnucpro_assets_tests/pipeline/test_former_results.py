@@ -1,6 +1,5 @@
 """What was made before from something else is refused or left out, never shown as if it were of today."""
 
-
 import pytest
 
 from virnucpro_assets.errors import IntegrityError
