@@ -165,9 +165,12 @@ def drops() -> None:
 def materialize(drop: Drop, replace: Replace = False) -> None:
     """Materialise every asset of a drop, registered before or copied into the drops folder."""
     with one_line_errors():
+        from virnucpro_assets.pipeline.arrivals import check_arrived
         from virnucpro_assets.pipeline.reports import summary_lines
         from virnucpro_assets.settings import load_settings
 
+        # Before the orchestrator hears the name: a misspelt one would stay as a partition.
+        check_arrived(drop, load_settings())
         _materialise(drop, replace=replace)
         for line in summary_lines(drop, load_settings()):
             typer.echo(line)

@@ -36,12 +36,14 @@ class Progress:
 
     def line(self) -> str:
         """For example `esm2: 1,200 of 4,800 (25%) sequences, 310 a second, 12 s left`."""
+        if self.total == 0:
+            return f"{self.what}: nothing to compute"
         seconds = max(time.monotonic() - self.started, 1e-9)
         rate = self.done / seconds
         counted = f"{self.what}: {self.done:,}"
         pace = f"{self.unit}, {rate:,.0f} a second"
         if self.total is None:
             return f"{counted} {pace}"
-        share = self.done / self.total if self.total else 1.0
+        share = self.done / self.total
         left = f", {(self.total - self.done) / rate:.0f} s left" if rate else ""
         return f"{counted} of {self.total:,} ({share:.0%}) {pace}{left}"

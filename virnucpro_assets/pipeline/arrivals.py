@@ -61,6 +61,19 @@ def register_reads(
     store.register(key, after)
 
 
+def check_arrived(key: str, settings: Settings) -> None:
+    """Raise InputError unless the files of drop `key` are registered, or its folder in the drops folder is there."""
+    arrived = settings.drops_folder / check_key(key)
+    source = DropStore(settings.data_root).source(key)
+    if (source is None or source.whole_folder) and not arrived.is_dir():
+        raise InputError(
+            f"drop {key}",
+            found=f"no folder {arrived} and no registered files",
+            expected="one of them",
+            advice="Copy the read files there, or use `virnucpro predict READS...`.",
+        )
+
+
 def list_drop(key: str, settings: Settings) -> DropManifest:
     """Digest the files of a drop and make the result its current generation.
 
@@ -68,17 +81,11 @@ def list_drop(key: str, settings: Settings) -> DropManifest:
     folder is looked through again each time: what came later or went belongs to the next
     generation. Raises InputError if there is no such folder.
     """
+    check_arrived(key, settings)
     store = DropStore(settings.data_root)
     before = store.source(key)
     if before is None or before.whole_folder:
-        arrived = settings.drops_folder / check_key(key)
-        if not arrived.is_dir():
-            raise InputError(
-                f"drop {key}",
-                found=f"no folder {arrived} and no registered files",
-                expected="one of them",
-                advice="Copy the read files there, or use `virnucpro predict READS...`.",
-            )
+        arrived = settings.drops_folder / key
         paths = sorted(path for path in arrived.iterdir() if path.is_file() and not path.name.startswith("."))
         found = DropSource.of(
             pair_files(paths),

@@ -248,6 +248,16 @@ def test_the_report_of_no_drop_is_refused(in_folder: Path, drop: str, line: str)
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_a_misspelt_drop_is_refused_and_leaves_no_trace(in_folder: Path) -> None:
+    result = CliRunner().invoke(app, ["materialize", "mispelt"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "error: drop mispelt: found no folder drops/mispelt and no registered files; expected one of them. "
+        "Copy the read files there, or use `virnucpro predict READS...`.\n"
+    )
+    assert list(in_folder.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
