@@ -74,8 +74,7 @@ def embed_shards(job: ShardJob, lease: Lease, report: Reporter) -> Iterator[Shar
     tasks = list(_tasks(job, shards.values()))
     total = sum(task.plan.stop - task.plan.start for task in tasks)
     progress = Progress(job.encoder.kind, "sequences", total, report)
-    failures: dict[int, str] = {}
-    not_finite: set[int] = set()
+    failed: dict[int, Failed] = {}
     for task, device, outcome in lease.run(tasks):
         if not isinstance(task, PartTask):
             raise TypeError(f"{task!r} is no part")
@@ -84,8 +83,8 @@ def embed_shards(job: ShardJob, lease: Lease, report: Reporter) -> Iterator[Shar
             case Advanced():
                 progress.advance(outcome.sequences)
             case Failed():
-                failures[shard.rank] = _explain(job.index, outcome)
-                not_finite |= {shard.rank} if outcome.rows else set()
+                # One of each rank: to name a row costs a pass over the members, and all parts may fail.
+                failed.setdefault(shard.rank, outcome)
             case Finished(part=PartRecord() as record):
                 shard.records[task.plan.number] = record
                 shard.seconds += outcome.seconds
@@ -94,7 +93,9 @@ def embed_shards(job: ShardJob, lease: Lease, report: Reporter) -> Iterator[Shar
                 if shard.complete:
                     yield _finish(job, shard)
     progress.finish()
-    if failures:
+    if failed:
+        failures = {rank: _explain(job.index, outcome) for rank, outcome in failed.items()}
+        not_finite = {rank for rank, outcome in failed.items() if outcome.rows}
         raise EmbeddingError(job.encoder.kind, failures, not_finite)
 
 

@@ -36,7 +36,8 @@ def as_printed(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 def three_decimals(values: npt.NDArray[np.float64]) -> Texts:
     """String [n]: each of `values`, which lie between -1 and 1, rounded to 3 decimals: `0.53`, `-1.0`.
 
-    Rounding is that of Python's `round`: by the exact value, and a tie to the even digit.
+    Rounding is that of Python's `round`: by the exact value, and a tie to the even digit; but what
+    rounds to nothing is `0.0` on either side of it.
     """
     scaled = values * 1000
     thousandths = np.rint(scaled).astype(np.int64)

@@ -199,6 +199,18 @@ def test_a_candidate_that_gives_nan_is_named_and_the_other_ranks_are_finished(
         read_shard(job.folders[rank])
 
 
+def test_a_model_that_gives_no_number_at_all_names_the_first_row_of_each_rank(
+    shared_pool: DevicePool, make_job: MakeJob, small_index: SequenceIndex, tmp_path: Path
+) -> None:
+    model = copied_model("esm2", tmp_path / "model")
+    scale_weights(model, float("nan"))
+    with pytest.raises(EmbeddingError) as error:
+        run(shared_pool, make_job(model))
+    assert error.value.not_finite == {0, 1, 2, 3}
+    for rank, reason in error.value.failures.items():
+        assert reason.endswith(f"the first is {member_of(small_index, rank)}, row {rank} of the index")
+
+
 def rare_token(index: SequenceIndex, model: Path) -> tuple[int, int]:
     """A row with a token that no other row of the index has, and the token."""
     tokens = load_encoder(model).tokenise(index.rows(0, index.manifest.rows).nucleotides)
