@@ -35,6 +35,7 @@ VARIABLES = {
 COLOUR_OF_CALL = {"Viral": VERMILLION, "Non-viral": BLUE, "Ambiguous": GREY}
 WIDTH = 7.2
 DPI = 110
+NARROW = 10
 
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -78,6 +79,10 @@ def length_distribution(
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         else:
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+            shortest, longest = histogram.edges[0], histogram.edges[-1]
+            if longest - shortest < NARROW:
+                # Reads of one length are a bar beside empty places, not a block that fills the picture.
+                axes.set_xlim(max(0, shortest - NARROW), longest + NARROW)
         axes.set(xlabel=f"length of {what} ({unit})", ylabel=what)
         title = f"Distribution of the lengths of {histogram.total:,} {what}"
         return _drawn(figure, f"lengths-of-{what}", title, form)

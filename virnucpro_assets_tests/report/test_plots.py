@@ -1,3 +1,4 @@
+import re
 from xml.etree import ElementTree
 
 import pytest
@@ -54,3 +55,11 @@ def test_combinations_without_a_read_are_left_out_of_the_calls():
     svg = DRAWINGS["calls"]("svg").decode()
     assert ">Viral, review<" in svg
     assert "low confidence" not in svg
+
+
+def test_reads_of_one_length_are_a_bar_among_empty_places():
+    one = plots.length_distribution(Histogram(edges=[150, 151], counts=[9]), form="svg").decode()
+    ticks = {int(tick) for tick in re.findall(r">(1[3-6]\d)</text>", one)}
+    assert len(ticks) >= 3
+    assert min(ticks) < 150
+    assert max(ticks) > 151
