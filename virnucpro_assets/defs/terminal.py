@@ -24,6 +24,6 @@ class _MessageOnly(logging.Formatter):
 
 def _message(record: logging.LogRecord) -> str | None:
     meta = getattr(record, "dagster_meta", {})
-    # What the executor says of steps that it skips has no step of its own; the error line says why.
-    is_of_an_asset = meta.get("step_key") and not meta.get("dagster_event")
+    # Errors are the executor's alone, of steps that it skips: the command's last line says why.
+    is_of_an_asset = record.levelno < logging.ERROR and not meta.get("dagster_event")
     return meta.get("orig_message") if is_of_an_asset else None
