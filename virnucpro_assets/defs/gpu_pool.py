@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import dagster as dg
 from pydantic import PrivateAttr
 
+from virnucpro_assets.defs.failures import mendable
 from virnucpro_assets.inference.devices import find_devices
 from virnucpro_assets.inference.pool import DevicePool, Lease
 
@@ -25,7 +26,8 @@ class GpuPool(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Find the devices; nothing is started yet."""
-        self._pool = DevicePool(find_devices(self.devices))
+        with mendable():
+            self._pool = DevicePool(find_devices(self.devices))
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """End the processes."""

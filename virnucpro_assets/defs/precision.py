@@ -9,7 +9,7 @@ from virnucpro_assets.defs.failures import mendable
 from virnucpro_assets.defs.gpu_pool import POOL, GpuPool
 from virnucpro_assets.defs.partitions import Partitions
 from virnucpro_assets.pipeline.checks import record_check
-from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, check_precision
+from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, check_precision, holds_back
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.settings import Settings
 
@@ -21,7 +21,7 @@ DESCRIPTIONS = (
 
 
 def precision_checks(settings: Settings, partitions: Partitions) -> dg.AssetChecksDefinition:
-    """The checks PRECISION_CHECKS of `predictions`; what follows waits for them."""
+    """The checks PRECISION_CHECKS of `predictions`; what follows waits for those that block."""
 
     @dg.multi_asset_check(
         name="precision_checks",
@@ -29,7 +29,7 @@ def precision_checks(settings: Settings, partitions: Partitions) -> dg.AssetChec
             dg.AssetCheckSpec(
                 name,
                 asset="predictions",
-                blocking=True,
+                blocking=holds_back(name, settings.precision),
                 partitions_def=partitions.drops,
                 description=description,
             )

@@ -101,8 +101,8 @@ def sequence_index(settings: Settings, partitions: Partitions) -> dg.AssetsDefin
                 [
                     dg.TableColumn("protein_length", "int32", "residues"),
                     dg.TableColumn("nucleotide_length", "int32", "bases"),
-                    dg.TableColumn("protein", "binary", "stop-free translation of the frame"),
-                    dg.TableColumn("nucleotide", "binary", "the bases it was translated from"),
+                    dg.TableColumn("protein", "string", "stop-free translation of the frame"),
+                    dg.TableColumn("nucleotide", "string", "the bases it was translated from"),
                 ]
             ),
         }

@@ -18,7 +18,13 @@ from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.member_names import first_members
 from virnucpro_assets.storage.parts import PartPlan, PartRecord
 from virnucpro_assets.storage.recipe import Recipe
-from virnucpro_assets.storage.shards import ShardManifest, finish_shard, unfinish_shard, valid_parts
+from virnucpro_assets.storage.shards import (
+    ShardManifest,
+    finish_shard,
+    finished_shard,
+    unfinish_shard,
+    valid_parts,
+)
 
 
 class EmbeddingError(VirnucproError):
@@ -111,6 +117,10 @@ def _open_shard(job: ShardJob, rank: int, report: Reporter) -> _Shard:
     shard = _Shard(rank, folder, plans, len(tokens), records)
     if not shard.complete:
         unfinish_shard(folder)
+    elif former := finished_shard(folder):
+        # Nothing is left to compute: what is known of the computing stays known.
+        shard.seconds, shard.tokens = former.seconds, former.computed_tokens
+        shard.devices = set(former.devices)
     return shard
 
 

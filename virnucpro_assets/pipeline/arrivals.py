@@ -79,7 +79,7 @@ def list_drop(key: str, settings: Settings) -> DropManifest:
 
     A drop that nobody registered is looked for as a sub-folder of the drops folder, and that
     folder is looked through again each time: what came later or went belongs to the next
-    generation. Raises InputError if there is no such folder.
+    generation. Raises InputError if there is no such folder, or no file in it.
     """
     check_arrived(key, settings)
     store = DropStore(settings.data_root)
@@ -87,6 +87,13 @@ def list_drop(key: str, settings: Settings) -> DropManifest:
     if before is None or before.whole_folder:
         arrived = settings.drops_folder / key
         paths = sorted(path for path in arrived.iterdir() if path.is_file() and not path.name.startswith("."))
+        if not paths:
+            raise InputError(
+                arrived,
+                found="a folder without files",
+                expected="the read files of the drop",
+                advice="Copy them there; a delivery without reads is an empty file.",
+            )
         found = DropSource.of(
             pair_files(paths),
             chunk_length=before.chunk_length if before else settings.chunk_length,

@@ -101,11 +101,12 @@ def call_drop(work: DropWork) -> TablesManifest:
         )
         work.drop.check_files()
         chosen = work.drop.source.min_score
+        min_score = work.settings.min_score if chosen is None else chosen
         hits = write_hits(
             read_batches(work.drop.read_files),
             folder / READ_CALLS_FILE,
             folder / HITS_FILE,
-            min_score=work.settings.min_score if chosen is None else chosen,
+            min_score=min_score,
         )
         figures.update({"reads": summary.reads, "hits": hits})
         counts = {
@@ -117,7 +118,8 @@ def call_drop(work: DropWork) -> TablesManifest:
             "hits": hits,
         }
         counts |= {f"{call}, {tier}": n for call, tiers in summary.calls.items() for tier, n in tiers.items()}
-        return write_tables_manifest(folder, CALL_FILES, predictions.inputs, counts)
+        inputs = {**predictions.inputs, "min_score": str(min_score)}
+        return write_tables_manifest(folder, CALL_FILES, inputs, counts)
 
 
 def _scored_members(work: DropWork, scores: Scores) -> Iterator[ScoredMembers]:

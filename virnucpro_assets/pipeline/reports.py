@@ -73,6 +73,7 @@ def gather_report(work: DropWork) -> DropReport:
         settings={
             "chunk length": index.chunk_length,
             "ranks": index.ranks,
+            "P(virus) that a hit needs": tables.inputs["min_score"],
             "precision": recipe.precision,
             "token budget of a pack": recipe.token_budget,
             "packs of a part": recipe.packs_per_part,
@@ -128,7 +129,11 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
             f"{found.baseline_name} alone {found.baseline:.3f}"
         )
     failed = [check for check in report.checks if not check.passed]
-    yield f"{len(report.checks) - len(failed)} of {len(report.checks)} checks passed"
+    yield (
+        f"{len(report.checks) - len(failed)} of {len(report.checks)} checks passed"
+        if report.checks
+        else f"no check has looked at these results; run `virnucpro materialize {key}`"
+    )
     for check in failed:
         yield f"check {check.name} of {check.asset} {check.partition} failed: {check.figures}"
     for model in report.models:

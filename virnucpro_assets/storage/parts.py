@@ -11,11 +11,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
 from virnucpro_assets.files.digests import FileRecord
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.recipe import ENGINE_FORMAT, Recipe
 from virnucpro_assets.storage.sealed_hdf5 import open_sealed, write_sealed
 
 
@@ -106,7 +106,7 @@ def verify_part(path: Path, plan: PartPlan, recipe: Recipe) -> PartRecord:
     `plan`, and IntegrityError, naming both digests, if another recipe made it.
     """
     with open_sealed(path) as (file, file_record):
-        refuse_other_recipe(path, Recipe.model_validate_json(file.attrs["recipe"]), recipe)
+        refuse_other_recipe(path, _recipe_in(path, file), recipe)
         rows, embeddings = file["rows"][:], file["embeddings"][:]
         counts = PackCounts(packs=int(file.attrs["packs"]), tokens=int(file.attrs["tokens"]))
         content = str(file.attrs["content_sha256"])
@@ -121,7 +121,17 @@ def verify_part(path: Path, plan: PartPlan, recipe: Recipe) -> PartRecord:
 def part_recipe(path: Path) -> Recipe:
     """The recipe of the part at `path`; DamagedFileError if the file is not whole."""
     with open_sealed(path) as (file, _):
+        return _recipe_in(path, file)
+
+
+def _recipe_in(path: Path, file: h5py.File) -> Recipe:
+    try:
         return Recipe.model_validate_json(file.attrs["recipe"])
+    except ValidationError as error:
+        raise IntegrityError(
+            f"{path}: found a recipe that this version does not know ({str(error).splitlines()[0]}); expected one "
+            f"of engine format {ENGINE_FORMAT}. Use the version that wrote it, or move the file away."
+        ) from error
 
 
 def refuse_other_recipe(path: Path, found: Recipe, expected: Recipe) -> None:

@@ -31,8 +31,9 @@ VIEW = "shard.h5"
 class ShardManifest(BaseModel):
     """A finished shard: its recipe and its parts in the order of their rows.
 
-    `seconds` is the device time spent on it by the run that finished it, `computed_tokens` the
-    tokens of that run, and `reused_parts` how many parts that run found already there.
+    `seconds` is the device time spent on it by the last run that computed any of it and
+    `computed_tokens` the tokens of that run; `reused_parts` is how many parts the last run found
+    already there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +74,12 @@ def finish_shard(folder: Path, manifest: ShardManifest) -> None:
     write_manifest(folder / MANIFEST, manifest)
 
 
+def finished_shard(folder: Path) -> ShardManifest | None:
+    """The manifest in `folder` as it is, or None if the shard was never finished."""
+    path = folder / MANIFEST
+    return read_manifest(path, ShardManifest) if path.exists() else None
+
+
 def unfinish_shard(folder: Path) -> None:
     """Take the manifest away from a shard that lacks parts, before any of them is written."""
     (folder / MANIFEST).unlink(missing_ok=True)
@@ -99,9 +106,8 @@ def valid_parts(
     Returns their records by part number, and the new names of damaged files, which are set
     aside. A part of another recipe is refused with IntegrityError.
     """
-    manifest_path = folder / MANIFEST
-    if manifest_path.exists():
-        refuse_other_recipe(manifest_path, read_manifest(manifest_path, ShardManifest).recipe, recipe)
+    if former := finished_shard(folder):
+        refuse_other_recipe(folder / MANIFEST, former.recipe, recipe)
     records: dict[int, PartRecord] = {}
     quarantined: list[Path] = []
     for plan in plans:
@@ -117,9 +123,8 @@ def valid_parts(
 
 def set_aside_shard(folder: Path, recipe: Recipe) -> Path | None:
     """Move a shard folder that holds anything of another recipe out of the way; returns its new name."""
-    found = (
-        {read_manifest(folder / MANIFEST, ShardManifest).recipe} if (folder / MANIFEST).exists() else set()
-    )
+    former = finished_shard(folder)
+    found = {former.recipe} if former else set()
     for part in folder.glob("part-*.h5"):
         try:
             found.add(part_recipe(part))

@@ -141,3 +141,11 @@ def test_results_go_where_files_can_be_written(tmp_path: Path) -> None:
         check_folder(Path("/proc/results"))
     check_folder(tmp_path / "results")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_delivered_folder_without_files_is_refused(tmp_path: Path) -> None:
+    settings = Settings(data_root=tmp_path / "data", drops_folder=tmp_path / "drops")
+    (tmp_path / "drops" / "late").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"drops/late: found a folder without files"):
+        list_drop("late", settings)
+    assert DropStore(settings.data_root).source("late") is None

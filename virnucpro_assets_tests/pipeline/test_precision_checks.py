@@ -136,10 +136,14 @@ def test_bfloat16_passes_and_is_recorded(in_bfloat16: DropWork) -> None:
     ]
     for name, note in zip(PRECISION_CHECKS, notes, strict=True):
         result = results[name]
-        assert (result.passed, result.asset, result.blocking) == (True, "predictions", True)
+        assert (result.passed, result.asset, result.blocking) == (
+            True,
+            "predictions",
+            name != PRECISION_CHECKS[1],
+        )
         assert result.figures["compared"] == note
         assert result.figures["sequences"] == 2 * len(sample.rows)
-        assert 0.999 <= float(result.figures["min_cosine"]) < 1.0
+        assert 0.999 <= float(result.figures["min_cosine"]) <= 1.0 + 1e-9
         assert result.threshold == "cosine at least 0.999, equal labels at least 0.98"
     used, half = (float(results[name].figures["largest_difference"]) for name in PRECISION_CHECKS[:2])
     assert used > half > 0
