@@ -35,7 +35,9 @@ MIB = 1 << 20
 def generate(path: Path, reads: int) -> None:
     """Write `reads` FASTQ records, the same for the same number."""
     random = np.random.default_rng(11)
-    genome = np.frombuffer("".join(e.letters for e in read_excerpts(DATA_FOLDER, "training")).encode(), np.uint8)
+    genome = np.frombuffer(
+        "".join(e.letters for e in read_excerpts(DATA_FOLDER, "training")).encode(), np.uint8
+    )
     with gzip.open(path, "wb", compresslevel=1) as stream:
         for first in range(0, reads, 10_000):
             count = min(10_000, reads - first)
@@ -45,7 +47,8 @@ def generate(path: Path, reads: int) -> None:
             bases = np.where(changed, random.choice(np.frombuffer(b"ACGT", np.uint8), bases.shape), bases)
             quality = b"I" * READ_LENGTH
             stream.writelines(
-                b"@run:1:%d\n%b\n+\n%b\n" % (first + place, row.tobytes(), quality) for place, row in enumerate(bases)
+                b"@run:1:%d\n%b\n+\n%b\n" % (first + place, row.tobytes(), quality)
+                for place, row in enumerate(bases)
             )
 
 
@@ -55,7 +58,15 @@ def measure(reads: int, folder: Path) -> dict[str, Any]:
     generate(source, reads)
     data = folder / f"data_{reads}"
     environment = {**os.environ, "VIRNUCPRO_DATA_ROOT": str(data), "DAGSTER_HOME": str(data / "dagster")}
-    command = [sys.executable, "-m", "virnucpro_assets.cli", "predict", str(source), "--out", str(folder / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "virnucpro_assets.cli",
+        "predict",
+        str(source),
+        "--out",
+        str(folder / "out"),
+    ]
     started = time.monotonic()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     parent, peaks = psutil.Process(process.pid), {"parent": 0, "all": 0}

@@ -118,7 +118,7 @@ def call_drop(work: DropWork) -> TablesManifest:
             "hits": hits,
         }
         counts |= {f"{call}, {tier}": n for call, tiers in summary.calls.items() for tier, n in tiers.items()}
-        inputs = {**predictions.inputs, "min_score": str(min_score)}
+        inputs = {**predictions.inputs, "predictions": predictions.digest, "min_score": str(min_score)}
         return write_tables_manifest(folder, CALL_FILES, inputs, counts)
 
 

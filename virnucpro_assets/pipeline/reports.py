@@ -161,7 +161,7 @@ def _subjects(work: DropWork, tables: TablesManifest) -> dict[str, str]:
     return embeddings | {
         "sequence_index": tables.inputs["index"],
         "merged_embeddings": merged.digest,
-        "predictions": tables.digest,
+        "predictions": tables.inputs["predictions"],
     }
 
 
