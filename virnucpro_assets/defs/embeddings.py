@@ -17,13 +17,7 @@ from virnucpro_assets.defs.gpu_pool import POOL, GpuPool
 from virnucpro_assets.defs.partitions import Partitions, across_ranks, drops_and_ranks
 from virnucpro_assets.defs.records import check_target, input_tags, version_tags
 from virnucpro_assets.inference.shard_runs import EmbeddingError
-from virnucpro_assets.pipeline.checks import (
-    CheckResult,
-    finite_values,
-    not_finite,
-    packing_efficiency,
-    record_check,
-)
+from virnucpro_assets.pipeline.checks import CheckResult, failure_checks, record_check, shard_checks
 from virnucpro_assets.pipeline.embeddings import embed_drop
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.settings import Settings
@@ -93,12 +87,11 @@ def embeddings(
                     try:
                         for shard in embed_drop(work, kind, ranks, lease, replace=config.replace):
                             yield _materialisation(asset, work, shard, inputs)
-                            for check in _checks(asset, shard, settings):
+                            for check in shard_checks(asset, shard, settings.min_packing_efficiency):
                                 yield _evaluation(context.instance, work, check)
                     except EmbeddingError as error:
                         failures.append(str(error))
-                        for rank in sorted(error.not_finite):
-                            check = not_finite(asset, rank, error.failures[rank])
+                        for check in failure_checks(asset, error):
                             yield _evaluation(context.instance, work, check)
         if failures:
             raise dg.Failure(description="; ".join(failures), allow_retries=False)
@@ -106,10 +99,6 @@ def embeddings(
             yield dg.Output(None, output_name=spec.get_python_identifier())
 
     return compute
-
-
-def _checks(asset: str, shard: ShardManifest, settings: Settings) -> list[CheckResult]:
-    return [finite_values(asset, shard), packing_efficiency(asset, shard, settings.min_packing_efficiency)]
 
 
 def _evaluation(instance: dg.DagsterInstance, work: DropWork, result: CheckResult) -> dg.AssetCheckEvaluation:

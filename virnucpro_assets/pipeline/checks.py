@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.index import IndexManifest
 from virnucpro_assets.storage.merged import merged_rows, read_merged, read_merged_rows
@@ -116,6 +117,16 @@ def packing_efficiency(asset: str, shard: ShardManifest, minimum: float) -> Chec
         blocking=False,
         subject=shard.recipe.digest,
     )
+
+
+def shard_checks(asset: str, shard: ShardManifest, minimum_efficiency: float) -> list[CheckResult]:
+    """All checks of a finished shard."""
+    return [finite_values(asset, shard), packing_efficiency(asset, shard, minimum_efficiency)]
+
+
+def failure_checks(asset: str, error: EmbeddingError) -> list[CheckResult]:
+    """The failed checks of the ranks that were not finished because of NaN or Inf."""
+    return [not_finite(asset, rank, error.failures[rank]) for rank in sorted(error.not_finite)]
 
 
 def completeness(work: DropWork) -> CheckResult:

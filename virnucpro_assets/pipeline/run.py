@@ -7,17 +7,18 @@ from pathlib import Path
 from virnucpro_assets.errors import InputError, VirnucproError
 from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.inference.devices import find_devices
-from virnucpro_assets.inference.pool import DevicePool
+from virnucpro_assets.inference.pool import DevicePool, Lease
 from virnucpro_assets.inference.progress import Reporter
+from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.pipeline.arrivals import list_drop
 from virnucpro_assets.pipeline.calls import CALL_FILES, PREDICTION_FILES, call_drop, predict_drop
 from virnucpro_assets.pipeline.checks import (
     CheckResult,
     completeness,
     every_read_accounted_for,
-    finite_values,
-    packing_efficiency,
+    failure_checks,
     record_check,
+    shard_checks,
 )
 from virnucpro_assets.pipeline.embeddings import embed_drop, index_drop, merge_drop
 from virnucpro_assets.pipeline.precision_checks import check_precision
@@ -25,7 +26,7 @@ from virnucpro_assets.pipeline.reports import report_drop
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropFolder
-from virnucpro_assets.vocabulary import ENCODER_KINDS
+from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 
 class CheckError(VirnucproError):
@@ -47,10 +48,7 @@ def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = 
     _require(work, every_read_accounted_for(index, with_members))
     with DevicePool(devices) as pool, pool.lease() as lease:
         for kind in ENCODER_KINDS:
-            for shard in embed_drop(work, kind, range(settings.ranks), lease, replace=replace):
-                asset = f"{kind}_embeddings"
-                _require(work, finite_values(asset, shard))
-                _require(work, packing_efficiency(asset, shard, settings.min_packing_efficiency))
+            _embed(work, kind, lease, replace=replace)
         merge_drop(work)
         _require(work, completeness(work))
         predict_drop(work)
@@ -90,6 +88,18 @@ def export_results(folder: DropFolder, out: Path) -> list[Path]:
         with source.open("rb") as content, atomic_file(out / source.name) as copy:
             shutil.copyfileobj(content, copy)
     return [out / source.name for source in sources]
+
+
+def _embed(work: DropWork, kind: EncoderKind, lease: Lease, *, replace: bool) -> None:
+    asset = f"{kind}_embeddings"
+    try:
+        for shard in embed_drop(work, kind, range(work.settings.ranks), lease, replace=replace):
+            for result in shard_checks(asset, shard, work.settings.min_packing_efficiency):
+                _require(work, result)
+    except EmbeddingError as error:
+        for result in failure_checks(asset, error):
+            record_check(work.folder.checks, result)
+        raise
 
 
 def _require(work: DropWork, result: CheckResult) -> None:
