@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from virnucpro_assets.defs.gpu_pool import POOL
 from virnucpro_assets.settings import Settings
 
 CONFIG = Path(__file__).with_name("dagster.yaml")
@@ -19,4 +20,9 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     home.mkdir(parents=True, exist_ok=True)
     if not (home / CONFIG.name).exists():
         shutil.copyfile(CONFIG, home / CONFIG.name)
-    return dg.DagsterInstance.from_config(str(home))
+    instance = dg.DagsterInstance.from_config(str(home))
+    if POOL not in instance.event_log_storage.get_concurrency_keys():
+        # The queue looks up the limits of pools before it sets those of new ones: without this, the
+        # first runs of an instance would not be held back.
+        instance.event_log_storage.initialize_concurrency_limit_to_default(POOL)
+    return instance

@@ -14,7 +14,7 @@ def test_the_instance_lies_under_the_data_root_with_one_slot_for_the_devices(tmp
 
     with open_instance(Settings(data_root=tmp_path)) as instance:
         assert instance.root_directory == str(tmp_path / "dagster")
-        assert instance.global_op_concurrency_default_limit == 1
+        assert instance.event_log_storage.get_concurrency_info("gpu").slot_count == 1
         assert not instance.telemetry_enabled
         assert instance.run_monitoring_settings["free_slots_after_run_end_seconds"] == 60
 
@@ -29,7 +29,7 @@ def test_an_instance_that_is_configured_keeps_its_configuration(tmp_path):
     (tmp_path / "dagster.yaml").write_text(own)
 
     with open_instance(Settings(dagster_home=tmp_path)) as instance:
-        assert instance.global_op_concurrency_default_limit == 3
+        assert instance.event_log_storage.get_concurrency_info("gpu").slot_count == 3
     assert (tmp_path / "dagster.yaml").read_text() == own
 
 
@@ -46,3 +46,12 @@ def test_what_is_recorded_is_there_when_the_instance_is_opened_again(tmp_path):
 
     with open_instance(settings) as instance:
         assert instance.get_materialized_partitions(dg.AssetKey("predictions")) == {"d1"}
+
+
+def test_a_limit_that_an_operator_set_is_kept(tmp_path):
+    settings = Settings(dagster_home=tmp_path)
+    with open_instance(settings) as instance:
+        instance.event_log_storage.set_concurrency_slots("gpu", 2)
+
+    with open_instance(settings) as instance:
+        assert instance.event_log_storage.get_concurrency_info("gpu").slot_count == 2
