@@ -32,6 +32,7 @@ lint: $(DEV)  ## format, lint, types, and the import contract
 bench: $(INSTALLED)  ## measure, side by side, what the documentation quotes
 	$(INSTALL) '.[bench]'
 	$(BIN)/python -m benchmarks.parsers
+	$(BIN)/python -m benchmarks.predict_scaling
 
 clean:  ## remove the environment and the demo's results
 	rm -rf $(VENV) $(DEMO)

@@ -1,7 +1,7 @@
 """Compare parsers of FASTQ and FASTA: dnaio, needletail, pyfastx, and our own batches on top of dnaio.
 
-    pip install needletail pyfastx
-    python benchmarks/parsers.py [--reads 300000] [--rounds 5] [--out benchmarks/results/parsers.json]
+    pip install -e '.[bench]'
+    python -m benchmarks.parsers [--reads 300000] [--rounds 5] [--out benchmarks/results/parsers.json]
 
 Files of 150-base reads are generated, plain and gzip. Every parser gives the id and the sequence
 of each read, and their letters are counted; the parsers take turns, so that a busy machine slows
