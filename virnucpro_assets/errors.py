@@ -42,6 +42,12 @@ class DeviceError(VirnucproError):
     exit_code = 4
 
 
+class BusyError(VirnucproError):
+    """Another process owns a device or writes the same results."""
+
+    exit_code = 4
+
+
 def describe_os_error(error: OSError) -> str:
     """One line on a file that the system would not read or write."""
     place = error.filename or "a file"

@@ -6,11 +6,13 @@ Values come from environment variables named VIRNUCPRO_ and the field's name in 
 the environment.
 """
 
+import os
+import tempfile
 import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, PositiveInt, ValidationError
+from pydantic import AliasChoices, Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,7 +24,7 @@ from pydantic_settings import (
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.storage.calls import CallThresholds
-from virnucpro_assets.vocabulary import EncoderKind, Precision
+from virnucpro_assets.vocabulary import EncoderKind, Precision, QuarantinePolicy, WhenBusy
 
 SETTINGS_FILE = "virnucpro.toml"
 
@@ -65,6 +67,26 @@ class Settings(BaseSettings):
     )
     token_budget: PositiveInt = Field(8192, ge=1024, description="tokens of a pack, special ones included")
     packs_per_part: PositiveInt = Field(64, description="packs between two checkpoints")
+
+    when_busy: WhenBusy = Field(
+        "wait", description="while another run owns a device or a drop's files: wait, or refuse"
+    )
+    locks_folder: Path = Field(
+        Path(tempfile.gettempdir()) / f"virnucpro-locks-{os.getuid()}",
+        description="where the locks of this machine's devices are; the same for all who share them",
+    )
+    stall_seconds: float = Field(
+        900,
+        gt=0,
+        description="a device process without progress for so long is ended and its work done again",
+    )
+    restarts: NonNegativeInt = Field(
+        3, description="how often in a row a device's process may end before its device is given up"
+    )
+    quarantine: QuarantinePolicy = Field(
+        "fail",
+        description="a sequence that cannot be embedded fails its rank, or leaves its reads not_scored",
+    )
 
     min_score: float = Field(
         0.5, ge=0, le=1, description="P(virus) that a read's best chunk needs to be a hit"

@@ -7,3 +7,9 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 ENCODER_KINDS: tuple[EncoderKind, ...] = ("dnabert_s", "esm2")
 """In the order in which their numbers stand in a merged row: DNA first."""
+
+WhenBusy = Literal["wait", "refuse"]
+"""What to do while another process owns a device or writes the same results."""
+
+QuarantinePolicy = Literal["fail", "not_scored"]
+"""What becomes of a rank with sequences that cannot be embedded: it fails, or goes on without them."""

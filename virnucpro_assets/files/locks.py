@@ -1,0 +1,92 @@
+"""Exclusive locks that the kernel holds: one process at a time, and none after its end.
+
+A lock is a file that its owner keeps locked (flock) while it works and in which it writes who
+it is. The kernel gives the lock back when the owner ends, however it ends, so a file that was
+left behind means nothing. The file stays: to remove it would let two owners in.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from virnucpro_assets.errors import BusyError
+from virnucpro_assets.vocabulary import WhenBusy
+
+POLL_SECONDS = 0.2
+
+
+@dataclass
+class FileLock:
+    """The lock at `path`; `owner` is what others read of whoever holds it."""
+
+    path: Path
+    owner: str
+    _descriptor: int | None = field(default=None, repr=False)
+
+    def try_acquire(self) -> str | None:
+        """Take the lock and return None, or return who holds it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # A link in a folder that others may write to could point anywhere.
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 4096, 0)
+            os.close(descriptor)
+            return _readable(holder)
+        about = {"owner": self.owner, "pid": os.getpid(), "host": socket.gethostname()}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(about).encode(), 0)
+        self._descriptor = descriptor
+        return None
+
+    def release(self) -> None:
+        """Give the lock back, if it is held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+@contextmanager
+def locked(path: Path, owner: str, when_busy: WhenBusy, report: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock at `path` for the block.
+
+    While another process holds it: with `wait` says so once through `report` and waits, with
+    `refuse` raises BusyError, which names the holder.
+    """
+    lock = FileLock(path, owner)
+    acquire(lock, when_busy, report)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def acquire(lock: FileLock, when_busy: WhenBusy, report: Callable[[str], None]) -> None:
+    """Take `lock`, waiting for it or refusing to, as `locked` does."""
+    holder = lock.try_acquire()
+    if holder is None:
+        return
+    if when_busy == "refuse":
+        raise BusyError(
+            f"{lock.path}: found it held by {holder}; expected it free. "
+            "Wait until that ends, or set VIRNUCPRO_WHEN_BUSY=wait."
+        )
+    report(f"waiting for {lock.path}, which {holder} holds")
+    while lock.try_acquire() is not None:
+        time.sleep(POLL_SECONDS)
+
+
+def _readable(content: bytes) -> str:
+    """The holder as a phrase; whoever took the lock a moment ago may not have written it yet."""
+    try:
+        about = json.loads(content)
+        return f"{about['owner']} (process {about['pid']} on {about['host']})"
+    except (ValueError, TypeError, KeyError):
+        return "another process"
