@@ -13,3 +13,6 @@ WhenBusy = Literal["wait", "refuse"]
 
 QuarantinePolicy = Literal["fail", "not_scored"]
 """What becomes of a rank with sequences that cannot be embedded: it fails, or goes on without them."""
+
+QuarantineReason = Literal["not_finite", "out_of_memory", "kills_process"]
+"""Why a sequence cannot be embedded: NaN or Inf also in float32, too large for the device, or it ends its process."""

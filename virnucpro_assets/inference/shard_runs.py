@@ -111,7 +111,7 @@ def _open_shard(job: ShardJob, rank: int, report: Reporter) -> _Shard:
     tokens = expected_tokens(kind, lengths[rank :: recipe.ranks])
     plans = plan_parts(tokens, rank, recipe.token_budget, recipe.packs_per_part)
     folder.mkdir(parents=True, exist_ok=True)
-    records, quarantined = valid_parts(folder, plans, recipe)
+    records, quarantined = valid_parts(folder, plans, recipe, keep_quarantined=False)
     for path in quarantined:
         report(f"{kind} rank {rank}: a damaged part was set aside as {path} and is computed again")
     shard = _Shard(rank, folder, plans, len(tokens), records)

@@ -15,8 +15,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
 from virnucpro_assets.files.digests import FileRecord
+from virnucpro_assets.storage.incidents import Incidents
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT, Recipe
 from virnucpro_assets.storage.sealed_hdf5 import open_sealed, write_sealed
+
+NO_INCIDENTS = Incidents()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class PartRecord(BaseModel):
     file: FileRecord
     content_sha256: str
     counts: PackCounts
+    incidents: Incidents = NO_INCIDENTS
 
 
 def write_part(
@@ -72,11 +76,18 @@ def write_part(
     recipe: Recipe,
     embeddings: npt.NDArray[np.float32],
     counts: PackCounts,
+    *,
+    incidents: Incidents = NO_INCIDENTS,
 ) -> PartRecord:
-    """Write a part's embeddings, float32 [stop - start, width], and return its record."""
+    """Write a part's embeddings, float32 [stop - start, width], and return its record.
+
+    Raises ValueError unless the rows that are quarantined are NaN and all others finite.
+    """
     rows = rows_of(plan, recipe.ranks)
     if len(rows) != len(embeddings):
         raise ValueError(f"{path}: {len(embeddings)} embeddings for {len(rows)} rows")
+    if contradiction := incidents.contradiction(rows, embeddings):
+        raise ValueError(f"{path}: {contradiction}")
     content = _content_digest(rows, embeddings)
 
     def fill(file: h5py.File) -> None:
@@ -91,31 +102,36 @@ def write_part(
                 "stop": plan.stop,
                 "packs": counts.packs,
                 "tokens": counts.tokens,
+                "incidents": incidents.model_dump_json(),
                 "content_sha256": content,
             }
         )
 
     file_record = write_sealed(path, fill)
-    return _record(plan, embeddings.shape[1], file_record, content, counts)
+    return _record(plan, embeddings.shape[1], file_record, content, counts=counts, incidents=incidents)
 
 
 def verify_part(path: Path, plan: PartPlan, recipe: Recipe) -> PartRecord:
     """The record of the part at `path`, every byte checked.
 
-    Raises DamagedFileError if the content is not what was written or covers other rows than
-    `plan`, and IntegrityError, naming both digests, if another recipe made it.
+    Raises DamagedFileError if the content is not what was written, covers other rows than
+    `plan`, or holds NaN or Inf in a row that is not quarantined or numbers in one that is.
+    Raises IntegrityError, naming both digests, if another recipe made it.
     """
     with open_sealed(path) as (file, file_record):
         refuse_other_recipe(path, _recipe_in(path, file), recipe)
         rows, embeddings = file["rows"][:], file["embeddings"][:]
         counts = PackCounts(packs=int(file.attrs["packs"]), tokens=int(file.attrs["tokens"]))
+        incidents = Incidents.model_validate_json(file.attrs.get("incidents", "{}"))
         content = str(file.attrs["content_sha256"])
     if content != _content_digest(rows, embeddings) or not np.array_equal(rows, rows_of(plan, recipe.ranks)):
         raise DamagedFileError(
             f"{path}: found rows that are not those of rank {plan.rank}, {plan.start} to {plan.stop}. "
             "Move the file away and materialise it again."
         )
-    return _record(plan, embeddings.shape[1], file_record, content, counts)
+    if contradiction := incidents.contradiction(rows, embeddings):
+        raise DamagedFileError(f"{path}: found {contradiction}. Move the file away and materialise it again.")
+    return _record(plan, embeddings.shape[1], file_record, content, counts=counts, incidents=incidents)
 
 
 def part_recipe(path: Path) -> Recipe:
@@ -149,7 +165,9 @@ def rows_of(plan: PartPlan, ranks: int) -> npt.NDArray[np.int64]:
     return plan.rank + np.arange(plan.start, plan.stop, dtype=np.int64) * ranks
 
 
-def _record(plan: PartPlan, width: int, file: FileRecord, content: str, counts: PackCounts) -> PartRecord:
+def _record(
+    plan: PartPlan, width: int, file: FileRecord, content: str, *, counts: PackCounts, incidents: Incidents
+) -> PartRecord:
     return PartRecord(
         name=plan.file_name,
         start=plan.start,
@@ -158,6 +176,7 @@ def _record(plan: PartPlan, width: int, file: FileRecord, content: str, counts: 
         file=file,
         content_sha256=content,
         counts=counts,
+        incidents=incidents,
     )
 
 

@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
 from virnucpro_assets.files.digests import check_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.storage.incidents import Incidents
 from virnucpro_assets.storage.parts import (
+    NO_INCIDENTS,
     PackCounts,
     PartPlan,
     PartRecord,
@@ -51,6 +53,10 @@ class ShardManifest(BaseModel):
     @property
     def counts(self) -> PackCounts:
         return sum((part.counts for part in self.parts), PackCounts())
+
+    @property
+    def incidents(self) -> Incidents:
+        return sum((part.incidents for part in self.parts), NO_INCIDENTS)
 
     @property
     def tokens_per_second(self) -> float:
@@ -99,12 +105,13 @@ def read_shard(folder: Path, *, content: bool = False) -> ShardManifest:
 
 
 def valid_parts(
-    folder: Path, plans: Sequence[PartPlan], recipe: Recipe
+    folder: Path, plans: Sequence[PartPlan], recipe: Recipe, *, keep_quarantined: bool
 ) -> tuple[dict[int, PartRecord], list[Path]]:
     """Which planned parts are there already and whole.
 
     Returns their records by part number, and the new names of damaged files, which are set
-    aside. A part of another recipe is refused with IntegrityError.
+    aside. Without `keep_quarantined`, a part that holds quarantined rows is left where it is but
+    not returned, so that it is computed again and replaced. A part of another recipe is refused with IntegrityError.
     """
     if former := finished_shard(folder):
         refuse_other_recipe(folder / MANIFEST, former.recipe, recipe)
@@ -115,9 +122,12 @@ def valid_parts(
         if not path.exists():
             continue
         try:
-            records[plan.number] = verify_part(path, plan, recipe)
+            record = verify_part(path, plan, recipe)
         except DamagedFileError:
             quarantined.append(_set_aside(path, "quarantine"))
+            continue
+        if keep_quarantined or not record.incidents.quarantined:
+            records[plan.number] = record
     return records, quarantined
 
 

@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import h5py
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
+from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
 from virnucpro_assets.storage.merged import (
     merged_blocks,
     merged_rows,
@@ -14,7 +16,7 @@ from virnucpro_assets.storage.merged import (
 )
 from virnucpro_assets.storage.parts import PackCounts, PartPlan, rows_of, verify_part, write_part
 from virnucpro_assets.storage.recipe import Recipe
-from virnucpro_assets.storage.sealed_hdf5 import SEAL_SIZE
+from virnucpro_assets.storage.sealed_hdf5 import SEAL_SIZE, write_sealed
 from virnucpro_assets.storage.shards import (
     ShardManifest,
     finish_shard,
@@ -89,6 +91,81 @@ def test_a_part_opens_in_plain_h5py_and_names_its_rows(tmp_path: Path) -> None:
     assert record.counts.efficiency(100) == 77 / 200
 
 
+INCIDENTS = Incidents(
+    recomputed=[4],
+    quarantined=[QuarantinedRow(row=1, reason="kills_process"), QuarantinedRow(row=10, reason="not_finite")],
+    split_packs=2,
+    token_limit=50,
+)
+
+
+def part_values(*quarantined: int) -> np.ndarray:
+    """Embeddings of rows 1, 4, 7, 10: NaN in the rows `quarantined`."""
+    values = np.array([embedding("esm2", row) for row in (1, 4, 7, 10)])
+    values[np.isin([1, 4, 7, 10], quarantined)] = np.nan
+    return values
+
+
+def test_a_part_keeps_its_incidents_and_nan_in_the_quarantined_rows_alone(tmp_path: Path) -> None:
+    plan, path = PartPlan(1, 0, 0, 4), tmp_path / "part.h5"
+    record = write_part(path, plan, recipe_of(), part_values(1, 10), PackCounts(), incidents=INCIDENTS)
+    assert record.incidents == INCIDENTS
+    assert verify_part(path, plan, recipe_of()) == record
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(file["embeddings"][:], part_values(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("nan_rows", "incidents", "found"),
+    [
+        ((1,), INCIDENTS, "numbers in row 10, which is recorded as quarantined"),
+        ((1, 7, 10), INCIDENTS, "NaN or Inf in row 7, which is not recorded as quarantined"),
+        ((4,), Incidents(), "NaN or Inf in row 4, which is not recorded as quarantined"),
+        ((), Incidents(recomputed=[5]), "row 5 named, which is not among its rows"),
+        ((4,), INCIDENTS + INCIDENTS, "a row that is named twice"),
+    ],
+)
+def test_a_part_that_contradicts_its_incidents_is_neither_written_nor_accepted(
+    tmp_path: Path, nan_rows: tuple[int, ...], incidents: Incidents, found: str
+) -> None:
+    plan, path = PartPlan(1, 0, 0, 4), tmp_path / "part.h5"
+    with pytest.raises(ValueError, match=found):
+        write_part(path, plan, recipe_of(), part_values(*nan_rows), PackCounts(), incidents=incidents)
+    assert list(tmp_path.iterdir()) == []
+
+    def fill(file: h5py.File) -> None:
+        with h5py.File(tmp_path / "good.h5") as good:
+            file["rows"], file["embeddings"] = good["rows"][:], part_values(*nan_rows)
+            file.attrs.update(good.attrs)
+        content = hashlib.sha256(file["rows"][:].tobytes() + file["embeddings"][:].tobytes()).hexdigest()
+        file.attrs.update({"incidents": incidents.model_dump_json(), "content_sha256": content})
+
+    write_part(tmp_path / "good.h5", plan, recipe_of(), part_values(), PackCounts())
+    write_sealed(path, fill)
+    with pytest.raises(DamagedFileError, match=found):
+        verify_part(path, plan, recipe_of())
+
+
+def test_incidents_of_parts_are_joined_with_the_lowest_token_limit() -> None:
+    other = Incidents(recomputed=[7], split_packs=1, token_limit=40)
+    assert INCIDENTS + other == Incidents(
+        recomputed=[4, 7], quarantined=INCIDENTS.quarantined, split_packs=3, token_limit=40
+    )
+    assert (Incidents() + INCIDENTS).token_limit == 50
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_part_with_quarantined_rows_counts_only_where_they_may_stay(tmp_path: Path, keep: bool) -> None:
+    plans = [PartPlan(1, 0, 0, 4), PartPlan(1, 1, 4, 6)]
+    paths = [tmp_path / plan.file_name for plan in plans]
+    first = write_part(paths[0], plans[0], recipe_of(), part_values(1, 10), PackCounts(), incidents=INCIDENTS)
+    second = write_part(paths[1], plans[1], recipe_of(), np.ones((2, 6), np.float32), PackCounts())
+    records, quarantined = valid_parts(tmp_path, plans, recipe_of(), keep_quarantined=keep)
+    assert records == ({0: first, 1: second} if keep else {1: second})
+    assert quarantined == []
+    assert sorted(tmp_path.iterdir()) == paths
+
+
 @pytest.mark.parametrize("place", [3, SEAL_SIZE - 1, SEAL_SIZE, SEAL_SIZE + 40, -1])
 def test_a_flipped_bit_anywhere_in_a_part_is_found(tmp_path: Path, place: int) -> None:
     plan, path = PartPlan(0, 0, 0, 2), tmp_path / "part.h5"
@@ -108,7 +185,7 @@ def test_a_truncated_part_is_set_aside_and_the_whole_ones_are_kept(tmp_path: Pat
     damaged = folder / "part-00001.h5"
     content = damaged.read_bytes()
     damaged.write_bytes(content[: int(share * len(content))])
-    records, quarantined = valid_parts(folder, plans, recipe_of())
+    records, quarantined = valid_parts(folder, plans, recipe_of(), keep_quarantined=True)
     assert records == {0: manifest.parts[0]}
     assert [path.name for path in quarantined] == ["part-00001.h5.quarantine-1"]
     assert not damaged.exists()
@@ -120,7 +197,7 @@ def test_a_part_of_another_recipe_is_refused_with_both_digests(tmp_path: Path) -
     other = recipe_of(weights_digest="x" * 64)
     (folder / "manifest.toml").unlink()
     with pytest.raises(IntegrityError, match=f"{recipe_of().digest}.*{other.digest}.*weights_digest"):
-        valid_parts(folder, [PartPlan(0, 0, 0, 2)], other)
+        valid_parts(folder, [PartPlan(0, 0, 0, 2)], other, keep_quarantined=True)
 
 
 def test_a_shard_of_another_recipe_is_set_aside_only_when_it_differs(tmp_path: Path) -> None:
