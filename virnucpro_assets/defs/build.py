@@ -5,7 +5,7 @@ import warnings
 import dagster as dg
 
 from virnucpro_assets.defs.embeddings import embeddings
-from virnucpro_assets.defs.gpu_pool import GpuPool
+from virnucpro_assets.defs.gpu_pool import gpu_pool
 from virnucpro_assets.defs.jobs import JOBS
 from virnucpro_assets.defs.partitions import Partitions
 from virnucpro_assets.defs.precision import precision_checks
@@ -51,7 +51,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             ],
             asset_checks=[precision_checks(settings, partitions)],
             jobs=JOBS,
-            resources={"gpu_pool": GpuPool(devices=settings.devices)},
+            resources={"gpu_pool": gpu_pool(settings)},
             executor=dg.in_process_executor,
             loggers={"console": dg.colored_console_logger, "terminal": terminal_logger},
         )

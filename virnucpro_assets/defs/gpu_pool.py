@@ -1,40 +1,32 @@
 """The resource that owns the device processes."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import dagster as dg
-from pydantic import PrivateAttr
 
 from virnucpro_assets.defs.failures import mendable
-from virnucpro_assets.inference.devices import find_devices
-from virnucpro_assets.inference.pool import DevicePool, Lease
+from virnucpro_assets.inference.pool import DevicePool
+from virnucpro_assets.pipeline.devices import open_pool
+from virnucpro_assets.settings import Settings
 
 POOL = "gpu"
 """The concurrency pool of every step that drives devices; one such step runs at a time."""
 
+GpuPool = dg.ResourceParam[DevicePool]
 
-class GpuPool(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """One process per device, GPU or CPU slot, for as long as a run lasts.
 
-    A process starts with the first work for its device, loads an encoder once, and ends with
-    the run, also when the run fails or is cancelled.
+def gpu_pool(settings: Settings) -> dg.ResourceDefinition:
+    """The resource `gpu_pool`: one process per device, GPU or CPU slot, for as long as a run lasts.
+
+    A process starts with the first work for its device, owns it by a lock of this machine, loads
+    an encoder once, and ends with the run, also when the run fails or is cancelled.
     """
 
-    devices: str = "auto"
-    _pool: DevicePool = PrivateAttr()
-
-    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Find the devices; nothing is started yet."""
+    @dg.resource(description="One process per device, GPU or CPU slot, for as long as a run lasts.")
+    def pool(_: dg.InitResourceContext) -> Iterator[DevicePool]:
         with mendable():
-            self._pool = DevicePool(find_devices(self.devices))
+            devices = open_pool(settings)
+        with devices:
+            yield devices
 
-    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        """End the processes."""
-        self._pool.close()
-
-    @contextmanager
-    def lease(self, count: int | None = None) -> Iterator[Lease]:
-        """Own `count` free devices, by default all of them, for a while."""
-        with self._pool.lease(count) as lease:
-            yield lease
+    return pool

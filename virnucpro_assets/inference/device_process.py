@@ -1,8 +1,9 @@
-"""The device process: owns one device, loads one encoder at a time, works through tasks.
+"""The device process: owns one device, loads one encoder at a time, works through orders.
 
 Started by the pool as a fresh interpreter, `python -m virnucpro_assets.inference.device_process`.
-The order of things: die with the parent; see one device only; keep standard output for
-replies; then tasks from standard input, one line each, until it is closed.
+The order of things: die with the parent; keep standard output for replies; own the device, by a
+lock that the kernel gives back when this process ends; see that device only; then orders from
+standard input, one line each, until it is closed.
 """
 
 import argparse
@@ -10,7 +11,13 @@ import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import IO
+
+from virnucpro_assets.errors import BusyError
+from virnucpro_assets.files.locks import FileLock, acquire
+from virnucpro_assets.inference.messages import Refused, Waiting
+from virnucpro_assets.inference.replies import Replies
 
 PR_SET_PDEATHSIG = 1
 
@@ -22,17 +29,33 @@ def main() -> None:
     parser.add_argument("--number", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--locks", type=Path, required=True)
+    parser.add_argument("--when-busy", choices=["wait", "refuse"], required=True)
     options = parser.parse_args()
     _die_with_parent(options.parent)
-    replies = _claim_standard_output()
+    replies = Replies(_claim_standard_output())
+    replies.beat()
+    lock = FileLock(
+        lock_of(options.locks, options.kind, options.number), f"a run of process {options.parent}"
+    )
+    try:
+        acquire(lock, options.when_busy, lambda reason: replies.send(Waiting(reason=reason)))
+    except BusyError as error:
+        replies.send(Refused(reason=str(error)))
+        return
     os.environ["CUDA_VISIBLE_DEVICES"] = str(options.number) if options.kind == "cuda" else ""
 
     # torch looks at the visible devices and at the number of threads when it is imported.
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     from virnucpro_assets.inference.worker import Worker  # noqa: PLC0415
 
-    worker = Worker("cuda:0" if options.kind == "cuda" else "cpu", options.threads)
-    worker.serve(sys.stdin.buffer, replies, name=f"{options.kind}:{options.number}")
+    worker = Worker("cuda:0" if options.kind == "cuda" else "cpu", options.threads, replies)
+    worker.serve(sys.stdin.buffer)
+
+
+def lock_of(folder: Path, kind: str, number: int) -> Path:
+    """The lock file of a device of this machine."""
+    return folder / f"{kind}-{number}.lock"
 
 
 def _die_with_parent(parent: int) -> None:

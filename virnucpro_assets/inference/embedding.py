@@ -1,27 +1,55 @@
 """Embedding in one process: sequences in, one row of numbers each out.
 
 Sequences are tokenised together, ordered by token count, longest first, cut into packs under
-the token budget, and the rows put back in the order of the sequences.
+the token budget, and the rows put back in the order of the sequences. A pack that does not
+fit into the memory of the device is cut in halves, and so are all packs after it.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.inference.plans import plan_packs
 from virnucpro_assets.models.encoder import Encoder
+from virnucpro_assets.models.memory import is_out_of_memory, release_memory
 from virnucpro_assets.models.packs import TokenPack
+from virnucpro_assets.models.tokens import Tokens
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.storage.parts import PackCounts
 
+Positions = npt.NDArray[np.int64]
 
-class NotFiniteError(Exception):
-    """Some embeddings hold NaN or Inf; `positions` are those of their sequences."""
 
-    def __init__(self, positions: npt.NDArray[np.int64]) -> None:
-        super().__init__(f"{len(positions)} embeddings hold NaN or Inf")
-        self.positions = positions
+@dataclass(frozen=True)
+class Listener:
+    """Who hears of the packs: `entering` of the positions in the next one, `advanced` of the numbers
+    of sequences and tokens in the one that went through."""
+
+    entering: Callable[[Positions], None] = lambda positions: None
+    advanced: Callable[[int, int], None] = lambda sequences, tokens: None
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The embeddings of some sequences, float32 [n, width] in their order, and how it went.
+
+    `counts` says how full the planned packs were, `split_packs` how many of them were cut
+    smaller, `token_limit` the token budget that fitted in the end. `too_large` are the positions
+    of sequences that do not fit alone; their rows are NaN, and so are those left out.
+    """
+
+    embeddings: npt.NDArray[np.float32]
+    counts: PackCounts
+    split_packs: int
+    token_limit: int | None
+    too_large: Positions
+
+    @property
+    def not_finite(self) -> Positions:
+        """The positions of rows that hold NaN or Inf."""
+        return np.flatnonzero(~np.isfinite(self.embeddings).all(axis=1))
 
 
 def embed_sequences(
@@ -30,28 +58,88 @@ def embed_sequences(
     token_budget: int,
     *,
     one_at_a_time: bool = False,
-    advanced: Callable[[int, int], None] | None = None,
-) -> tuple[npt.NDArray[np.float32], PackCounts]:
-    """Embed `sequences`: float32 [n, encoder.width] in their order, and how full the packs were.
+    token_limit: int | None = None,
+    left_out: Positions | None = None,
+    listener: Listener | None = None,
+) -> Embedded:
+    """Embed `sequences` in packs of at most `token_budget` tokens.
 
-    `advanced` is called after each pack with its numbers of sequences and tokens. Raises
-    NotFiniteError if any number is NaN or Inf.
+    The packs are planned with the budget, so that they do not depend on what happens; with
+    `token_limit` each of them is cut to that many tokens. The sequences at the positions
+    `left_out` are not computed.
     """
     tokens = encoder.tokenise(sequences)
     order = np.argsort(-tokens.lengths, kind="stable")
-    sorted_lengths = tokens.lengths[order]
     packs = (
         [(position, position + 1) for position in range(len(order))]
         if one_at_a_time
-        else plan_packs(sorted_lengths, token_budget)
+        else plan_packs(tokens.lengths[order], token_budget)
     )
-    embeddings = np.empty((len(sequences), encoder.width), np.float32)
+    passes = _Passes(encoder, tokens, token_limit, listener or Listener())
+    kept = np.ones(len(sequences), bool)
+    if left_out is not None:
+        kept[left_out] = False
     for start, stop in packs:
         chosen = order[start:stop]
-        pack = TokenPack.from_tokens(tokens.take(chosen), encoder.device)
-        embeddings[chosen] = encoder.embed(pack).cpu().numpy()
-        if advanced:
-            advanced(len(chosen), int(sorted_lengths[start:stop].sum()))
-    if not np.isfinite(embeddings).all():
-        raise NotFiniteError(np.flatnonzero(~np.isfinite(embeddings).all(axis=1)))
-    return embeddings, PackCounts(packs=len(packs), tokens=int(sorted_lengths.sum()))
+        passes.embed(chosen[kept[chosen]])
+    return Embedded(
+        embeddings=passes.embeddings,
+        counts=PackCounts(packs=len(packs), tokens=int(tokens.lengths.sum())),
+        split_packs=passes.split_packs,
+        token_limit=passes.token_limit,
+        too_large=np.array(sorted(passes.too_large), np.int64),
+    )
+
+
+@dataclass
+class _Passes:
+    """The forward passes over the packs of some tokens, and what was learnt of the memory."""
+
+    encoder: Encoder
+    tokens: Tokens
+    token_limit: int | None
+    listener: Listener
+    split_packs: int = 0
+    too_large: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.lengths = self.tokens.lengths
+        self.embeddings = np.full((len(self.tokens), self.encoder.width), np.nan, np.float32)
+
+    def embed(self, pack: Positions) -> None:
+        """Embed the sequences at these positions, longest first, in as few passes as fit."""
+        waiting, passes = self._cut(pack), 0
+        while waiting:
+            chosen = waiting.pop(0)
+            if self._fits(chosen):
+                passes += 1
+            elif len(chosen) == 1:
+                self.too_large.append(int(chosen[0]))
+            else:
+                tokens = int(self.lengths[chosen].sum())
+                self.token_limit = min(self.token_limit or tokens, -(-tokens // 2))
+                waiting = [piece for rest in [chosen, *waiting] for piece in self._cut(rest)]
+        self.split_packs += passes > 1
+
+    def _cut(self, pack: Positions) -> list[Positions]:
+        if self.token_limit is None or not len(pack):
+            return [pack] if len(pack) else []
+        lengths = self.lengths[pack]
+        # A sequence longer than the limit is a pack of its own.
+        cuts = plan_packs(np.minimum(lengths, self.token_limit), self.token_limit)
+        return [pack[start:stop] for start, stop in cuts]
+
+    def _fits(self, chosen: Positions) -> bool:
+        self.listener.entering(chosen)
+        try:
+            pack = TokenPack.from_tokens(self.tokens.take(chosen), self.encoder.device)
+            self.embeddings[chosen] = self.encoder.embed(pack).cpu().numpy()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            self.listener.advanced(len(chosen), int(self.lengths[chosen].sum()))
+            return True
+        # Not before the error is gone: it holds on to the tensors of the pass.
+        release_memory()
+        return False

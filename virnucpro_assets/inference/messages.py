@@ -1,7 +1,9 @@
 """What the pool and a device process say to each other: one JSON object a line.
 
-The pool sends tasks. The process answers `Ready` once, then for every task any number of
-`Advanced` and one `Finished` or `Failed`, tasks in the order in which they came.
+The pool sends orders: a task under a number. The process says `Waiting` while another process
+owns its device, `Ready` once it owns it, and `Alive` from time to time whatever it is doing.
+For every order it says `Began` once, `Entered` and `Advanced` for the packs, and in the end one
+`Finished` or `Failed`. An order may begin while the one before it is still being written.
 """
 
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from virnucpro_assets.storage.incidents import QuarantinedRow
 from virnucpro_assets.storage.parts import PartPlan, PartRecord
 from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.vocabulary import EncoderKind, Precision
@@ -29,7 +32,11 @@ class EncoderChoice(_Message):
 
 
 class PartTask(_Message):
-    """Embed the rows of one part and write it to `target`."""
+    """Embed the rows of one part and write it to `target`.
+
+    Rows that are `quarantined` already are left out. Packs are cut to `token_limit` where it is
+    set. With `announced` the rows of each pack are named before it is computed.
+    """
 
     type: Literal["part"] = "part"
     encoder: EncoderChoice
@@ -37,10 +44,31 @@ class PartTask(_Message):
     plan: PartPlan
     recipe: Recipe
     target: Path
+    quarantined: list[QuarantinedRow] = []
+    token_limit: int | None = None
+    announced: bool = False
 
     @property
     def label(self) -> str:
         return f"{self.encoder.kind} rank {self.plan.rank} part {self.plan.number}"
+
+
+class ProbeTask(_Message):
+    """Embed chosen rows of an index in one pack and keep nothing: does the process survive it?
+
+    `part` is the rank and number of the part whose process did not.
+    """
+
+    type: Literal["probe"] = "probe"
+    encoder: EncoderChoice
+    index: Path
+    index_digest: str
+    part: tuple[int, int]
+    rows: list[int]
+
+    @property
+    def label(self) -> str:
+        return f"{self.encoder.kind} probe of {len(self.rows)} rows"
 
 
 class SampleTask(_Message):
@@ -63,41 +91,96 @@ class SampleTask(_Message):
         return f"{self.encoder.kind} sample of {len(self.rows)} rows in {self.encoder.precision}"
 
 
-Task = Annotated[PartTask | SampleTask, Field(discriminator="type")]
+Task = Annotated[PartTask | ProbeTask | SampleTask, Field(discriminator="type")]
+
+
+class Order(_Message):
+    """A task and the number under which its replies come."""
+
+    number: int
+    task: Task
+
+
+class Waiting(_Message):
+    """Another process owns the device; `reason` names it."""
+
+    type: Literal["waiting"] = "waiting"
+    reason: str
+
+
+class Refused(_Message):
+    """Another process owns the device, and nobody is to wait for it."""
+
+    type: Literal["refused"] = "refused"
+    reason: str
 
 
 class Ready(_Message):
-    """The process runs and owns its device."""
+    """The process owns its device and takes orders."""
 
     type: Literal["ready"] = "ready"
-    device: str
+
+
+class Alive(_Message):
+    """The process runs; this says nothing of its progress."""
+
+    type: Literal["alive"] = "alive"
+
+
+class Began(_Message):
+    """The order is in work."""
+
+    type: Literal["began"] = "began"
+    number: int
+
+
+class Entered(_Message):
+    """A pack with these rows of the index goes through the model next."""
+
+    type: Literal["entered"] = "entered"
+    number: int
+    rows: list[int]
 
 
 class Advanced(_Message):
     """A pack went through."""
 
     type: Literal["advanced"] = "advanced"
+    number: int
     sequences: int
     tokens: int
 
 
 class Finished(_Message):
-    """The task is done; `seconds` is the time since it began, `part` what was written."""
+    """The task is done.
+
+    `seconds` is the time it was computed in, `waited` that for which the device stood still
+    because the part before was not yet on the disk; `part` is what was written.
+    """
 
     type: Literal["finished"] = "finished"
+    number: int
     seconds: float
+    waited: float = 0.0
     part: PartRecord | None = None
 
 
 class Failed(_Message):
-    """The task cannot be done: `rows` of the index gave NaN or Inf, or what `reason` says."""
+    """The task cannot be done, for `reason`.
+
+    With `storage` the disk refused: no other task of the job will fare better.
+    """
 
     type: Literal["failed"] = "failed"
+    number: int
     reason: str
-    rows: list[int] = []
+    storage: bool = False
 
 
-Reply = Annotated[Ready | Advanced | Finished | Failed, Field(discriminator="type")]
+Reply = Annotated[
+    Waiting | Refused | Ready | Alive | Began | Entered | Advanced | Finished | Failed,
+    Field(discriminator="type"),
+]
 
-TASKS: TypeAdapter[PartTask | SampleTask] = TypeAdapter(Task)
-REPLIES: TypeAdapter[Ready | Advanced | Finished | Failed] = TypeAdapter(Reply)
+ORDERS: TypeAdapter[Order] = TypeAdapter(Order)
+REPLIES: TypeAdapter[Reply] = TypeAdapter(Reply)

@@ -1,46 +1,72 @@
-"""The pool's side of one device process: start it, send tasks, read replies, end it."""
+"""The pool's side of one device process: start it, send orders, read replies, end it."""
 
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections import deque
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from virnucpro_assets.errors import DeviceError
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.messages import (
     REPLIES,
-    Advanced,
+    Alive,
+    Began,
+    Entered,
     Failed,
     Finished,
+    Order,
     PartTask,
+    ProbeTask,
     Ready,
+    Reply,
     SampleTask,
+    Waiting,
 )
+from virnucpro_assets.vocabulary import WhenBusy
 
 STOP_SECONDS = 3.0
+SILENCE_SECONDS = 120.0
+"""A process that owns its device says every few seconds that it is alive, unless something holds all
+of its threads: a signal, a driver, or a library that does not let go of the interpreter."""
+
 LOG_TAIL = 2000
+PROGRAM = ("-m", "virnucpro_assets.inference.device_process")
 
 
 class ProcessHandle:
-    """A running device process and the tasks that it holds, oldest first."""
+    """A running device process and the tasks that it holds, by number, oldest first.
 
-    def __init__(self, device: Device) -> None:
+    `in_work` is the number of the task that it computes, and `pack` the rows of the pack that went
+    into the model last, if the task was to announce them.
+    """
+
+    def __init__(
+        self, device: Device, locks: Path, when_busy: WhenBusy, program: Sequence[str] = PROGRAM
+    ) -> None:
         self.device = device
-        self.tasks: deque[PartTask | SampleTask] = deque()
+        self.tasks: dict[int, PartTask | ProbeTask | SampleTask] = {}
+        self.is_ready = False
+        self.in_work: int | None = None
+        self.pack: list[int] = []
+        self._begun: set[int] = set()
+        self._waits = False
+        self._heard = self._progressed = time.monotonic()
         self._unread = b""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
         self._process = subprocess.Popen(
             [
                 sys.executable,
-                "-m",
-                "virnucpro_assets.inference.device_process",
+                *program,
                 *("--kind", device.kind),
                 *("--number", str(device.number)),
                 *("--threads", str(device.threads)),
                 *("--parent", str(os.getpid())),
+                *("--locks", str(locks)),
+                *("--when-busy", when_busy),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -55,45 +81,108 @@ class ProcessHandle:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def wants_work(self) -> bool:
+        """Whether it should be sent a task: one to go on with beside the one in work."""
+        return self.is_ready and len(self.tasks) == len(self._begun)
+
     def fileno(self) -> int:
         """The descriptor that becomes readable when replies are there or the process has ended."""
         return self._stdout.fileno()
 
-    def send(self, task: PartTask | SampleTask) -> None:
-        """Hand a task to the process."""
+    def send(self, number: int, task: PartTask | ProbeTask | SampleTask) -> None:
+        """Hand a task to the process under a number that no other task of it has."""
+        if not self.tasks:
+            self._progressed = time.monotonic()
+        self.tasks[number] = task
         try:
-            self._stdin.write(task.model_dump_json().encode() + b"\n")
-        except BrokenPipeError as error:
-            raise DeviceError(self._how_it_ended()) from error
-        self.tasks.append(task)
+            self._stdin.write(Order(number=number, task=task).model_dump_json().encode() + b"\n")
+        except BrokenPipeError:
+            # It has ended, and its standard output will say so as well.
+            return
 
-    def read(self) -> Iterator[Ready | Advanced | Finished | Failed]:
+    def read(self) -> Iterator[Reply]:
         """The replies that are there now. Raises DeviceError if the process has ended."""
         received = os.read(self.fileno(), 1 << 16)
         if not received:
-            raise DeviceError(self._how_it_ended())
+            raise DeviceError(self.how_it_ended())
+        self._heard = time.monotonic()
         *lines, self._unread = (self._unread + received).split(b"\n")
         for line in lines:
-            yield REPLIES.validate_json(line)
+            reply = REPLIES.validate_json(line)
+            self._note(reply)
+            yield reply
+
+    def _note(self, reply: Reply) -> None:
+        if not isinstance(reply, Alive):
+            self._progressed = time.monotonic()
+        match reply:
+            case Waiting():
+                self._waits = True
+            case Ready():
+                self.is_ready, self._waits = True, False
+            case Began():
+                self.in_work, self.pack = reply.number, []
+                self._begun.add(reply.number)
+            case Entered():
+                self.pack = reply.rows
+            case Finished() | Failed():
+                self._begun.discard(reply.number)
+                if reply.number == self.in_work:
+                    self.in_work, self.pack = None, []
+
+    def stalled(self, stall_seconds: float) -> str | None:
+        """Why the process counts as hanging, or None: it was silent or without progress for too long."""
+        now = time.monotonic()
+        if self._waits or (self.is_ready and not self.tasks):
+            return None
+        if now - self._progressed > stall_seconds:
+            return f"made no progress for {now - self._progressed:.0f} s"
+        silence = min(stall_seconds, SILENCE_SECONDS)
+        if self.is_ready and now - self._heard > silence:
+            return f"gave no sign of life for {now - self._heard:.0f} s"
+        return None
+
+    def kill(self) -> None:
+        """End the process at once; `stop` or `how_it_ended` waits for its end."""
+        self._process.kill()
 
     def stop(self) -> None:
-        """End the process: ask it if it is idle, kill it if it is in the middle of a task."""
-        if self.tasks:
-            self._process.kill()
+        """End the process, whatever it is doing: all that it has finished is on the disk."""
+        self.kill()
+        self._wait()
         self._stdin.close()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
         self._stdout.close()
         self._log.close()
 
-    def _how_it_ended(self) -> str:
-        code = self._process.wait()
-        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+    def how_it_ended(self, why: str | None = None) -> str:
+        """The end of the process in words: signal or exit code, its last line, and what it worked at.
+
+        `why` is given where the pool has ended it.
+        """
+        code = self._wait()
+        if why:
+            how = f"{why} and was ended"
+        elif code is None:
+            how = "closed its pipe and did not end"
+        elif code < 0:
+            how = f"ended by signal {signal.Signals(-code).name}"
+        else:
+            how = f"ended with exit code {code}"
         self._log.seek(0)
         tail = self._log.read()[-LOG_TAIL:].decode(errors="replace").strip()
         last_line = tail.splitlines()[-1] if tail else "it left no message"
-        work = f"at {self.tasks[0].label}" if self.tasks else "before its first task"
-        return f"device process {self.device}: ended {how} {work} ({last_line}). Finished parts are kept: run it again."
+        task = self.tasks.get(self.in_work) if self.in_work is not None else None
+        work = f"at {task.label}" if task else "between tasks" if self.is_ready else "before its first task"
+        return f"device process {self.device}: {how} {work} ({last_line})"
+
+    def _wait(self) -> int | None:
+        """Its exit code, or None if it does not end in time: a driver can hold on to a killed process."""
+        try:
+            return self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        try:
+            return self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None

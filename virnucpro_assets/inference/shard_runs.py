@@ -5,17 +5,20 @@ finished, and yielded, as soon as its last part is written; a rank that cannot b
 reported at the end and does not stop the others.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from virnucpro_assets.errors import VirnucproError
-from virnucpro_assets.inference.messages import Advanced, EncoderChoice, Failed, Finished, PartTask
+from virnucpro_assets.errors import DeviceError, VirnucproError
+from virnucpro_assets.inference.messages import Advanced, EncoderChoice, Failed, Finished, PartTask, ProbeTask
 from virnucpro_assets.inference.plans import expected_tokens, plan_parts
-from virnucpro_assets.inference.pool import Lease
+from virnucpro_assets.inference.pool import Died, Event, Lease, Work
 from virnucpro_assets.inference.progress import Progress, Reporter
+from virnucpro_assets.inference.retries import Retries
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.member_names import first_members
+from virnucpro_assets.storage.incidents import QuarantinedRow
 from virnucpro_assets.storage.parts import PartPlan, PartRecord
 from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.storage.shards import (
@@ -25,26 +28,45 @@ from virnucpro_assets.storage.shards import (
     unfinish_shard,
     valid_parts,
 )
+from virnucpro_assets.vocabulary import EncoderKind, QuarantinePolicy
 
 
 class EmbeddingError(VirnucproError):
-    """Ranks that could not be finished, each with its reason, and which of them for NaN or Inf."""
+    """Ranks that could not be finished, each with its reason.
 
-    def __init__(self, kind: str, failures: dict[int, str], not_finite: set[int]) -> None:
+    `quarantined` are the rows of a rank that cannot be embedded, where that is the reason, and
+    `not_finite` the ranks with rows that are NaN or Inf even in float32.
+    """
+
+    def __init__(
+        self,
+        kind: EncoderKind,
+        failures: dict[int, str],
+        quarantined: dict[int, list[QuarantinedRow]],
+        exit_code: int = VirnucproError.exit_code,
+    ) -> None:
         self.failures = failures
-        self.not_finite = not_finite
+        self.exit_code = exit_code
+        self.quarantined = quarantined
+        self.not_finite = {
+            rank for rank, rows in quarantined.items() if any(row.reason == "not_finite" for row in rows)
+        }
         reasons = "; ".join(f"rank {rank}: {reason}" for rank, reason in sorted(failures.items()))
         super().__init__(f"{kind}: found {len(failures)} ranks that cannot be finished ({reasons})")
 
 
 @dataclass(frozen=True)
 class ShardJob:
-    """What to compute: one encoder over some ranks of an index, `folders` by rank."""
+    """What to compute: one encoder over some ranks of an index, `folders` by rank.
+
+    `quarantine` decides what becomes of a rank with rows that cannot be embedded.
+    """
 
     index: SequenceIndex
     encoder: EncoderChoice
     recipe: Recipe
     folders: dict[int, Path]
+    quarantine: QuarantinePolicy = "fail"
 
 
 @dataclass
@@ -57,6 +79,7 @@ class _Shard:
     seconds: float = 0.0
     tokens: int = 0
     devices: set[str] = field(default_factory=set)
+    failure: str | None = None
 
     def __post_init__(self) -> None:
         self.reused = len(self.records)
@@ -64,6 +87,10 @@ class _Shard:
     @property
     def complete(self) -> bool:
         return len(self.records) == len(self.plans)
+
+    @property
+    def quarantined(self) -> list[QuarantinedRow]:
+        return [row for record in self.records.values() for row in record.incidents.quarantined]
 
 
 def embed_shards(job: ShardJob, lease: Lease, report: Reporter) -> Iterator[ShardManifest]:
@@ -77,32 +104,89 @@ def embed_shards(job: ShardJob, lease: Lease, report: Reporter) -> Iterator[Shar
     for shard in shards.values():
         if shard.complete:
             yield _finish(job, shard)
-    tasks = list(_tasks(job, shards.values()))
-    total = sum(task.plan.stop - task.plan.start for task in tasks)
-    progress = Progress(job.encoder.kind, "sequences", total, report)
-    failed: dict[int, Failed] = {}
-    for task, device, outcome in lease.run(tasks):
-        if not isinstance(task, PartTask):
-            raise TypeError(f"{task!r} is no part")
-        shard = shards[task.plan.rank]
-        match outcome:
-            case Advanced():
-                progress.advance(outcome.sequences)
-            case Failed():
-                # One of each rank: to name a row costs a pass over the members, and all parts may fail.
-                failed.setdefault(shard.rank, outcome)
-            case Finished(part=PartRecord() as record):
-                shard.records[task.plan.number] = record
-                shard.seconds += outcome.seconds
-                shard.tokens += record.counts.tokens
-                shard.devices.add(str(device))
-                if shard.complete:
-                    yield _finish(job, shard)
-    progress.finish()
-    if failed:
-        failures = {rank: _explain(job.index, outcome) for rank, outcome in failed.items()}
-        not_finite = {rank for rank, outcome in failed.items() if outcome.rows}
-        raise EmbeddingError(job.encoder.kind, failures, not_finite)
+    run = _Run(job, shards, report)
+    yield from run.over(lease)
+    failures = {rank: shard.failure for rank, shard in shards.items() if shard.failure}
+    if failures:
+        quarantined = {rank: shards[rank].quarantined for rank in failures if shards[rank].quarantined}
+        raise EmbeddingError(job.encoder.kind, failures, quarantined, run.exit_code)
+
+
+class _Run:
+    """One pass over the parts that are missing: what to do with each event of the devices."""
+
+    def __init__(self, job: ShardJob, shards: dict[int, _Shard], report: Reporter) -> None:
+        self._job, self._shards, self._report = job, shards, report
+        self.exit_code = VirnucproError.exit_code
+        tasks = list(_tasks(job, shards.values()))
+        self._queue: deque[Work] = deque(tasks)
+        self._retries = Retries(self._queue)
+        total = sum(task.plan.stop - task.plan.start for task in tasks)
+        self._progress = Progress(job.encoder.kind, "sequences", total, report)
+
+    def over(self, lease: Lease) -> Iterator[ShardManifest]:
+        """Compute the parts on the devices of a lease, yielding each shard that is complete."""
+        try:
+            for event in lease.run(self._queue):
+                if shard := self._take(event):
+                    if self._job.quarantine == "fail" and shard.quarantined:
+                        shard.failure = _explain(self._job.index, shard.quarantined)
+                    else:
+                        yield _finish(self._job, shard)
+        except DeviceError as error:
+            # What is finished counts; of the rest the caller learns rank by rank.
+            self.exit_code = error.exit_code
+            for shard in self._shards.values():
+                if not shard.complete:
+                    shard.failure = shard.failure or str(error)
+        self._progress.finish()
+
+    def _take(self, event: Event) -> _Shard | None:
+        """Note what happened; the shard that it made complete, if it did."""
+        match event.task, event.outcome:
+            case PartTask(), Advanced() as advanced:
+                self._progress.advance(advanced.sequences)
+            case PartTask() as task, Finished(part=PartRecord()) as finished:
+                return self._keep(task, finished, str(event.device))
+            case PartTask() as task, Failed() as failed:
+                self._fail(task.plan.rank, failed)
+            case ProbeTask() as probe, Failed() as failed:
+                self._retries.give_up(probe.part)
+                self._fail(probe.part[0], failed)
+            case PartTask() as task, Died() as death:
+                self._report(f"{death.reason}; tried again")
+                self._give_up(task.plan.rank, self._retries.part_died(task, death))
+            case ProbeTask() as probe, Finished():
+                self._give_up(probe.part[0], self._retries.probe_ended(probe, None))
+            case ProbeTask() as probe, Died() as death:
+                self._report(f"{death.reason}; looking for the sequence that ends it")
+                self._give_up(probe.part[0], self._retries.probe_ended(probe, death))
+            case None, str() as message:
+                self._report(message)
+        return None
+
+    def _keep(self, task: PartTask, finished: Finished, device: str) -> _Shard | None:
+        shard, record = self._shards[task.plan.rank], finished.part
+        if record is None:
+            raise TypeError(f"{task.label}: finished without a record")
+        shard.records[task.plan.number] = record
+        shard.seconds += finished.seconds + finished.waited
+        shard.tokens += record.counts.tokens
+        shard.devices.add(device)
+        return shard if shard.complete else None
+
+    def _fail(self, rank: int, failed: Failed) -> None:
+        self._give_up(rank, failed.reason)
+        if failed.storage:
+            # Whatever else is computed cannot be written either.
+            self._queue.clear()
+            for other in self._shards.values():
+                if not other.complete:
+                    self._give_up(other.rank, f"stopped, because {failed.reason}")
+
+    def _give_up(self, rank: int, reason: str | None) -> None:
+        if reason is not None and self._shards[rank].failure is None:
+            self._shards[rank].failure = reason
 
 
 def _open_shard(job: ShardJob, rank: int, report: Reporter) -> _Shard:
@@ -111,7 +195,7 @@ def _open_shard(job: ShardJob, rank: int, report: Reporter) -> _Shard:
     tokens = expected_tokens(kind, lengths[rank :: recipe.ranks])
     plans = plan_parts(tokens, rank, recipe.token_budget, recipe.packs_per_part)
     folder.mkdir(parents=True, exist_ok=True)
-    records, quarantined = valid_parts(folder, plans, recipe, keep_quarantined=False)
+    records, quarantined = valid_parts(folder, plans, recipe, keep_quarantined=job.quarantine == "not_scored")
     for path in quarantined:
         report(f"{kind} rank {rank}: a damaged part was set aside as {path} and is computed again")
     shard = _Shard(rank, folder, plans, len(tokens), records)
@@ -149,12 +233,13 @@ def _finish(job: ShardJob, shard: _Shard) -> ShardManifest:
         reused_parts=shard.reused,
         devices=sorted(shard.devices),
     )
-    finish_shard(shard.folder, manifest)
-    return manifest
+    return finish_shard(shard.folder, manifest)
 
 
-def _explain(index: SequenceIndex, failure: Failed) -> str:
-    if not failure.rows:
-        return failure.reason
-    first = failure.rows[0]
-    return f"{failure.reason}; the first is {first_members(index, [first])[first]}, row {first} of the index"
+def _explain(index: SequenceIndex, rows: list[QuarantinedRow]) -> str:
+    first = min(rows, key=lambda quarantined: quarantined.row)
+    name = first_members(index, [first.row])[first.row]
+    return (
+        f"{len(rows)} sequences cannot be embedded; the first is {name}, row {first.row} of the index: "
+        f"{first.reason}"
+    )

@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from virnucpro_assets.errors import DeviceError
 from virnucpro_assets.files.manifests import read_manifest
-from virnucpro_assets.inference.messages import Failed, SampleTask
+from virnucpro_assets.inference.messages import SampleTask
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.pipeline.checks import CheckResult
 from virnucpro_assets.pipeline.embeddings import fitting_merged
@@ -142,12 +141,13 @@ class _Recomputation:
             )
             for kind in ENCODER_KINDS
         ]
-        for task, device, outcome in self._lease.run(tasks):
-            if isinstance(outcome, Failed) and outcome.rows:
-                return f"{outcome.reason} in {precision}, the first at row {outcome.rows[0]} of the index"
-            if isinstance(outcome, Failed):
-                raise DeviceError(f"{device}: {task.label} failed: {outcome.reason}")
-        return np.concatenate([np.load(task.target, allow_pickle=False) for task in tasks], axis=1)
+        self._lease.complete(tasks, self._work.report)
+        rows = np.concatenate([np.load(task.target, allow_pickle=False) for task in tasks], axis=1)
+        lost = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if len(lost):
+            first = self._sample.rows[lost[0]]
+            return f"{len(lost)} embeddings hold NaN or Inf in {precision}, the first at row {first} of the index"
+        return rows
 
 
 def _judge(work: DropWork, name: str, comparison: Comparison, note: str, *, exact: bool) -> CheckResult:

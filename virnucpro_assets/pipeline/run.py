@@ -6,8 +6,7 @@ from pathlib import Path
 
 from virnucpro_assets.errors import InputError, VirnucproError
 from virnucpro_assets.files.atomic import atomic_file
-from virnucpro_assets.inference.devices import find_devices
-from virnucpro_assets.inference.pool import DevicePool, Lease
+from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.pipeline.arrivals import list_drop
@@ -20,6 +19,7 @@ from virnucpro_assets.pipeline.checks import (
     record_check,
     shard_checks,
 )
+from virnucpro_assets.pipeline.devices import open_pool
 from virnucpro_assets.pipeline.embeddings import embed_drop, index_drop, merge_drop
 from virnucpro_assets.pipeline.precision_checks import check_precision
 from virnucpro_assets.pipeline.reports import report_drop
@@ -40,13 +40,13 @@ def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = 
 
     Raises CheckError if a blocking check fails; what was finished before is kept.
     """
-    devices = find_devices(settings.devices)
+    pool = open_pool(settings)
     list_drop(key, settings)
     work = DropWork.on(key, settings, report)
     index = index_drop(work)
     with_members = sum(int((batch.members > 0).sum()) for batch in work.index.read_batches())
     _require(work, every_read_accounted_for(index, with_members))
-    with DevicePool(devices) as pool, pool.lease() as lease:
+    with pool, pool.lease() as lease:
         for kind in ENCODER_KINDS:
             _embed(work, kind, lease, replace=replace)
         merge_drop(work)

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.messages import EncoderChoice
-from virnucpro_assets.inference.pool import DevicePool
+from virnucpro_assets.inference.pool import DevicePool, PoolOptions
 from virnucpro_assets.inference.shard_runs import ShardJob
 from virnucpro_assets.models.folders import read_model_folder
 from virnucpro_assets.models.threads import limit_threads
@@ -26,10 +27,24 @@ def one_thread() -> None:
     limit_threads(1)
 
 
+OpenPool = Callable[..., DevicePool]
+
+
 @pytest.fixture(scope="session")
-def shared_pool() -> Iterator[DevicePool]:
+def open_pool(tmp_path_factory: pytest.TempPathFactory) -> OpenPool:
+    """Make a pool of CPU slots of one thread, by their numbers, whose locks are those of this session."""
+    locks = tmp_path_factory.mktemp("locks")
+
+    def make(*numbers: int, **options: Any) -> DevicePool:
+        return DevicePool([Device("cpu", number, 1) for number in numbers], PoolOptions(locks, **options))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared_pool(open_pool: OpenPool) -> Iterator[DevicePool]:
     """One CPU slot, whose process starts once for all tests that leave it in order."""
-    with DevicePool([Device("cpu", 0, 1)]) as pool:
+    with open_pool(99) as pool:
         yield pool
 
 

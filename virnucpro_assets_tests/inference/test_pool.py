@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from virnucpro_assets.errors import DeviceError
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.messages import Finished, SampleTask
 from virnucpro_assets.inference.pool import DevicePool
-from virnucpro_assets.inference.shard_runs import ShardJob, embed_shards
+from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embed_shards
 from virnucpro_assets.storage.shards import ShardManifest
 
 SLOTS = [Device("cpu", 0, 1), Device("cpu", 1, 1)]
+OpenPool = Callable[..., DevicePool]
 
 
 def quiet(_: str) -> None:
@@ -45,8 +47,8 @@ def contents(shards: list[ShardManifest]) -> list[tuple[int, str, str, str]]:
     )
 
 
-def test_a_lease_owns_all_devices_while_it_lasts() -> None:
-    pool = DevicePool(SLOTS)
+def test_a_lease_owns_all_devices_while_it_lasts(open_pool: OpenPool) -> None:
+    pool = open_pool(0, 1)
     with pool.lease() as lease:
         assert lease.devices == SLOTS
         refusal = re.escape("device pool: found 0 free devices; expected 1. Wait until the other lease ends.")
@@ -56,26 +58,26 @@ def test_a_lease_owns_all_devices_while_it_lasts() -> None:
         assert lease.devices == SLOTS
 
 
-def test_two_leases_of_one_device_own_different_ones() -> None:
-    pool = DevicePool(SLOTS)
+def test_two_leases_of_one_device_own_different_ones(open_pool: OpenPool) -> None:
+    pool = open_pool(0, 1)
     with pool.lease(1) as first, pool.lease(1) as second:
         assert [*first.devices, *second.devices] == SLOTS
         with pytest.raises(DeviceError, match="found 0 free devices; expected 2"), pool.lease():
             pytest.fail("a third lease was given")
 
 
-def test_a_lease_that_ends_with_an_error_gives_its_devices_back() -> None:
-    pool = DevicePool(SLOTS)
+def test_a_lease_that_ends_with_an_error_gives_its_devices_back(open_pool: OpenPool) -> None:
+    pool = open_pool(0, 1)
     with pytest.raises(KeyError), pool.lease():
         raise KeyError
     with pool.lease(2) as lease:
         assert lease.devices == SLOTS
 
 
-def test_no_task_starts_no_process() -> None:
+def test_no_task_starts_no_process(open_pool: OpenPool) -> None:
     before = device_processes()
-    with DevicePool(SLOTS) as pool, pool.lease() as lease:
-        assert list(lease.run([])) == []
+    with open_pool(0, 1) as pool, pool.lease() as lease:
+        assert list(lease.run(deque())) == []
         assert device_processes() == before
 
 
@@ -96,37 +98,53 @@ def test_every_task_ends_once_and_the_process_stays_for_the_next(
         for number in range(5)
     ]
     with shared_pool.lease() as lease:
-        ended = [task.target for task, _, outcome in lease.run(tasks) if isinstance(outcome, Finished)]
+        ended = [event.task for event in lease.run(deque(tasks)) if isinstance(event.outcome, Finished)]
         process = shared_pool.process(lease.devices[0]).pid
-        again = [task.target for task, _, outcome in lease.run(tasks[:2]) if isinstance(outcome, Finished)]
+        again = [event.task for event in lease.run(deque(tasks[:2])) if isinstance(event.outcome, Finished)]
         assert shared_pool.process(lease.devices[0]).pid == process
-    assert ended == [task.target for task in tasks]
-    assert again == ended[:2]
-    assert all(target.exists() for target in ended)
+    assert ended == tasks
+    assert again == tasks[:2]
+    assert all(task.target.exists() for task in tasks)
 
 
-def test_a_killed_process_is_named_and_its_finished_parts_serve_the_next_run(
-    shared_pool: DevicePool, make_job: Callable[..., ShardJob], tmp_path: Path
+def test_a_killed_process_is_started_again_and_the_result_is_the_same(
+    shared_pool: DevicePool, open_pool: OpenPool, make_job: Callable[..., ShardJob], tmp_path: Path
 ) -> None:
     with shared_pool.lease() as lease:
         whole = list(embed_shards(make_job(out=tmp_path / "whole"), lease, quiet))
     planned = sum(len(shard.parts) for shard in whole)
-    job, others = make_job(out=tmp_path / "killed"), device_processes()
+    job, others, heard = make_job(out=tmp_path / "killed"), device_processes(), list[str]()
 
-    with DevicePool([Device("cpu", 3, 1)]) as pool, pool.lease() as lease:
-        run = embed_shards(job, lease, quiet)
+    with open_pool(3) as pool, pool.lease() as lease:
+        run = embed_shards(job, lease, heard.append)
+        finished = [next(run)]
+        os.kill(pool.process(lease.devices[0]).pid, signal.SIGKILL)
+        assert 0 < len(part_names(job)) < planned
+        finished += run
+    assert device_processes() == others
+    (death,) = [line for line in heard if "ended" in line]
+    assert re.fullmatch(
+        r"device process cpu:3: ended by signal SIGKILL at esm2 rank 1 part \d \(it left no message\); tried again",
+        death,
+    )
+    assert contents(finished) == contents(whole)
+
+
+def test_a_device_whose_process_always_dies_is_given_up_and_finished_parts_serve_the_next_run(
+    shared_pool: DevicePool, open_pool: OpenPool, make_job: Callable[..., ShardJob], tmp_path: Path
+) -> None:
+    with shared_pool.lease() as lease:
+        whole = list(embed_shards(make_job(out=tmp_path / "whole"), lease, quiet))
+    job, heard = make_job(out=tmp_path / "killed"), list[str]()
+    with open_pool(3, restarts=0) as pool, pool.lease() as lease:
+        run = embed_shards(job, lease, heard.append)
         assert next(run).rank == 0
         os.kill(pool.process(lease.devices[0]).pid, signal.SIGKILL)
-        with pytest.raises(DeviceError) as error:
+        with pytest.raises(EmbeddingError, match=r"ended by signal SIGKILL .* No device is left") as error:
             list(run)
-        assert device_processes() == others
-    assert re.fullmatch(
-        r"device process cpu:3: ended by signal SIGKILL at esm2 rank 1 part \d \(it left no message\)\. "
-        r"Finished parts are kept: run it again\.",
-        str(error.value),
-    )
+    assert error.value.exit_code == DeviceError.exit_code
     kept = part_names(job)
-    assert 0 < len(kept) < planned
+    assert 0 < len(kept) < len(part_names(make_job(out=tmp_path / "whole")))
     assert list(tmp_path.rglob("*.partial-*")) == []
 
     with shared_pool.lease() as lease:
@@ -135,9 +153,11 @@ def test_a_killed_process_is_named_and_its_finished_parts_serve_the_next_run(
     assert contents(second) == contents(whole)
 
 
-def test_leaving_a_run_early_ends_its_processes(make_job: Callable[..., ShardJob]) -> None:
+def test_leaving_a_run_early_ends_its_processes(
+    open_pool: OpenPool, make_job: Callable[..., ShardJob]
+) -> None:
     others = device_processes()
-    with DevicePool([Device("cpu", 0, 1)]) as pool, pool.lease() as lease:
+    with open_pool(0) as pool, pool.lease() as lease:
         run = embed_shards(make_job(), lease, quiet)
         next(run)
         assert len(device_processes()) == len(others) + 1
@@ -146,11 +166,11 @@ def test_leaving_a_run_early_ends_its_processes(make_job: Callable[..., ShardJob
 
 
 def test_two_slots_give_the_same_bytes_as_one(
-    shared_pool: DevicePool, make_job: Callable[..., ShardJob], tmp_path: Path
+    shared_pool: DevicePool, open_pool: OpenPool, make_job: Callable[..., ShardJob], tmp_path: Path
 ) -> None:
     with shared_pool.lease() as lease:
         by_one = list(embed_shards(make_job(out=tmp_path / "one"), lease, quiet))
-    with DevicePool(SLOTS) as pool, pool.lease() as lease:
+    with open_pool(0, 1) as pool, pool.lease() as lease:
         by_two = list(embed_shards(make_job(out=tmp_path / "two"), lease, quiet))
     assert {device for shard in by_two for device in shard.devices} == {"cpu:0", "cpu:1"}
     assert contents(by_one) == contents(by_two)

@@ -22,6 +22,7 @@ from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index
 from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.storage.incidents import QuarantinedRow
 from virnucpro_assets.storage.shards import ShardManifest, read_shard, set_aside_shard
 
 MakeJob = Callable[..., ShardJob]
@@ -60,10 +61,10 @@ def test_every_part_of_every_rank_holds_what_its_encoder_gives(
             with h5py.File(job.folders[shard.rank] / part.name) as file:
                 rows, stored = file["rows"][:], file["embeddings"][:]
             batch = small_index.rows(int(rows[0]), int(rows[-1]) + 1, ranks)
-            expected, counts = embed_sequences(encoder, sequences_for(job.encoder.kind, batch), 256)
-            assert part.counts == counts
+            expected = embed_sequences(encoder, sequences_for(job.encoder.kind, batch), 256)
+            assert part.counts == expected.counts
             np.testing.assert_array_equal(rows, batch.rows)
-            np.testing.assert_array_equal(stored, expected)
+            np.testing.assert_array_equal(stored, expected.embeddings)
             covered += rows.tolist()
     assert sorted(covered) == list(range(small_index.manifest.rows))
 
@@ -146,7 +147,7 @@ def test_a_process_that_holds_former_weights_loads_the_new_ones(
     with h5py.File(after.folders[0] / part.name) as new, h5py.File(before.folders[0] / part.name) as old:
         stored, former = new["embeddings"][:], old["embeddings"][:]
     sequences = after.index.rows(0, 4 * (part.stop - 1) + 1, 4).proteins
-    np.testing.assert_array_equal(stored, embed_sequences(load_encoder(model), sequences, 256)[0])
+    np.testing.assert_array_equal(stored, embed_sequences(load_encoder(model), sequences, 256).embeddings)
     assert not np.allclose(stored, former)
 
 
@@ -190,7 +191,8 @@ def test_a_candidate_that_gives_nan_is_named_and_the_other_ranks_are_finished(
         run(shared_pool, job)
     assert error.value.not_finite == {rank}
     assert error.value.failures == {
-        rank: f"1 embeddings hold NaN or Inf; the first is {member_of(small_index, row)}, row {row} of the index"
+        rank: f"1 sequences cannot be embedded; the first is {member_of(small_index, row)}, row {row} of the "
+        "index: not_finite"
     }
     for other in {0, 1, 2, 3} - {rank}:
         assert read_shard(job.folders[other], content=True).rank == other
@@ -207,7 +209,8 @@ def test_a_model_that_gives_no_number_at_all_names_the_first_row_of_each_rank(
         run(shared_pool, make_job(model))
     assert error.value.not_finite == {0, 1, 2, 3}
     for rank, reason in error.value.failures.items():
-        assert reason.endswith(f"the first is {member_of(small_index, rank)}, row {rank} of the index")
+        name = member_of(small_index, rank)
+        assert reason.endswith(f"the first is {name}, row {rank} of the index: not_finite")
 
 
 def rare_token(index: SequenceIndex, model: Path) -> tuple[int, int]:
@@ -246,17 +249,22 @@ def test_ranks_without_rows_become_empty_shards(
         assert file["embeddings"].shape == (0, job.encoder.width)
 
 
-def test_an_empty_index_needs_no_device_process(make_job: MakeJob, tmp_path: Path) -> None:
+def test_an_empty_index_needs_no_device_process(
+    open_pool: Callable[..., DevicePool], make_job: MakeJob, tmp_path: Path
+) -> None:
     (tmp_path / "none.fa").touch()
     files = [ReadFile(tmp_path / "none.fa")]
     build_index(files, tmp_path / "index", drop_digest="d" * 64, chunk_length=300, ranks=3)
-    with DevicePool([]) as pool:
+    with open_pool() as pool:
         shards = run(pool, make_job(index=SequenceIndex.open(tmp_path / "index")))
     assert [(shard.rank, shard.rows, shard.parts) for shard in shards] == [(0, 0, []), (1, 0, []), (2, 0, [])]
 
 
 def test_an_error_names_the_encoder_and_each_rank_in_order() -> None:
-    error = EmbeddingError("esm2", {2: "second", 0: "first"}, {2})
+    error = EmbeddingError(
+        "esm2", {2: "second", 0: "first"}, {2: [QuarantinedRow(row=2, reason="not_finite")]}
+    )
+    assert error.not_finite == {2}
     assert re.fullmatch(
         r"esm2: found 2 ranks that cannot be finished \(rank 0: first; rank 2: second\).*", str(error)
     )

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.inference.devices import Device
-from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
+from virnucpro_assets.pipeline.devices import open_pool
 from virnucpro_assets.pipeline.embeddings import embed_drop, index_drop
 from virnucpro_assets.pipeline.stages import read_stages
 from virnucpro_assets.pipeline.work import DropWork
@@ -24,7 +23,7 @@ def test_replacing_keeps_the_former_shards_aside(tmp_path: Path) -> None:
     work = DropWork.on("d", former, [].append)
     index_drop(work)
     now = DropWork.on("d", former.model_copy(update={"precision": "bfloat16"}), [].append)
-    with DevicePool([Device("cpu", 0, 1)]) as pool, pool.lease() as lease:
+    with open_pool(former) as pool, pool.lease() as lease:
         before = list(embed_drop(work, "esm2", [0, 1, 2], lease))
         with pytest.raises(IntegrityError, match=r"precision float32 is now bfloat16"):
             list(embed_drop(now, "esm2", [0, 1, 2], lease))
@@ -46,7 +45,7 @@ def test_an_index_for_other_ranks_is_refused(tmp_path: Path) -> None:
     other = DropWork.on("d", settings.model_copy(update={"ranks": 2}), [].append)
     with (
         pytest.raises(IntegrityError, match="found 3 ranks; expected 2 as in the settings"),
-        DevicePool([]) as pool,
+        open_pool(settings) as pool,
         pool.lease() as lease,
     ):
         list(embed_drop(other, "esm2", [0], lease))

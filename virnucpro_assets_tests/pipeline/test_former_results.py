@@ -3,8 +3,6 @@
 import pytest
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.inference.devices import Device
-from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
 from virnucpro_assets.pipeline.calls import call_drop, predict_drop
 from virnucpro_assets.pipeline.checks import (
@@ -14,6 +12,7 @@ from virnucpro_assets.pipeline.checks import (
     finite_values,
     record_check,
 )
+from virnucpro_assets.pipeline.devices import open_pool
 from virnucpro_assets.pipeline.embeddings import embed_drop, index_drop, merge_drop
 from virnucpro_assets.pipeline.precision_checks import check_precision
 from virnucpro_assets.pipeline.reports import gather_report
@@ -35,7 +34,7 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> DropWork:
     list_drop("d", settings)
     work = DropWork.on("d", settings, [].append)
     checks = [every_read_accounted_for(index_drop(work), 2)]
-    with DevicePool([Device("cpu", 0, 1)]) as pool, pool.lease() as lease:
+    with open_pool(settings) as pool, pool.lease() as lease:
         for kind in ENCODER_KINDS:
             checks += [
                 finite_values(f"{kind}_embeddings", shard) for shard in embed_drop(work, kind, [0], lease)
@@ -60,7 +59,7 @@ def test_embeddings_of_other_settings_are_neither_scored_nor_checked(called: Dro
     ):
         predict_drop(now)
     with (
-        DevicePool([]) as pool,
+        open_pool(now.settings) as pool,
         pool.lease() as lease,
         pytest.raises(IntegrityError, match="precision float32 is now bfloat16"),
     ):

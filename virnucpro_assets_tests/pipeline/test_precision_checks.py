@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from virnucpro_assets.inference.devices import Device
-from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.models.classifier import load_classifier
 from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
 from virnucpro_assets.pipeline.calls import predict_drop
 from virnucpro_assets.pipeline.checks import read_checks, record_check
+from virnucpro_assets.pipeline.devices import open_pool
 from virnucpro_assets.pipeline.embeddings import embed_drop, index_drop, merge_drop
 from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, check_precision, compare
 from virnucpro_assets.pipeline.samples import CHUNK_BITS, sample_chunks
@@ -34,7 +33,7 @@ def in_bfloat16(tmp_path_factory: pytest.TempPathFactory, small_reads: Path) -> 
     list_drop("d", settings)
     work = DropWork.on("d", settings, [].append)
     index_drop(work)
-    with DevicePool([Device("cpu", 0, 1)]) as pool, pool.lease() as lease:
+    with open_pool(settings) as pool, pool.lease() as lease:
         for kind in ENCODER_KINDS:
             list(embed_drop(work, kind, range(settings.ranks), lease))
         merge_drop(work)

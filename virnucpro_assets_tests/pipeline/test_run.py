@@ -33,5 +33,5 @@ def test_a_drop_that_gives_nan_ends_with_a_failed_check_that_names_the_candidate
     check = read_manifest(path, CheckResult)
     assert not check.passed
     assert "one_chunk_1F1" in str(check.figures["reason"])
-    assert not list((tmp_path / "data").glob("d/*/dnabert_s/*/part-*"))
+    assert not list((tmp_path / "data").glob("d/*/dnabert_s/*/manifest.toml"))
     assert not list((tmp_path / "data").glob("d/*/predictions"))

@@ -1,0 +1,47 @@
+"""The encoders that a device process holds: the one in use and, after NaN or Inf, its float32 twin."""
+
+from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.inference.messages import EncoderChoice
+from virnucpro_assets.models.encoder import Encoder
+from virnucpro_assets.models.folders import read_model_folder
+from virnucpro_assets.models.loading import load_encoder
+from virnucpro_assets.models.memory import is_out_of_memory, release_memory
+
+
+class LoadedEncoders:
+    """Loads encoders onto one device, and keeps those of one model as long as no other is asked for."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._loaded: dict[EncoderChoice, Encoder] = {}
+
+    def get(self, choice: EncoderChoice) -> Encoder:
+        """The encoder of a choice, loaded if it is not there.
+
+        Raises IntegrityError if its files are no longer those that were chosen.
+        """
+        if choice not in self._loaded:
+            self._keep_only(choice.digest)
+            if (found := read_model_folder(choice.folder).digest) != choice.digest:
+                raise IntegrityError(
+                    f"{choice.folder}: found a model of digest {found}; expected {choice.digest}, as it was when the "
+                    "run began. Start the run again once the model no longer changes."
+                )
+            self._loaded[choice] = self._load(choice)
+        return self._loaded[choice]
+
+    def _load(self, choice: EncoderChoice) -> Encoder:
+        try:
+            return load_encoder(choice.folder, precision=choice.precision, device=self._device)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or not self._loaded:
+                raise
+        # Two precisions of a large model do not fit beside each other: the other is loaded again later.
+        self._keep_only("")
+        return load_encoder(choice.folder, precision=choice.precision, device=self._device)
+
+    def _keep_only(self, digest: str) -> None:
+        kept = {choice: encoder for choice, encoder in self._loaded.items() if choice.digest == digest}
+        if len(kept) < len(self._loaded):
+            self._loaded = kept
+            release_memory()

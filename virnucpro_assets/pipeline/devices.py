@@ -1,0 +1,21 @@
+"""The devices of a deployment: which ones, and how their processes are started and watched."""
+
+from virnucpro_assets.inference.devices import find_devices
+from virnucpro_assets.inference.pool import DevicePool, PoolOptions
+from virnucpro_assets.settings import Settings
+
+
+def open_pool(settings: Settings) -> DevicePool:
+    """The pool of the devices that the settings name; no process is started yet.
+
+    Raises InputError if a device is named that is not there.
+    """
+    return DevicePool(
+        find_devices(settings.devices),
+        PoolOptions(
+            locks=settings.locks_folder,
+            when_busy=settings.when_busy,
+            stall_seconds=settings.stall_seconds,
+            restarts=settings.restarts,
+        ),
+    )
