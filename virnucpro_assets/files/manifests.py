@@ -1,5 +1,11 @@
-"""Manifests: small typed records beside the data, stored as TOML."""
+"""Manifests: small typed records beside the data, stored as TOML that carries its own digest.
 
+The first line is a comment with the SHA-256 of every byte after it, so that a damaged manifest
+is found without looking anywhere else, and every TOML reader still reads it. They are written
+and read by this module alone: one that was changed by hand counts as damaged.
+"""
+
+import hashlib
 import tomllib
 from pathlib import Path
 from typing import TypeVar
@@ -7,27 +13,46 @@ from typing import TypeVar
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
-from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.files.atomic import write_text
+from virnucpro_assets.errors import DamagedFileError, IntegrityError
+from virnucpro_assets.files.atomic import write_bytes
 
 Record = TypeVar("Record", bound=BaseModel)
+
+_MARK = b"# virnucpro manifest sha256="
 
 
 def write_manifest(path: Path, record: BaseModel) -> None:
     """Write `record` to `path`; fields that are None are left out."""
-    write_text(path, tomli_w.dumps(record.model_dump(mode="json", exclude_none=True)))
+    body = tomli_w.dumps(record.model_dump(mode="json", exclude_none=True)).encode()
+    write_bytes(path, _sealed(body))
 
 
 def read_manifest(path: Path, kind: type[Record]) -> Record:
-    """Read the record at `path`, or raise IntegrityError naming what is wrong with it."""
+    """Read the record at `path`.
+
+    Raises DamagedFileError if the content is not what was written, IntegrityError if there is
+    no file or it is the record of something else.
+    """
     try:
-        return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise IntegrityError(
             f"{path}: found no file; expected a {kind.__name__}. Materialise what comes before it first."
         ) from error
+    body = content.partition(b"\n")[2]
+    if content != _sealed(body):
+        raise DamagedFileError(
+            f"{path}: found content that does not match the SHA-256 in its first line; expected a "
+            f"{kind.__name__} as it was written. Move the file away and materialise it again."
+        )
+    try:
+        return kind.model_validate(tomllib.loads(body.decode()))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
         first_line = str(error).splitlines()[0]
         raise IntegrityError(
             f"{path}: found {first_line}; expected a {kind.__name__}. Materialise it again."
         ) from error
+
+
+def _sealed(body: bytes) -> bytes:
+    return b"%b%b\n%b" % (_MARK, hashlib.sha256(body).hexdigest().encode(), body)

@@ -37,7 +37,7 @@ class MergedSource(BaseModel):
 
 
 class MergedManifest(BaseModel):
-    """What a merged view was made of."""
+    """What a merged view was made of, and the record of the view itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,6 +45,7 @@ class MergedManifest(BaseModel):
     widths: dict[EncoderKind, int]
     recipes: dict[EncoderKind, Recipe]
     sources: list[MergedSource] = []
+    view: FileRecord
 
     @property
     def width(self) -> int:
@@ -88,8 +89,9 @@ def write_merged(
             raise IntegrityError(f"{folder}: found {start} rows of {kind}; expected {rows} as in the index.")
         left += shards[kind][0].width
     widths = {kind: shards[kind][0].width for kind in ENCODER_KINDS}
-    manifest = MergedManifest(rows=rows, widths=widths, recipes=dict(recipes), sources=sources)
-    write_view(folder / VIEW, merged_rows([shard.rows for shard in shards["esm2"]]), left, blocks)
+    places = merged_rows([shard.rows for shard in shards["esm2"]])
+    view = write_view(folder / VIEW, places, left, blocks)
+    manifest = MergedManifest(rows=rows, widths=widths, recipes=dict(recipes), sources=sources, view=view)
     write_manifest(folder / MANIFEST, manifest)
     return manifest
 
@@ -118,9 +120,11 @@ def merged_rows(rows_of_ranks: Sequence[int]) -> npt.NDArray[np.int64]:
 def read_merged(folder: Path, *, content: bool = False) -> MergedManifest:
     """The manifest of the merged view in `folder`, its sources checked by size and, on demand, digest.
 
+    The view itself, which is small and says which row is which, is always checked by its digest.
     Raises IntegrityError also if a shard was made again since, by the digests in its manifest.
     """
     manifest = read_manifest(folder / MANIFEST, MergedManifest)
+    check_file(folder / VIEW, manifest.view, content=True)
     shard_of_source = {source.path: (folder / source.path).parent for source in manifest.sources}
     shards = {
         path: read_manifest(path / SHARD_MANIFEST, ShardManifest) for path in set(shard_of_source.values())

@@ -2,15 +2,21 @@
 
 A shard is a folder. Its parts are written first, in any order; `shard.h5` is a view over
 them; `manifest.toml` is written last, so a shard with a manifest is a finished one.
+
+Parts and the manifest carry digests of their own, and the manifest has that of the view. A damaged
+file is never removed or written over: it is set aside as `NAME.quarantine-N`, which no reader of a
+shard looks at. Only a damaged part is computed again; view and manifest follow from the parts.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
-from virnucpro_assets.files.digests import check_file
+from virnucpro_assets.files.atomic import sync_folder
+from virnucpro_assets.files.digests import FileRecord, check_file, record_of_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.storage.incidents import Incidents
 from virnucpro_assets.storage.parts import (
@@ -35,7 +41,7 @@ class ShardManifest(BaseModel):
 
     `seconds` is the device time spent on it by the last run that computed any of it and
     `computed_tokens` the tokens of that run; `reused_parts` is how many parts the last run found
-    already there.
+    already there. `view` is the record of `shard.h5`; only a shard that was never finished has none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +51,7 @@ class ShardManifest(BaseModel):
     width: int
     recipe: Recipe
     parts: list[PartRecord] = []
+    view: FileRecord | None = None
     seconds: float = 0.0
     computed_tokens: int = 0
     reused_parts: int = 0
@@ -69,19 +76,24 @@ def rank_name(rank: int, ranks: int) -> str:
     return f"rank-{rank:02d}-of-{ranks:02d}"
 
 
-def finish_shard(folder: Path, manifest: ShardManifest) -> None:
-    """Write the view over a shard's parts, then its manifest."""
+def finish_shard(folder: Path, manifest: ShardManifest) -> ShardManifest:
+    """Write the view over a shard's parts, then its manifest; returns the manifest with the view's record."""
     whole = PartPlan(rank=manifest.rank, number=0, start=0, stop=manifest.rows)
     blocks = [
         Block(folder / part.name, part.start, part.stop - part.start, 0, manifest.width)
         for part in manifest.parts
     ]
-    write_view(folder / VIEW, rows_of(whole, manifest.recipe.ranks), manifest.width, blocks)
-    write_manifest(folder / MANIFEST, manifest)
+    rows = rows_of(whole, manifest.recipe.ranks)
+    finished = manifest.model_copy(update={"view": write_view(folder / VIEW, rows, manifest.width, blocks)})
+    write_manifest(folder / MANIFEST, finished)
+    return finished
 
 
 def finished_shard(folder: Path) -> ShardManifest | None:
-    """The manifest in `folder` as it is, or None if the shard was never finished."""
+    """The manifest in `folder` as it is, or None if the shard was never finished.
+
+    Raises DamagedFileError if the manifest is damaged; `valid_parts` sets such a one aside.
+    """
     path = folder / MANIFEST
     return read_manifest(path, ShardManifest) if path.exists() else None
 
@@ -92,15 +104,20 @@ def unfinish_shard(folder: Path) -> None:
 
 
 def read_shard(folder: Path, *, content: bool = False) -> ShardManifest:
-    """The manifest of the shard in `folder`, its parts checked by size and, on demand, digest."""
+    """The manifest of the shard in `folder`, its parts and view checked by size and, on demand, digest."""
     manifest = read_manifest(folder / MANIFEST, ShardManifest)
     ends = [0, *(part.stop for part in manifest.parts)]
     if [part.start for part in manifest.parts] != ends[:-1] or ends[-1] != manifest.rows:
         raise IntegrityError(
             f"{folder / MANIFEST}: found parts that do not cover rows 0 to {manifest.rows} once. Materialise it again."
         )
+    if manifest.view is None:
+        raise IntegrityError(
+            f"{folder / MANIFEST}: found no record of {VIEW}; expected one. Materialise it again."
+        )
     for part in manifest.parts:
         check_file(folder / part.name, part.file, content=content)
+    check_file(folder / VIEW, manifest.view, content=content)
     return manifest
 
 
@@ -110,13 +127,15 @@ def valid_parts(
     """Which planned parts are there already and whole.
 
     Returns their records by part number, and the new names of damaged files, which are set
-    aside. Without `keep_quarantined`, a part that holds quarantined rows is left where it is but
-    not returned, so that it is computed again and replaced. A part of another recipe is refused with IntegrityError.
+    aside: parts, but also the manifest and the view, which `finish_shard` makes anew. Without
+    `keep_quarantined`, a part that holds quarantined rows is left where it is but not returned,
+    so that it is computed again and replaced. A part of another recipe is refused with
+    IntegrityError.
     """
+    set_aside = _set_aside_damaged_frame(folder)
     if former := finished_shard(folder):
         refuse_other_recipe(folder / MANIFEST, former.recipe, recipe)
     records: dict[int, PartRecord] = {}
-    quarantined: list[Path] = []
     for plan in plans:
         path = folder / plan.file_name
         if not path.exists():
@@ -124,17 +143,33 @@ def valid_parts(
         try:
             record = verify_part(path, plan, recipe)
         except DamagedFileError:
-            quarantined.append(_set_aside(path, "quarantine"))
+            set_aside.append(_set_aside(path, "quarantine"))
             continue
         if keep_quarantined or not record.incidents.quarantined:
             records[plan.number] = record
-    return records, quarantined
+    return records, set_aside
+
+
+def _set_aside_damaged_frame(folder: Path) -> list[Path]:
+    """Set a damaged manifest aside, or else a view that is not the one that the manifest records."""
+    try:
+        former = finished_shard(folder)
+    except DamagedFileError:
+        return [_set_aside(folder / MANIFEST, "quarantine")]
+    view = folder / VIEW
+    if former is None or former.view is None or not view.exists():
+        return []
+    return [] if record_of_file(view) == former.view else [_set_aside(view, "quarantine")]
 
 
 def set_aside_shard(folder: Path, recipe: Recipe) -> Path | None:
     """Move a shard folder that holds anything of another recipe out of the way; returns its new name."""
-    former = finished_shard(folder)
-    found = {former.recipe} if former else set()
+    found: set[Recipe] = set()
+    try:
+        if former := finished_shard(folder):
+            found.add(former.recipe)
+    except DamagedFileError:
+        pass
     for part in folder.glob("part-*.h5"):
         try:
             found.add(part_recipe(part))
@@ -144,7 +179,21 @@ def set_aside_shard(folder: Path, recipe: Recipe) -> Path | None:
 
 
 def _set_aside(path: Path, mark: str) -> Path:
+    """Rename a file or folder to `NAME.MARK-N`, N the first number that is free; returns the new name."""
+    reserve = Path.mkdir if path.is_dir() else _make_new_file
     number = 1
-    while (target := path.with_name(f"{path.name}.{mark}-{number}")).exists():
-        number += 1
-    return path.rename(target)
+    while True:
+        target = path.with_name(f"{path.name}.{mark}-{number}")
+        try:
+            # Renaming writes over what is there: the name is taken first, which only one can do.
+            reserve(target)
+        except FileExistsError:
+            number += 1
+            continue
+        path.rename(target)
+        sync_folder(path.parent)
+        return target
+
+
+def _make_new_file(path: Path) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))

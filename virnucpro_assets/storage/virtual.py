@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.files.atomic import atomic_path
+from virnucpro_assets.files.digests import FileRecord, record_of_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +28,24 @@ class Block:
     width: int
 
 
-def write_view(path: Path, rows: npt.NDArray[np.int64], width: int, blocks: Sequence[Block]) -> None:
-    """Write a view `embeddings` float32 [len(rows), width] and beside it `rows`, stored in full."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
-        file["rows"] = rows
-        layout = h5py.VirtualLayout(shape=(len(rows), width), dtype=np.float32)
-        for block in blocks:
-            source = h5py.VirtualSource(
-                str(block.part.relative_to(path.parent)),
-                "embeddings",
-                shape=(block.rows, block.width),
-                dtype=np.float32,
-            )
-            layout[block.start : block.start + block.rows, block.left : block.left + block.width] = source
-        file.create_virtual_dataset("embeddings", layout, fillvalue=np.nan)
+def write_view(path: Path, rows: npt.NDArray[np.int64], width: int, blocks: Sequence[Block]) -> FileRecord:
+    """Write a view `embeddings` float32 [len(rows), width] and beside it `rows`, stored in full.
+
+    Returns the size and SHA-256 of the view itself, without its sources.
+    """
+    layout = h5py.VirtualLayout(shape=(len(rows), width), dtype=np.float32)
+    # With the time of writing in it, the same view would never have the same digest.
+    layout.dcpl.set_obj_track_times(False)
+    for block in blocks:
+        source = h5py.VirtualSource(
+            str(block.part.relative_to(path.parent)),
+            "embeddings",
+            shape=(block.rows, block.width),
+            dtype=np.float32,
+        )
+        layout[block.start : block.start + block.rows, block.left : block.left + block.width] = source
+    with atomic_path(path) as temporary:
+        with h5py.File(temporary, "w", libver="latest") as file:
+            file["rows"] = rows
+            file.create_virtual_dataset("embeddings", layout, fillvalue=np.nan)
+        return record_of_file(temporary)

@@ -1,9 +1,12 @@
+import hashlib
+import tomllib
+from itertools import product
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import DamagedFileError, IntegrityError
 from virnucpro_assets.files.digests import FileRecord, check_file, record_of_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 
@@ -14,29 +17,62 @@ class Card(BaseModel):
     files: dict[str, FileRecord] = {}
 
 
+class Nothing(BaseModel):
+    pass
+
+
 def test_a_manifest_reads_back_equal_also_with_odd_letters(tmp_path: Path) -> None:
     card = Card(name='quote " tab \t é', files={"a.b": FileRecord(size=3, sha256="ab")})
     write_manifest(tmp_path / "card.toml", card)
     assert read_manifest(tmp_path / "card.toml", Card) == card
 
 
-@pytest.mark.parametrize(
-    ("content", "found"),
-    [
-        (b"name = [", "found"),
-        (b"name = 3", "1 validation error"),
-        (b"\xff\xfe", "codec"),
-        (None, "found no file"),
-    ],
-)
-def test_a_damaged_manifest_is_named_with_what_is_wrong(
-    tmp_path: Path, content: bytes | None, found: str
+def test_a_manifest_is_plain_toml_with_its_digest_in_the_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "card.toml"
+    write_manifest(path, Card(name="x"))
+    first, _, rest = path.read_bytes().partition(b"\n")
+    assert first.decode() == f"# virnucpro manifest sha256={hashlib.sha256(rest).hexdigest()}"
+    assert tomllib.loads(path.read_text()) == {"name": "x", "files": {}}
+
+
+@pytest.mark.parametrize("record", [Card(name="x", files={"a": FileRecord(size=3, sha256="ab")}), Nothing()])
+def test_every_flipped_bit_and_every_truncation_of_a_manifest_is_found(
+    tmp_path: Path, record: BaseModel
 ) -> None:
     path = tmp_path / "card.toml"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(IntegrityError, match=f"{path}.*{found}"):
+    write_manifest(path, record)
+    content = path.read_bytes()
+    damaged = [content[:length] for length in range(len(content))]
+    for place, bit in product(range(len(content)), range(8)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << bit
+        damaged.append(bytes(flipped))
+    assert len(damaged) == 9 * len(content)
+    for other in damaged:
+        path.write_bytes(other)
+        with pytest.raises(DamagedFileError, match=f"{path}: found content that does not match"):
+            read_manifest(path, type(record))
+
+
+@pytest.mark.parametrize("content", [b"", b'name = "x"\n', b"# a comment\nname = 'x'\n", b"\xff\xfe"])
+def test_a_manifest_without_its_digest_is_damaged(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "card.toml"
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"expected a Card as it was written\. Move the file away"):
         read_manifest(path, Card)
+
+
+def test_a_whole_manifest_of_something_else_is_refused_but_not_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "card.toml"
+    write_manifest(path, FileRecord(size=3, sha256="ab"))
+    with pytest.raises(IntegrityError, match=f"{path}: found 1 validation error") as error:
+        read_manifest(path, Card)
+    assert not isinstance(error.value, DamagedFileError)
+
+
+def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match=f"{tmp_path / 'card.toml'}: found no file; expected a Card"):
+        read_manifest(tmp_path / "card.toml", Card)
 
 
 def test_a_changed_file_is_told_by_size_and_by_digest(tmp_path: Path) -> None:

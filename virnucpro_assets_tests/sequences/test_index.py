@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.files.manifests import write_manifest
 from virnucpro_assets.sequences.batches import ReadBatch
 from virnucpro_assets.sequences.frames import REASONS, candidates_of
 from virnucpro_assets.sequences.index import IndexManifest, SequenceIndex
@@ -215,9 +216,9 @@ def test_a_folder_without_a_manifest_is_no_index(tmp_path: Path) -> None:
 
 
 def test_an_index_of_another_format_is_refused(tmp_path: Path) -> None:
-    indexed([], tmp_path / "index")
-    manifest = tmp_path / "index" / "manifest.toml"
-    manifest.write_text(manifest.read_text().replace("format_version = 1", "format_version = 9"))
+    manifest = indexed([], tmp_path / "index")
+    other = manifest.model_copy(update={"format_version": 9})
+    write_manifest(tmp_path / "index" / "manifest.toml", other)
     with pytest.raises(IntegrityError, match="found index format 9; expected 1"):
         SequenceIndex.open(tmp_path / "index")
 

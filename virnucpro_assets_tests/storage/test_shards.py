@@ -278,6 +278,20 @@ def test_a_flipped_bit_in_a_source_is_found_on_demand(tmp_path: Path) -> None:
         read_merged(tmp_path, content=True)
 
 
+@pytest.mark.parametrize("place", [0, 700, -1])
+def test_a_flipped_bit_in_the_merged_view_is_found_before_it_is_read(tmp_path: Path, place: int) -> None:
+    folders = write_drop(tmp_path, 20)
+    manifest = write_merged(tmp_path, folders, {kind: recipe_of(kind) for kind in WIDTHS}, 20)
+    assert read_merged(tmp_path) == manifest
+    content = bytearray((tmp_path / "merged.h5").read_bytes())
+    content[place] ^= 2
+    (tmp_path / "merged.h5").write_bytes(content)
+    with pytest.raises(IntegrityError, match=r"merged\.h5: found SHA-256"):
+        next(merged_blocks(tmp_path))
+    with pytest.raises(IntegrityError, match=r"merged\.h5: found SHA-256"):
+        read_merged_at(tmp_path, np.array([3]))
+
+
 def test_shards_of_another_recipe_or_number_of_rows_are_not_merged(tmp_path: Path) -> None:
     folders = write_drop(tmp_path, 20)
     recipes = {kind: recipe_of(kind) for kind in WIDTHS}
