@@ -1,108 +1,11 @@
-"""A deployment of its own for tests from end to end: data, deliveries and a Dagster instance."""
+"""Deployments for tests from end to end."""
 
-import gzip
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import dagster as dg
 import pytest
 
-from virnucpro_assets.defs.build import build_definitions
-from virnucpro_assets.defs.instance import open_instance
-from virnucpro_assets.defs.partitions import DROPS
-from virnucpro_assets.defs.runs import PARTITION, RANGE_END, RANGE_START
-from virnucpro_assets.demo.paths import DROP_FILE
-from virnucpro_assets.settings import Settings
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """Everything of a deployment under one folder: 4 ranks, one CPU slot, small checks."""
-
-    root: Path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The environment of a process of this deployment."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("VIRNUCPRO_")}
-        return kept | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "DAGSTER_HOME": str(self.root / "dagster"),
-            "VIRNUCPRO_DATA_ROOT": str(self.root / "data"),
-            "VIRNUCPRO_DROPS_FOLDER": str(self.root / "drops"),
-            "VIRNUCPRO_DEVICES": "cpu:1",
-            "VIRNUCPRO_CHECK_SAMPLE": "4",
-        }
-
-    def settings(self, **changes: Any) -> Settings:
-        """The settings that `environment` gives, some of them changed."""
-        return Settings(
-            data_root=self.root / "data",
-            dagster_home=self.root / "dagster",
-            drops_folder=self.root / "drops",
-            devices="cpu:1",
-            check_sample=4,
-            **changes,
-        )
-
-    def instance(self) -> dg.DagsterInstance:
-        """The Dagster instance, SQLite with the settings that the package ships; close it."""
-        return open_instance(self.settings())
-
-    def deliver(
-        self, drop: str, reads: int, *, first: int = 0, text: str | None = None, partition: bool = True
-    ) -> Path:
-        """Put some demo reads, or other text, into the drops folder and add the partition."""
-        path = self.root / "drops" / drop / f"{drop}.fastq"
-        path.parent.mkdir(parents=True)
-        with gzip.open(DROP_FILE, "rt") as lines:
-            path.write_text("".join(islice(lines, 4 * first, 4 * (first + reads))) if text is None else text)
-        if partition:
-            with self.instance() as instance:
-                instance.add_dynamic_partitions(DROPS, [drop])
-        return path
-
-    def command(self, *words: str, cwd: Path | None = None) -> str:
-        """Run a command that must succeed; returns all that it printed."""
-        done = subprocess.run(
-            words,
-            env=self.environment,
-            cwd=cwd or self.root,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=100,
-        )
-        assert done.returncode == 0, done.stdout[-6000:]
-        return done.stdout
-
-    def run(
-        self,
-        job: str,
-        drop: str,
-        *,
-        ranks: tuple[int, int] | None = None,
-        settings: Settings | None = None,
-        selection: Sequence[str] | None = None,
-    ) -> dg.ExecuteInProcessResult:
-        """Run a job in this process, on a drop or on its ranks from the first to the last given."""
-        tags = {PARTITION: drop}
-        if ranks is not None:
-            tags = {RANGE_START: f"{drop}|{ranks[0]}", RANGE_END: f"{drop}|{ranks[1]}"}
-        definitions = build_definitions(settings or self.settings())
-        with self.instance() as instance:
-            return definitions.resolve_job_def(job).execute_in_process(
-                instance=instance,
-                tags=tags,
-                raise_on_error=False,
-                asset_selection=[dg.AssetKey(name) for name in selection] if selection else None,
-            )
+from virnucpro_assets_tests.deployments import Deployment
 
 
 @pytest.fixture(scope="session")

@@ -1,21 +1,14 @@
 """The running web server and daemon: drops added and backfilled through the UI's own interface."""
 
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from operator import itemgetter
 from typing import Any
 
 import pytest
+
+from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, running_web_server, wait_until
 
 pytestmark = [pytest.mark.timeout(420)]
 
@@ -29,7 +22,6 @@ BY_DROP = (
     "drop_report",
 )
 BY_RANK = ("dnabert_s_embeddings", "esm2_embeddings")
-REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "virnucpro_assets"}
 
 RANKS = tuple(f"{drop}|{rank}" for drop in DROPS for rank in range(4))
 GPU_STEPS = (*BY_RANK, "precision_checks")
@@ -86,72 +78,10 @@ query ($asset: AssetKeyInput!) {
 }"""
 
 
-class WebServer:
-    """A running `dagster dev`, spoken to through GraphQL."""
-
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}/graphql"
-
-    def ask(self, query: str, **variables: object) -> Any:
-        """The answer to a query, or an error that shows why there is none."""
-        request = urllib.request.Request(  # noqa: S310 - always this machine
-            self.url,
-            json.dumps({"query": query, "variables": variables}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-                found = json.load(answer)
-        except urllib.error.HTTPError as error:
-            with error:
-                raise AssertionError(error.read().decode()) from error
-        assert "errors" not in found, found["errors"]
-        (value,) = found["data"].values()
-        return value
-
-    def wait_until(self, done: Callable[[], bool], seconds: float) -> None:
-        """Ask `done` every second until it says so."""
-        end = time.monotonic() + seconds
-        while not done():
-            assert time.monotonic() < end, f"not done after {seconds} seconds"
-            time.sleep(1)
-
-    def ready(self) -> bool:
-        """Whether the server answers and has loaded the definitions."""
-        try:
-            return len(self.ask(ASSETS)) == len(BY_DROP) + len(BY_RANK) + 1
-        except OSError:
-            return False
-
-
 @pytest.fixture
-def server(deployment, repository, tmp_path) -> Iterator[WebServer]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with (tmp_path / "dagster-dev.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "dagster", "dev", "-w", str(repository / "workspace.yaml")),
-                *("-h", "127.0.0.1", "-p", str(port)),
-            ],
-            env=deployment.environment,
-            cwd=deployment.root,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            web = WebServer(port)
-            web.wait_until(web.ready, 90)
-            yield web
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+def server(deployment) -> Iterator[WebServer]:
+    with running_web_server(deployment) as web:
+        yield web
 
 
 def test_materialize_all_of_two_drops_launched_together(deployment, server):
@@ -168,7 +98,7 @@ def test_materialize_all_of_two_drops_launched_together(deployment, server):
         states = [server.ask(BACKFILL, id=backfill["backfillId"])["status"] for backfill in backfills]
         return all(state.startswith(("COMPLETED", "FAILED", "CANCELED")) for state in states)
 
-    server.wait_until(ended, 330)
+    wait_until(ended, 330)
 
     runs = server.ask(RUNS)["results"]
     assert [run["status"] for run in runs] == ["SUCCESS"] * len(runs)

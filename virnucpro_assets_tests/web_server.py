@@ -1,0 +1,92 @@
+"""A running `dagster dev`, web server and daemon, spoken to as the UI does."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from virnucpro_assets_tests.deployments import Deployment
+
+WORKSPACE = Path(__file__).parents[1] / "workspace.yaml"
+REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "virnucpro_assets"}
+LOADED = "{ assetNodes { assetKey { path } } }"
+
+
+class WebServer:
+    """The GraphQL interface of a running `dagster dev`."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/graphql"
+
+    def ask(self, query: str, **variables: object) -> Any:
+        """The answer to a query, or an error that shows why there is none."""
+        request = urllib.request.Request(  # noqa: S310 - always this machine
+            self.url,
+            json.dumps({"query": query, "variables": variables}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                found = json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError(error.read().decode()) from error
+        assert "errors" not in found, found["errors"]
+        (value,) = found["data"].values()
+        return value
+
+    def ready(self) -> bool:
+        """Whether the server answers and has loaded the definitions."""
+        try:
+            return bool(self.ask(LOADED))
+        except OSError:
+            return False
+
+
+def wait_until(done: Callable[[], bool], seconds: float, *, pause: float = 1.0) -> float:
+    """Ask `done` again and again until it says so; returns the seconds that took."""
+    started = time.monotonic()
+    while not done():
+        assert time.monotonic() < started + seconds, f"not done after {seconds} seconds"
+        time.sleep(pause)
+    return time.monotonic() - started
+
+
+@contextmanager
+def running_web_server(deployment: Deployment, **environment: str) -> Iterator[WebServer]:
+    """Run `dagster dev` of a deployment, with some more variables, for the block."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (deployment.root / "dagster-dev.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "dagster", "dev", "-w", str(WORKSPACE)),
+                *("-h", "127.0.0.1", "-p", str(port)),
+            ],
+            env=deployment.environment | environment,
+            cwd=deployment.root,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            web = WebServer(port)
+            wait_until(web.ready, 90)
+            yield web
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
