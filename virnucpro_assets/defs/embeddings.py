@@ -21,6 +21,7 @@ from virnucpro_assets.pipeline.checks import CheckResult, failure_checks, record
 from virnucpro_assets.pipeline.embeddings import embed_drop
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.incidents import Incidents
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 from virnucpro_assets.storage.shards import ShardManifest
 from virnucpro_assets.vocabulary import EncoderKind
@@ -47,7 +48,7 @@ def embeddings(
             asset=asset,
             blocking=True,
             partitions_def=partitions.drop_ranks,
-            description="No embedding holds NaN or Inf.",
+            description="No embedding holds NaN or Inf. Quarantined sequences are a warning.",
         ),
         dg.AssetCheckSpec(
             "packing_efficiency",
@@ -134,6 +135,7 @@ def _materialisation(
             "reused_parts": shard.reused_parts,
             "device_seconds": round(shard.seconds, 3),
             "devices": ", ".join(shard.devices) or "none",
+            **_incidents(shard.incidents),
             "precision": recipe.precision,
             "recipe": dg.MetadataValue.json({**recipe.model_dump(), "digest": recipe.digest}),
             **pictures.packing(shard),
@@ -148,9 +150,20 @@ def _materialisation(
             "folder": metadata.path(work.folder.shard(recipe.encoder, shard.rank, recipe.ranks)),
         },
         tags={
-            **version_tags(recipe.digest),
+            **version_tags(shard.digest),
             **inputs,
             "dagster/partition/drop": work.drop.key,
             "dagster/partition/rank": str(shard.rank),
         },
     )
+
+
+def _incidents(incidents: Incidents) -> metadata.Metadata:
+    """What went other than planned; nothing where all went well."""
+    figures = {
+        "recomputed_in_float32": len(incidents.recomputed),
+        "quarantined": len(incidents.quarantined),
+        "split_packs": incidents.split_packs,
+        "token_limit": incidents.token_limit,
+    }
+    return {name: value for name, value in figures.items() if value}

@@ -33,6 +33,7 @@ def drop_report(settings: Settings, partitions: Partitions) -> dg.AssetsDefiniti
             "report": metadata.path(work.folder.report),
             "reads": report.reads,
             "hits": report.hits,
+            "reads_not_scored": report.reasons.get("not_scored", 0),
             "checks": len(report.checks),
             "failed_checks": report.failed_checks,
         }

@@ -44,6 +44,9 @@ Scores = npt.NDArray[np.float32]
 def predict_drop(work: DropWork) -> tuple[TablesManifest, PredictionSummary]:
     """Score every row of a drop and write one prediction a member, in the order of the input.
 
+    Members of quarantined rows have no scores. VirNucPro's text file knows no missing number, so
+    they are left out of the tables of predictions, and counted.
+
     Raises IntegrityError if the merged embeddings or the classifier do not fit the settings.
     """
     index, folder = work.index, work.folder.predictions
@@ -55,14 +58,22 @@ def predict_drop(work: DropWork) -> tuple[TablesManifest, PredictionSummary]:
             np.save(stream, scores, allow_pickle=False)
         summary = write_predictions(_scored_members(work, scores), index.read_batches(), folder)
         inputs = {f"recipe of {kind}": recipe.digest for kind, recipe in merged.recipes.items()}
-        inputs |= {"index": index.manifest.digest, "classifier": classifier_digest(work)}
+        inputs |= {
+            "index": index.manifest.digest,
+            "merged_embeddings": merged.digest,
+            "classifier": classifier_digest(work),
+        }
         counts = {"members": summary.members, "virus": summary.virus, "not_scored": summary.not_scored}
         figures.update(counts)
         return write_tables_manifest(folder, (SCORES_FILE, *PREDICTION_FILES), inputs, counts), summary
 
 
 def score_rows(work: DropWork) -> Scores:
-    """float32 [rows, 2]: P(others) and P(virus) of every row, in the order of the index."""
+    """float32 [rows, 2]: P(others) and P(virus) of every row, in the order of the index.
+
+    NaN in the rows that are quarantined for either encoder and in no other. Raises IntegrityError,
+    naming the row, for NaN in other embeddings or if the classifier gives no number.
+    """
     # torch stays out of the import path of whoever only describes the stages.
     from virnucpro_assets.models.classifier import load_classifier  # noqa: PLC0415
 
@@ -71,7 +82,16 @@ def score_rows(work: DropWork) -> Scores:
     scores = np.full((rows, 2), np.nan, np.float32)
     progress = Progress("classifier", "rows", rows, work.report)
     for places, embeddings in merged_blocks(work.folder.path):
-        scores[places] = classifier.scores(embeddings)
+        embedded = np.isfinite(embeddings).all(axis=1)
+        found = classifier.scores(embeddings[embedded])
+        if not (is_number := np.isfinite(found).all(axis=1)).all():
+            row = places[embedded][np.argmin(is_number)]
+            raise IntegrityError(
+                f"{work.settings.classifier_folder(work.index.manifest.chunk_length)}: found scores that are no "
+                f"numbers for row {row} of the index, whose embeddings are; expected two probabilities. "
+                "Use a classifier that was trained on embeddings like these."
+            )
+        scores[places[embedded]] = found
         progress.advance(len(places))
     return scores
 
@@ -83,6 +103,9 @@ def classifier_digest(work: DropWork) -> str:
 
 def call_drop(work: DropWork) -> TablesManifest:
     """Write the calls per chunk and per read or contig, and the hits as FASTA.
+
+    A read is called on the candidates that have scores. One that has candidates but none with a
+    score gets no call and the reason `not_scored`, and is in neither of VirNucPro's text files.
 
     Raises IntegrityError if the predictions are of another index, or a file of the drop changed
     since it was listed.
@@ -116,6 +139,8 @@ def call_drop(work: DropWork) -> TablesManifest:
             "virus_chunks": summary.virus_chunks,
             "viral_reads": sum(summary.calls[CALLS[VIRAL]].values()),
             "hits": hits,
+            "not_scored_members": predictions.counts["not_scored"],
+            "not_scored_reads": summary.reasons.get("not_scored", 0),
         }
         counts |= {f"{call}, {tier}": n for call, tiers in summary.calls.items() for tier, n in tiers.items()}
         inputs = {**predictions.inputs, "predictions": predictions.digest, "min_score": str(min_score)}

@@ -67,14 +67,25 @@ def every_read_accounted_for(index: IndexManifest, reads_with_members: int) -> C
 
 
 def finite_values(asset: str, shard: ShardManifest) -> CheckResult:
-    """A shard is finished only if the device process found every number finite."""
+    """Every number of a finished shard is finite, but for rows that are quarantined.
+
+    Those are NaN, which is allowed (the policy `not_scored`) but not hidden: the check does not pass
+    and holds nothing back.
+    """
+    incidents = shard.incidents
     return CheckResult(
         asset=asset,
         name="finite_values",
-        passed=True,
+        passed=not incidents.quarantined,
         threshold="no NaN and no Inf",
-        figures={"rows": shard.rows, "values": shard.rows * shard.width, "not_finite": 0},
+        figures={
+            "rows": shard.rows,
+            "values": shard.rows * shard.width,
+            "recomputed_in_float32": len(incidents.recomputed),
+            "quarantined": len(incidents.quarantined),
+        },
         rank=shard.rank,
+        blocking=not incidents.quarantined,
         subject=shard.recipe.digest,
     )
 

@@ -2,7 +2,8 @@
 
 What is stored was computed packed, in the precision in use. A sample of whole chunks is
 computed again in float32, in float16, and one sequence at a time; embeddings are compared by
-cosine, and what the classifier makes of them by label.
+cosine, and what the classifier makes of them by label. Chunks with a quarantined sequence are
+left out: it has no embedding to compare, and computing it again may end the device process.
 """
 
 import tempfile
@@ -21,7 +22,7 @@ from virnucpro_assets.pipeline.embeddings import fitting_merged
 from virnucpro_assets.pipeline.samples import ChunkSample, sample_chunks
 from virnucpro_assets.pipeline.stages import recorded_stage
 from virnucpro_assets.pipeline.work import DropWork
-from virnucpro_assets.storage.merged import read_merged_at
+from virnucpro_assets.storage.merged import quarantined_rows, read_merged_at
 from virnucpro_assets.storage.tables_manifest import MANIFEST, TablesManifest
 from virnucpro_assets.vocabulary import ENCODER_KINDS, Precision
 
@@ -83,8 +84,9 @@ def holds_back(name: str, in_use: Precision) -> bool:
 
 def _compare_sample(work: DropWork, lease: Lease) -> Iterator[CheckResult]:
     settings, in_use = work.settings, work.settings.precision
-    fitting_merged(work)
-    sample = sample_chunks(work.index, settings.check_sample)
+    quarantined = quarantined_rows(work.folder.path, fitting_merged(work))
+    left_out = {row for rows in quarantined.values() for row in rows.tolist()}
+    sample = sample_chunks(work.index, settings.check_sample, without=left_out)
     stored = read_merged_at(work.folder.path, sample.rows) if len(sample.rows) else _no_rows(work)
     with tempfile.TemporaryDirectory() as folder:
         recomputed = _Recomputation(work, lease, sample, Path(folder))

@@ -1,6 +1,6 @@
 """The last stage of a drop: its report, gathered from what the stages left."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from virnucpro_assets import __version__
 from virnucpro_assets.errors import InputError, IntegrityError
@@ -9,6 +9,7 @@ from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.models.cards import read_card
 from virnucpro_assets.pipeline.checks import CheckResult, read_checks
 from virnucpro_assets.pipeline.demo_truth import evaluate_demo
+from virnucpro_assets.pipeline.quarantine import named_rows
 from virnucpro_assets.pipeline.stages import StageRecord, read_stages
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.report import drop_figures
@@ -17,6 +18,7 @@ from virnucpro_assets.report.drop_report import (
     CheckFigures,
     DropReport,
     ModelFigures,
+    QuarantinedFigures,
     RankFigures,
     StageFigures,
     counted,
@@ -28,6 +30,7 @@ from virnucpro_assets.storage.call_tables import CHUNK_CALLS_FILE, READ_CALLS_FI
 from virnucpro_assets.storage.calls import CALLS, TIERS
 from virnucpro_assets.storage.merged import MANIFEST as MERGED_MANIFEST
 from virnucpro_assets.storage.merged import MergedManifest
+from virnucpro_assets.storage.quarantine import QUARANTINE_IN_WORDS, TABLE
 from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
 from virnucpro_assets.storage.tables_manifest import TablesManifest, read_tables
@@ -39,6 +42,7 @@ WORDS_OF_FIGURES = {
     "virus": "candidates more likely virus",
     "not_scored": "not scored",
 }
+QUARANTINE_SHOWN = 20
 STAGE_ORDER = ("index", "dnabert_s", "esm2", "merge", "predictions", "precision_checks", "calls")
 
 
@@ -87,7 +91,10 @@ def gather_report(work: DropWork) -> DropReport:
         candidates=index.members,
         unique_candidates=index.rows,
         renamed=index.renamed,
-        reasons=index.reasons,
+        reasons=index.reasons | {"not_scored": tables.counts["not_scored_reads"]},
+        quarantined=sum(len(shard.incidents.quarantined) for shard in shards),
+        quarantine=list(_quarantine(work, shards)),
+        not_scored_candidates=tables.counts["not_scored_members"],
         calls={call: {tier: tables.counts[f"{call}, {tier}"] for tier in TIERS} for call in CALLS},
         hits=tables.counts["hits"],
         stages=list(_stages(work)),
@@ -121,6 +128,8 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
     for call, tiers in report.calls.items():
         counts = ", ".join(f"{count:,} {tier.replace('_', ' ')}" for tier, count in tiers.items() if count)
         yield f"{call}: {sum(tiers.values()):,}" + (f" ({counts})" if counts else "")
+    if report.quarantined:
+        yield f"{counted(report.quarantined, 'sequence')} could not be embedded: {work.folder.quarantine / TABLE}"
     yield f"{counted(report.hits, 'hit')} in {work.folder.calls / 'hits.fasta'}"
     if report.evaluation:
         found = report.evaluation
@@ -194,6 +203,21 @@ def _shards(work: DropWork, tables: TablesManifest) -> Iterator[ShardManifest]:
                     "were made from. Materialise merged_embeddings, predictions and virus_calls again."
                 )
             yield shard
+
+
+def _quarantine(work: DropWork, shards: Sequence[ShardManifest]) -> Iterator[QuarantinedFigures]:
+    """The first rows that cannot be embedded. Which they are the shards say, also if their table is gone."""
+    found = [(shard.recipe.encoder, row) for shard in shards for row in shard.incidents.quarantined]
+    shown = found[:QUARANTINE_SHOWN]
+    for kind in ENCODER_KINDS:
+        for entry in named_rows(work.index, [row for encoder, row in shown if encoder == kind]):
+            yield QuarantinedFigures(
+                name=entry.first_member,
+                members=entry.members,
+                row=entry.row,
+                encoder=kind,
+                reason=QUARANTINE_IN_WORDS[entry.reason],
+            )
 
 
 def _rank(shard: ShardManifest) -> RankFigures:

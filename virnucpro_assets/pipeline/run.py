@@ -26,6 +26,7 @@ from virnucpro_assets.pipeline.reports import report_drop
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropFolder
+from virnucpro_assets.storage.quarantine import TABLE as QUARANTINE_TABLE
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 
@@ -80,10 +81,17 @@ def check_folder(out: Path) -> None:
 
 
 def export_results(folder: DropFolder, out: Path) -> list[Path]:
-    """Copy the tables, the hits and the report of a drop into `out`; returns the copies."""
+    """Copy the tables, the hits and the report of a drop into `out`; returns the copies.
+
+    The table of the quarantine is among them where there is one; else a former copy is removed.
+    """
     sources = [folder.predictions / name for name in PREDICTION_FILES]
     sources += [folder.calls / name for name in CALL_FILES]
     sources.append(folder.report)
+    if (folder.quarantine / QUARANTINE_TABLE).exists():
+        sources.append(folder.quarantine / QUARANTINE_TABLE)
+    else:
+        (out / QUARANTINE_TABLE).unlink(missing_ok=True)
     for source in sources:
         with source.open("rb") as content, atomic_file(out / source.name) as copy:
             shutil.copyfileobj(content, copy)

@@ -1,5 +1,6 @@
 """Samples: whole chunks of a drop, spread over all lengths, for checks that compute again."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,10 +22,11 @@ class ChunkSample:
     rows: npt.NDArray[np.int64]
 
 
-def sample_chunks(index: SequenceIndex, chunks: int) -> ChunkSample:
+def sample_chunks(index: SequenceIndex, chunks: int, without: Collection[int] = ()) -> ChunkSample:
     """Choose at most `chunks` chunks, evenly over the rows of the index, which is sorted by length.
 
-    Two passes over the members; the same index gives the same sample.
+    Chunks that need a row in `without` are left out. Two passes over the members, three with
+    `without`; the same index gives the same sample.
     """
     rows = index.manifest.rows
     seeds = (
@@ -33,6 +35,8 @@ def sample_chunks(index: SequenceIndex, chunks: int) -> ChunkSample:
         else np.empty(0, np.int64)
     )
     chosen = _first_chunks(index, seeds)
+    if without:
+        chosen = np.setdiff1d(chosen, _chunks_with(index, np.array(list(without), np.int64)))
     keys: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
     members: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
     for batch in index.member_batches():
@@ -56,3 +60,11 @@ def _first_chunks(index: SequenceIndex, rows: npt.NDArray[np.int64]) -> npt.NDAr
         if (first >= 0).all():
             break
     return np.unique(first)
+
+
+def _chunks_with(index: SequenceIndex, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    keys = [
+        ((batch.read << CHUNK_BITS) | batch.chunk)[np.isin(batch.row, rows)]
+        for batch in index.member_batches()
+    ]
+    return np.unique(np.concatenate(keys))

@@ -79,6 +79,16 @@ class CallRow(_Figures):
     score: float
 
 
+class QuarantinedFigures(_Figures):
+    """A sequence that cannot be embedded: its first candidate, how many have it, its row, and why."""
+
+    name: str
+    members: int
+    row: int
+    encoder: str
+    reason: str
+
+
 class Renamed(_Figures):
     """A read that had to get another name."""
 
@@ -102,6 +112,8 @@ class DropReport(_Figures):
 
     `candidates` are stop-free frames, `unique_candidates` the distinct ones among them (what was
     computed). `calls` counts reads by call and tier, `reasons` reads without a call by reason.
+    `quarantined` counts sequences without an embedding by encoder, `quarantine` shows the first of
+    them, and `not_scored_candidates` are the candidates that have one of them.
     """
 
     drop: str
@@ -122,6 +134,9 @@ class DropReport(_Figures):
     reasons: dict[str, int] = {}
     calls: dict[str, dict[str, int]] = {}
     hits: int = 0
+    quarantined: int = 0
+    quarantine: list[QuarantinedFigures] = []
+    not_scored_candidates: int = 0
 
     stages: list[StageFigures] = []
     ranks: list[RankFigures] = []

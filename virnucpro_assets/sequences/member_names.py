@@ -29,3 +29,13 @@ def first_members(index: SequenceIndex, rows: Collection[int]) -> dict[int, str]
             if 0 <= read - reads.first < len(reads.names):
                 names[row] = member_name(reads.names[read - reads.first], chunk, frame)
     return names
+
+
+def member_counts(index: SequenceIndex, rows: Collection[int]) -> dict[int, int]:
+    """How many members each of the given rows has; one pass over the members."""
+    wanted = np.unique(np.array(list(rows), np.int64))
+    counts = np.zeros(len(wanted), np.int64)
+    for batch in index.member_batches():
+        places = np.searchsorted(wanted, batch.row[np.isin(batch.row, wanted)])
+        counts += np.bincount(places, minlength=len(wanted))
+    return dict(zip(wanted.tolist(), counts.tolist(), strict=True))

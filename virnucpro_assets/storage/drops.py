@@ -127,6 +127,10 @@ class DropFolder:
         return self.path / "checks"
 
     @property
+    def quarantine(self) -> Path:
+        return self.path / "quarantine"
+
+    @property
     def report(self) -> Path:
         return self.path / "report.html"
 

@@ -57,13 +57,18 @@ class Incidents(BaseModel):
             return f"row {foreign[0]} named, which is not among its rows"
         if len(np.unique(named)) != len(named):
             return "a row that is named twice"
-        is_quarantined = np.isin(rows, quarantined)
-        whole = np.where(
-            is_quarantined, np.isnan(embeddings).all(axis=1), np.isfinite(embeddings).all(axis=1)
-        )
-        if whole.all():
-            return None
-        place = int(np.argmin(whole))
-        if is_quarantined[place]:
-            return f"numbers in row {rows[place]}, which is recorded as quarantined"
-        return f"NaN or Inf in row {rows[place]}, which is not recorded as quarantined"
+        return nan_contradiction(rows, embeddings, quarantined)
+
+
+def nan_contradiction(
+    rows: npt.NDArray[np.int64], embeddings: npt.NDArray[np.float32], quarantined: npt.NDArray[np.int64]
+) -> str | None:
+    """Where `embeddings` [len(rows), width] are not NaN in the `quarantined` rows and finite in all others, or None."""
+    is_quarantined = np.isin(rows, quarantined)
+    whole = np.where(is_quarantined, np.isnan(embeddings).all(axis=1), np.isfinite(embeddings).all(axis=1))
+    if whole.all():
+        return None
+    place = int(np.argmin(whole))
+    if is_quarantined[place]:
+        return f"numbers in row {rows[place]}, which is recorded as quarantined"
+    return f"NaN or Inf in row {rows[place]}, which is not recorded as quarantined"

@@ -3,6 +3,9 @@
 Rows stand shard after shard (rank 0's rows, then rank 1's ...), each with its position in
 the index beside it; columns are DNABERT-S first, then ESM-2. `merged.toml`, written last,
 lists the shards' parts with the digests they had, and is what opening checks.
+
+HDF5 reads a source that it cannot open as NaN, without an error. So whatever is read here is
+compared with what the shards record: NaN stands in quarantined rows and nowhere else.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.storage.incidents import nan_contradiction
 from virnucpro_assets.storage.parts import PartPlan, rows_of
 from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.storage.shards import MANIFEST as SHARD_MANIFEST
@@ -125,10 +129,7 @@ def read_merged(folder: Path, *, content: bool = False) -> MergedManifest:
     """
     manifest = read_manifest(folder / MANIFEST, MergedManifest)
     check_file(folder / VIEW, manifest.view, content=True)
-    shard_of_source = {source.path: (folder / source.path).parent for source in manifest.sources}
-    shards = {
-        path: read_manifest(path / SHARD_MANIFEST, ShardManifest) for path in set(shard_of_source.values())
-    }
+    shards = _source_shards(folder, manifest)
     current = {path / part.name: part.file for path, shard in shards.items() for part in shard.parts}
     for source in manifest.sources:
         check_file(folder / source.path, source.file, content=content)
@@ -140,17 +141,34 @@ def read_merged(folder: Path, *, content: bool = False) -> MergedManifest:
     return manifest
 
 
+def quarantined_rows(folder: Path, manifest: MergedManifest) -> dict[EncoderKind, npt.NDArray[np.int64]]:
+    """int64 [n] for each encoder: the rows of the index that its shards record as quarantined, ascending."""
+    rows: dict[EncoderKind, list[int]] = {kind: [] for kind in ENCODER_KINDS}
+    for shard in _source_shards(folder, manifest).values():
+        rows[shard.recipe.encoder] += [entry.row for entry in shard.incidents.quarantined]
+    return {kind: np.array(sorted(found), np.int64) for kind, found in rows.items()}
+
+
+def _source_shards(folder: Path, manifest: MergedManifest) -> dict[Path, ShardManifest]:
+    folders = {(folder / source.path).parent for source in manifest.sources}
+    return {path: read_manifest(path / SHARD_MANIFEST, ShardManifest) for path in sorted(folders)}
+
+
 def merged_blocks(
     folder: Path, size: int = 8192
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
     """Stream (rows int64 [b], embeddings float32 [b, width]) in stored order, at most `size` rows each.
 
-    The sources are checked first, see `read_merged`.
+    The sources are checked first, see `read_merged`. Quarantined rows are NaN in the columns of
+    their encoder; any other NaN or Inf raises IntegrityError, naming the row.
     """
     manifest = read_merged(folder)
+    quarantined = quarantined_rows(folder, manifest)
     with h5py.File(folder / VIEW, "r") as file:
         for start in range(0, manifest.rows, size):
-            yield file["rows"][start : start + size], file["embeddings"][start : start + size]
+            rows, embeddings = (file[name][start : start + size] for name in ("rows", "embeddings"))
+            _refuse_unexplained_nan(folder, manifest, quarantined, rows, embeddings)
+            yield rows, embeddings
 
 
 def read_merged_rows(folder: Path) -> npt.NDArray[np.int64]:
@@ -163,10 +181,31 @@ def read_merged_rows(folder: Path) -> npt.NDArray[np.int64]:
 def read_merged_at(folder: Path, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """float32 [n, width]: the rows of the index at `positions`, for samples.
 
-    Raises IntegrityError if a source is missing or changed.
+    Raises IntegrityError if a source is missing or changed, see `merged_blocks`.
     """
-    read_merged(folder)
+    manifest = read_merged(folder)
+    quarantined = quarantined_rows(folder, manifest)
     rows = read_merged_rows(folder)
     place_of_row = np.argsort(rows, kind="stable")
     with h5py.File(folder / VIEW, "r") as file:
-        return np.stack([file["embeddings"][place] for place in place_of_row[positions].tolist()])
+        embeddings = np.stack([file["embeddings"][place] for place in place_of_row[positions].tolist()])
+    _refuse_unexplained_nan(folder, manifest, quarantined, positions, embeddings)
+    return embeddings
+
+
+def _refuse_unexplained_nan(
+    folder: Path,
+    manifest: MergedManifest,
+    quarantined: Mapping[EncoderKind, npt.NDArray[np.int64]],
+    rows: npt.NDArray[np.int64],
+    embeddings: npt.NDArray[np.float32],
+) -> None:
+    left = 0
+    for kind in ENCODER_KINDS:
+        right = left + manifest.widths[kind]
+        if found := nan_contradiction(rows, embeddings[:, left:right], quarantined[kind]):
+            raise IntegrityError(
+                f"{folder / VIEW}: found, of {kind}, {found}; expected NaN in quarantined rows alone. A part could not "
+                "be read or was changed. Check the disk, then materialise the embeddings and merged_embeddings again."
+            )
+        left = right

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
 from virnucpro_assets.files.atomic import sync_folder
-from virnucpro_assets.files.digests import FileRecord, check_file, record_of_file
+from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files, record_of_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.storage.incidents import Incidents
 from virnucpro_assets.storage.parts import (
@@ -64,6 +64,12 @@ class ShardManifest(BaseModel):
     @property
     def incidents(self) -> Incidents:
         return sum((part.incidents for part in self.parts), NO_INCIDENTS)
+
+    @property
+    def digest(self) -> str:
+        """What identifies the content: the recipe's digest, which quarantined rows change."""
+        rows = [(str(entry.row), entry.reason) for entry in self.incidents.quarantined]
+        return digest_of_files([("recipe", self.recipe.digest), *rows]) if rows else self.recipe.digest
 
     @property
     def tokens_per_second(self) -> float:

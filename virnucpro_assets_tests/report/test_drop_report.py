@@ -9,6 +9,7 @@ from virnucpro_assets.report.drop_report import (
     DropReport,
     Evaluation,
     ModelFigures,
+    QuarantinedFigures,
     RankFigures,
     Renamed,
     StageFigures,
@@ -150,12 +151,50 @@ def test_hostile_texts_are_escaped_everywhere(report):
             "ranks": [report.ranks[0].model_copy(update={"encoder": HOSTILE, "device": HOSTILE})],
             "checks": [check],
             "top_calls": [report.top_calls[0].model_copy(update={"name": HOSTILE, "tier": HOSTILE})],
+            "quarantined": 1,
+            "quarantine": [
+                QuarantinedFigures(name=HOSTILE, members=1, row=0, encoder=HOSTILE, reason=HOSTILE)
+            ],
         }
     )
     page = Page(render_report(hostile))
     assert page.open == []
     assert "script" not in page.tags
     assert page.text.count(HOSTILE) > 15
+
+
+def test_sequences_in_quarantine_are_shown_with_what_it_cost(report):
+    shown = [
+        QuarantinedFigures(
+            name=f"r{row}_chunk_1F1", members=1200, row=row, encoder="esm2", reason="too large"
+        )
+        for row in range(20)
+    ]
+    troubled = {
+        "quarantined": 31,
+        "quarantine": shown,
+        "not_scored_candidates": 1,
+        "reasons": {"not_scored": 2},
+    }
+    text = Page(render_report(report.model_copy(update=troubled))).text
+    for expected in (
+        "31 sequences could not be embedded, so 1 candidate was not scored. 2 reads had no other candidate and "
+        "have no call; any other",
+        "The first 20 of 31; all are in quarantine.tsv.",
+        "r19_chunk_1F1 1,200 19 esm2 too large",
+        "could not be scored 2 0.1 %",
+    ):
+        assert expected in text
+    one = {
+        "quarantined": 1,
+        "quarantine": shown[:1],
+        "not_scored_candidates": 5,
+        "reasons": {"not_scored": 1},
+    }
+    text = Page(render_report(report.model_copy(update=one))).text
+    assert "1 sequence could not be embedded, so 5 candidates were not scored. 1 read had no other" in text
+    assert "quarantine.tsv" not in text
+    assert "Quarantine" not in Page(render_report(report)).text
 
 
 def test_an_empty_drop_says_so_and_has_no_pictures():

@@ -3,9 +3,9 @@ import numpy as np
 from virnucpro_assets.report.histograms import LengthCounter, ScoreCounter
 
 
-def test_scores_fall_into_fifty_bins_with_both_ends_included():
+def test_scores_fall_into_fifty_bins_with_both_ends_included_and_nan_in_none():
     counter = ScoreCounter()
-    counter.add(np.array([0, 0.019, 0.5, 1], np.float32))
+    counter.add(np.array([0, np.nan, 0.019, 0.5, 1], np.float32))
     counter.add(np.empty(0, np.float32))
     histogram = counter.histogram()
     assert len(histogram.counts) == 50

@@ -1,0 +1,91 @@
+"""The quarantine of a drop: the sequences that cannot be embedded, for people to look at.
+
+The folder holds one record for each encoder and rank that has such sequences, and
+`quarantine.tsv`, which is made from all of them. Where there are none, neither is there. What
+decides is in the parts themselves; this says the same with names. A record is of one index: rows
+of another index are other sequences.
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from virnucpro_assets.files.atomic import sync_folder, write_text
+from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.storage.shards import rank_name
+from virnucpro_assets.vocabulary import EncoderKind, QuarantineReason
+
+TABLE = "quarantine.tsv"
+HEADER = ("encoder", "rank", "row", "reason", "members", "first_member")
+QUARANTINE_IN_WORDS: dict[QuarantineReason, str] = {
+    "not_finite": "NaN or Inf, in float32 too",
+    "out_of_memory": "does not fit the device's memory, even alone",
+    "kills_process": "ends its device process",
+}
+
+
+class QuarantineEntry(BaseModel):
+    """A row of the index that cannot be embedded, how many candidates it stands for, and the first of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    row: int
+    reason: QuarantineReason
+    first_member: str
+    members: int
+
+
+class QuarantineRecord(BaseModel):
+    """What one rank of a drop cannot embed with one encoder, in the order of the rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    encoder: EncoderKind
+    rank: int
+    ranks: int
+    index_digest: str
+    entries: list[QuarantineEntry]
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.encoder}.{rank_name(self.rank, self.ranks)}.toml"
+
+
+def write_quarantine(folder: Path, record: QuarantineRecord) -> None:
+    """Put `record` in place of the one of its encoder and rank; without entries there is none."""
+    if record.entries:
+        write_manifest(folder / record.file_name, record)
+    else:
+        _remove(folder / record.file_name)
+
+
+def read_quarantine(folder: Path) -> list[QuarantineRecord]:
+    """All records of a drop, by encoder and rank; DamagedFileError if one is not what was written."""
+    return [read_manifest(path, QuarantineRecord) for path in sorted(folder.glob("*.toml"))]
+
+
+def remove_former_quarantine(folder: Path, index_digest: str) -> None:
+    """Remove the records that are of another index than the one of this digest."""
+    for record in read_quarantine(folder):
+        if record.index_digest != index_digest:
+            _remove(folder / record.file_name)
+
+
+def write_quarantine_table(folder: Path) -> Path | None:
+    """Write all records as one table, a line for each row; returns its path, or None where there are none."""
+    lines = [
+        (record.encoder, record.rank, entry.row, entry.reason, entry.members, entry.first_member)
+        for record in read_quarantine(folder)
+        for entry in record.entries
+    ]
+    if not lines:
+        _remove(folder / TABLE)
+        return None
+    write_text(folder / TABLE, "".join("\t".join(map(str, line)) + "\n" for line in [HEADER, *lines]))
+    return folder / TABLE
+
+
+def _remove(path: Path) -> None:
+    if path.exists():
+        path.unlink()
+        sync_folder(path.parent)
