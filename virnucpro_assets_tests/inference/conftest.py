@@ -8,15 +8,12 @@ import pytest
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.inference.devices import Device
-from virnucpro_assets.inference.messages import EncoderChoice
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
 from virnucpro_assets.inference.shard_runs import ShardJob
-from virnucpro_assets.models.folders import read_model_folder
 from virnucpro_assets.models.threads import limit_threads
 from virnucpro_assets.sequences.index import SequenceIndex
-from virnucpro_assets.storage.recipe import Recipe
-from virnucpro_assets.storage.shards import rank_name
 from virnucpro_assets.vocabulary import Precision
+from virnucpro_assets_tests.jobs import small_job
 
 MakeJob = Callable[..., ShardJob]
 
@@ -60,26 +57,6 @@ def make_job(tmp_path: Path, small_index: SequenceIndex) -> MakeJob:
         budget: int = 256,
         out: Path = tmp_path,
     ) -> ShardJob:
-        folder = read_model_folder(model)
-        encoder = EncoderChoice(
-            kind=folder.kind,
-            folder=folder.path,
-            digest=folder.digest,
-            width=folder.width,
-            precision=precision,
-        )
-        ranks = index.manifest.ranks
-        recipe = Recipe(
-            encoder=encoder.kind,
-            index_digest=index.manifest.digest,
-            weights_digest=encoder.digest,
-            precision=precision,
-            attention="dense-runs",
-            token_budget=budget,
-            packs_per_part=1,
-            ranks=ranks,
-        )
-        folders = {rank: out / encoder.kind / rank_name(rank, ranks) for rank in range(ranks)}
-        return ShardJob(index, encoder, recipe, folders)
+        return small_job(index, out, model, precision=precision, budget=budget)
 
     return make

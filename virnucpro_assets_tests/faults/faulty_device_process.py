@@ -1,0 +1,265 @@
+"""A device process with a fault: the real one, in which chosen calls were replaced first.
+
+Run by its path with the faults as JSON before the arguments of a device process; `Faults.program`
+gives what a pool needs for that. Nothing in the product knows of it.
+"""
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import cycle
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel
+
+from virnucpro_assets.files.atomic import TEMPORARY_MARK
+from virnucpro_assets.inference import device_process
+
+FOR_EVER = 3600.0
+
+
+class WriteFault(BaseModel):
+    """The disk refuses to write, to sync or to rename.
+
+    It does so for every file whose final name matches `files`, after `after` such files went well.
+    A write that fails has left half of its content behind.
+    """
+
+    at: Literal["write", "fsync", "rename"]
+    error: Literal["ENOSPC", "EIO"]
+    files: str = "part-*.h5"
+    after: int = 0
+
+
+class Faults(BaseModel):
+    """What is to go wrong in a device process.
+
+    `log` gets a line `begun|packed|written KIND RANK PART` for what happens to each part. Before
+    each pack the process sleeps for `pause` seconds, before each write of a part for `write_pause`.
+    A pack of more than `memory_tokens` does not fit into memory. A pack with one of the sequences
+    `crashing` ends the process, one with a sequence of `hanging` never comes back, one with a sequence
+    of `not_finite` gives NaN for it. With `once`, a file that must not be there yet, the process crashes
+    or hangs one time only. `clock_steps` are seconds that the wall clock is off, in turn, whenever
+    it is read.
+    """
+
+    log: Path | None = None
+    pause: float = 0.0
+    write_pause: float = 0.0
+    write: WriteFault | None = None
+    memory_tokens: int | None = None
+    crashing: list[str] = []
+    hanging: list[str] = []
+    not_finite: list[str] = []
+    once: Path | None = None
+    clock_steps: list[float] = []
+
+    @property
+    def program(self) -> tuple[str, ...]:
+        """The interpreter's arguments that start a device process with these faults."""
+        return (str(Path(__file__)), self.model_dump_json())
+
+
+def main() -> None:
+    """Install the faults of the first argument and be a device process with the others."""
+    faults = Faults.model_validate_json(sys.argv.pop(1))
+    if faults.write:
+        refuse_writes(faults.write)
+    if faults.clock_steps:
+        move_clock(faults.clock_steps)
+    _install_when_the_worker_is_imported(faults)
+    device_process.main()
+
+
+def _install_when_the_worker_is_imported(faults: Faults) -> None:
+    """The worker brings torch, which must not come before the device is owned."""
+    acquire = device_process.acquire
+
+    def acquire_then_import(*arguments: Any) -> None:
+        acquire(*arguments)
+        os.environ["OMP_NUM_THREADS"] = sys.argv[sys.argv.index("--threads") + 1]
+        os.environ["CUDA_VISIBLE_DEVICES"] = _visible()
+        install_in_worker(faults)
+
+    device_process.acquire = acquire_then_import
+
+
+def _visible() -> str:
+    kind, number = (sys.argv[sys.argv.index(name) + 1] for name in ("--kind", "--number"))
+    return number if kind == "cuda" else ""
+
+
+def install_in_worker(faults: Faults) -> None:
+    """Replace what the worker calls: embedding, writing and the encoders."""
+    from virnucpro_assets.inference import worker  # noqa: PLC0415
+
+    log = _log_to(faults.log)
+    embed_part, embed_sequences, write_part = (
+        worker.Worker._embed_part,
+        worker.embed_sequences,
+        worker.write_part,
+    )
+    part_in_work: list[str] = [""]
+
+    def embed_part_logged(self: Any, task: Any, number: int) -> Callable[[], Any]:
+        part_in_work[0] = f"{task.encoder.kind} {task.plan.rank} {task.plan.number}"
+        log(f"begun {part_in_work[0]}")
+        return embed_part(self, task, number)
+
+    def embed_sequences_with_faults(
+        encoder: Any, sequences: Any, *arguments: Any, listener: Any = None, **options: Any
+    ) -> Any:
+        listener = listener or worker.Listener()
+        bad = [_positions(sequences, chosen) for chosen in (faults.crashing, faults.hanging)]
+
+        def entering(positions: Any) -> None:
+            listener.entering(positions)
+            time.sleep(faults.pause)
+            crashes, hangs = (bool(np.isin(positions, chosen).any()) for chosen in bad)
+            if (crashes or hangs) and _first_time(faults.once):
+                if crashes:
+                    os.abort()
+                time.sleep(FOR_EVER)
+
+        def advanced(*counts: int) -> None:
+            log(f"packed {part_in_work[0]}")
+            listener.advanced(*counts)
+
+        embedded = embed_sequences(
+            _FaultyEncoder(encoder, faults),
+            sequences,
+            *arguments,
+            listener=worker.Listener(entering, advanced),
+            **options,
+        )
+        if lost := _positions(sequences, faults.not_finite):
+            embedded = replace(embedded, embeddings=embedded.embeddings.copy())
+            embedded.embeddings[lost] = np.nan
+        return embedded
+
+    def write_part_logged(path: Path, plan: Any, recipe: Any, *arguments: Any, **options: Any) -> Any:
+        time.sleep(faults.write_pause)
+        record = write_part(path, plan, recipe, *arguments, **options)
+        log(f"written {recipe.encoder} {plan.rank} {plan.number}")
+        return record
+
+    worker.Worker._embed_part = embed_part_logged
+    worker.embed_sequences = embed_sequences_with_faults
+    worker.write_part = write_part_logged
+
+
+class _FaultyEncoder:
+    """An encoder on a device of little memory."""
+
+    def __init__(self, encoder: Any, faults: Faults) -> None:
+        self._encoder, self._faults = encoder, faults
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._encoder, name)
+
+    def embed(self, pack: Any) -> Any:
+        import torch  # noqa: PLC0415
+
+        limit = self._faults.memory_tokens
+        if limit is not None and int(pack.lengths.sum()) > limit:
+            raise torch.OutOfMemoryError(f"out of memory: {int(pack.lengths.sum())} tokens")
+        return self._encoder.embed(pack)
+
+
+class _Disk:
+    """Which files a disk refuses, counted from the first time that each of them comes up."""
+
+    def __init__(self, fault: WriteFault) -> None:
+        self.fault = fault
+        self._numbers: dict[str, int] = {}
+
+    def refuses(self, at: str, path: Path) -> bool:
+        final, mark, _ = path.name.partition(TEMPORARY_MARK)
+        if not mark or not Path(final).match(self.fault.files):
+            return False
+        number = self._numbers.setdefault(path.name, len(self._numbers))
+        return at == self.fault.at and number >= self.fault.after
+
+    def error(self, *names: object) -> OSError:
+        code = getattr(errno, self.fault.error)
+        return OSError(code, os.strerror(code), *names)
+
+
+class _HalfWritten:
+    """A stream of which the disk takes half of the first content and no more."""
+
+    def __init__(self, stream: IO[bytes], disk: _Disk) -> None:
+        self._stream, self._disk = stream, disk
+
+    def __enter__(self) -> "_HalfWritten":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stream.close()
+
+    def write(self, content: bytes) -> int:
+        self._stream.write(content[: len(content) // 2])
+        self._stream.flush()
+        raise self._disk.error()
+
+
+def refuse_writes(fault: WriteFault) -> None:
+    """Make the calls of the atomic writer fail in this process, with the errors that the system gives."""
+    disk = _Disk(fault)
+    real_open, real_fsync, real_replace = Path.open, os.fsync, Path.replace
+
+    def open_(path: Path, *arguments: Any, **options: Any) -> Any:
+        stream = real_open(path, *arguments, **options)
+        return _HalfWritten(stream, disk) if disk.refuses("write", path) else stream
+
+    def fsync(descriptor: int) -> None:
+        if disk.refuses("fsync", Path(f"/proc/self/fd/{descriptor}").readlink()):
+            raise disk.error()
+        real_fsync(descriptor)
+
+    def replace_(path: Path, target: Path) -> Path:
+        if disk.refuses("rename", path):
+            raise disk.error(str(path), None, str(target))
+        return real_replace(path, target)
+
+    Path.open, os.fsync, Path.replace = open_, fsync, replace_
+
+
+def move_clock(steps: list[float]) -> None:
+    """Put the wall clock of this process off by each of `steps` seconds in turn."""
+    offsets: Iterator[float] = cycle(steps)
+    real, real_ns = time.time, time.time_ns
+    time.time = lambda: real() + next(offsets)
+    time.time_ns = lambda: real_ns() + int(next(offsets) * 1e9)
+
+
+def _log_to(path: Path | None) -> Callable[[str], None]:
+    if path is None:
+        return lambda line: None
+    # In one piece and at once: the process may be killed at any time, and others write as well.
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    return lambda line: (os.write(descriptor, f"{line}\n".encode()), None)[1]
+
+
+def _positions(sequences: Any, chosen: list[str]) -> list[int]:
+    wanted = {sequence.encode() for sequence in chosen}
+    return [place for place in range(len(sequences)) if wanted and sequences[place] in wanted]
+
+
+def _first_time(mark: Path | None) -> bool:
+    if mark is None:
+        return True
+    try:
+        mark.open("x").close()
+    except FileExistsError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()
