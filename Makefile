@@ -11,13 +11,19 @@ DEV       := $(VENV)/.installed-dev
 INSTALL   := $(BIN)/pip install --quiet --constraint constraints.txt --editable
 DEMO_ENV  := VIRNUCPRO_DATA_ROOT=$(DEMO)/data DAGSTER_HOME=$(abspath $(DEMO))/dagster
 
-.PHONY: demo test ui lint bench clean
+.PHONY: demo test faults soak ui lint bench clean
 
 demo: $(INSTALLED)  ## run the main job on the embedded demo models and data
 	$(DEMO_ENV) $(BIN)/virnucpro demo --out $(DEMO)/results
 
 test: $(DEV)  ## run the tests
 	$(BIN)/python -m pytest
+
+faults: $(DEV)  ## every fault that can be injected, and what remains of each
+	$(BIN)/python -m pytest virnucpro_assets_tests/faults -m "thorough or not thorough"
+
+soak: $(DEV)  ## 200 random faults one after the other, compared with undisturbed results
+	$(BIN)/python -m virnucpro_assets_tests.faults.soak --out soak.md --json soak.json
 
 ui: $(INSTALLED)  ## the Dagster UI on the demo's results, on 127.0.0.1:$(PORT)
 	test -e $(DEMO)/results/report.html || $(MAKE) demo

@@ -1,6 +1,6 @@
 """A killed step leaves nothing behind but whole parts, and the next one goes on from them."""
 
-from virnucpro_assets_tests.faults.conftest import Bench
+from virnucpro_assets_tests.faults.bench import Bench
 from virnucpro_assets_tests.faults.faulty_device_process import Faults
 from virnucpro_assets_tests.faults.harness import (
     PartLog,
