@@ -96,8 +96,8 @@ class _Shard:
 def embed_shards(job: ShardJob, lease: Lease, report: Reporter) -> Iterator[ShardManifest]:
     """Compute the shards of a job, yielding each as it is finished.
 
-    Parts that are there already, whole and of the same recipe, are kept; damaged ones are set
-    aside under a quarantine name and reported. Raises EmbeddingError at the end if some ranks
+    Parts that are there already, whole and of the same recipe, are kept; damaged files are set
+    aside under a quarantine name, reported and made again. Raises EmbeddingError at the end if some ranks
     could not be finished, IntegrityError if stored parts are of another recipe.
     """
     shards = {rank: _open_shard(job, rank, report) for rank in job.folders}
@@ -197,7 +197,7 @@ def _open_shard(job: ShardJob, rank: int, report: Reporter) -> _Shard:
     folder.mkdir(parents=True, exist_ok=True)
     records, quarantined = valid_parts(folder, plans, recipe, keep_quarantined=job.quarantine == "not_scored")
     for path in quarantined:
-        report(f"{kind} rank {rank}: a damaged part was set aside as {path} and is computed again")
+        report(f"{kind} rank {rank}: a damaged file was set aside as {path} and is made again")
     shard = _Shard(rank, folder, plans, len(tokens), records)
     if not shard.complete:
         unfinish_shard(folder)

@@ -131,8 +131,8 @@ def test_a_run_of_both_encoders_starts_one_device_process_and_ends_it(deployment
     started = []
 
     class Counted(ProcessHandle):
-        def __init__(self, device):
-            super().__init__(device)
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
             started.append(self.pid)
 
     monkeypatch.setattr("virnucpro_assets.inference.pool.ProcessHandle", Counted)

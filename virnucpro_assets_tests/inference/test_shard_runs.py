@@ -114,7 +114,7 @@ def test_a_damaged_part_is_set_aside_and_computed_again(shared_pool: DevicePool,
     assert {rank: len(s.parts) - s.reused_parts for rank, s in again.items()} == {0: 0, 1: 0, 2: 1, 3: 0}
     aside = damaged.with_name(f"{damaged.name}.quarantine-1")
     assert aside.read_bytes() == content
-    assert heard[0] == f"esm2 rank 2: a damaged part was set aside as {aside} and is computed again"
+    assert heard[0] == f"esm2 rank 2: a damaged file was set aside as {aside} and is made again"
 
 
 def test_weights_that_changed_since_the_run_began_are_refused(
