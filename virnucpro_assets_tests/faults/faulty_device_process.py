@@ -42,10 +42,11 @@ class Faults(BaseModel):
     `log` gets a line `begun|packed|written KIND RANK PART` for what happens to each part. Before
     each pack the process sleeps for `pause` seconds, before each write of a part for `write_pause`.
     A pack of more than `memory_tokens` does not fit into memory. A pack with one of the sequences
-    `crashing` ends the process, one with a sequence of `hanging` never comes back, one with a sequence
-    of `not_finite` gives NaN for it. With `once`, a file that must not be there yet, the process crashes
-    or hangs one time only. `clock_steps` are seconds that the wall clock is off, in turn, whenever
-    it is read.
+    `crashing`, or with all of `crashing_together`, ends the process, one with a sequence of `hanging`
+    never comes back, one with a sequence of `not_finite` gives NaN for it. With `once`, a file that must
+    not be there yet, the process crashes or hangs one time only. On the CPU slots `dead_slots` it ends
+    before it owns its device. `clock_steps` are seconds that the wall clock is off, in turn, whenever it
+    is read.
     """
 
     log: Path | None = None
@@ -54,9 +55,11 @@ class Faults(BaseModel):
     write: WriteFault | None = None
     memory_tokens: int | None = None
     crashing: list[str] = []
+    crashing_together: list[str] = []
     hanging: list[str] = []
     not_finite: list[str] = []
     once: Path | None = None
+    dead_slots: list[int] = []
     clock_steps: list[float] = []
 
     @property
@@ -68,6 +71,8 @@ class Faults(BaseModel):
 def main() -> None:
     """Install the faults of the first argument and be a device process with the others."""
     faults = Faults.model_validate_json(sys.argv.pop(1))
+    if int(_argument("--number")) in faults.dead_slots:
+        sys.exit("this slot is dead")
     if faults.write:
         refuse_writes(faults.write)
     if faults.clock_steps:
@@ -82,7 +87,7 @@ def _install_when_the_worker_is_imported(faults: Faults) -> None:
 
     def acquire_then_import(*arguments: Any) -> None:
         acquire(*arguments)
-        os.environ["OMP_NUM_THREADS"] = sys.argv[sys.argv.index("--threads") + 1]
+        os.environ["OMP_NUM_THREADS"] = _argument("--threads")
         os.environ["CUDA_VISIBLE_DEVICES"] = _visible()
         install_in_worker(faults)
 
@@ -90,8 +95,11 @@ def _install_when_the_worker_is_imported(faults: Faults) -> None:
 
 
 def _visible() -> str:
-    kind, number = (sys.argv[sys.argv.index(name) + 1] for name in ("--kind", "--number"))
-    return number if kind == "cuda" else ""
+    return _argument("--number") if _argument("--kind") == "cuda" else ""
+
+
+def _argument(name: str) -> str:
+    return sys.argv[sys.argv.index(name) + 1]
 
 
 def install_in_worker(faults: Faults) -> None:
@@ -115,12 +123,18 @@ def install_in_worker(faults: Faults) -> None:
         encoder: Any, sequences: Any, *arguments: Any, listener: Any = None, **options: Any
     ) -> Any:
         listener = listener or worker.Listener()
-        bad = [_positions(sequences, chosen) for chosen in (faults.crashing, faults.hanging)]
+        crashing, hanging, together = (
+            _positions(sequences, chosen)
+            for chosen in (faults.crashing, faults.hanging, faults.crashing_together)
+        )
 
         def entering(positions: Any) -> None:
             listener.entering(positions)
             time.sleep(faults.pause)
-            crashes, hangs = (bool(np.isin(positions, chosen).any()) for chosen in bad)
+            hangs = np.isin(positions, hanging).any()
+            crashes = np.isin(positions, crashing).any() or (
+                len(together) > 1 and np.isin(together, positions).all()
+            )
             if (crashes or hangs) and _first_time(faults.once):
                 if crashes:
                     os.abort()
