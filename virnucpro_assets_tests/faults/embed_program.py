@@ -22,7 +22,7 @@ from virnucpro_assets.inference.process_handle import PROGRAM
 from virnucpro_assets.inference.shard_runs import embed_shards
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.vocabulary import Precision, QuarantinePolicy, WhenBusy
-from virnucpro_assets_tests.faults.faulty_device_process import WriteFault, move_clock, refuse_writes
+from virnucpro_assets_tests.faults.faulty_device_process import move_clock, refuse_writes
 from virnucpro_assets_tests.jobs import small_job
 
 
@@ -42,7 +42,7 @@ class Specification(BaseModel):
     when_busy: WhenBusy = "wait"
     stall_seconds: float = 60.0
     restarts: int = 3
-    write: WriteFault | None = None
+    write: Path | None = None
     clock_steps: list[float] = []
 
 

@@ -39,8 +39,9 @@ class WriteFault(BaseModel):
 class Faults(BaseModel):
     """What is to go wrong in a device process.
 
-    `log` gets a line `begun|packed|written KIND RANK PART` for what happens to each part. Before
-    each pack the process sleeps for `pause` seconds, before each write of a part for `write_pause`.
+    `log` gets a line `begun|packed|written PID KIND RANK PART` for what happens to each part. The disk
+    refuses what the file `write` says, a WriteFault that may change while the process runs. Before each
+    pack the process sleeps for `pause` seconds, before each write of a part for `write_pause`.
     A pack of more than `memory_tokens` does not fit into memory. A pack with one of the sequences
     `crashing`, or with all of `crashing_together`, ends the process, one with a sequence of `hanging`
     never comes back, one with a sequence of `not_finite` gives NaN for it. With `once`, a file that must
@@ -52,7 +53,7 @@ class Faults(BaseModel):
     log: Path | None = None
     pause: float = 0.0
     write_pause: float = 0.0
-    write: WriteFault | None = None
+    write: Path | None = None
     memory_tokens: int | None = None
     crashing: list[str] = []
     crashing_together: list[str] = []
@@ -116,7 +117,7 @@ def install_in_worker(faults: Faults) -> None:
 
     def embed_part_logged(self: Any, task: Any, number: int) -> Callable[[], Any]:
         part_in_work[0] = f"{task.encoder.kind} {task.plan.rank} {task.plan.number}"
-        log(f"begun {part_in_work[0]}")
+        log("begun", part_in_work[0])
         return embed_part(self, task, number)
 
     def embed_sequences_with_faults(
@@ -141,7 +142,7 @@ def install_in_worker(faults: Faults) -> None:
                 time.sleep(FOR_EVER)
 
         def advanced(*counts: int) -> None:
-            log(f"packed {part_in_work[0]}")
+            log("packed", part_in_work[0])
             listener.advanced(*counts)
 
         embedded = embed_sequences(
@@ -159,7 +160,7 @@ def install_in_worker(faults: Faults) -> None:
     def write_part_logged(path: Path, plan: Any, recipe: Any, *arguments: Any, **options: Any) -> Any:
         time.sleep(faults.write_pause)
         record = write_part(path, plan, recipe, *arguments, **options)
-        log(f"written {recipe.encoder} {plan.rank} {plan.number}")
+        log("written", f"{recipe.encoder} {plan.rank} {plan.number}")
         return record
 
     worker.Worker._embed_part = embed_part_logged
@@ -186,29 +187,36 @@ class _FaultyEncoder:
 
 
 class _Disk:
-    """Which files a disk refuses, counted from the first time that each of them comes up."""
+    """Which files a disk refuses, counted from the first time that each of them comes up.
 
-    def __init__(self, fault: WriteFault) -> None:
-        self.fault = fault
+    The fault is read from its file every time; without the file there is none.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self._source = source
+        self._fault: WriteFault | None = None
         self._numbers: dict[str, int] = {}
 
-    def refuses(self, at: str, path: Path) -> bool:
+    def refuses(self, at: str, path: Path, *names: object) -> OSError | None:
         final, mark, _ = path.name.partition(TEMPORARY_MARK)
-        if not mark or not Path(final).match(self.fault.files):
-            return False
+        fault = WriteFault.model_validate_json(self._source.read_bytes()) if self._source.exists() else None
+        if fault != self._fault:
+            self._fault = fault
+            self._numbers.clear()
+        if not mark or fault is None or not Path(final).match(fault.files):
+            return None
         number = self._numbers.setdefault(path.name, len(self._numbers))
-        return at == self.fault.at and number >= self.fault.after
-
-    def error(self, *names: object) -> OSError:
-        code = getattr(errno, self.fault.error)
+        if at != fault.at or number < fault.after:
+            return None
+        code = getattr(errno, fault.error)
         return OSError(code, os.strerror(code), *names)
 
 
 class _HalfWritten:
     """A stream of which the disk takes half of the first content and no more."""
 
-    def __init__(self, stream: IO[bytes], disk: _Disk) -> None:
-        self._stream, self._disk = stream, disk
+    def __init__(self, stream: IO[bytes], error: OSError) -> None:
+        self._stream, self._error = stream, error
 
     def __enter__(self) -> "_HalfWritten":
         return self
@@ -219,26 +227,30 @@ class _HalfWritten:
     def write(self, content: bytes) -> int:
         self._stream.write(content[: len(content) // 2])
         self._stream.flush()
-        raise self._disk.error()
+        raise self._error
 
 
-def refuse_writes(fault: WriteFault) -> None:
-    """Make the calls of the atomic writer fail in this process, with the errors that the system gives."""
+def refuse_writes(fault: Path) -> None:
+    """Make the calls of the atomic writer fail in this process, with the errors that the system gives.
+
+    Which of them fail is what the file `fault`, a WriteFault as JSON, says at the time.
+    """
     disk = _Disk(fault)
     real_open, real_fsync, real_replace = Path.open, os.fsync, Path.replace
 
     def open_(path: Path, *arguments: Any, **options: Any) -> Any:
         stream = real_open(path, *arguments, **options)
-        return _HalfWritten(stream, disk) if disk.refuses("write", path) else stream
+        error = disk.refuses("write", path) if TEMPORARY_MARK in path.name else None
+        return _HalfWritten(stream, error) if error else stream
 
     def fsync(descriptor: int) -> None:
-        if disk.refuses("fsync", Path(f"/proc/self/fd/{descriptor}").readlink()):
-            raise disk.error()
+        if error := disk.refuses("fsync", Path(f"/proc/self/fd/{descriptor}").readlink()):
+            raise error
         real_fsync(descriptor)
 
     def replace_(path: Path, target: Path) -> Path:
-        if disk.refuses("rename", path):
-            raise disk.error(str(path), None, str(target))
+        if error := disk.refuses("rename", path, str(path), None, str(target)):
+            raise error
         return real_replace(path, target)
 
     Path.open, os.fsync, Path.replace = open_, fsync, replace_
@@ -252,12 +264,16 @@ def move_clock(steps: list[float]) -> None:
     time.time_ns = lambda: real_ns() + int(next(offsets) * 1e9)
 
 
-def _log_to(path: Path | None) -> Callable[[str], None]:
+def _log_to(path: Path | None) -> Callable[[str, str], None]:
     if path is None:
-        return lambda line: None
+        return lambda what, part: None
     # In one piece and at once: the process may be killed at any time, and others write as well.
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    return lambda line: (os.write(descriptor, f"{line}\n".encode()), None)[1]
+
+    def log(what: str, part: str) -> None:
+        os.write(descriptor, f"{what} {os.getpid()} {part}\n".encode())
+
+    return log
 
 
 def _positions(sequences: Any, chosen: list[str]) -> list[int]:

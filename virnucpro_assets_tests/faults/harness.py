@@ -92,23 +92,26 @@ class PartLog:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def count(self, what: str) -> Counter[str]:
-        """How often each part was `begun`, one of its packs `packed`, or the part `written`."""
+    def events(self) -> list[tuple[str, int, str]]:
+        """What happened (`begun`, `packed` for a pack of it, `written`), in which process, to which part."""
         lines = self.path.read_text().splitlines() if self.path.exists() else []
-        events = [line.partition(" ") for line in lines]
-        return Counter(part for event, _, part in events if event == what)
+        words = [line.split(" ", 2) for line in lines]
+        return [(what, int(pid), part) for what, pid, part in words]
 
-    def computed_twice(self) -> int:
-        """How many computations of a part were begun that the uninterrupted run does not need."""
+    def count(self, what: str) -> Counter[str]:
+        """How often something happened to each part."""
+        return Counter(part for event, _, part in self.events() if event == what)
+
+    def begun_again(self) -> int:
+        """How many computations of a part were begun beyond the first one of each."""
         return sum(times - 1 for times in self.count("begun").values())
 
-    def written_twice(self) -> int:
-        """How many parts were written whole more than once."""
-        return sum(times - 1 for times in self.count("written").values())
-
-    def packs_computed_twice(self, packs_per_part: int) -> int:
-        """How many packs went through the model that the uninterrupted run does not need."""
-        return sum(max(0, times - packs_per_part) for times in self.count("packed").values())
+    def lost(self, pid: int) -> dict[str, int]:
+        """The parts that a process began and did not write, each with the packs that it computed of it."""
+        of_process = [(what, part) for what, process, part in self.events() if process == pid]
+        written = {part for what, part in of_process if what == "written"}
+        begun = [part for what, part in of_process if what == "begun" and part not in written]
+        return {part: of_process.count(("packed", part)) for part in begun}
 
 
 class Step:
