@@ -36,6 +36,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield temporary
         sync_file(temporary)
         temporary.replace(target)
+    except OSError as error:
+        # The system names no file when it refuses to write to an open one, or to sync it.
+        error.filename = error.filename or str(target)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(target.parent)

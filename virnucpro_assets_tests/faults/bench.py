@@ -21,10 +21,14 @@ PACKS_PER_PART = 2
 
 @dataclass(frozen=True)
 class Bench:
-    """A place to disturb a job in: ESM-2 over the small index in 32 parts of two packs each."""
+    """A place to disturb a job in: ESM-2 over the small index in 32 parts of two packs each.
+
+    `healthy` is a pool without a fault that all benches share.
+    """
 
     folder: Path
     index: SequenceIndex
+    healthy: DevicePool
     steps: ExitStack
 
     @property
@@ -41,11 +45,11 @@ class Bench:
         devices = [Device("cpu", number, 1) for number in numbers]
         return DevicePool(devices, PoolOptions(self.folder / "locks", **options))
 
-    def run(
-        self, *numbers: int, job: ShardJob | None = None, heard: list[str] | None = None, **options: Any
+    def finish(
+        self, pool: DevicePool | None = None, *, job: ShardJob | None = None, heard: list[str] | None = None
     ) -> list[ShardManifest]:
-        """Do the job to its end in this process; what it reports goes to `heard`."""
-        with self.pool(*numbers, **options) as pool, pool.lease() as lease:
+        """Do the job to its end, on the healthy pool unless told another; what it reports goes to `heard`."""
+        with (pool or self.healthy).lease() as lease:
             return list(embed_shards(job or self.job, lease, ([] if heard is None else heard).append))
 
     def step(self, *numbers: int, out: str = "out", name: str = "step", **options: Any) -> Step:

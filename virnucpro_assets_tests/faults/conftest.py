@@ -6,22 +6,57 @@ from pathlib import Path
 
 import pytest
 
+from virnucpro_assets.inference.devices import Device
+from virnucpro_assets.inference.pool import DevicePool, PoolOptions
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets_tests.faults.bench import Bench
-from virnucpro_assets_tests.faults.harness import Reference, reference_of
+from virnucpro_assets_tests.faults.harness import Reference, Rows, reference_of, rows_of_job
+from virnucpro_assets_tests.faults.trouble import Trouble, finish
 
 
 @pytest.fixture
-def bench(tmp_path: Path, small_index: SequenceIndex) -> Iterator[Bench]:
+def bench(tmp_path: Path, small_index: SequenceIndex, healthy_pool: DevicePool) -> Iterator[Bench]:
     """A place for one test; its steps end with it."""
     with ExitStack() as steps:
-        yield Bench(tmp_path, small_index, steps)
+        yield Bench(tmp_path, small_index, healthy_pool, steps)
 
 
 @pytest.fixture(scope="session")
-def reference(tmp_path_factory: pytest.TempPathFactory, small_index: SequenceIndex) -> Reference:
-    """The job of a bench, uninterrupted, on one device."""
+def healthy_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevicePool]:
+    """One CPU slot without a fault, whose process starts once for all tests that leave it in order."""
+    options = PoolOptions(tmp_path_factory.mktemp("locks"))
+    with DevicePool([Device("cpu", 99, 1)], options) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, small_index: SequenceIndex, healthy_pool: DevicePool
+) -> Bench:
+    """A bench whose job was finished without interruption. To be copied, never changed."""
     with ExitStack() as steps:
-        bench = Bench(tmp_path_factory.mktemp("reference"), small_index, steps)
-        bench.run(0)
-        return reference_of(bench.job)
+        bench = Bench(tmp_path_factory.mktemp("reference"), small_index, healthy_pool, steps)
+        bench.finish()
+        return bench
+
+
+@pytest.fixture(scope="session")
+def reference(undisturbed: Bench) -> Reference:
+    """What the job of a bench gives without interruption."""
+    return reference_of(undisturbed.job)
+
+
+@pytest.fixture
+def trouble(tmp_path: Path, small_index: SequenceIndex) -> Trouble:
+    """A place for the trouble of one test."""
+    return Trouble(tmp_path, small_index)
+
+
+@pytest.fixture(scope="session")
+def numbers(
+    tmp_path_factory: pytest.TempPathFactory, small_index: SequenceIndex, healthy_pool: DevicePool
+) -> Rows:
+    """Every row of the job of `trouble` without any."""
+    job = Trouble(tmp_path_factory.mktemp("untroubled"), small_index).job()
+    finish(job, healthy_pool)
+    return rows_of_job(job)

@@ -166,7 +166,7 @@ class Step:
             assert time.monotonic() < deadline, "it never came about"
             time.sleep(0.01)
 
-    def kill(self, number: int = signal.SIGKILL) -> int:
+    def end(self, number: int = signal.SIGKILL) -> int:
         """Send a signal and wait for the end; returns the exit code."""
         self.process.send_signal(number)
         return self.process.wait(20)
