@@ -123,6 +123,7 @@ class _Run:
         self._retries = Retries(self._queue)
         total = sum(task.plan.stop - task.plan.start for task in tasks)
         self._progress = Progress(job.encoder.kind, "sequences", total, report)
+        self._counted: dict[PartPlan, int] = {}
 
     def over(self, lease: Lease) -> Iterator[ShardManifest]:
         """Compute the parts on the devices of a lease, yielding each shard that is complete."""
@@ -144,8 +145,8 @@ class _Run:
     def _take(self, event: Event) -> _Shard | None:
         """Note what happened; the shard that it made complete, if it did."""
         match event.task, event.outcome:
-            case PartTask(), Advanced() as advanced:
-                self._progress.advance(advanced.sequences)
+            case PartTask() as task, Advanced() as advanced:
+                self._count(task.plan, advanced.sequences)
             case PartTask() as task, Finished(part=PartRecord()) as finished:
                 return self._keep(task, finished, str(event.device))
             case PartTask() as task, Failed() as failed:
@@ -169,11 +170,18 @@ class _Run:
         shard, record = self._shards[task.plan.rank], finished.part
         if record is None:
             raise TypeError(f"{task.label}: finished without a record")
+        self._count(task.plan, task.plan.stop - task.plan.start)
         shard.records[task.plan.number] = record
         shard.seconds += finished.seconds + finished.waited
         shard.tokens += record.counts.tokens
         shard.devices.add(device)
         return shard if shard.complete else None
+
+    def _count(self, plan: PartPlan, sequences: int) -> None:
+        """Count what is done of a part, and nothing twice where it is done again."""
+        before = self._counted.get(plan, 0)
+        self._counted[plan] = min(before + sequences, plan.stop - plan.start)
+        self._progress.advance(self._counted[plan] - before)
 
     def _fail(self, rank: int, failed: Failed) -> None:
         self._give_up(rank, failed.reason)
