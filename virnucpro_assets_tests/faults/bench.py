@@ -35,6 +35,11 @@ class Bench:
     def job(self) -> ShardJob:
         return self.job_in("out")
 
+    @property
+    def job_folder(self) -> Path:
+        """Where the shards of the job are."""
+        return self.folder / "out"
+
     def job_in(self, name: str, kind: str = "esm2") -> ShardJob:
         """The job with its shards in a folder of that name."""
         model = MODELS_FOLDER / kind
