@@ -48,6 +48,10 @@ class BusyError(VirnucproError):
     exit_code = 4
 
 
+class NoRoomError(VirnucproError):
+    """A disk has less room than the work needs."""
+
+
 def describe_os_error(error: OSError) -> str:
     """One line on a file that the system would not read or write."""
     place = error.filename or "a file"

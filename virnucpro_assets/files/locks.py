@@ -2,20 +2,24 @@
 
 A lock is a file that its owner keeps locked (flock) while it works and in which it writes who
 it is. The kernel gives the lock back when the owner ends, however it ends, so a file that was
-left behind means nothing. The file stays: to remove it would let two owners in.
+left behind means nothing, and no clock is asked. The file stays: to remove it would let two
+owners in, one on the removed file and one on a new one. A child process does not inherit the
+lock.
 """
 
+import errno
 import fcntl
 import json
 import os
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from virnucpro_assets.errors import BusyError
+from virnucpro_assets.errors import BusyError, IntegrityError
 from virnucpro_assets.vocabulary import WhenBusy
 
 POLL_SECONDS = 0.2
@@ -30,19 +34,27 @@ class FileLock:
     _descriptor: int | None = field(default=None, repr=False)
 
     def try_acquire(self) -> str | None:
-        """Take the lock and return None, or return who holds it."""
+        """Take the lock and return None, or return who holds it.
+
+        Raises IntegrityError if the path is not a plain file, OSError, naming the path, if its
+        folder or file system takes no locks.
+        """
+        if self._descriptor is not None:
+            raise ValueError(f"{self.path} is held by this object already")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # A link in a folder that others may write to could point anywhere.
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        descriptor = _open(self.path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            about = {"owner": self.owner, "pid": os.getpid(), "host": socket.gethostname()}
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(about).encode(), 0)
         except BlockingIOError:
             holder = os.pread(descriptor, 4096, 0)
             os.close(descriptor)
             return _readable(holder)
-        about = {"owner": self.owner, "pid": os.getpid(), "host": socket.gethostname()}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(about).encode(), 0)
+        except OSError as error:
+            os.close(descriptor)
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
         self._descriptor = descriptor
         return None
 
@@ -81,6 +93,26 @@ def acquire(lock: FileLock, when_busy: WhenBusy, report: Callable[[str], None]) 
     report(f"waiting for {lock.path}, which {holder} holds")
     while lock.try_acquire() is not None:
         time.sleep(POLL_SECONDS)
+
+
+def _open(path: Path) -> int:
+    try:
+        # A link in a folder that others may write to could point anywhere; a pipe would block.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise _no_lock_file(path, "a symbolic link") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _no_lock_file(path, "something that is no plain file")
+    return descriptor
+
+
+def _no_lock_file(path: Path, found: str) -> IntegrityError:
+    return IntegrityError(
+        f"{path}: found {found}; expected the file of a lock, or none. Look who put it there, and remove it."
+    )
 
 
 def _readable(content: bytes) -> str:
