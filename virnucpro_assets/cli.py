@@ -246,7 +246,7 @@ def _materialise(drop: str, *, replace: bool) -> None:
     from virnucpro_assets.storage.drops import check_key
 
     settings = load_settings()
-    find_devices(settings.devices)
+    find_devices(settings.devices, visible=settings.visible_gpus)
     with open_instance(settings) as instance:
         materialise_drop(
             (index_drop, embed_drop, call_drop),

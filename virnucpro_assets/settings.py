@@ -62,6 +62,11 @@ class Settings(BaseSettings):
     classifiers: Path = Field(MODELS_FOLDER, description="folder with classifier_300 and classifier_500")
 
     devices: str = Field("auto", description="auto, cuda, cuda:0,1 or cpu:2 (two CPU slots)")
+    visible_gpus: str | None = Field(
+        None,
+        validation_alias=AliasChoices("CUDA_VISIBLE_DEVICES", "visible_gpus"),
+        description="the GPUs that a scheduler leaves to this process, by number; all if it says nothing",
+    )
     precision: Precision = Field(
         "float32", description="in which the encoders compute; rows are stored as float32"
     )

@@ -11,7 +11,7 @@ def open_pool(settings: Settings) -> DevicePool:
     Raises InputError if a device is named that is not there.
     """
     return DevicePool(
-        find_devices(settings.devices),
+        find_devices(settings.devices, visible=settings.visible_gpus),
         PoolOptions(
             locks=settings.locks_folder,
             when_busy=settings.when_busy,

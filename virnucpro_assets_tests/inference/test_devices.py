@@ -41,3 +41,53 @@ def test_cpu_slots_share_the_processors(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_is_refused_with_the_setting(two_gpus: Path, setting: str) -> None:
     with pytest.raises(InputError, match=f"setting devices, {setting!r}: found"):
         find_devices(setting, driver_files=two_gpus)
+
+
+@pytest.mark.parametrize(
+    ("visible", "setting", "expected"),
+    [
+        (None, "auto", ["cuda:0", "cuda:3"]),
+        ("3", "auto", ["cuda:3"]),
+        ("3, 0", "cuda", ["cuda:0", "cuda:3"]),
+        ("0,-1,3", "cuda", ["cuda:0"]),
+        ("3,0", "cuda:0", ["cuda:0"]),
+        ("3", "cpu:1", ["cpu:0"]),
+        ("GPU-8932f937-d72c", "cuda:3", ["cuda:3"]),
+        ("GPU-8932f937-d72c", "cpu:1", ["cpu:0"]),
+    ],
+)
+def test_a_scheduler_limits_the_gpus(
+    two_gpus: Path, visible: str | None, setting: str, expected: list[str]
+) -> None:
+    found = find_devices(setting, visible=visible, driver_files=two_gpus)
+    assert [str(device) for device in found] == expected
+
+
+@pytest.mark.parametrize("visible", ["", " ", "-1", "7", "NoDevFiles"])
+def test_no_visible_gpu_leaves_the_processors_to_auto_and_nothing_to_cuda(
+    two_gpus: Path, visible: str
+) -> None:
+    assert {device.kind for device in find_devices("auto", visible=visible, driver_files=two_gpus)} == {"cpu"}
+    with pytest.raises(InputError, match=r"found the GPUs \[\] \(CUDA_VISIBLE_DEVICES is"):
+        find_devices("cuda", visible=visible, driver_files=two_gpus)
+
+
+def test_a_gpu_outside_of_what_the_scheduler_leaves_is_refused(two_gpus: Path) -> None:
+    expected = r"'cuda:0': found the GPUs \[3\] \(CUDA_VISIBLE_DEVICES is '3'\); expected a GPU for each"
+    with pytest.raises(InputError, match=expected):
+        find_devices("cuda:0", visible="3", driver_files=two_gpus)
+
+
+@pytest.mark.parametrize("setting", ["auto", "cuda"])
+@pytest.mark.parametrize("visible", ["GPU-8932f937-d72c", "0,MIG-1a2b"])
+def test_gpus_named_by_uuid_are_left_to_the_setting(two_gpus: Path, setting: str, visible: str) -> None:
+    with pytest.raises(InputError) as raised:
+        find_devices(setting, visible=visible, driver_files=two_gpus)
+    assert f"found CUDA_VISIBLE_DEVICES {visible!r}; expected GPUs by their numbers" in str(raised.value)
+    assert "Set VIRNUCPRO_DEVICES to the numbers of these GPUs" in str(raised.value)
+
+
+def test_uuids_do_not_matter_where_there_is_no_gpu(tmp_path: Path) -> None:
+    assert {device.kind for device in find_devices("auto", visible="GPU-89", driver_files=tmp_path)} == {
+        "cpu"
+    }
