@@ -5,7 +5,6 @@ byte of the weights, the shape or the tokeniser makes another model.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -42,9 +41,9 @@ class ModelFolder:
 def read_model_folder(path: Path) -> ModelFolder:
     """Read the config in `path` and digest its files.
 
-    Raises IntegrityError when a file is missing or the config describes no known encoder. The
-    weights are read once a process for their digest; a file of other size, time or inode is
-    read again.
+    Every byte is read at every call: nothing but the content tells whether a file is what it was.
+    So ask once and hand the answer on. Raises IntegrityError when a file is missing or the config
+    describes no known encoder.
     """
     config = read_config(path)
     return ModelFolder(path, config, _digest([path / name for name in files_of(config)]))
@@ -80,14 +79,6 @@ def require_file(path: Path) -> None:
 
 
 def _digest(paths: list[Path]) -> str:
-    pairs = []
     for path in paths:
         require_file(path)
-        state = path.stat()
-        pairs.append((path.name, _remembered_sha256(path, state.st_size, state.st_mtime_ns, state.st_ino)))
-    return digest_of_files(pairs)
-
-
-@lru_cache(maxsize=64)
-def _remembered_sha256(path: Path, _size: int, _mtime_ns: int, _inode: int) -> str:
-    return sha256_of_file(path)
+    return digest_of_files((path.name, sha256_of_file(path)) for path in paths)

@@ -1,6 +1,6 @@
 """Which models a drop is computed with, and the recipes of its embeddings."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.inference.messages import EncoderChoice
@@ -9,10 +9,33 @@ from virnucpro_assets.models.folders import read_model_folder
 from virnucpro_assets.sequences.index import IndexManifest
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.recipe import Recipe
-from virnucpro_assets.vocabulary import EncoderKind
+from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 ATTENTION = "dense-runs"
 """The attention backend in use: dense products over runs of equal length."""
+
+
+class EncoderChoices(Mapping[EncoderKind, EncoderChoice]):
+    """The encoders that the settings name, for one step of a run.
+
+    A model folder is digested when its encoder is first asked for, and then not again: all
+    drops of a step are computed with the same models, and a large folder is read once.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._chosen: dict[EncoderKind, EncoderChoice] = {}
+
+    def __getitem__(self, kind: EncoderKind) -> EncoderChoice:
+        if kind not in self._chosen:
+            self._chosen[kind] = choose_encoder(self._settings, kind)
+        return self._chosen[kind]
+
+    def __iter__(self) -> Iterator[EncoderKind]:
+        return iter(ENCODER_KINDS)
+
+    def __len__(self) -> int:
+        return len(ENCODER_KINDS)
 
 
 def choose_encoder(settings: Settings, kind: EncoderKind) -> EncoderChoice:
