@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.demo.paths import DROP_FILE
-from virnucpro_assets.sequences.index import SequenceIndex
+from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index
 from virnucpro_assets.sequences.read_files import ReadFile
 
@@ -105,7 +105,8 @@ def small_reads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_index(tmp_path_factory: pytest.TempPathFactory, small_reads: Path) -> SequenceIndex:
     """The index of `small_reads` for 4 ranks."""
     folder = tmp_path_factory.mktemp("small") / "index"
-    build_index([ReadFile(small_reads)], folder, drop_digest="d" * 64, chunk_length=300, ranks=4)
+    origin = IndexOrigin(drop_digest="d" * 64, chunk_length=300, ranks=4)
+    build_index([ReadFile(small_reads)], folder, origin)
     return SequenceIndex.open(folder)
 
 

@@ -160,6 +160,10 @@ class Lease:
         finally:
             self._pool.end(round_.unfinished())
 
+    def rest(self) -> None:
+        """End the processes, so that others may own the devices; the next task starts them again."""
+        self._pool.end(self.devices)
+
     def complete(self, tasks: Sequence[Work], report: Callable[[str], None]) -> None:
         """Do all of `tasks`, each a second time if its process died.
 

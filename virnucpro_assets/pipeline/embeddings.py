@@ -2,13 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 
+from virnucpro_assets.errors import BusyError
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Progress
-from virnucpro_assets.inference.shard_runs import ShardJob, embed_shards
-from virnucpro_assets.pipeline.recipes import check_ranks, make_recipe
+from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embed_shards
+from virnucpro_assets.pipeline.claims import claimed, claimed_shards
+from virnucpro_assets.pipeline.recipes import check_ranks, index_origin, make_recipe
+from virnucpro_assets.pipeline.room import (
+    check_data_root,
+    embedding_bytes,
+    index_bytes,
+    require_room,
+    table_bytes,
+)
 from virnucpro_assets.pipeline.stages import recorded_stage
 from virnucpro_assets.pipeline.work import DropWork
-from virnucpro_assets.sequences.index import IndexManifest
+from virnucpro_assets.sequences.former_index import keep_index
+from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin
 from virnucpro_assets.sequences.index_builder import build_index
 from virnucpro_assets.storage.merged import MANIFEST, MergedManifest, read_merged, write_merged
 from virnucpro_assets.storage.parts import refuse_other_recipe
@@ -17,25 +27,16 @@ from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 
 def index_drop(work: DropWork) -> IndexManifest:
-    """Read the files of a drop and build its index.
+    """Read the files of a drop and build its index, or keep the one that is there.
 
     Raises IntegrityError if a file changed since the drop was listed, InputError if one is no
-    file of reads.
+    file of reads, NoRoomError if the disk has too little room.
     """
     drop = work.drop
-    with recorded_stage(work.folder.stages, "index") as figures:
+    with claimed(work, "index"):
         drop.check_files()
-        progress = Progress("index", "reads", None, work.report)
-        manifest = build_index(
-            drop.read_files,
-            work.folder.index,
-            drop_digest=drop.digest,
-            chunk_length=drop.source.chunk_length,
-            ranks=work.settings.ranks,
-            duplicates=drop.source.duplicates,
-            progress=progress.advance,
-        )
-        figures.update({"reads": manifest.reads, "members": manifest.members, "rows": manifest.rows})
+        origin = index_origin(drop, work.settings)
+        manifest = keep_index(work.folder.index, origin, work.report) or _build_index(work, origin)
     if not manifest.reads:
         work.report(f"warning: drop {drop.key} holds no reads; every output will be empty")
     elif not manifest.rows:
@@ -45,24 +46,56 @@ def index_drop(work: DropWork) -> IndexManifest:
     return manifest
 
 
+def _build_index(work: DropWork, origin: IndexOrigin) -> IndexManifest:
+    drop = work.drop
+    check_data_root(work.folder.path)
+    require_room(work.folder.path, index_bytes(drop.read_files), f"the index of drop {drop.key}")
+    with recorded_stage(work.folder.stages, "index") as figures:
+        progress = Progress("index", "reads", None, work.report)
+        manifest = build_index(drop.read_files, work.folder.index, origin, progress=progress.advance)
+        figures.update({"reads": manifest.reads, "members": manifest.members, "rows": manifest.rows})
+    return manifest
+
+
 def embed_drop(
     work: DropWork, kind: EncoderKind, ranks: Sequence[int], lease: Lease, *, replace: bool = False
 ) -> Iterator[ShardManifest]:
     """Compute the embeddings of some ranks of a drop, yielding each shard as it is finished.
 
-    With `replace`, what is stored under another recipe is set aside instead of refused.
+    With `replace`, what is stored under another recipe is set aside instead of refused. Raises
+    NoRoomError if the disk has too little room, and EmbeddingError at the end if some ranks could
+    not be finished, also because another run holds them and the settings say refuse.
     """
     check_ranks(work.settings, work.index.manifest)
-    encoder = work.encoders[kind]
+    with claimed_shards(work, kind, ranks, before_waiting=lease.rest) as busy:
+        free = [rank for rank in ranks if rank not in busy]
+        refused = {rank: str(error) for rank, error in busy.items()}
+        try:
+            if free:
+                yield from _embed_claimed(work, kind, free, lease, replace=replace)
+        except EmbeddingError as error:
+            raise EmbeddingError(
+                kind, error.failures | refused, error.quarantined, error.exit_code
+            ) from error
+        if refused:
+            raise EmbeddingError(kind, refused, {}, BusyError.exit_code)
+
+
+def _embed_claimed(
+    work: DropWork, kind: EncoderKind, ranks: Sequence[int], lease: Lease, *, replace: bool
+) -> Iterator[ShardManifest]:
+    encoder, index = work.encoders[kind], work.index.manifest
     job = ShardJob(
         index=work.index,
         encoder=encoder,
-        recipe=make_recipe(work.settings, work.index.manifest, encoder),
-        folders={rank: work.folder.shard(kind, rank, work.index.manifest.ranks) for rank in ranks},
+        recipe=make_recipe(work.settings, index, encoder),
+        folders={rank: work.folder.shard(kind, rank, index.ranks) for rank in ranks},
+        quarantine=work.settings.quarantine,
     )
     if replace:
         for folder in job.folders.values():
             set_aside_shard(folder, job.recipe)
+    require_room_for_embeddings(work, [kind], ranks)
     with recorded_stage(work.folder.stages, kind) as figures:
         tokens = 0
         for shard in embed_shards(job, lease, work.report):
@@ -75,6 +108,15 @@ def embed_drop(
                 "devices": ", ".join(map(str, lease.devices)),
             }
         )
+
+
+def require_room_for_embeddings(work: DropWork, kinds: Sequence[EncoderKind], ranks: Sequence[int]) -> None:
+    """Raise NoRoomError or InputError unless the disk takes what is missing of these ranks, and the tables."""
+    needed = sum(embedding_bytes(work, kind, ranks) for kind in kinds)
+    if needed:
+        check_data_root(work.folder.path)
+        what = f"the {' and '.join(kinds)} embeddings and the tables of drop {work.drop.key}"
+        require_room(work.folder.path, needed + table_bytes(work), what)
 
 
 def fitting_merged(work: DropWork) -> MergedManifest:
@@ -93,7 +135,7 @@ def merge_drop(work: DropWork) -> MergedManifest:
     """Join the shards of all ranks and both encoders to one view, without a copy."""
     check_ranks(work.settings, work.index.manifest)
     index, ranks = work.index.manifest, range(work.settings.ranks)
-    with recorded_stage(work.folder.stages, "merge"):
+    with claimed(work, "merged"), recorded_stage(work.folder.stages, "merge"):
         return write_merged(
             work.folder.path,
             {kind: [work.folder.shard(kind, rank, index.ranks) for rank in ranks] for kind in ENCODER_KINDS},

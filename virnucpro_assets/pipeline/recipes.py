@@ -1,14 +1,16 @@
-"""Which models a drop is computed with, and the recipes of its embeddings."""
+"""What a drop is computed from: the origin of its index, its models, the recipes of its embeddings."""
 
 from collections.abc import Iterator, Mapping
 
 from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.files.digests import digest_of_files
 from virnucpro_assets.inference.messages import EncoderChoice
 from virnucpro_assets.models.cards import ClassifierCard, read_card
 from virnucpro_assets.models.folders import read_model_folder
-from virnucpro_assets.sequences.index import IndexManifest
+from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.drops import DropManifest
+from virnucpro_assets.storage.recipe import ENGINE_FORMAT, Recipe
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 ATTENTION = "dense-runs"
@@ -54,6 +56,25 @@ def choose_encoder(settings: Settings, kind: EncoderKind) -> EncoderChoice:
         digest=folder.digest,
         width=folder.width,
         precision=settings.precision,
+    )
+
+
+def index_origin(drop: DropManifest, settings: Settings) -> IndexOrigin:
+    """What the index of a drop is made from under the settings.
+
+    Two drops of the same files have one digest, whatever the order of the files and whoever is
+    whose mate; the index depends on both.
+    """
+    files = zip(drop.source.files, drop.records, strict=True)
+    return IndexOrigin(
+        drop_digest=drop.digest,
+        files_digest=digest_of_files(
+            (f"{number:06d} mate {file.mate}", record.sha256) for number, (file, record) in enumerate(files)
+        ),
+        chunk_length=drop.source.chunk_length,
+        ranks=settings.ranks,
+        duplicates=drop.source.duplicates,
+        engine_format=ENGINE_FORMAT,
     )
 
 

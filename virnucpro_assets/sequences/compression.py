@@ -51,6 +51,12 @@ def open_decompressed(path: Path) -> Iterator[io.BufferedReader]:
             yield stream
 
 
+def is_packed(path: Path) -> bool:
+    """Whether the file at `path` begins like gzip (BAM too) or zstd."""
+    with path.open("rb") as file:
+        return file.read(4).startswith((_GZIP_MAGIC, _ZSTD_MAGIC, *_ZSTD_SKIPPABLE_MAGICS))
+
+
 def _blocks(file: io.BufferedReader) -> Iterator[bytes]:
     head = file.peek(4)
     if head.startswith(_GZIP_MAGIC):

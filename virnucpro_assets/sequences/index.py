@@ -28,17 +28,36 @@ from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.digests import FileRecord, check_file
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.sequences.index_tables import column_values, ragged_of
+from virnucpro_assets.sequences.names import DuplicatePolicy
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.sequences.segments import joined
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_FILE = "manifest.toml"
 ROWS_FILE = "rows.parquet"
 MEMBERS_FILE = "members.parquet"
 READS_FILE = "reads.parquet"
 
 
-class IndexManifest(BaseModel):
+class IndexOrigin(BaseModel):
+    """What an index is made from: of equal origins come equal indexes.
+
+    `drop_digest` is that of the files by name and content, `files_digest` that of their order and
+    of who is whose mate. `engine_format` is the number by which the engine says that its results
+    may have changed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    drop_digest: str
+    files_digest: str = ""
+    chunk_length: int
+    ranks: int
+    duplicates: DuplicatePolicy = "suffix"
+    engine_format: int = 0
+
+
+class IndexManifest(IndexOrigin):
     """What an index was made from and what it holds.
 
     `rows`, `members`, `reads` and `bases` are counts, `renamed` the reads whose name was a
@@ -46,12 +65,7 @@ class IndexManifest(BaseModel):
     (see index_builder), `files` the size and SHA-256 of each Parquet file.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     format_version: int
-    drop_digest: str
-    chunk_length: int
-    ranks: int
     rows: int
     members: int
     reads: int
@@ -60,6 +74,10 @@ class IndexManifest(BaseModel):
     reasons: dict[str, int]
     digest: str
     files: dict[str, FileRecord]
+
+    @property
+    def origin(self) -> IndexOrigin:
+        return IndexOrigin(**{name: getattr(self, name) for name in IndexOrigin.model_fields})
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from virnucpro_assets.sequences.index import (
     READS_FILE,
     ROWS_FILE,
     IndexManifest,
+    IndexOrigin,
 )
 from virnucpro_assets.sequences.index_tables import (
     MEMBER_GROUP,
@@ -50,7 +51,7 @@ from virnucpro_assets.sequences.index_tables import (
     text_array,
 )
 from virnucpro_assets.sequences.merge import RowOfRecord, merged_rows, split_records
-from virnucpro_assets.sequences.names import DuplicatePolicy, ReadNames, Renames
+from virnucpro_assets.sequences.names import ReadNames, Renames
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.sequences.reads import read_batches
 from virnucpro_assets.sequences.spill import Spill
@@ -64,39 +65,24 @@ _UNSCORED_REASONS = REASONS[1:5]
 def build_index(
     files: Sequence[ReadFile],
     folder: Path,
+    origin: IndexOrigin,
     *,
-    drop_digest: str,
-    chunk_length: int,
-    ranks: int,
-    duplicates: DuplicatePolicy = "suffix",
     memory_budget: int = MEMORY_BUDGET,
     progress: Callable[[int], None] | None = None,
 ) -> IndexManifest:
-    """Write the index of the reads in `files` to `folder` and return its manifest.
+    """Write the index of the reads in `files`, which `origin` describes, to `folder`; returns its manifest.
 
     `progress` is told the number of reads so far. Raises InputError on wrong input, and on a
-    repeated name if `duplicates` is "refuse"; then `folder` is left as it was.
+    repeated name if the origin's `duplicates` is "refuse"; then `folder` is left as it was.
     """
-    return index_batches(
-        read_batches(files),
-        folder,
-        drop_digest=drop_digest,
-        chunk_length=chunk_length,
-        ranks=ranks,
-        duplicates=duplicates,
-        memory_budget=memory_budget,
-        progress=progress,
-    )
+    return index_batches(read_batches(files), folder, origin, memory_budget=memory_budget, progress=progress)
 
 
 def index_batches(
     batches: Iterable[ReadBatch],
     folder: Path,
+    origin: IndexOrigin,
     *,
-    drop_digest: str,
-    chunk_length: int,
-    ranks: int,
-    duplicates: DuplicatePolicy = "suffix",
     memory_budget: int = MEMORY_BUDGET,
     progress: Callable[[int], None] | None = None,
 ) -> IndexManifest:
@@ -107,9 +93,9 @@ def index_batches(
         Spill(Path(aside), memory_budget) as spill,
         _ReadsAside(Path(aside) / "reads.arrows") as reads,
     ):
-        names = ReadNames(_made(Path(aside) / "names"), policy=duplicates)
+        names = ReadNames(_made(Path(aside) / "names"), policy=origin.duplicates)
         for batch in batches:
-            candidates, outcomes = candidates_of(batch, chunk_length)
+            candidates, outcomes = candidates_of(batch, origin.chunk_length)
             spill.add(candidates)
             reads.add(batch, outcomes)
             names.add(batch.names)
@@ -123,17 +109,17 @@ def index_batches(
             members = _write_members(folder / MEMBERS_FILE, spill, row_of_record)
         read_table = _write_reads(folder / READS_FILE, reads, renames)
     manifest = IndexManifest(
+        **origin.model_dump(),
         format_version=FORMAT_VERSION,
-        drop_digest=drop_digest,
-        chunk_length=chunk_length,
-        ranks=ranks,
         rows=rows.rows,
         members=members.rows,
         reads=reads.count,
         bases=reads.bases,
         renamed=renames.count,
         reasons={name: int(reads.reasons[REASONS.index(name)]) for name in _UNSCORED_REASONS},
-        digest=_content_digest(chunk_length, ranks, rows=rows, members=members, reads=read_table),
+        digest=_content_digest(
+            origin.chunk_length, origin.ranks, rows=rows, members=members, reads=read_table
+        ),
         files={name: record_of_file(folder / name) for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE)},
     )
     write_manifest(folder / MANIFEST_FILE, manifest)

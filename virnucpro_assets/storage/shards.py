@@ -8,14 +8,13 @@ file is never removed or written over: it is set aside as `NAME.quarantine-N`, w
 shard looks at. Only a damaged part is computed again; view and manifest follow from the parts.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
-from virnucpro_assets.files.atomic import sync_folder
+from virnucpro_assets.files.aside import set_aside
 from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files, record_of_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.storage.incidents import Incidents
@@ -138,7 +137,7 @@ def valid_parts(
     so that it is computed again and replaced. A part of another recipe is refused with
     IntegrityError.
     """
-    set_aside = _set_aside_damaged_frame(folder)
+    aside = _set_aside_damaged_frame(folder)
     if former := finished_shard(folder):
         refuse_other_recipe(folder / MANIFEST, former.recipe, recipe)
     records: dict[int, PartRecord] = {}
@@ -149,11 +148,11 @@ def valid_parts(
         try:
             record = verify_part(path, plan, recipe)
         except DamagedFileError:
-            set_aside.append(_set_aside(path, "quarantine"))
+            aside.append(set_aside(path, "quarantine"))
             continue
         if keep_quarantined or not record.incidents.quarantined:
             records[plan.number] = record
-    return records, set_aside
+    return records, aside
 
 
 def _set_aside_damaged_frame(folder: Path) -> list[Path]:
@@ -161,11 +160,11 @@ def _set_aside_damaged_frame(folder: Path) -> list[Path]:
     try:
         former = finished_shard(folder)
     except DamagedFileError:
-        return [_set_aside(folder / MANIFEST, "quarantine")]
+        return [set_aside(folder / MANIFEST, "quarantine")]
     view = folder / VIEW
     if former is None or former.view is None or not view.exists():
         return []
-    return [] if record_of_file(view) == former.view else [_set_aside(view, "quarantine")]
+    return [] if record_of_file(view) == former.view else [set_aside(view, "quarantine")]
 
 
 def set_aside_shard(folder: Path, recipe: Recipe) -> Path | None:
@@ -181,25 +180,4 @@ def set_aside_shard(folder: Path, recipe: Recipe) -> Path | None:
             found.add(part_recipe(part))
         except DamagedFileError:
             continue
-    return _set_aside(folder, "superseded") if found - {recipe} else None
-
-
-def _set_aside(path: Path, mark: str) -> Path:
-    """Rename a file or folder to `NAME.MARK-N`, N the first number that is free; returns the new name."""
-    reserve = Path.mkdir if path.is_dir() else _make_new_file
-    number = 1
-    while True:
-        target = path.with_name(f"{path.name}.{mark}-{number}")
-        try:
-            # Renaming writes over what is there: the name is taken first, which only one can do.
-            reserve(target)
-        except FileExistsError:
-            number += 1
-            continue
-        path.rename(target)
-        sync_folder(path.parent)
-        return target
-
-
-def _make_new_file(path: Path) -> None:
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+    return set_aside(folder, "superseded") if found - {recipe} else None

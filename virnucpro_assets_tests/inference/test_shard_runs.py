@@ -19,7 +19,7 @@ from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embe
 from virnucpro_assets.inference.worker import sequences_for
 from virnucpro_assets.models.folders import WEIGHTS_FILE, read_model_folder
 from virnucpro_assets.models.loading import load_encoder
-from virnucpro_assets.sequences.index import SequenceIndex
+from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.incidents import QuarantinedRow
@@ -236,7 +236,9 @@ def test_ranks_without_rows_become_empty_shards(
 ) -> None:
     reads = tmp_path / "one.fa"
     reads.write_bytes(b">one\nATGGCTGCTGCTGCTGCTGCTGCT\n")
-    build_index([ReadFile(reads)], tmp_path / "index", drop_digest="d" * 64, chunk_length=300, ranks=9)
+    build_index(
+        [ReadFile(reads)], tmp_path / "index", IndexOrigin(drop_digest="d" * 64, chunk_length=300, ranks=9)
+    )
     index = SequenceIndex.open(tmp_path / "index")
     assert 0 < index.manifest.rows < 9
     job = make_job(index=index)
@@ -254,7 +256,7 @@ def test_an_empty_index_needs_no_device_process(
 ) -> None:
     (tmp_path / "none.fa").touch()
     files = [ReadFile(tmp_path / "none.fa")]
-    build_index(files, tmp_path / "index", drop_digest="d" * 64, chunk_length=300, ranks=3)
+    build_index(files, tmp_path / "index", IndexOrigin(drop_digest="d" * 64, chunk_length=300, ranks=3))
     with open_pool() as pool:
         shards = run(pool, make_job(index=SequenceIndex.open(tmp_path / "index")))
     assert [(shard.rank, shard.rows, shard.parts) for shard in shards] == [(0, 0, []), (1, 0, []), (2, 0, [])]

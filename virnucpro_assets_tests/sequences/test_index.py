@@ -13,7 +13,7 @@ from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.manifests import write_manifest
 from virnucpro_assets.sequences.batches import ReadBatch
 from virnucpro_assets.sequences.frames import REASONS, candidates_of
-from virnucpro_assets.sequences.index import IndexManifest, SequenceIndex
+from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin, SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index, index_batches
 from virnucpro_assets.sequences.index_tables import TableWriter
 from virnucpro_assets.sequences.ragged import Ragged
@@ -55,9 +55,7 @@ def indexed(
     return index_batches(
         in_batches(reads, size),
         folder,
-        drop_digest="d" * 64,
-        chunk_length=chunk_length,
-        ranks=ranks,
+        IndexOrigin(drop_digest="d" * 64, chunk_length=chunk_length, ranks=ranks),
         memory_budget=budget,
     )
 
@@ -219,7 +217,7 @@ def test_an_index_of_another_format_is_refused(tmp_path: Path) -> None:
     manifest = indexed([], tmp_path / "index")
     other = manifest.model_copy(update={"format_version": 9})
     write_manifest(tmp_path / "index" / "manifest.toml", other)
-    with pytest.raises(IntegrityError, match="found index format 9; expected 1"):
+    with pytest.raises(IntegrityError, match="found index format 9; expected 2"):
         SequenceIndex.open(tmp_path / "index")
 
 
@@ -230,7 +228,10 @@ def test_nothing_stays_aside_after_success_or_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         index_batches(
-            broken(), tmp_path / "bad", drop_digest="", chunk_length=300, ranks=1, memory_budget=1000
+            broken(),
+            tmp_path / "bad",
+            IndexOrigin(drop_digest="", chunk_length=300, ranks=1),
+            memory_budget=1000,
         )
     assert list(tmp_path.iterdir()) == []
     indexed(some_reads(count=60), tmp_path / "good")
@@ -245,7 +246,7 @@ def test_an_error_leaves_the_index_that_was_there(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        index_batches(broken(), tmp_path / "index", drop_digest="", chunk_length=300, ranks=1)
+        index_batches(broken(), tmp_path / "index", IndexOrigin(drop_digest="", chunk_length=300, ranks=1))
     assert SequenceIndex.open(tmp_path / "index", verify_content=True).manifest == manifest
 
 
@@ -271,9 +272,7 @@ def test_progress_counts_the_reads(tmp_path: Path) -> None:
     index_batches(
         in_batches([b"ATGC"] * 5, 2),
         tmp_path / "index",
-        drop_digest="",
-        chunk_length=300,
-        ranks=1,
+        IndexOrigin(drop_digest="", chunk_length=300, ranks=1),
         progress=told.append,
     )
     assert told == [2, 4, 5]
@@ -282,16 +281,18 @@ def test_progress_counts_the_reads(tmp_path: Path) -> None:
 def test_repeated_names_of_a_file_are_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "reads.fa"
     path.write_text(">a first\nATGC\n>b\nACGT\n>a second\nATGG\n")
-    manifest = build_index([ReadFile(path)], tmp_path / "index", drop_digest="x", chunk_length=300, ranks=2)
+    origin = IndexOrigin(drop_digest="x", chunk_length=300, ranks=2)
+    manifest = build_index([ReadFile(path)], tmp_path / "index", origin)
     (reads,) = SequenceIndex.open(tmp_path / "index").read_batches()
     assert reads.names == ["a", "b", "a_1"]
-    assert (manifest.renamed, manifest.drop_digest, manifest.ranks) == (1, "x", 2)
+    assert (manifest.renamed, manifest.origin) == (1, origin)
 
 
 PEAK_MEMORY_OF_AN_INDEX = """
 import resource, sys, numpy as np
 from pathlib import Path
 from virnucpro_assets.sequences.batches import ReadBatch
+from virnucpro_assets.sequences.index import IndexOrigin
 from virnucpro_assets.sequences.index_builder import index_batches
 from virnucpro_assets.sequences.ragged import Ragged
 
@@ -303,7 +304,8 @@ def batches(reads, size=2000, bases=120):
         yield ReadBatch(first, names, Ragged.from_lengths(letters, np.full(size, bases)))
 
 folder, reads = Path(sys.argv[1]), int(sys.argv[2])
-index_batches(batches(reads), folder, drop_digest="", chunk_length=300, ranks=4, memory_budget=1 << 20)
+origin = IndexOrigin(drop_digest="", chunk_length=300, ranks=4)
+index_batches(batches(reads), folder, origin, memory_budget=1 << 20)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 

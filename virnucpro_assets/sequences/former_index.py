@@ -1,0 +1,56 @@
+"""The index that is there already: kept if it is the one that would be built, set aside if damaged."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from virnucpro_assets.errors import DamagedFileError, IntegrityError
+from virnucpro_assets.files.aside import set_aside
+from virnucpro_assets.files.manifests import read_manifest
+from virnucpro_assets.sequences.index import (
+    FORMAT_VERSION,
+    MANIFEST_FILE,
+    IndexManifest,
+    IndexOrigin,
+    SequenceIndex,
+)
+
+Report = Callable[[str], None]
+
+
+def keep_index(folder: Path, origin: IndexOrigin, report: Report) -> IndexManifest | None:
+    """The manifest of the index in `folder` if it is whole and of this origin, else None.
+
+    Every byte is read for its digest. A damaged index is renamed to `NAME.quarantine-N`; one of
+    another origin or format is left for the builder to replace; `report` hears which it was. Call
+    it while you hold the lock of the index.
+    """
+    if not (folder / MANIFEST_FILE).exists():
+        return None
+    try:
+        manifest = read_manifest(folder / MANIFEST_FILE, IndexManifest)
+    except DamagedFileError as error:
+        _set_aside(folder, error, report)
+        return None
+    except IntegrityError as error:
+        report(f"an index that this version does not know is made anew: {error}")
+        return None
+    if differences := _differences(manifest, origin):
+        report(f"the index was made from something else ({'; '.join(differences)}) and is made anew")
+        return None
+    try:
+        SequenceIndex.open(folder, verify_content=True)
+    except IntegrityError as error:
+        _set_aside(folder, error, report)
+        return None
+    report(f"index {manifest.digest[:12]} is there already, whole and of these reads: it is kept")
+    return manifest
+
+
+def _set_aside(folder: Path, error: IntegrityError, report: Report) -> None:
+    report(f"a damaged index was set aside as {set_aside(folder, 'quarantine')} and is made anew: {error}")
+
+
+def _differences(found: IndexManifest, expected: IndexOrigin) -> list[str]:
+    before = {"format_version": found.format_version, **found.origin.model_dump()}
+    now = {"format_version": FORMAT_VERSION, **expected.model_dump()}
+    return [f"{name} {value} is now {now[name]}" for name, value in before.items() if value != now[name]]
