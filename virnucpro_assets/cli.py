@@ -123,13 +123,13 @@ def prepare(
 ) -> None:
     """Write the chunks of reads and their stop-free frames, and compute nothing."""
     with one_line_errors():
-        from virnucpro_assets.pipeline.run import check_folder
+        from virnucpro_assets.pipeline.room import check_out
         from virnucpro_assets.sequences.prepare import prepare as write_prepared
         from virnucpro_assets.sequences.read_files import pair_files
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
-        check_folder(out)
+        check_out(out)
         summary = write_prepared(
             pair_files(reads, paired=paired),
             out,
@@ -222,13 +222,15 @@ def _predict(
     **options: Any,
 ) -> None:
     from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
-    from virnucpro_assets.pipeline.run import check_folder, export_results
+    from virnucpro_assets.pipeline.room import check_data_root, check_out
+    from virnucpro_assets.pipeline.run import export_results
     from virnucpro_assets.sequences.read_files import pair_files
     from virnucpro_assets.settings import load_settings
     from virnucpro_assets.storage.drops import DropStore
 
     settings = load_settings()
-    check_folder(out)
+    check_out(out)
+    check_data_root(settings.data_root)
     drop = name or key_from_name(reads[0])
     register_reads(drop, pair_files(reads, paired=paired), settings, replace=replace, **options)
     _materialise(drop, replace=replace)

@@ -19,6 +19,7 @@ from virnucpro_assets.defs.records import check_target, input_tags, version_tags
 from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.pipeline.checks import CheckResult, failure_checks, record_check, shard_checks
 from virnucpro_assets.pipeline.embeddings import embed_drop
+from virnucpro_assets.pipeline.recipes import EncoderChoices
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.incidents import Incidents
@@ -79,23 +80,28 @@ def embeddings(
     def compute(
         context: dg.AssetExecutionContext, config: EmbeddingConfig, gpu_pool: GpuPool
     ) -> Iterator[Event]:
-        failures: list[str] = []
+        failures: list[EmbeddingError] = []
+        encoders = EncoderChoices(settings)
         with gpu_pool.lease() as lease:
             for drop, ranks in drops_and_ranks(context).items():
                 with mendable():
                     inputs = input_tags(context.instance, "sequence_index", drop)
-                    work = DropWork.on(drop, settings, context.log.info)
+                    work = DropWork.on(drop, settings, context.log.info, encoders)
                     try:
                         for shard in embed_drop(work, kind, ranks, lease, replace=config.replace):
                             yield _materialisation(asset, work, shard, inputs)
                             for check in shard_checks(asset, shard, settings.min_packing_efficiency):
                                 yield _evaluation(context.instance, work, check)
                     except EmbeddingError as error:
-                        failures.append(str(error))
+                        failures.append(error)
                         for check in failure_checks(asset, error):
                             yield _evaluation(context.instance, work, check)
         if failures:
-            raise dg.Failure(description="; ".join(failures), allow_retries=False)
+            raise dg.Failure(
+                description="; ".join(map(str, failures)),
+                metadata={"exit_code": failures[0].exit_code},
+                allow_retries=False,
+            )
         for spec in check_specs:
             yield dg.Output(None, output_name=spec.get_python_identifier())
 

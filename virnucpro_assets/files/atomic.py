@@ -29,20 +29,34 @@ def atomic_file(target: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Give a temporary path to a library that wants to open the file by itself."""
+    """Give a temporary path to a library that wants to open the file by itself.
+
+    An OSError of the block that names no file, or the temporary one, names `target` instead.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{target.name}{TEMPORARY_MARK}{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        yield temporary
-        sync_file(temporary)
-        temporary.replace(target)
-    except OSError as error:
-        # The system names no file when it refuses to write to an open one, or to sync it.
-        error.filename = error.filename or str(target)
-        raise
+        with errors_naming(target, temporary):
+            yield temporary
+            sync_file(temporary)
+            temporary.replace(target)
+            sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
-    sync_folder(target.parent)
+
+
+@contextmanager
+def errors_naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Let an OSError of the block that names no file, or `temporary`, name `path`.
+
+    A write to a full disk knows only its descriptor, and people only the names of results.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or str(error.filename) == str(temporary):
+            error.filename = str(path)
+        raise
 
 
 def write_bytes(target: Path, content: bytes) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from virnucpro_assets.errors import VirnucproError, describe_os_error
 from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
-from virnucpro_assets.pipeline.run import check_folder, export_results, run_drop
+from virnucpro_assets.pipeline.room import check_data_root, check_out
+from virnucpro_assets.pipeline.run import export_results, run_drop
 from virnucpro_assets.sequences.read_files import pair_files
 from virnucpro_assets.settings import load_settings
 
@@ -26,7 +27,8 @@ def main() -> int:
     options = parser.parse_args()
     try:
         settings = load_settings()
-        check_folder(options.out)
+        check_out(options.out)
+        check_data_root(settings.data_root)
         key = options.name or key_from_name(options.reads[0])
         register_reads(
             key,

@@ -10,6 +10,7 @@ from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.inference.progress import Progress
 from virnucpro_assets.models.folders import WEIGHTS_FILE
+from virnucpro_assets.pipeline.claims import claimed
 from virnucpro_assets.pipeline.embeddings import fitting_merged
 from virnucpro_assets.pipeline.recipes import fitting_card
 from virnucpro_assets.pipeline.stages import recorded_stage
@@ -50,7 +51,7 @@ def predict_drop(work: DropWork) -> tuple[TablesManifest, PredictionSummary]:
     Raises IntegrityError if the merged embeddings or the classifier do not fit the settings.
     """
     index, folder = work.index, work.folder.predictions
-    with recorded_stage(work.folder.stages, "predictions") as figures:
+    with claimed(work, "predictions"), recorded_stage(work.folder.stages, "predictions") as figures:
         fitting_card(work.settings, index.manifest.chunk_length, work.encoders)
         merged = fitting_merged(work)
         scores = score_rows(work)
@@ -111,7 +112,7 @@ def call_drop(work: DropWork) -> TablesManifest:
     since it was listed.
     """
     index, folder = work.index, work.folder.calls
-    with recorded_stage(work.folder.stages, "calls") as figures:
+    with claimed(work, "calls"), recorded_stage(work.folder.stages, "calls") as figures:
         predictions = read_tables(work.folder.predictions)
         if predictions.inputs["index"] != index.manifest.digest:
             raise IntegrityError(

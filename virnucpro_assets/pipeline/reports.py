@@ -8,6 +8,7 @@ from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.models.cards import read_card
 from virnucpro_assets.pipeline.checks import CheckResult, read_checks
+from virnucpro_assets.pipeline.claims import claimed
 from virnucpro_assets.pipeline.demo_truth import evaluate_demo
 from virnucpro_assets.pipeline.quarantine import named_rows
 from virnucpro_assets.pipeline.stages import StageRecord, read_stages
@@ -48,8 +49,9 @@ STAGE_ORDER = ("index", "dnabert_s", "esm2", "merge", "predictions", "precision_
 
 def report_drop(work: DropWork) -> DropReport:
     """Gather the figures of a drop and write its page; returns the figures."""
-    report = gather_report(work)
-    write_text(work.folder.report, render_report(report))
+    with claimed(work, "report"):
+        report = gather_report(work)
+        write_text(work.folder.report, render_report(report))
     return report
 
 

@@ -1,10 +1,9 @@
 """A whole drop in one process, without the orchestrator, and the files that people take away."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
-from virnucpro_assets.errors import InputError, VirnucproError
+from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Reporter
@@ -20,9 +19,15 @@ from virnucpro_assets.pipeline.checks import (
     shard_checks,
 )
 from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embeddings import embed_drop, index_drop, merge_drop
+from virnucpro_assets.pipeline.embeddings import (
+    embed_drop,
+    index_drop,
+    merge_drop,
+    require_room_for_embeddings,
+)
 from virnucpro_assets.pipeline.precision_checks import check_precision
 from virnucpro_assets.pipeline.reports import report_drop
+from virnucpro_assets.pipeline.room import check_data_root
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropFolder
@@ -39,14 +44,18 @@ class CheckError(VirnucproError):
 def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = False) -> DropFolder:
     """Do all the work on a registered drop, with the checks between the stages.
 
-    Raises CheckError if a blocking check fails; what was finished before is kept.
+    Raises CheckError if a blocking check fails, NoRoomError before anything is computed that the
+    disk cannot hold; what was finished before is kept.
     """
+    check_data_root(settings.data_root)
     pool = open_pool(settings)
     list_drop(key, settings)
     work = DropWork.on(key, settings, report)
     index = index_drop(work)
     with_members = sum(int((batch.members > 0).sum()) for batch in work.index.read_batches())
     _require(work, every_read_accounted_for(index, with_members))
+    # Both encoders at once: the second shall not find the disk too small after the hours of the first.
+    require_room_for_embeddings(work, ENCODER_KINDS, range(settings.ranks))
     with pool, pool.lease() as lease:
         for kind in ENCODER_KINDS:
             _embed(work, kind, lease, replace=replace)
@@ -58,26 +67,6 @@ def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = 
     call_drop(work)
     report_drop(work)
     return work.folder
-
-
-def check_folder(out: Path) -> None:
-    """Raise InputError, before any work is done, if results cannot go to `out`."""
-    standing = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
-    if not standing.is_dir():
-        raise InputError(
-            standing, found="a file", expected="a folder for the results", advice="Choose another --out."
-        )
-    try:
-        # Permission bits say little of read-only disks and of root: only a file proves it.
-        with tempfile.TemporaryFile(dir=standing):
-            pass
-    except OSError as error:
-        raise InputError(
-            standing,
-            found=f"a folder that takes no files ({error.strerror})",
-            expected="a folder for the results that you may write to",
-            advice="Choose another --out.",
-        ) from error
 
 
 def export_results(folder: DropFolder, out: Path) -> list[Path]:

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from virnucpro_assets.files.atomic import TEMPORARY_MARK
+from virnucpro_assets.files.atomic import TEMPORARY_MARK, errors_naming
 from virnucpro_assets.files.digests import record_of_file
 from virnucpro_assets.files.manifests import write_manifest
 from virnucpro_assets.sequences.batches import ReadBatch
@@ -89,6 +89,7 @@ def index_batches(
     """As `build_index`, from batches of reads that follow each other."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
+        errors_naming(folder),
         tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}{TEMPORARY_MARK}") as aside,
         Spill(Path(aside), memory_budget) as spill,
         _ReadsAside(Path(aside) / "reads.arrows") as reads,

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from virnucpro_assets.errors import describe_os_error
 from virnucpro_assets.files.atomic import atomic_file, atomic_path, write_bytes, write_text
 
 
@@ -33,3 +34,27 @@ def test_a_target_is_replaced_as_a_whole(tmp_path: Path) -> None:
         write_bytes(target, b"new")
         assert reader.read() == b"x" * 1000
     assert target.read_bytes() == b"new"
+
+
+def test_an_error_of_the_disk_names_the_file_that_was_to_be(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    with pytest.raises(OSError, match="No space left on device") as raised, atomic_path(target) as temporary:
+        temporary.symlink_to("/dev/full")
+        with temporary.open("wb") as stream:
+            stream.write(b"x" * 100_000)
+    assert describe_os_error(raised.value) == (
+        f"{target}: found No space left on device. Check the path, who may use it, and the space on its disk."
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_that_names_another_file_is_left_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as raised, atomic_file(tmp_path / "a.txt"):
+        (tmp_path / "other").read_bytes()
+    assert str(raised.value.filename) == str(tmp_path / "other")
+
+
+def test_a_folder_that_takes_no_files_is_an_error_of_the_file_that_was_to_be() -> None:
+    with pytest.raises(OSError, match="No such file") as raised:
+        write_text(Path("/proc/a.txt"), "x")
+    assert raised.value.filename == "/proc/a.txt"

@@ -100,10 +100,15 @@ def test_what_a_killed_holder_left_is_no_obstacle(tmp_path: Path, start: Start) 
 
 def test_a_child_of_the_holder_does_not_keep_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
+    program = [sys.executable, "-c", "print('started', flush=True); input()"]
     with locked(path, "me", "refuse", [].append):
-        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
-    assert FileLock(path, "next").try_acquire() is None
-    child.communicate(b"\n")
+        child = subprocess.Popen(
+            program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, close_fds=False
+        )
+        said_first = said(child)
+    holder = FileLock(path, "next").try_acquire()
+    child.communicate("\n")
+    assert (said_first, holder, child.returncode) == ("started", None, 0)
 
 
 def test_an_error_in_the_block_gives_the_lock_back(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.pipeline.arrivals import key_from_name, list_drop, register_reads
 from virnucpro_assets.pipeline.embeddings import index_drop
-from virnucpro_assets.pipeline.run import check_folder
+from virnucpro_assets.pipeline.room import check_out
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
@@ -127,19 +127,19 @@ def test_a_file_name_becomes_a_key(name: str, key: str) -> None:
 
 def test_results_go_into_folders_alone(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    check_folder(tmp_path)
-    check_folder(tmp_path / "new" / "one")
+    check_out(tmp_path)
+    check_out(tmp_path / "new" / "one")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InputError, match=f"{tmp_path / 'file'}: found a file; expected a folder"):
-            check_folder(out)
+            check_out(out)
 
 
 def test_results_go_where_files_can_be_written(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"^/proc: found a folder that takes no files \(.+\); expected a folder"
     ):
-        check_folder(Path("/proc/results"))
-    check_folder(tmp_path / "results")
+        check_out(Path("/proc/results"))
+    check_out(tmp_path / "results")
     assert list(tmp_path.iterdir()) == []
 
 
