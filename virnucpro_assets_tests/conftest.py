@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,7 @@ class Installation:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("VIRNUCPRO_")}
         return kept | {
             "VIRNUCPRO_DATA_ROOT": str(self.data_root),
+            "VIRNUCPRO_LOCKS_FOLDER": str(self.folder / "locks"),
             "VIRNUCPRO_DEVICES": "cpu:1",
             "VIRNUCPRO_CHECK_SAMPLE": "8",
             "DAGSTER_HOME": str(self.folder / "dagster"),
@@ -89,6 +90,14 @@ class Prediction:
     installation: Installation
     out: Path
     outcome: Outcome
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Locks of devices of their own, so that no test waits for other users of the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIRNUCPRO_LOCKS_FOLDER", str(tmp_path_factory.mktemp("locks")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ they belong to.
 
 No two runs wait for each other, whatever they do in whatever order, because of these rules:
 
-1. Of the places but the shards one is held at a time, and nothing is waited for meanwhile.
+1. Of the places but the shards one is held at a time, and nothing is waited for meanwhile. (The
+   quarantine has a lock of its own, held for a moment while one file is written.)
 2. Shards of one encoder are taken by ascending rank, and given back before those of another.
 3. Devices come after shards. A run that must wait for a shard while its processes own devices
    gives the devices back first (`before_waiting`): its next work starts the processes again.

@@ -6,14 +6,15 @@ write meanwhile. A disk that fills up all the same ends the work with an error t
 file, and what was finished is kept.
 
 Embeddings are known to the byte but for the frame around each part. For the index and the
-tables there are factors, measured with the shipped demo drop (827 reads of 300 to 500 bases):
+tables there are factors, measured with the shipped demo drop (827 reads of 395 bases in the
+mean, chunks of 300), which were the sizes of all files at the moment when most of them lay there:
 
-- index: the most that lay beside and in the index folder while it was built was 0.7 bytes per
-  byte of plain FASTQ, 1.4 of plain FASTA, 4.7 of gzipped FASTQ and 5.2 of gzipped FASTA. The
-  qualities of the demo reads are all alike and pack well; those of a sequencer need more room
-  in the file, so that the factor for packed files is high rather than low.
-- tables: all files of `predictions/`, `calls/` and the report, plus the lines that are set aside
-  for sorting, over the number of candidates.
+- index: with its files set aside, 0.7 bytes per byte of plain FASTQ, 1.4 of plain FASTA, 4.7 of
+  gzipped FASTQ, 5.2 of gzipped FASTA. Reads of 150 bases have more stop-free frames a base and
+  took half as much again; the qualities of a sequencer pack worse than those of the demo reads,
+  so that real gzipped FASTQ takes less a byte.
+- tables: 341 bytes a candidate for all files of `predictions/` and `calls/` with the lines that
+  are set aside for sorting.
 """
 
 import shutil
@@ -30,9 +31,10 @@ from virnucpro_assets.vocabulary import EncoderKind
 
 INDEX_PER_PLAIN_BYTE = 1.5
 INDEX_PER_PACKED_BYTE = 5.0
-TABLES_PER_MEMBER = 256
-PART_FRAME = 8192
-"""Bytes of a part beside its rows: its seal, its recipe, the structure of HDF5, its line in manifests."""
+TABLES_PER_MEMBER = 350
+PART_FRAME = 16384
+"""Bytes of a part beside its rows: seal, recipe and the structure of HDF5 (7 kB), and at most as much
+again for its share of the views and manifests."""
 
 
 def index_bytes(files: Iterable[ReadFile]) -> int:
