@@ -7,6 +7,7 @@ from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Progress
 from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embed_shards
 from virnucpro_assets.pipeline.claims import claimed, claimed_shards
+from virnucpro_assets.pipeline.quarantine import record_quarantined
 from virnucpro_assets.pipeline.recipes import check_ranks, index_origin, make_recipe
 from virnucpro_assets.pipeline.room import (
     check_data_root,
@@ -20,10 +21,13 @@ from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.former_index import keep_index
 from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin
 from virnucpro_assets.sequences.index_builder import build_index
+from virnucpro_assets.storage.incidents import QuarantinedRow
 from virnucpro_assets.storage.merged import MANIFEST, MergedManifest, read_merged, write_merged
 from virnucpro_assets.storage.parts import refuse_other_recipe
 from virnucpro_assets.storage.shards import ShardManifest, set_aside_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
+
+QUARANTINED_SAID = 5
 
 
 def index_drop(work: DropWork) -> IndexManifest:
@@ -98,9 +102,15 @@ def _embed_claimed(
     require_room_for_embeddings(work, [kind], ranks)
     with recorded_stage(work.folder.stages, kind) as figures:
         tokens = 0
-        for shard in embed_shards(job, lease, work.report):
-            tokens += shard.counts.tokens
-            yield shard
+        try:
+            for shard in embed_shards(job, lease, work.report):
+                tokens += shard.counts.tokens
+                _note_quarantined(work, kind, shard.rank, shard.incidents.quarantined)
+                yield shard
+        except EmbeddingError as error:
+            for rank in error.failures:
+                _note_quarantined(work, kind, rank, error.quarantined.get(rank, []))
+            raise
         figures.update(
             {
                 "ranks": ", ".join(map(str, ranks)),
@@ -108,6 +118,14 @@ def _embed_claimed(
                 "devices": ", ".join(map(str, lease.devices)),
             }
         )
+
+
+def _note_quarantined(work: DropWork, kind: EncoderKind, rank: int, rows: Sequence[QuarantinedRow]) -> None:
+    lines = record_quarantined(work, kind, rank, rows)
+    for line in lines[:QUARANTINED_SAID]:
+        work.report(line)
+    if len(lines) > QUARANTINED_SAID:
+        work.report(f"{kind} rank {rank}: {len(lines)} in all, see {work.folder.quarantine}")
 
 
 def require_room_for_embeddings(work: DropWork, kinds: Sequence[EncoderKind], ranks: Sequence[int]) -> None:
