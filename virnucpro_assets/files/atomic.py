@@ -47,15 +47,18 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def errors_naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
-    """Let an OSError of the block that names no file, or `temporary`, name `path`.
+    """Let an OSError of the block that names no file, or `temporary`, name `path`, in the words of the system.
 
-    A write to a full disk knows only its descriptor, and people only the names of results.
+    A write to a full disk knows only its descriptor, and people only the names of results. HDF5
+    says addresses and lengths instead of what is wrong.
     """
     try:
         yield
     except OSError as error:
         if error.filename is None or str(error.filename) == str(temporary):
             error.filename = str(path)
+        if error.errno:
+            error.strerror = os.strerror(error.errno)
         raise
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from virnucpro_assets.errors import DeviceError, VirnucproError
+from virnucpro_assets.errors import DeviceError, IntegrityError, VirnucproError
+from virnucpro_assets.files.digests import check_file
 from virnucpro_assets.inference.messages import Advanced, EncoderChoice, Failed, Finished, PartTask, ProbeTask
 from virnucpro_assets.inference.plans import expected_tokens, plan_parts
 from virnucpro_assets.inference.pool import Died, Event, Lease, Work
@@ -51,7 +52,7 @@ class EmbeddingError(VirnucproError):
         self.not_finite = {
             rank for rank, rows in quarantined.items() if any(row.reason == "not_finite" for row in rows)
         }
-        reasons = "; ".join(f"rank {rank}: {reason}" for rank, reason in sorted(failures.items()))
+        reasons = "; ".join(f"{_named(ranks)}: {reason}" for reason, ranks in _by_reason(failures).items())
         super().__init__(f"{kind}: found {len(failures)} ranks that cannot be finished ({reasons})")
 
 
@@ -130,9 +131,8 @@ class _Run:
         try:
             for event in lease.run(self._queue):
                 if shard := self._take(event):
-                    if self._job.quarantine == "fail" and shard.quarantined:
-                        shard.failure = _explain(self._job.index, shard.quarantined)
-                    else:
+                    shard.failure = self._obstacle(shard)
+                    if shard.failure is None:
                         yield _finish(self._job, shard)
         except DeviceError as error:
             # What is finished counts; of the rest the caller learns rank by rank.
@@ -183,6 +183,18 @@ class _Run:
         self._counted[plan] = min(before + sequences, plan.stop - plan.start)
         self._progress.advance(self._counted[plan] - before)
 
+    def _obstacle(self, shard: _Shard) -> str | None:
+        """Why a shard with all of its parts cannot be finished even so, or None."""
+        if self._job.quarantine == "fail" and shard.quarantined:
+            return _explain(self._job.index, shard.quarantined)
+        try:
+            for record in shard.records.values():
+                check_file(shard.folder / record.name, record.file, content=False)
+        except IntegrityError as error:
+            # Its folder was emptied, or its disk went, since they were written.
+            return str(error)
+        return None
+
     def _fail(self, rank: int, failed: Failed) -> None:
         self._give_up(rank, failed.reason)
         if failed.storage:
@@ -190,7 +202,7 @@ class _Run:
             self._queue.clear()
             for other in self._shards.values():
                 if not other.complete:
-                    self._give_up(other.rank, f"stopped, because {failed.reason}")
+                    self._give_up(other.rank, failed.reason)
 
     def _give_up(self, rank: int, reason: str | None) -> None:
         if reason is not None and self._shards[rank].failure is None:
@@ -242,6 +254,17 @@ def _finish(job: ShardJob, shard: _Shard) -> ShardManifest:
         devices=sorted(shard.devices),
     )
     return finish_shard(shard.folder, manifest)
+
+
+def _by_reason(failures: dict[int, str]) -> dict[str, list[int]]:
+    ranks: dict[str, list[int]] = {}
+    for rank, reason in sorted(failures.items()):
+        ranks.setdefault(reason, []).append(rank)
+    return ranks
+
+
+def _named(ranks: list[int]) -> str:
+    return f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {', '.join(map(str, ranks))}"
 
 
 def _explain(index: SequenceIndex, rows: list[QuarantinedRow]) -> str:
