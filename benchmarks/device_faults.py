@@ -34,7 +34,7 @@ from virnucpro_assets.inference.pool import DevicePool, PoolOptions
 from virnucpro_assets.inference.shard_runs import ShardJob, embed_shards
 from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.loading import random_weights, save_encoder
-from virnucpro_assets.sequences.index import SequenceIndex
+from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.incidents import Incidents
@@ -58,7 +58,7 @@ def make_index(folder: Path, reads: int) -> SequenceIndex:
     lines = (b">read_%d\n%b\n" % (number, row.tobytes()) for number, row in enumerate(bases))
     (folder / "reads.fa").write_bytes(b"".join(lines))
     files = [ReadFile(folder / "reads.fa")]
-    build_index(files, folder / "index", drop_digest="0" * 64, chunk_length=300, ranks=RANKS)
+    build_index(files, folder / "index", IndexOrigin(drop_digest="0" * 64, chunk_length=300, ranks=RANKS))
     return SequenceIndex.open(folder / "index")
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -48,6 +49,22 @@ def test_one_changed_weight_is_another_model(esm2_folder: Path) -> None:
     after = read_model_folder(esm2_folder)
     assert (before.kind, before.width, before.config) == ("esm2", 32, after.config)
     assert before.digest != after.digest
+
+
+def test_other_weights_of_the_same_path_size_shapes_and_times_are_another_model(esm2_folder: Path) -> None:
+    path = esm2_folder / "model.safetensors"
+    before, state = read_model_folder(esm2_folder), path.stat()
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    with path.open("r+b") as stream:
+        stream.write(content)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    now = path.stat()
+    assert (now.st_ino, now.st_size, now.st_mtime_ns) == (state.st_ino, state.st_size, state.st_mtime_ns)
+    load_encoder(esm2_folder)
+    after = read_model_folder(esm2_folder)
+    assert after.config == before.config
+    assert after.digest != before.digest
 
 
 def test_a_file_beside_the_model_does_not_change_its_digest(esm2_folder: Path) -> None:

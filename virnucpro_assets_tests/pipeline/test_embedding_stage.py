@@ -1,10 +1,14 @@
 """Embeddings of a drop under other settings than before: refused, or kept aside on demand."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from virnucpro_assets.demo.paths import ESM2_FOLDER
 from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
 from virnucpro_assets.pipeline.devices import open_pool
 from virnucpro_assets.pipeline.embeddings import embed_drop, index_drop
@@ -49,3 +53,31 @@ def test_an_index_for_other_ranks_is_refused(tmp_path: Path) -> None:
         pool.lease() as lease,
     ):
         list(embed_drop(other, "esm2", [0], lease))
+
+
+def test_weights_that_changed_in_place_are_refused_with_both_digests(tmp_path: Path) -> None:
+    (tmp_path / "one.fa").write_text(">one\nATGGCTGCAGGTCTGAAAGTTCGTGAC\n")
+    model = shutil.copytree(ESM2_FOLDER, tmp_path / "model")
+    settings = Settings(data_root=tmp_path / "data", esm2=model, ranks=2, devices="cpu:1")
+    register_reads("d", [ReadFile(tmp_path / "one.fa")], settings)
+    list_drop("d", settings)
+    work = DropWork.on("d", settings, [].append)
+    index_drop(work)
+    with open_pool(settings) as pool, pool.lease() as lease:
+        list(embed_drop(work, "esm2", [0], lease))
+    before, weights = work.encoders["esm2"].digest, model / "model.safetensors"
+    content, state = bytearray(weights.read_bytes()), weights.stat()
+    content[-2] ^= 1
+    weights.write_bytes(content)
+    os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns))
+    now = DropWork.on("d", settings, [].append)
+    after = now.encoders["esm2"].digest
+    assert (work.encoders["esm2"].digest, after != before) == (before, True)
+
+    with open_pool(settings) as pool, pool.lease() as lease:
+        with pytest.raises(IntegrityError, match=f"weights_digest {before} is now {after}"):
+            list(embed_drop(now, "esm2", [0, 1], lease))
+        # A run that chose its models before the change does not compute with those of now.
+        with pytest.raises(EmbeddingError, match=f"found a model of digest {after}; expected {before}"):
+            list(embed_drop(work, "esm2", [1], lease))
+    assert not list((work.folder.shard("esm2", 1, 2)).glob("part-*"))
