@@ -33,17 +33,17 @@ class Bench:
 
     @property
     def job(self) -> ShardJob:
-        return self.job_in("out")
+        return self.job_at(self.job_folder)
 
     @property
     def job_folder(self) -> Path:
         """Where the shards of the job are."""
         return self.folder / "out"
 
-    def job_in(self, name: str, kind: str = "esm2") -> ShardJob:
-        """The job with its shards in a folder of that name."""
-        model = MODELS_FOLDER / kind
-        return small_job(self.index, self.folder / name, model, budget=BUDGET, packs_per_part=PACKS_PER_PART)
+    def job_at(self, folder: Path) -> ShardJob:
+        """The job with its shards under a folder of choice."""
+        model = MODELS_FOLDER / "esm2"
+        return small_job(self.index, folder, model, budget=BUDGET, packs_per_part=PACKS_PER_PART)
 
     def pool(self, *numbers: int, **options: Any) -> DevicePool:
         """A pool of CPU slots of one thread, by their numbers."""
