@@ -6,15 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from virnucpro_assets_tests.deployments import Deployment
+from virnucpro_assets_tests.waiting import wait_until
 
 WORKSPACE = Path(__file__).parents[1] / "workspace.yaml"
 REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "virnucpro_assets"}
@@ -50,15 +50,6 @@ class WebServer:
             return bool(self.ask(LOADED))
         except OSError:
             return False
-
-
-def wait_until(done: Callable[[], bool], seconds: float, *, pause: float = 1.0) -> float:
-    """Ask `done` again and again until it says so; returns the seconds that took."""
-    started = time.monotonic()
-    while not done():
-        assert time.monotonic() < started + seconds, f"not done after {seconds} seconds"
-        time.sleep(pause)
-    return time.monotonic() - started
 
 
 @contextmanager

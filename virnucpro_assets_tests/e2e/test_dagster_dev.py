@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, running_web_server, wait_until
+from virnucpro_assets_tests.waiting import wait_until
+from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, running_web_server
 
 pytestmark = [pytest.mark.timeout(420)]
 

@@ -18,9 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.demo.paths import DROP_FILE
+from virnucpro_assets.files.atomic import TEMPORARY_MARK
 from virnucpro_assets.storage.drops import DropFolder, DropStore
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
+from virnucpro_assets_tests.faults.harness import device_processes_of
+from virnucpro_assets_tests.waiting import wait_until
 
 RANKS = 4
 READS = 240
@@ -114,6 +117,7 @@ class DropPlace:
             self.wait_for_parts(run, parts)
             run.process.send_signal(signal.SIGKILL)
             run.wait()
+            wait_until(lambda: not device_processes_of(run.process.pid), 5, pause=0.02)
         return self.parts()
 
     def wait_for_parts(self, run: Run, parts: int) -> None:
@@ -129,11 +133,11 @@ class DropPlace:
         return sorted((self.folder / "data" / KEY).glob("*/*/rank-??-of-??/part-?????.h5"))
 
     def stored(self) -> dict[str, tuple[str, int]]:
-        """Every file of embeddings, also of what was set aside: its digest and inode."""
+        """Every whole file of embeddings, also of what was set aside: its digest and inode."""
         found = {}
         for kind in ENCODER_KINDS:
             for path in sorted((self.drop.path / kind).rglob("*")):
-                if path.is_file() and path.suffix != ".lock":
+                if path.is_file() and path.suffix != ".lock" and TEMPORARY_MARK not in path.name:
                     digest = hashlib.sha256(path.read_bytes()).hexdigest()
                     found[str(path.relative_to(self.drop.path))] = (digest, path.stat().st_ino)
         return found

@@ -9,7 +9,7 @@ import pytest
 from virnucpro_assets.errors import BusyError
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 from virnucpro_assets_tests.faults.drops import DropPlace, assert_equal_numbers
-from virnucpro_assets_tests.web_server import wait_until
+from virnucpro_assets_tests.waiting import wait_until
 
 pytestmark = pytest.mark.thorough
 
