@@ -15,17 +15,16 @@ from virnucpro_assets.pipeline.stages import StageRecord, read_stages
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.report import drop_figures
 from virnucpro_assets.report.drop_report import (
-    REASON_IN_WORDS,
     CheckFigures,
     DropReport,
     ModelFigures,
     QuarantinedFigures,
     RankFigures,
     StageFigures,
-    counted,
     render_report,
 )
 from virnucpro_assets.report.histograms import LengthCounter
+from virnucpro_assets.report.pages import REASON_IN_WORDS, counted
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.call_tables import CHUNK_CALLS_FILE, READ_CALLS_FILE
 from virnucpro_assets.storage.calls import CALLS, TIERS

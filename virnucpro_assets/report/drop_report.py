@@ -1,33 +1,19 @@
 """The report of a drop: its figures, and the page that shows them.
 
-The page is one HTML file that stands alone: pictures are inline SVG, styles are inline, nothing is
-loaded and nothing runs. Everything that comes from outside is escaped.
+Pictures are inline SVG.
 """
 
-from pathlib import Path
-
-import jinja2
 from markupsafe import Markup
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from virnucpro_assets.report import plots
 from virnucpro_assets.report.histograms import Histogram
+from virnucpro_assets.report.pages import Figures, render_page
 
 TEMPLATE = "drop_report.html"
-REASON_IN_WORDS = {
-    "empty": "without a base",
-    "too_short": "shorter than 3 bases",
-    "no_codon": "no codon of A, C, G and T only",
-    "no_stop_free_frame": "no reading frame without a stop codon",
-    "not_scored": "could not be scored",
-}
 
 
-class _Figures(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelFigures(_Figures):
+class ModelFigures(Figures):
     """A model that the drop's results rest on; `note` is a warning that comes with it."""
 
     role: str
@@ -36,7 +22,7 @@ class ModelFigures(_Figures):
     note: str = ""
 
 
-class StageFigures(_Figures):
+class StageFigures(Figures):
     """A stage by name, its wall-clock seconds, and what it did."""
 
     name: str
@@ -44,7 +30,7 @@ class StageFigures(_Figures):
     detail: str = ""
 
 
-class RankFigures(_Figures):
+class RankFigures(Figures):
     """A shard: what one rank computed with one encoder. Efficiency is tokens over capacity, 0 to 1."""
 
     encoder: str
@@ -56,7 +42,7 @@ class RankFigures(_Figures):
     device: str
 
 
-class CheckFigures(_Figures):
+class CheckFigures(Figures):
     """The outcome of a check; `partition` is the rank or the like, if it has one."""
 
     name: str
@@ -67,7 +53,7 @@ class CheckFigures(_Figures):
     threshold: str
 
 
-class CallRow(_Figures):
+class CallRow(Figures):
     """A read or contig with its call; `score` is its largest P(virus)."""
 
     name: str
@@ -79,7 +65,7 @@ class CallRow(_Figures):
     score: float
 
 
-class QuarantinedFigures(_Figures):
+class QuarantinedFigures(Figures):
     """A sequence that cannot be embedded: its first candidate, how many have it, its row, and why."""
 
     name: str
@@ -89,14 +75,14 @@ class QuarantinedFigures(_Figures):
     reason: str
 
 
-class Renamed(_Figures):
+class Renamed(Figures):
     """A read that had to get another name."""
 
     old: str
     new: str
 
 
-class Evaluation(_Figures):
+class Evaluation(Figures):
     """How well known labels are told apart: AUROC with its interval, beside a baseline's."""
 
     auroc: float
@@ -107,7 +93,7 @@ class Evaluation(_Figures):
     detail: str = ""
 
 
-class DropReport(_Figures):
+class DropReport(Figures):
     """All figures of a drop's report.
 
     `candidates` are stop-free frames, `unique_candidates` the distinct ones among them (what was
@@ -165,26 +151,7 @@ class DropReport(_Figures):
 
 def render_report(report: DropReport) -> str:
     """The report as one self-contained HTML page; the same figures give the same page."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = _percent
-    environment.filters["words"] = lambda name: str(name).replace("_", " ")
-    environment.filters["duration"] = _duration
-    environment.filters["figure"] = _figure
-    environment.filters["rough"] = _rough
-    environment.filters["counted"] = counted
-    environment.filters["reason"] = lambda reason: REASON_IN_WORDS.get(reason, reason)
-    return environment.get_template(TEMPLATE).render(report=report, pictures=_pictures(report))
-
-
-def counted(count: int, what: str) -> str:
-    """A count with its noun: `1 read`, `2,000 reads`."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+    return render_page(TEMPLATE, report=report, pictures=_pictures(report))
 
 
 def _pictures(report: DropReport) -> dict[str, Markup]:
@@ -209,30 +176,3 @@ def _pictures(report: DropReport) -> dict[str, Markup]:
         )
     # The markup is matplotlib's own, which escapes every text in it.
     return {name: Markup(svg.decode()) for name, svg in drawn.items()}  # noqa: S704
-
-
-def _percent(share: float) -> str:
-    """With a space that does not break the line; a share that is small but not 0 does not look like 0."""
-    return "<0.1\u00a0%" if 0 < share < 0.0005 else f"{share * 100:.1f}\u00a0%"
-
-
-def _rough(count: int) -> str:
-    """A count at a glance: exact up to a million, then with three digits."""
-    for unit, name in ((10**9, "G"), (10**6, "M")):
-        if count >= unit:
-            return f"{count / unit:.3g}\u00a0{name}"
-    return f"{count:,}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
-def _figure(value: int | float | str) -> str:
-    if isinstance(value, str):
-        return value
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
