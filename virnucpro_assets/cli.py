@@ -187,6 +187,22 @@ def report(drop: Drop) -> None:
             typer.echo(line)
 
 
+@app.command(epilog="Example: virnucpro checks sample")
+def checks(drop: Drop) -> None:
+    """Print every check of a drop and write its check report; ends with 5 if one holds the results back."""
+    with one_line_errors():
+        from virnucpro_assets.pipeline.check_pages import check_lines, require_passed, write_check_report
+        from virnucpro_assets.pipeline.work import DropWork
+        from virnucpro_assets.settings import load_settings
+
+        work = DropWork.on(drop, load_settings(), _progress)
+        found = write_check_report(work)
+        for line in check_lines(found):
+            typer.echo(line)
+        typer.echo(f"report: {work.folder.check_page.absolute()}")
+        require_passed(found)
+
+
 @app.callback(invoke_without_command=True)
 def version(
     show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
@@ -210,6 +226,10 @@ def one_line_errors() -> Iterator[None]:
     except OSError as error:
         typer.echo(f"error: {describe_os_error(error)}", err=True)
         raise typer.Exit(1) from error
+
+
+def _progress(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _predict(

@@ -7,12 +7,26 @@ the environment.
 """
 
 import os
+import re
 import tempfile
 import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -27,6 +41,62 @@ from virnucpro_assets.storage.calls import CallThresholds
 from virnucpro_assets.vocabulary import EncoderKind, Precision, QuarantinePolicy, WhenBusy
 
 SETTINGS_FILE = "virnucpro.toml"
+HEADER = re.compile(r"[A-Za-z0-9-]+: [ -~]+")
+
+
+class AlertSettings(BaseModel):
+    """Who hears of failures. Without a target nobody does; what is a secret is never shown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    log: bool = Field(False, description="write alerts to the log of the process that evaluates the sensors")
+    webhook: SecretStr | None = Field(
+        None, description="http(s) address to which each alert is sent as JSON; a secret, it may hold a token"
+    )
+    webhook_header: SecretStr | None = Field(
+        None,
+        description="one header of these requests, NAME: VALUE, as Authorization: Bearer TOKEN; a secret",
+    )
+    mail_to: str = Field("", description="addresses to which alerts go by e-mail, separated by commas")
+    mail_from: str = Field(
+        "", description="the sender's address of these e-mails; by default the first of mail_to"
+    )
+    smtp_host: str = Field("localhost", description="the server that takes e-mails")
+    smtp_port: PositiveInt = Field(587, le=65535, description="its port")
+    smtp_security: Literal["starttls", "ssl", "none"] = Field(
+        "starttls", description="how the way to it is protected; none only for a server on this machine"
+    )
+    smtp_user: str = Field("", description="the name to log in with; empty: no login")
+    smtp_password: SecretStr | None = Field(None, description="the password of that name; a secret")
+    timeout_seconds: PositiveFloat = Field(10, description="how long one attempt to send may take")
+    attempts: PositiveInt = Field(
+        3, le=10, description="how often sending is tried, with a pause that doubles"
+    )
+    repeat_hours: PositiveFloat = Field(
+        24, description="the same failure of the same drop is told again only after so long"
+    )
+    ui_url: str = Field(
+        "http://127.0.0.1:3000", description="where people open the UI; links in alerts begin so"
+    )
+
+    @field_validator("webhook")
+    @classmethod
+    def _is_web_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("an address that begins with http:// or https://")
+        return value
+
+    @field_validator("webhook_header")
+    @classmethod
+    def _is_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not HEADER.fullmatch(value.get_secret_value()):
+            raise ValueError("a header, NAME: VALUE, in one line")
+        return value
+
+    @property
+    def has_target(self) -> bool:
+        """Whether anybody hears of failures."""
+        return self.log or self.webhook is not None or bool(self.mail_to)
 
 
 class Settings(BaseSettings):
@@ -38,6 +108,8 @@ class Settings(BaseSettings):
         toml_file=SETTINGS_FILE,
         extra="forbid",
         frozen=True,
+        # A trace of the error shows no value: some are secrets.
+        hide_input_in_errors=True,
     )
 
     data_root: Path = Field(Path("data"), description="where everything made of drops is kept")
@@ -108,6 +180,26 @@ class Settings(BaseSettings):
     )
     min_packing_efficiency: float = Field(0.9, description="least tokens in packs over capacity, full packs")
 
+    alerts: AlertSettings = Field(default_factory=AlertSettings, description="who hears of failures, and how")
+    fresh_hours: PositiveFloat | None = Field(
+        None,
+        ge=1,
+        description="predictions count as stale if none of any drop is younger; for daily deliveries",
+    )
+    overdue_hours: NonNegativeFloat = Field(
+        36, description="a drop that waits longer for its predictions is overdue; 0: never"
+    )
+
+    keep_embeddings_days: PositiveFloat | None = Field(
+        None, description="embeddings of drops finished longer ago are cleaned up, results stay; none: never"
+    )
+    keep_drops_days: PositiveFloat | None = Field(
+        None, description="all data of drops finished longer ago are cleaned up; none: never"
+    )
+    cleanup_deletes: bool = Field(
+        False, description="the scheduled clean-up deletes; otherwise it only lists what it would"
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -138,8 +230,8 @@ def load_settings() -> Settings:
         is_unknown = first["type"] == "extra_forbidden"
         raise InputError(
             f"setting {name}",
-            found="a name that no setting has" if is_unknown else repr(first["input"]),
-            expected="the name of a setting" if is_unknown else first["msg"].removeprefix("Input should be "),
+            found="a name that no setting has" if is_unknown else _shown(first),
+            expected="the name of a setting" if is_unknown else _wanted(first),
             advice=f"Mend {SETTINGS_FILE}."
             if is_unknown
             else f"Set VIRNUCPRO_{name.upper()} or mend {SETTINGS_FILE}.",
@@ -152,3 +244,12 @@ def load_settings() -> Settings:
         raise InputError(
             SETTINGS_FILE, found=str(error), expected="TOML, name = value", advice="Mend the file."
         ) from error
+
+
+def _shown(error: ErrorDetails) -> str:
+    """What was found; of the alerts, which hold secrets, not even a part."""
+    return "a value that does not fit" if error["loc"][0] == "alerts" else repr(error["input"])
+
+
+def _wanted(error: ErrorDetails) -> str:
+    return error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")

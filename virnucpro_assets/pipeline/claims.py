@@ -1,7 +1,7 @@
 """Claims: a run writes a place of a drop only while it holds the lock of that place.
 
 Every generation has a lock beside each of its places: `index.lock`, `merged.lock`,
-`predictions.lock`, `calls.lock`, `report.lock`, and `esm2/rank-00-of-04.lock` for each shard. So
+`predictions.lock`, `calls.lock`, `report.lock`, `check_report.lock`, and `esm2/rank-00-of-04.lock` for each shard. So
 two runs never write the same thing at once, and different ranks may be computed side by side, on
 different machines. Whoever only reads takes no lock: files appear whole, and digests say what
 they belong to.
@@ -33,7 +33,7 @@ from virnucpro_assets.files.locks import locked
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.vocabulary import EncoderKind
 
-Place = Literal["index", "merged", "predictions", "calls", "report"]
+Place = Literal["index", "merged", "predictions", "calls", "report", "check_report"]
 
 WRITTEN: dict[Place, tuple[str, ...]] = {
     "index": ("index", "index/*", "stages/index.toml"),
@@ -41,6 +41,7 @@ WRITTEN: dict[Place, tuple[str, ...]] = {
     "predictions": ("predictions/*", "stages/predictions.toml"),
     "calls": ("calls/*", "stages/calls.toml"),
     "report": ("report.html",),
+    "check_report": ("check_report.html", "check_report.json"),
 }
 """What is written under the lock of each place, relative to the generation."""
 

@@ -4,16 +4,20 @@ Pictures are inline SVG.
 """
 
 from markupsafe import Markup
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from virnucpro_assets.report import plots
 from virnucpro_assets.report.histograms import Histogram
-from virnucpro_assets.report.pages import Figures, render_page
+from virnucpro_assets.report.pages import render_page
 
 TEMPLATE = "drop_report.html"
 
 
-class ModelFigures(Figures):
+class _Figures(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelFigures(_Figures):
     """A model that the drop's results rest on; `note` is a warning that comes with it."""
 
     role: str
@@ -22,7 +26,7 @@ class ModelFigures(Figures):
     note: str = ""
 
 
-class StageFigures(Figures):
+class StageFigures(_Figures):
     """A stage by name, its wall-clock seconds, and what it did."""
 
     name: str
@@ -30,7 +34,7 @@ class StageFigures(Figures):
     detail: str = ""
 
 
-class RankFigures(Figures):
+class RankFigures(_Figures):
     """A shard: what one rank computed with one encoder. Efficiency is tokens over capacity, 0 to 1."""
 
     encoder: str
@@ -42,7 +46,7 @@ class RankFigures(Figures):
     device: str
 
 
-class CheckFigures(Figures):
+class CheckFigures(_Figures):
     """The outcome of a check; `partition` is the rank or the like, if it has one."""
 
     name: str
@@ -53,7 +57,7 @@ class CheckFigures(Figures):
     threshold: str
 
 
-class CallRow(Figures):
+class CallRow(_Figures):
     """A read or contig with its call; `score` is its largest P(virus)."""
 
     name: str
@@ -65,7 +69,7 @@ class CallRow(Figures):
     score: float
 
 
-class QuarantinedFigures(Figures):
+class QuarantinedFigures(_Figures):
     """A sequence that cannot be embedded: its first candidate, how many have it, its row, and why."""
 
     name: str
@@ -75,14 +79,14 @@ class QuarantinedFigures(Figures):
     reason: str
 
 
-class Renamed(Figures):
+class Renamed(_Figures):
     """A read that had to get another name."""
 
     old: str
     new: str
 
 
-class Evaluation(Figures):
+class Evaluation(_Figures):
     """How well known labels are told apart: AUROC with its interval, beside a baseline's."""
 
     auroc: float
@@ -93,7 +97,7 @@ class Evaluation(Figures):
     detail: str = ""
 
 
-class DropReport(Figures):
+class DropReport(_Figures):
     """All figures of a drop's report.
 
     `candidates` are stop-free frames, `unique_candidates` the distinct ones among them (what was

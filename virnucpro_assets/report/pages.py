@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from pydantic import BaseModel, ConfigDict
 
 REASON_IN_WORDS = {
     "empty": "without a base",
@@ -17,12 +16,6 @@ REASON_IN_WORDS = {
     "no_stop_free_frame": "no reading frame without a stop codon",
     "not_scored": "could not be scored",
 }
-
-
-class Figures(BaseModel):
-    """Figures of a page."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def render_page(template: str, **figures: Any) -> str:

@@ -135,6 +135,14 @@ class DropFolder:
         return self.path / "report.html"
 
     @property
+    def check_page(self) -> Path:
+        return self.path / "check_report.html"
+
+    @property
+    def check_data(self) -> Path:
+        return self.path / "check_report.json"
+
+    @property
     def manifest(self) -> Path:
         return self.path / "drop.toml"
 
