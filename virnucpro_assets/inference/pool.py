@@ -3,42 +3,25 @@
 Processes start when the first task comes and stay until the pool is closed, so that one
 encoder is loaded once and start-up is paid once. Work goes through a lease, which owns its
 devices while it lasts; a device that is done takes the next task, whichever rank it belongs
-to. A process that dies or hangs is started again and its other tasks go back to the queue;
-the task that it died of is reported, and whoever gave it decides. A lease must be used from
-the main thread, because a device process dies with the thread that started it.
+to. A lease must be used from the main thread, because a device process dies with the thread
+that started it.
 """
 
-import selectors
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from virnucpro_assets.errors import BusyError, DeviceError
+from virnucpro_assets.errors import DeviceError
 from virnucpro_assets.inference.devices import Device
-from virnucpro_assets.inference.messages import (
-    Advanced,
-    Failed,
-    Finished,
-    PartTask,
-    ProbeTask,
-    Refused,
-    Reply,
-    SampleTask,
-    Waiting,
-)
+from virnucpro_assets.inference.messages import Failed
 from virnucpro_assets.inference.process_handle import PROGRAM, ProcessHandle
+from virnucpro_assets.inference.rounds import Died, Event, Round, Work
 from virnucpro_assets.vocabulary import WhenBusy
-
-LOOK_SECONDS = 1.0
-"""How often the pool looks for processes that hang."""
-
-Work = PartTask | ProbeTask | SampleTask
 
 
 @dataclass(frozen=True)
@@ -56,23 +39,6 @@ class PoolOptions:
     stall_seconds: float = 900.0
     restarts: int = 3
     program: tuple[str, ...] = PROGRAM
-
-
-@dataclass(frozen=True)
-class Died:
-    """The process died of the task, in the pack of these rows if it had announced them."""
-
-    reason: str
-    rows: list[int]
-
-
-@dataclass(frozen=True)
-class Event:
-    """What happened on a device: an outcome of `task`, or a message about the device itself."""
-
-    device: Device
-    task: Work | None
-    outcome: Advanced | Finished | Failed | Died | str
 
 
 class DevicePool:
@@ -147,14 +113,16 @@ class Lease:
     def run(self, queue: deque[Work]) -> Iterator[Event]:
         """Work through `queue` on the leased devices, yielding what happens as it happens.
 
-        Every task ends with one Finished, Failed or Died. The caller may add tasks to the queue,
-        or take away such as wait in it, whenever an event reaches it. Raises DeviceError if no
-        device is left, BusyError if one is owned by another process and the options say refuse. If
-        that happens or the caller stops listening, the processes of the lease are ended.
+        Every task ends with one Finished or Failed, or with Died if its process died of it. The
+        caller may add tasks to the queue, or take away such as wait in it, whenever an event reaches
+        it. Raises DeviceError if no device is left, BusyError if one is owned by another process and
+        the options say refuse. If that happens or the caller stops listening, the processes of the
+        lease are ended.
         """
         if not queue:
             return
-        round_ = _Round(self._pool, list(self.devices), queue)
+        options = self._pool.options
+        round_ = Round(self._pool, list(self.devices), queue, options.stall_seconds, options.restarts)
         try:
             yield from round_.events()
         finally:
@@ -180,80 +148,3 @@ class Lease:
                     queue.appendleft(task)
                 case task, (Died() | Failed()) as failure if task is not None:
                     raise DeviceError(f"{event.device}: {task.label} failed: {failure.reason}")
-
-
-@dataclass
-class _Round:
-    """One pass through a queue, on those of the devices whose processes stay alive."""
-
-    pool: DevicePool
-    devices: list[Device]
-    queue: deque[Work]
-    deaths: dict[Device, int] = field(default_factory=dict)
-    numbers: Iterator[int] = field(default_factory=count)
-
-    def events(self) -> Iterator[Event]:
-        while self.queue or any(process.tasks for process in self.pool.running(self.devices)):
-            self._feed()
-            readable = self._readable()
-            for process in self.pool.running(self.devices):
-                if process in readable:
-                    yield from self._hear(process)
-                elif why := process.stalled(self.pool.options.stall_seconds):
-                    process.kill()
-                    yield from self._bury(process, process.how_it_ended(why))
-
-    def unfinished(self) -> list[Device]:
-        """The devices whose process still holds a task, or does not own its device yet."""
-        running = self.pool.running(self.devices)
-        return [process.device for process in running if process.tasks or not process.is_ready]
-
-    def _feed(self) -> None:
-        for device in self.devices:
-            if self.queue and (process := self.pool.process(device)).wants_work:
-                process.send(next(self.numbers), self.queue.popleft())
-
-    def _readable(self) -> list[ProcessHandle]:
-        with selectors.DefaultSelector() as selector:
-            for process in self.pool.running(self.devices):
-                selector.register(process.fileno(), selectors.EVENT_READ, process)
-            return [key.data for key, _ in selector.select(LOOK_SECONDS)]
-
-    def _hear(self, process: ProcessHandle) -> Iterator[Event]:
-        try:
-            for reply in process.read():
-                yield from self._understand(process, reply)
-        except DeviceError as ended:
-            yield from self._bury(process, str(ended))
-
-    def _understand(self, process: ProcessHandle, reply: Reply) -> Iterator[Event]:
-        match reply:
-            case Waiting():
-                yield Event(process.device, None, f"device {process.device}: {reply.reason}")
-            case Refused():
-                raise BusyError(f"device {process.device}: {reply.reason}")
-            case Advanced():
-                yield Event(process.device, process.tasks[reply.number], reply)
-            case Finished() | Failed():
-                self.deaths[process.device] = 0
-                yield Event(process.device, process.tasks.pop(reply.number), reply)
-
-    def _bury(self, process: ProcessHandle, reason: str) -> Iterator[Event]:
-        """Put a dead process away: its tasks go back to the queue but for the one that it died of."""
-        device = process.device
-        blamed = process.tasks.pop(process.in_work, None) if process.in_work is not None else None
-        self.queue.extendleft(reversed(process.tasks.values()))
-        process.tasks.clear()
-        self.pool.end([device])
-        if not isinstance(blamed, ProbeTask):
-            # Probes are there to die: their number is limited by whoever sends them.
-            self.deaths[device] = self.deaths.get(device, 0) + 1
-        if self.deaths.get(device, 0) > self.pool.options.restarts:
-            self.devices.remove(device)
-            yield Event(device, None, f"{reason}; it ended too often and its device is given up")
-        if blamed is not None:
-            yield Event(device, blamed, Died(reason, process.pack))
-        else:
-            yield Event(device, None, reason)
-        if not self.devices:
-            raise DeviceError(f"{reason}. No device is left. Finished parts are kept: run it again.")

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from virnucpro_assets.inference.messages import PartTask, ProbeTask
-from virnucpro_assets.inference.pool import Died, Work
+from virnucpro_assets.inference.rounds import Died, Work
 from virnucpro_assets.storage.incidents import QuarantinedRow
 
 DEATHS_OF_A_PART = 40

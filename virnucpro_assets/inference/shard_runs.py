@@ -14,9 +14,10 @@ from virnucpro_assets.errors import DeviceError, IntegrityError, VirnucproError
 from virnucpro_assets.files.digests import check_file
 from virnucpro_assets.inference.messages import Advanced, EncoderChoice, Failed, Finished, PartTask, ProbeTask
 from virnucpro_assets.inference.plans import expected_tokens, plan_parts
-from virnucpro_assets.inference.pool import Died, Event, Lease, Work
+from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Progress, Reporter
 from virnucpro_assets.inference.retries import Retries
+from virnucpro_assets.inference.rounds import Died, Event, Work
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.member_names import first_members
 from virnucpro_assets.storage.incidents import QuarantinedRow
