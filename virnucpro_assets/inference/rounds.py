@@ -1,0 +1,145 @@
+"""One pass through a queue of tasks on the processes of some devices.
+
+The order of things: every process that owns its device is handed a task and, once that is in
+work, the next one to go on with; replies are taken as they come; a process that dies or hangs
+is put away and started again, and its tasks go back to the queue. The one that it died of is
+reported instead, and whoever gave it decides. A device whose process ends again and again is
+given up.
+"""
+
+import selectors
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Protocol
+
+from virnucpro_assets.errors import BusyError, DeviceError
+from virnucpro_assets.inference.devices import Device
+from virnucpro_assets.inference.messages import (
+    Advanced,
+    Failed,
+    Finished,
+    PartTask,
+    ProbeTask,
+    Refused,
+    Reply,
+    SampleTask,
+    Waiting,
+)
+from virnucpro_assets.inference.process_handle import ProcessHandle
+
+LOOK_SECONDS = 1.0
+"""How often to look for processes that hang."""
+
+Work = PartTask | ProbeTask | SampleTask
+
+
+@dataclass(frozen=True)
+class Died:
+    """The process died of the task, in the pack of these rows if it had announced them."""
+
+    reason: str
+    rows: list[int]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened on a device: an outcome of `task`, or a message about the device itself."""
+
+    device: Device
+    task: Work | None
+    outcome: Advanced | Finished | Failed | Died | str
+
+
+class Processes(Protocol):
+    """Who starts and ends the processes."""
+
+    def process(self, device: Device) -> ProcessHandle:
+        """The running process of a device, started if there is none."""
+
+    def running(self, devices: Iterable[Device]) -> list[ProcessHandle]:
+        """The processes of these devices that were started and not ended."""
+
+    def end(self, devices: Iterable[Device]) -> None:
+        """End the processes of devices, whatever they are doing."""
+
+
+@dataclass
+class Round:
+    """One pass through a queue, on those of the devices whose processes stay alive."""
+
+    pool: Processes
+    devices: list[Device]
+    queue: deque[Work]
+    stall_seconds: float
+    restarts: int
+    deaths: dict[Device, int] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def events(self) -> Iterator[Event]:
+        """What happens, until the queue is empty and every task has ended."""
+        while self.queue or any(process.tasks for process in self.pool.running(self.devices)):
+            self._feed()
+            readable = self._readable()
+            for process in self.pool.running(self.devices):
+                if process in readable:
+                    yield from self._hear(process)
+                elif why := process.stalled(self.stall_seconds):
+                    process.kill()
+                    yield from self._bury(process, process.how_it_ended(why))
+
+    def unfinished(self) -> list[Device]:
+        """The devices whose process still holds a task, or does not own its device yet."""
+        running = self.pool.running(self.devices)
+        return [process.device for process in running if process.tasks or not process.is_ready]
+
+    def _feed(self) -> None:
+        for device in self.devices:
+            if self.queue and (process := self.pool.process(device)).wants_work:
+                process.send(next(self.numbers), self.queue.popleft())
+
+    def _readable(self) -> list[ProcessHandle]:
+        with selectors.DefaultSelector() as selector:
+            for process in self.pool.running(self.devices):
+                selector.register(process.fileno(), selectors.EVENT_READ, process)
+            return [key.data for key, _ in selector.select(LOOK_SECONDS)]
+
+    def _hear(self, process: ProcessHandle) -> Iterator[Event]:
+        try:
+            for reply in process.read():
+                yield from self._understand(process, reply)
+        except DeviceError as ended:
+            yield from self._bury(process, str(ended))
+
+    def _understand(self, process: ProcessHandle, reply: Reply) -> Iterator[Event]:
+        match reply:
+            case Waiting():
+                yield Event(process.device, None, f"device {process.device}: {reply.reason}")
+            case Refused():
+                raise BusyError(f"device {process.device}: {reply.reason}")
+            case Advanced():
+                yield Event(process.device, process.tasks[reply.number], reply)
+            case Finished() | Failed():
+                self.deaths[process.device] = 0
+                yield Event(process.device, process.tasks.pop(reply.number), reply)
+
+    def _bury(self, process: ProcessHandle, reason: str) -> Iterator[Event]:
+        """Put a dead process away: its tasks go back to the queue but for the one that it died of."""
+        device = process.device
+        blamed = process.tasks.pop(process.in_work, None) if process.in_work is not None else None
+        self.queue.extendleft(reversed(process.tasks.values()))
+        process.tasks.clear()
+        self.pool.end([device])
+        if not isinstance(blamed, ProbeTask):
+            # Probes are there to die: their number is limited by whoever sends them.
+            self.deaths[device] = self.deaths.get(device, 0) + 1
+        if self.deaths.get(device, 0) > self.restarts:
+            self.devices.remove(device)
+            yield Event(device, None, f"{reason}; it ended too often and its device is given up")
+        if blamed is not None:
+            yield Event(device, blamed, Died(reason, process.pack))
+        else:
+            yield Event(device, None, reason)
+        if not self.devices:
+            raise DeviceError(f"{reason}. No device is left. Finished parts are kept: run it again.")
