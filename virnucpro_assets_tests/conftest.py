@@ -1,6 +1,5 @@
 """What tests of several folders share: a small drop, and the command line in a folder of its own."""
 
-import gzip
 import json
 import os
 import subprocess
@@ -11,12 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from virnucpro_assets.demo.paths import DROP_FILE
-from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex
-from virnucpro_assets.sequences.index_builder import build_index
-from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.sequences.index import SequenceIndex
+from virnucpro_assets_tests.jobs import build_small_index, write_small_reads
 
-READS = 60
 COMMAND_LINES = Path(__file__).with_name("command_lines.py")
 
 
@@ -103,20 +99,15 @@ def own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def small_reads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A FASTQ file of 60 reads."""
-    lines = gzip.decompress(DROP_FILE.read_bytes()).splitlines(keepends=True)
-    records = [b"".join(lines[start : start + 4]) for start in range(0, len(lines), 4)]
     path = tmp_path_factory.mktemp("reads") / "small.fastq"
-    path.write_bytes(b"".join(records[:: len(records) // READS][:READS]))
+    write_small_reads(path)
     return path
 
 
 @pytest.fixture(scope="session")
 def small_index(tmp_path_factory: pytest.TempPathFactory, small_reads: Path) -> SequenceIndex:
     """The index of `small_reads` for 4 ranks."""
-    folder = tmp_path_factory.mktemp("small") / "index"
-    origin = IndexOrigin(drop_digest="d" * 64, chunk_length=300, ranks=4)
-    build_index([ReadFile(small_reads)], folder, origin)
-    return SequenceIndex.open(folder)
+    return build_small_index(small_reads, tmp_path_factory.mktemp("small") / "index")
 
 
 @pytest.fixture(scope="session")

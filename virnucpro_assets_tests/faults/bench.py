@@ -40,6 +40,10 @@ class Bench:
         """Where the shards of the job are."""
         return self.folder / "out"
 
+    def job_in(self, name: str) -> ShardJob:
+        """The job with its shards in a folder of that name on the bench."""
+        return self.job_at(self.folder / name)
+
     def job_at(self, folder: Path) -> ShardJob:
         """The job with its shards under a folder of choice."""
         model = MODELS_FOLDER / "esm2"

@@ -16,9 +16,9 @@ from types import FrameType
 from pydantic import BaseModel
 
 from virnucpro_assets.errors import VirnucproError
+from virnucpro_assets.inference import process_handle
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
-from virnucpro_assets.inference.process_handle import PROGRAM
 from virnucpro_assets.inference.shard_runs import embed_shards
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.vocabulary import Precision, QuarantinePolicy, WhenBusy
@@ -27,7 +27,11 @@ from virnucpro_assets_tests.jobs import small_job
 
 
 class Specification(BaseModel):
-    """What to embed and how; `devices` are the numbers of CPU slots of one thread."""
+    """What to embed and how.
+
+    `devices` are the numbers of CPU slots of one thread, `silence_seconds` how long a device process
+    may give no sign of life. `write` and `clock_steps` are faults of the step itself, as in Faults.
+    """
 
     index: Path
     out: Path
@@ -38,9 +42,10 @@ class Specification(BaseModel):
     packs_per_part: int = 1
     quarantine: QuarantinePolicy = "fail"
     devices: list[int] = [0]
-    program: tuple[str, ...] = PROGRAM
+    program: tuple[str, ...] = process_handle.PROGRAM
     when_busy: WhenBusy = "wait"
     stall_seconds: float = 60.0
+    silence_seconds: float = process_handle.SILENCE_SECONDS
     restarts: int = 3
     write: Path | None = None
     clock_steps: list[float] = []
@@ -50,6 +55,7 @@ def main() -> int:
     """Embed what the file named by the first argument says."""
     given = Specification.model_validate_json(Path(sys.argv[1]).read_bytes())
     signal.signal(signal.SIGTERM, _interrupt)
+    process_handle.SILENCE_SECONDS = given.silence_seconds
     if given.write:
         refuse_writes(given.write)
     if given.clock_steps:

@@ -105,12 +105,31 @@ class PartLog:
         """How many computations of a part were begun beyond the first one of each."""
         return sum(times - 1 for times in self.count("begun").values())
 
-    def lost(self, pid: int) -> dict[str, int]:
-        """The parts that a process began and did not write, each with the packs that it computed of it."""
+    def untried(self) -> set[int]:
+        """The processes whose last part was never begun by another one.
+
+        A part that ends process after process is done in smaller packs: whoever kills at random
+        spares what was killed before, so that this is left to sequences that deserve it.
+        """
+        last = {pid: part for what, pid, part in self.events() if what == "begun"}
+        begun = self.count("begun")
+        return {pid for pid, part in last.items() if begun[part] == 1}
+
+    def lost(self, pid: int, kept: Iterable[Path] = ()) -> dict[str, int]:
+        """The parts that a process began and did not write, each with the packs that it computed of it.
+
+        Parts that are `kept` are not lost, even if the process ended before it said that they are written.
+        """
         of_process = [(what, part) for what, process, part in self.events() if process == pid]
-        written = {part for what, part in of_process if what == "written"}
+        written = {part for what, part in of_process if what == "written"} | {part_of(path) for path in kept}
         begun = [part for what, part in of_process if what == "begun" and part not in written]
         return {part: of_process.count(("packed", part)) for part in begun}
+
+
+def part_of(path: Path) -> str:
+    """A part as the log names it: encoder, rank and number."""
+    rank, number = path.parent.name.split("-")[1], path.stem.removeprefix("part-")
+    return f"{path.parent.parent.name} {int(rank)} {int(number)}"
 
 
 class Step:

@@ -44,11 +44,10 @@ def wait_for_more(step: Step, log: PartLog, draw: random.Random) -> None:
     time.sleep(draw.uniform(0, PACKS_PER_PART * PAUSE))
 
 
-def assert_little_was_lost(log: PartLog, pids: set[int]) -> None:
+def assert_little_was_lost(log: PartLog, lost: list[dict[str, int]]) -> None:
     """Each process lost at most the part in writing and the one in work, and only those were begun again."""
-    lost = {pid: log.lost(pid) for pid in pids}
-    assert all(len(parts) <= 2 for parts in lost.values()), lost
-    assert log.begun_again() == sum(len(parts) for parts in lost.values())
+    assert all(len(parts) <= 2 for parts in lost), lost
+    assert log.begun_again() == sum(len(parts) for parts in lost)
 
 
 @pytest.mark.parametrize(
@@ -66,10 +65,13 @@ def test_killed_device_processes_are_started_again_and_the_result_is_the_same(
     draw, log, killed = random.Random(seed), PartLog(bench.folder / "log"), set[int]()
     program = Faults(log=log.path, pause=PAUSE).program
     step = bench.step(*slots, program=program, restarts=kills)
-    for _ in range(kills):
+    while len(killed) < kills:
         wait_for_more(step, log, draw)
-        alive = at_work(log) - killed
-        victim = draw.choice([process for process in step.device_processes() if process.pid in alive])
+        untried = log.untried()
+        alive = [process for process in step.device_processes() if process.pid in untried]
+        if not alive:
+            continue
+        victim = draw.choice(alive)
         assert 0 < len(part_files(bench.job)) < reference.parts
         victim.kill()
         killed.add(victim.pid)
@@ -79,7 +81,7 @@ def test_killed_device_processes_are_started_again_and_the_result_is_the_same(
     deaths = [line for line in step.heard if "ended by signal SIGKILL" in line]
     assert len(deaths) == kills
     assert all(re.match(r"device process cpu:\d: ended by signal SIGKILL ", line) for line in deaths)
-    assert_little_was_lost(log, killed)
+    assert_little_was_lost(log, [log.lost(pid) for pid in killed])
     assert_equal(bench.job, reference)
 
 
@@ -101,23 +103,25 @@ def test_an_ended_step_leaves_no_process_and_is_resumed_on_any_number_of_devices
 ) -> None:
     draw, log = random.Random(seed), PartLog(bench.folder / "log")
     program = Faults(log=log.path, pause=PAUSE).program
-    used = set[int]()
+    used, lost = set[int](), list[dict[str, int]]()
     for number, (slots, with_signal) in enumerate(stops):
         step = bench.step(*slots, name=f"step-{number}", program=program)
         wait_for_workers(step, log, len(used) + len(slots))
-        used = at_work(log)
+        new = at_work(log) - used
+        used |= new
         wait_for_more(step, log, draw)
         exit_code = step.end(with_signal)
         assert exit_code == (-signal.SIGKILL if with_signal == signal.SIGKILL else 130)
         assert_nothing_is_left(step)
-        assert 0 < len(part_files(bench.job)) < reference.parts
+        kept = part_files(bench.job)
+        assert 0 < len(kept) < reference.parts
+        lost += [log.lost(pid, kept) for pid in new]
 
     if last:
         step = bench.step(*last, name="last", program=program)
         assert step.wait() == 0, step.errors
         assert len(at_work(log) - used) == len(last)
-        assert_little_was_lost(log, at_work(log))
+        assert_little_was_lost(log, lost)
     else:
-        kept = len(part_files(bench.job))
-        assert sum(shard.reused_parts for shard in bench.finish()) == kept
+        assert sum(shard.reused_parts for shard in bench.finish()) == len(kept)
     assert_equal(bench.job, reference)
