@@ -141,12 +141,24 @@ def prepare(
         )
 
 
-@app.command(epilog="Example: virnucpro drops")
-def drops() -> None:
-    """List the drops and what of each is done; the encoders by rank, 3/4 for three of four."""
+@app.command(epilog="Examples: virnucpro drops | virnucpro drops --missing | virnucpro drops --missing --run")
+def drops(
+    missing: Annotated[
+        bool, typer.Option("--missing", help="List the drops and deliveries without results, with commands.")
+    ] = False,
+    run: Annotated[bool, typer.Option("--run", help="With --missing: materialise them, one by one.")] = False,
+) -> None:
+    """List the drops and what of each is done; the encoders by rank, 3/4 for three of four.
+
+    Deliveries that are no drops follow, as the last scan of the drops folder found them.
+    """
     with one_line_errors():
+        if missing or run:
+            _missing(run=run)
+            return
         from virnucpro_assets.defs.drop_states import drop_states
         from virnucpro_assets.defs.instance import open_instance
+        from virnucpro_assets.pipeline.open_deliveries import open_delivery_lines
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
@@ -159,6 +171,8 @@ def drops() -> None:
             typer.echo(
                 f"no drop in {settings.data_root.absolute()}; begin with `virnucpro predict`", err=True
             )
+        for line in open_delivery_lines(settings):
+            typer.echo(line)
 
 
 @app.command(epilog="Examples: virnucpro materialize sample | virnucpro materialize sample --replace")
@@ -256,6 +270,26 @@ def _predict(
     _materialise(drop, replace=replace)
     for path in export_results(DropStore(settings.data_root).current(drop)[1], out):
         typer.echo(path)
+
+
+def _missing(*, run: bool) -> None:
+    """Show the drops without results or, with `run`, materialise each; the first failure decides the exit code."""
+    from virnucpro_assets.pipeline.open_deliveries import missing_drops
+    from virnucpro_assets.settings import load_settings
+
+    failures = []
+    for drop, lack in missing_drops(load_settings()).items():
+        if not run:
+            typer.echo(f"virnucpro materialize {drop}  # {lack}")
+            continue
+        try:
+            _materialise(drop, replace=False)
+            typer.echo(f"{drop}: done")
+        except VirnucproError as error:
+            typer.echo(f"{drop}: {error}", err=True)
+            failures.append(error)
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
 
 
 def _materialise(drop: str, *, replace: bool) -> None:

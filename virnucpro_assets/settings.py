@@ -118,7 +118,23 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("DAGSTER_HOME", "dagster_home"),
         description="the Dagster instance's folder; by default `dagster` under the data root",
     )
-    drops_folder: Path = Field(Path("drops"), description="where deliveries arrive, a sub-folder a drop")
+    drops_folder: Path = Field(
+        Path("drops"), description="where deliveries arrive: sub-folders, files of reads, sample sheets"
+    )
+    settle_seconds: float = Field(
+        60, gt=0, description="how long a delivery without a marker must stay the same to be complete"
+    )
+    ready_marker: str = Field(
+        "READY",
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="name of the file in a folder, or ending beside a file, that says a delivery is complete",
+    )
+    scan_seconds: float = Field(
+        20, gt=0, description="how long one scan of the drops folder reads content; the next one goes on"
+    )
+    sheets_may_lead_out: bool = Field(
+        False, description="whether a sample sheet may name files outside the drops folder"
+    )
     ranks: PositiveInt = Field(
         4, le=99, description="W: shards a drop is cut into, whatever the number of devices"
     )

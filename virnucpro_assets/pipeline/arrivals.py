@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.pipeline.deliveries import Delivery, only_owners
+from virnucpro_assets.pipeline.drops_folder import Found, look
 from virnucpro_assets.sequences.names import DuplicatePolicy
-from virnucpro_assets.sequences.read_files import ReadFile, pair_files
+from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import DropManifest, DropSource, DropStore, check_key
+from virnucpro_assets.storage.drops import DeliveryMark, DropManifest, DropSource, DropStore, check_key
 
 
 def key_from_name(path: Path) -> str:
@@ -61,43 +63,66 @@ def register_reads(
     store.register(key, after)
 
 
+def register_delivery(delivery: Delivery, settings: Settings) -> None:
+    """Say that a delivery that a scan found `ready` or `changed` makes up the drop of its key.
+
+    The drop is made of exactly the files that settled, until a later scan finds that they
+    changed. To register it twice changes nothing.
+    """
+    mark = DeliveryMark(seen=delivery.seen, content=delivery.content)
+    _register_found(delivery.key, delivery.files, settings, delivery=mark)
+
+
 def check_arrived(key: str, settings: Settings) -> None:
-    """Raise InputError unless the files of drop `key` are registered, or its folder in the drops folder is there."""
-    arrived = settings.drops_folder / check_key(key)
+    """Raise InputError unless drop `key` is registered, or a whole delivery of that name is there."""
     source = DropStore(settings.data_root).source(key)
-    if (source is None or source.whole_folder) and not arrived.is_dir():
-        raise InputError(
-            f"drop {key}",
-            found=f"no folder {arrived} and no registered files",
-            expected="one of them",
-            advice="Copy the read files there, or use `virnucpro predict READS...`.",
-        )
+    if source is None or source.follows_delivery:
+        _find_delivery(key, settings)
 
 
 def list_drop(key: str, settings: Settings) -> DropManifest:
     """Digest the files of a drop and make the result its current generation.
 
-    A drop that nobody registered is looked for as a sub-folder of the drops folder, and that
-    folder is looked through again each time: what came later or went belongs to the next
-    generation. Raises InputError if there is no such folder, or no file in it.
+    A drop that nobody registered is looked for among the deliveries, as it lies there, and that
+    delivery is looked at again each time: what came later or went belongs to the next
+    generation. Raises InputError if there is no such delivery, or if it cannot be a drop.
     """
-    check_arrived(key, settings)
+    store = DropStore(settings.data_root)
+    source = store.source(key)
+    if source is None or source.follows_delivery:
+        _register_found(key, _find_delivery(key, settings).files, settings, follows_delivery=True)
+    return store.list_files(key)
+
+
+def _register_found(key: str, files: Sequence[ReadFile], settings: Settings, **how: object) -> None:
     store = DropStore(settings.data_root)
     before = store.source(key)
-    if before is None or before.whole_folder:
-        arrived = settings.drops_folder / key
-        paths = sorted(path for path in arrived.iterdir() if path.is_file() and not path.name.startswith("."))
-        if not paths:
-            raise InputError(
-                arrived,
-                found="a folder without files",
-                expected="the read files of the drop",
-                advice="Copy them there; a delivery without reads is an empty file.",
-            )
-        found = DropSource.of(
-            pair_files(paths),
-            chunk_length=before.chunk_length if before else settings.chunk_length,
-            duplicates=before.duplicates if before else settings.duplicates,
+    source = DropSource.of(
+        files,
+        chunk_length=before.chunk_length if before else settings.chunk_length,
+        duplicates=before.duplicates if before else settings.duplicates,
+        min_score=before.min_score if before else None,
+    ).model_copy(update=how)
+    if source != before:
+        store.register(key, source)
+
+
+def _find_delivery(key: str, settings: Settings) -> Found:
+    store = DropStore(settings.data_root)
+    here = [found for found in only_owners(look(settings), store) if found.key == check_key(key)]
+    whole = next((found for found in here if not found.wrong and not found.waits), None)
+    if whole is not None:
+        return whole
+    if here:
+        raise InputError(
+            settings.drops_folder / here[0].name,
+            found=here[0].wrong or here[0].waits,
+            expected="the whole files of reads of a drop",
+            advice="`virnucpro drops` shows what arrived; a delivery without reads is an empty file.",
         )
-        store.register(key, found.model_copy(update={"whole_folder": True}))
-    return store.list_files(key)
+    raise InputError(
+        f"drop {key}",
+        found=f"no delivery of this name in {settings.drops_folder} and no registered files",
+        expected="one of them",
+        advice="Copy the read files there, or use `virnucpro predict READS...`.",
+    )

@@ -59,6 +59,12 @@ def _mate_by_name(path: Path, known: set[Path]) -> int:
     return mate if partner in known else 0
 
 
+def without_mate(stem: str) -> str:
+    """The stem of a file name without `_R1`, `_2` or `_R2_001` at its end; a name without such a mark as it is."""
+    match = _MATE_IN_NAME.fullmatch(stem)
+    return match["before"].removesuffix("R").removesuffix("_") if match else stem
+
+
 def with_mate(name: str, mate: int) -> str:
     """`name/1` or `name/2` for a mate, unless the name ends so already; a single read keeps its name."""
     return f"{name}/{mate}" if mate and name and not name.endswith(f"/{mate}") else name

@@ -35,11 +35,22 @@ class SourceFile(BaseModel):
     mate: int = 0
 
 
+class DeliveryMark(BaseModel):
+    """What a scan of the drops folder saw of a delivery: a fingerprint of its files' names, sizes and
+    times, and the digest of their contents that was found twice, a settle time apart."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seen: str
+    content: str
+
+
 class DropSource(BaseModel):
     """Which files a drop is made of and how its reads are to be treated.
 
-    `min_score` is the P(virus) that a hit needs, where it is not that of the settings. With
-    `whole_folder` the drop is whatever lies in its folder among the arrivals.
+    `min_score` is the P(virus) that a hit needs, where it is not that of the settings. `delivery`
+    is there if a scan of the drops folder registered the drop. With `follows_delivery` it was
+    asked for by name instead, and is whatever its delivery holds when its files are listed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,7 +58,8 @@ class DropSource(BaseModel):
     chunk_length: int
     duplicates: DuplicatePolicy = "suffix"
     min_score: float | None = None
-    whole_folder: bool = False
+    follows_delivery: bool = False
+    delivery: DeliveryMark | None = None
     files: list[SourceFile]
 
     @classmethod
@@ -68,7 +80,7 @@ class DropSource(BaseModel):
 
     def same_reads(self, other: "DropSource") -> bool:
         """Whether both mean the same reads, cut and named in the same way."""
-        unlike = {"min_score": other.min_score, "whole_folder": other.whole_folder}
+        unlike = {name: getattr(other, name) for name in ("min_score", "follows_delivery", "delivery")}
         return self.model_copy(update=unlike) == other
 
 
@@ -192,9 +204,17 @@ class DropStore:
         write_manifest(self.root / key / "current.toml", _Current(digest=digest))
         return manifest
 
+    def was_listed(self, key: str) -> bool:
+        """Whether drop `key` has a current generation."""
+        return (self.root / check_key(key) / "current.toml").exists()
+
+    def is_listed(self, key: str) -> bool:
+        """Whether the current generation of drop `key` was listed from what is registered now."""
+        return self.was_listed(key) and self.current(key)[0].source == self.source(key)
+
     def is_indexed(self, key: str) -> bool:
         """Whether the files registered for drop `key` were ever read to their end."""
-        if not (self.root / check_key(key) / "current.toml").exists():
+        if not self.was_listed(key):
             return False
         (drop, folder), registered = self.current(key), self.source(key)
         is_current = registered is not None and drop.source.same_reads(registered)
@@ -202,7 +222,7 @@ class DropStore:
 
     def current(self, key: str) -> tuple[DropManifest, DropFolder]:
         """The current generation of drop `key`; InputError if its files were never listed."""
-        if not (self.root / check_key(key) / "current.toml").exists():
+        if not self.was_listed(key):
             raise InputError(
                 f"drop {key}",
                 found="no such drop, or one whose files were never listed",

@@ -252,7 +252,7 @@ def test_a_misspelt_drop_is_refused_and_leaves_no_trace(in_folder: Path) -> None
     result = CliRunner().invoke(app, ["materialize", "mispelt"])
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
-        "error: drop mispelt: found no folder drops/mispelt and no registered files; expected one of them. "
+        "error: drop mispelt: found no delivery of this name in drops and no registered files; expected one of them. "
         "Copy the read files there, or use `virnucpro predict READS...`.\n"
     )
     assert list(in_folder.iterdir()) == []

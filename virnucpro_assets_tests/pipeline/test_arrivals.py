@@ -105,7 +105,7 @@ def test_a_registered_file_that_went_is_named(tmp_path: Path, settings: Settings
 
 def test_a_drop_that_nobody_delivered_is_refused(tmp_path: Path, settings: Settings) -> None:
     with pytest.raises(
-        InputError, match=f"drop d: found no folder {tmp_path / 'drops' / 'd'} and no registered"
+        InputError, match=f"drop d: found no delivery of this name in {tmp_path / 'drops'} and no registered"
     ):
         list_drop("d", settings)
 

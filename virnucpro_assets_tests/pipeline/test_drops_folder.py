@@ -1,0 +1,386 @@
+"""What may be a delivery: names, kinds of files, links, and sample sheets."""
+
+import os
+import re
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.pipeline.arrivals import check_arrived, list_drop
+from virnucpro_assets_tests.arriving import READS, Arrivals
+
+NOBODY = 65534
+NO_KEY = "a name that no drop can have"
+
+
+@pytest.fixture
+def arrivals(tmp_path: Path) -> Arrivals:
+    return Arrivals.under(tmp_path)
+
+
+def refusals(arrivals: Arrivals) -> dict[str, str]:
+    """Reasons by name after some scans; nothing else may be there, or be made of it."""
+    found = arrivals.wait()
+    assert found.of("ready", "changed", "settling") == []
+    assert not arrivals.settings.data_root.exists()
+    return {delivery.name: delivery.reason for delivery in found.deliveries}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a|b", "a|b/"),
+        ("a b", "a b/"),
+        ("a,b", "a,b/"),
+        ("a...b", "a...b/"),
+        ("*", "*/"),
+        ("..d", None),
+        ("-rf", "-rf/"),
+        ("_d", "_d/"),
+        ("dröp", "dröp/"),
+        ("d\n", r"d\n/"),
+        ("a\x1b[31mb\x07", r"a\x1b[31mb\x07/"),
+        ("a\u202eb", r"a\u202eb/"),
+        ("$(reboot)", "$(reboot)/"),
+        ("a" * 65, "a" * 65 + "/"),
+        ("a" * 255, "a" * 79 + "…/"),
+        (os.fsdecode(b"a\xffb"), None),
+    ],
+)
+def test_a_folder_with_a_name_that_no_drop_can_have_is_refused(
+    arrivals: Arrivals, name: str, shown: str | None
+) -> None:
+    arrivals.write(f"{name}/a.fa")
+    if shown is None:
+        assert arrivals.wait().of("ready", "changed", "known") == []
+        return
+    ((found, reason),) = refusals(arrivals).items()
+    assert found == shown
+    assert reason.startswith(NO_KEY)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a b.fastq.gz", NO_KEY),
+        ("a|b.fa", NO_KEY),
+        ("a.trimmed.fq", NO_KEY),
+        ("-a.fa", NO_KEY),
+        (".fa", None),
+        ("x" * 65 + ".fa", NO_KEY),
+        ("a\n.fa", NO_KEY),
+        ("README.txt", "a name without an ending of reads"),
+        ("a.fastq.gz.md5", "a name without an ending of reads"),
+        ("gz", "a name without an ending of reads"),
+        ("dagster.fa", "the name of the Dagster instance's folder"),
+    ],
+)
+def test_a_file_with_a_name_that_makes_no_key_is_refused(
+    arrivals: Arrivals, name: str, reason: str | None
+) -> None:
+    arrivals.write(name)
+    found = refusals(arrivals) if reason else arrivals.states()
+    assert [text.startswith(reason or "") for text in found.values()] == [True] * (reason is not None)
+
+
+def test_names_of_300_characters_end_where_the_system_ends_them_and_print_in_80(arrivals: Arrivals) -> None:
+    text = f"sample,fastq_1\n{'n' * 300},a.fa\n{'../' * 100}etc,b.fa\n"
+    arrivals.write("s.csv", text)
+    arrivals.write("a.fa")
+    arrivals.write("b.fa")
+    found = {one.name: one for one in arrivals.wait().deliveries}
+    assert [one.state for one in found.values()] == ["known", "refused", "refused"]
+    assert list(found)[1:] == [
+        f"s.csv, line 2: {'n' * 79}…",
+        f"s.csv, line 3: {('../' * 100)[:79]}…",
+    ]
+    assert {one.key for one in found.values()} == {""}
+
+
+@pytest.mark.parametrize("key", ["../d", "..", "/etc", "a/b", "", "d\n", "a" * 65])
+def test_a_key_is_checked_before_a_path_is_made_of_it(arrivals: Arrivals, key: str) -> None:
+    arrivals.write("d/a.fa")
+    for use in (check_arrived, list_drop):
+        with pytest.raises(InputError, match=re.escape(f"drop key, {key!r}")):
+            use(key, arrivals.settings)
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "reason"),
+    [
+        ("out", "..", "out, which lies outside the drops folder"),
+        ("out.fa", "../secret.fa", "out.fa, which lies outside the drops folder"),
+        ("d/out.fa", "../../secret.fa", "out.fa, which lies outside the drops folder"),
+        ("d/etc.fa", "/etc/passwd", "etc.fa, which lies outside the drops folder"),
+        ("d/twice.fa", "../hop.fa", "twice.fa, which lies outside the drops folder"),
+        ("d/gone.fa", "nothing", "gone.fa, a symbolic link that leads nowhere (No such file or directory)"),
+        (
+            "d/loop.fa",
+            "loop.fa",
+            "loop.fa, a symbolic link that leads nowhere (Too many levels of symbolic links)",
+        ),
+        ("d/beside.fa", "../../drops-other/x.fa", "beside.fa, which lies outside the drops folder"),
+    ],
+)
+def test_a_link_out_of_the_drops_folder_or_to_nowhere_is_refused(
+    arrivals: Arrivals, link: str, target: str, reason: str
+) -> None:
+    (arrivals.root / "secret.fa").write_text(READS)
+    (arrivals.root / "drops-other").mkdir()
+    (arrivals.root / "drops-other" / "x.fa").write_text(READS)
+    path = arrivals.drops / link
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(target)
+    if target == "../hop.fa":
+        (arrivals.drops / "hop.fa").symlink_to("../secret.fa")
+    found = refusals(arrivals)
+    assert found[link if "/" not in link else "d/"] == reason
+
+
+def test_a_link_within_the_drops_folder_is_the_file_that_it_leads_to(arrivals: Arrivals) -> None:
+    target = arrivals.write("d/a.fa")
+    (arrivals.drops / "e").mkdir()
+    (arrivals.drops / "e" / "b.fa").symlink_to("../d/a.fa")
+    arrivals.take(arrivals.wait())
+    assert arrivals.names_of("e") == [("b.fa", 0)]
+    target.write_text(READS + READS)
+    assert arrivals.states() == {"d/": "settling", "e/": "settling"}
+
+
+def test_a_drops_folder_may_be_a_link_itself(tmp_path: Path) -> None:
+    arrivals = Arrivals.under(tmp_path)
+    (tmp_path / "link").symlink_to("drops")
+    arrivals.settings = arrivals.settings.model_copy(update={"drops_folder": tmp_path / "link"})
+    arrivals.write("d/a.fa")
+    arrivals.write("d/b.fa")
+    (tmp_path / "drops" / "d" / "c.fa").symlink_to("b.fa")
+    assert [file.path.name for file in arrivals.wait().of("ready")[0].files] == ["a.fa", "b.fa", "c.fa"]
+
+
+def test_pipes_and_sockets_are_refused_and_never_opened(arrivals: Arrivals) -> None:
+    for name in ("pipe", "socket", "device"):
+        arrivals.write(f"{name}/a.fa")
+    os.mkfifo(arrivals.drops / "pipe" / "b.fa")
+    os.mkfifo(arrivals.drops / "top.fa")
+    (arrivals.drops / "device" / "null.fa").symlink_to("/dev/null")
+    with socket.socket(socket.AF_UNIX) as listener:
+        here = Path.cwd()
+        os.chdir(arrivals.drops / "socket")
+        try:
+            listener.bind("b.fa")
+        finally:
+            os.chdir(here)
+    assert refusals(arrivals) == {
+        "device/": "null.fa, which lies outside the drops folder",
+        "pipe/": "b.fa, no regular file but a pipe",
+        "socket/": "b.fa, no regular file but a socket",
+        "top.fa": "top.fa, no regular file but a pipe",
+    }
+
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """As a user whom permission bits bind; the superuser reads everything."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+def test_what_cannot_be_read_is_refused_until_it_can() -> None:
+    # Permission bits bind on every folder of the way, and those above tmp_path are closed.
+    with tempfile.TemporaryDirectory(prefix="drops-") as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        arrivals = Arrivals.under(root)
+        file = arrivals.write("d/a.fa")
+        closed = arrivals.write("closed/a.fa").parent
+        arrivals.write("fine/a.fa")
+        file.chmod(0)
+        closed.chmod(0)
+        with without_rights():
+            found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+        assert found == {
+            "closed/": ("refused", "a folder that cannot be read (Permission denied)"),
+            "d/": ("refused", "a.fa, which cannot be read (Permission denied)"),
+            "fine/": ("ready", ""),
+        }
+        file.chmod(0o644)
+        closed.chmod(0o755)
+        with without_rights():
+            assert {one.key for one in arrivals.wait().of("ready")} == {"closed", "d", "fine"}
+
+
+def test_two_deliveries_of_one_key_are_refused_both(arrivals: Arrivals) -> None:
+    arrivals.write("s/a.fa")
+    arrivals.write("s.fa")
+    arrivals.write("t.fa")
+    arrivals.write("t.fastq.gz")
+    arrivals.write("u_1.fq")
+    arrivals.write("u_2.fa")
+    assert refusals(arrivals) == {
+        "s/": "a name that s.fa has too",
+        "s.fa": "a name that s/ has too",
+        "t.fa t.fastq.gz": "2 files of one name that are no pair; they belong in a folder",
+        "u_1.fq u_2.fa": "2 files of one name that are no pair; they belong in a folder",
+    }
+    with pytest.raises(InputError, match=r"drops/s\.fa: found a name that s/ has too"):
+        list_drop("s", arrivals.settings)
+
+
+def test_a_drop_keeps_its_name_against_a_later_delivery(arrivals: Arrivals) -> None:
+    arrivals.write("s/a.fa")
+    arrivals.take(arrivals.wait())
+    arrivals.write("s.fa")
+    found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+    assert found == {"s/": ("known", ""), "s.fa": ("refused", "a name that s/ has too")}
+
+
+def test_an_empty_folder_waits_and_one_with_folders_is_refused(arrivals: Arrivals) -> None:
+    (arrivals.drops / "empty").mkdir()
+    arrivals.write("nested/a.fa")
+    arrivals.write("nested/more/b.fa")
+    found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+    assert found == {
+        "empty/": ("settling", "a folder without files"),
+        "nested/": ("refused", "the folder more in it; files of reads lie directly in a delivery"),
+    }
+
+
+def test_the_data_of_the_platform_is_no_delivery(tmp_path: Path) -> None:
+    arrivals = Arrivals.under(tmp_path)
+    data = arrivals.drops / "data"
+    arrivals.settings = arrivals.settings.model_copy(update={"data_root": data})
+    arrivals.write("d/a.fa")
+    arrivals.take(arrivals.wait())
+    assert arrivals.states() == {"d/": "known", "data/": "refused"}
+
+
+@pytest.mark.parametrize(
+    ("names", "key", "mates"),
+    [
+        (["a.fastq"], "a", [0]),
+        (["a.FASTQ.GZ"], "a", [0]),
+        (["a.fa.zst"], "a", [0]),
+        (["a.bam"], "a", [0]),
+        (["a_R1.fq.gz", "a_R2.fq.gz"], "a", [1, 2]),
+        (["a_1.fq", "a_2.fq"], "a", [1, 2]),
+        (["a_S1_L001_R1_001.fastq.gz", "a_S1_L001_R2_001.fastq.gz"], "a_S1_L001", [1, 2]),
+        (["a_R2.fq"], "a", [0]),
+        (["a_12.fq"], "a_12", [0]),
+        (["a_3.fq"], "a_3", [0]),
+    ],
+)
+def test_a_file_gives_its_drop_the_name_without_endings_and_mates(
+    arrivals: Arrivals, names: list[str], key: str, mates: list[int]
+) -> None:
+    for name in names:
+        arrivals.write(name)
+    (found,) = arrivals.wait().of("ready")
+    assert found.key == key
+    assert [(file.path.name, file.mate) for file in found.files] == list(zip(names, mates, strict=True))
+
+
+def test_each_sample_of_a_sheet_becomes_a_drop_of_its_lanes(arrivals: Arrivals) -> None:
+    for name in ("run/l1_1.fq", "run/l1_2.fq", "run/l2_1.fq", "run/l2_2.fq", "single.fq"):
+        arrivals.write(name, f"@{name}\nACGT\n+\nIIII\n")
+    arrivals.write(
+        "run.csv",
+        "sample,fastq_1,fastq_2\np,run/l1_1.fq,run/l1_2.fq\nq,single.fq,\np,run/l2_1.fq,run/l2_2.fq\n",
+    )
+    assert arrivals.states() == {
+        "run.csv": "settling",
+        "run.csv, line 2: p": "settling",
+        "run.csv, line 3: q": "settling",
+    }
+    assert [one.key for one in arrivals.take(arrivals.wait(3))] == ["p", "q"]
+    assert arrivals.names_of("p") == [("l1_1.fq", 1), ("l1_2.fq", 2), ("l2_1.fq", 1), ("l2_2.fq", 2)]
+    assert arrivals.names_of("q") == [("single.fq", 0)]
+    assert set(arrivals.states().values()) == {"known"}
+    assert arrivals.store.keys() == ["p", "q"]
+
+
+def test_a_sheet_may_lie_in_the_folder_of_its_files(arrivals: Arrivals) -> None:
+    arrivals.write("run/a.fq")
+    arrivals.write("run/undetermined.fq")
+    arrivals.write("run/sheet.csv", "sample,fastq_1,fastq_2\ns,a.fq,\n")
+    found = {one.name: one for one in arrivals.wait().deliveries}
+    assert {name: one.state for name, one in found.items()} == {
+        "run/": "refused",
+        "run/sheet.csv": "known",
+        "run/sheet.csv, line 2: s": "ready",
+    }
+    assert found["run/"].reason == "files that no sample sheet names: 1, undetermined.fq first"
+
+
+def test_a_sheet_waits_for_its_files_and_its_samples_for_the_sheet(arrivals: Arrivals) -> None:
+    arrivals.write("a.fq")
+    arrivals.write("s.csv", "sample,fastq_1,fastq_2\na,a.fq,\n")
+    arrivals.wait(3)
+    sheet = arrivals.write("s.csv", "sample,fastq_1,fastq_2\na,a.fq,\nb,b_1.fq,b_2.fq\n")
+    found = {one.key: one.reason for one in arrivals.scan().deliveries}
+    assert (found["a"], found["b"]) == ("a sample sheet that settles", "no file b_1.fq yet")
+    arrivals.write("b_1.fq")
+    arrivals.write("b_2.fq")
+    arrivals.write("b_2.fq.aria2")
+    assert [one.key for one in arrivals.wait(3).of("ready")] == ["a"]
+    (arrivals.drops / "b_2.fq.aria2").unlink()
+    assert [one.key for one in arrivals.wait().of("ready")] == ["a", "b"]
+    assert sheet.exists()
+
+
+def test_a_changed_sheet_changes_the_samples_whose_files_it_changes(arrivals: Arrivals) -> None:
+    for name in "abc":
+        arrivals.write(f"{name}.fq", f"@{name}\nACGT\n+\nIIII\n")
+    arrivals.write("s.csv", "sample,fastq_1\nx,a.fq\ny,b.fq\n")
+    arrivals.take(arrivals.wait())
+    assert set(arrivals.states().values()) == {"known"}
+    arrivals.write("s.csv", "sample,fastq_1\nx,a.fq\ny,b.fq\ny,c.fq\n")
+    assert [(one.key, one.state) for one in arrivals.take(arrivals.wait())] == [("y", "changed")]
+    assert arrivals.names_of("y") == [("b.fq", 0), ("c.fq", 0)]
+
+
+def test_the_marker_of_a_sheet_speaks_for_its_samples(arrivals: Arrivals) -> None:
+    arrivals.write("a.fq")
+    arrivals.write("s.csv", "sample,fastq_1\nx,a.fq\n")
+    arrivals.write("s.csv.READY", b"")
+    assert arrivals.states() == {"s.csv": "known", "s.csv, line 2: x": "ready"}
+
+
+def test_a_sheet_leads_out_of_the_drops_folder_only_if_the_settings_say_so(arrivals: Arrivals) -> None:
+    outside = arrivals.root / "outside.fq"
+    outside.write_text(READS)
+    (arrivals.drops / "link.fq").symlink_to(outside)
+    rows = f"x,{outside}\ny,../outside.fq\nz,../drops/in.fq\nw,link.fq\n"
+    arrivals.write("in.fq")
+    arrivals.write("s.csv", "sample,fastq_1\n" + rows.replace("y,../outside.fq\n", ""))
+    found = {one.key: (one.state, one.reason) for one in arrivals.wait().deliveries if one.key}
+    assert found == {
+        "x": ("refused", "outside.fq, which lies outside the drops folder"),
+        "z": ("ready", ""),
+        "w": ("refused", "link.fq, which lies outside the drops folder"),
+    }
+    arrivals.settings = arrivals.settings.model_copy(update={"sheets_may_lead_out": True})
+    assert {one.key for one in arrivals.wait().of("ready")} == {"x", "w", "z"}
+
+
+def test_a_wrong_sheet_is_refused_with_its_line(arrivals: Arrivals) -> None:
+    arrivals.write("s.csv", "sample,fastq_1\nx,\n")
+    arrivals.write("d/metrics.csv", "lane,yield\n1,2\n")
+    arrivals.write("d/a.fa")
+    found = refusals(arrivals)
+    assert found["s.csv"] == (
+        "line 2: found nothing in column fastq_1; expected a value. "
+        "Mend the sheet; its columns are sample,fastq_1,fastq_2."
+    )
+    assert found["d/metrics.csv"].startswith("line 1: found no column sample and no column fastq_1; ")
+    assert found["d/"] == "files that no sample sheet names: 1, a.fa first"
