@@ -25,13 +25,16 @@ rename a whole part, already on the disk, to its name, which whoever finds it ve
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Literal
 
 from virnucpro_assets.errors import BusyError
 from virnucpro_assets.files.atomic import TEMPORARY_MARK
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.pipeline.work import DropWork
-from virnucpro_assets.vocabulary import EncoderKind
+from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
+
+QUARANTINE_LOCK = "quarantine.lock"
 
 Place = Literal["index", "merged", "predictions", "calls", "report", "check_report"]
 
@@ -90,6 +93,26 @@ def claimed_shards(
             # Written under the lock of any rank, so nobody writes it while all are held.
             remove_unfinished(work, f"stages/{kind}.toml")
         yield busy
+
+
+@contextmanager
+def claimed_whole(folder: Path, owner: str) -> Iterator[None]:
+    """Hold every place of a generation for the block, or raise BusyError, which names who holds one.
+
+    It never waits, so it may be called in whatever order.
+    """
+    locks = {folder / f"{place}.lock" for place in WRITTEN}
+    for encoder in (folder / kind for kind in ENCODER_KINDS):
+        if not encoder.is_symlink():
+            # A shard that was computed once has both, one that waits for its first part a lock only.
+            names = {path.name.split(".")[0] for path in encoder.glob("rank-*-of-*")}
+            locks |= {encoder / f"{name}.lock" for name in names}
+    if (folder / "quarantine").is_dir():
+        locks.add(folder / "quarantine" / QUARANTINE_LOCK)
+    with ExitStack() as held:
+        for lock in sorted(locks):
+            held.enter_context(locked(lock, owner, "refuse", lambda _: None))
+        yield
 
 
 def remove_unfinished(work: DropWork, *written: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from virnucpro_assets.files.locks import locked
+from virnucpro_assets.pipeline.claims import QUARANTINE_LOCK
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.member_names import first_members, member_counts
@@ -17,8 +18,6 @@ from virnucpro_assets.storage.quarantine import (
     write_quarantine_table,
 )
 from virnucpro_assets.vocabulary import EncoderKind
-
-LOCK = "quarantine.lock"
 
 
 def record_quarantined(
@@ -40,7 +39,7 @@ def record_quarantined(
         entries=named_rows(index, rows),
     )
     # Ranks that run at the same time share the table, which must not miss the record of another.
-    with locked(folder / LOCK, f"{kind} rank {rank} of drop {work.drop.key}", "wait", work.report):
+    with locked(folder / QUARANTINE_LOCK, f"{kind} rank {rank} of drop {work.drop.key}", "wait", work.report):
         remove_former_quarantine(folder, record.index_digest)
         write_quarantine(folder, record)
         write_quarantine_table(folder)

@@ -32,6 +32,8 @@ from virnucpro_assets.storage.merged import MANIFEST as MERGED_MANIFEST
 from virnucpro_assets.storage.merged import MergedManifest
 from virnucpro_assets.storage.quarantine import QUARANTINE_IN_WORDS, TABLE
 from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.removed import removed_of
+from virnucpro_assets.storage.shards import MANIFEST as SHARD
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
 from virnucpro_assets.storage.tables_manifest import TablesManifest, read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
@@ -112,10 +114,11 @@ def gather_report(work: DropWork) -> DropReport:
 def summary_lines(key: str, settings: Settings) -> Iterator[str]:
     """What the terminal says of a drop whose report is made."""
     work = DropWork.on(key, settings, lambda _: None)
+    removed = removed_of(work.folder)
     if not work.folder.report.exists():
         raise InputError(
             f"drop {key}",
-            found="no report yet",
+            found=removed.line if removed else "no report yet",
             expected="a finished drop",
             advice=f"Run `virnucpro materialize {key}`.",
         )
@@ -138,18 +141,24 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
             f"AUROC {found.auroc:.3f} (95 % interval {found.low:.3f} to {found.high:.3f}; {found.detail}); "
             f"{found.baseline_name} alone {found.baseline:.3f}"
         )
+    yield from _lines_of_checks(report)
+    for model in report.models:
+        if model.note:
+            yield f"note: {model.note}"
+    if removed:
+        yield f"note: {removed.line}; `virnucpro materialize {key}` computes them again"
+    yield f"report: {work.folder.report.absolute()}"
+
+
+def _lines_of_checks(report: DropReport) -> Iterator[str]:
     failed = [check for check in report.checks if not check.passed]
     yield (
         f"{len(report.checks) - len(failed)} of {len(report.checks)} checks passed"
         if report.checks
-        else f"no check has looked at these results; run `virnucpro materialize {key}`"
+        else f"no check has looked at these results; run `virnucpro materialize {report.drop}`"
     )
     for check in failed:
         yield f"check {check.name} of {check.asset} {check.partition} failed: {check.figures}"
-    for model in report.models:
-        if model.note:
-            yield f"note: {model.note}"
-    yield f"report: {work.folder.report.absolute()}"
 
 
 def _models(
@@ -193,11 +202,13 @@ def _detail(record: StageRecord) -> str:
 
 def _shards(work: DropWork, tables: TablesManifest) -> Iterator[ShardManifest]:
     ranks = work.index.manifest.ranks
+    is_removed = removed_of(work.folder) is not None
     for kind in ENCODER_KINDS:
         expected = tables.inputs[f"recipe of {kind}"]
         for rank in range(ranks):
             folder = work.folder.shard(kind, rank, ranks)
-            shard = read_shard(folder)
+            # Of embeddings that were cleaned up the manifests are left, with all figures.
+            shard = read_manifest(folder / SHARD, ShardManifest) if is_removed else read_shard(folder)
             if shard.recipe.digest != expected:
                 raise IntegrityError(
                     f"{folder}: found embeddings of recipe {shard.recipe.digest}; expected {expected}, which the calls "

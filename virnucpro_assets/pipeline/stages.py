@@ -6,6 +6,7 @@ The report and the metadata of the assets read them; no result depends on them.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -15,13 +16,14 @@ from virnucpro_assets.files.manifests import read_manifest, write_manifest
 
 
 class StageRecord(BaseModel):
-    """A stage by name, its wall-clock seconds and its figures."""
+    """A stage by name, its wall-clock seconds, its figures, and when it ended (UTC; not in older records)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     seconds: float
     made_by: str = __version__
+    ended_at: datetime | None = None
     figures: dict[str, int | float | str] = {}
 
 
@@ -31,7 +33,12 @@ def recorded_stage(folder: Path, name: str) -> Iterator[dict[str, int | float | 
     figures: dict[str, int | float | str] = {}
     started = time.monotonic()
     yield figures
-    record = StageRecord(name=name, seconds=round(time.monotonic() - started, 3), figures=figures)
+    record = StageRecord(
+        name=name,
+        seconds=round(time.monotonic() - started, 3),
+        ended_at=datetime.now(UTC).replace(microsecond=0),
+        figures=figures,
+    )
     write_manifest(folder / f"{name}.toml", record)
 
 
