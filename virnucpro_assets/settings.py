@@ -68,7 +68,9 @@ class AlertSettings(BaseModel):
     )
     smtp_user: str = Field("", description="the name to log in with; empty: no login")
     smtp_password: SecretStr | None = Field(None, description="the password of that name; a secret")
-    timeout_seconds: PositiveFloat = Field(10, description="how long one attempt to send may take")
+    timeout_seconds: PositiveFloat = Field(
+        10, description="how long one target may take, all attempts together"
+    )
     attempts: PositiveInt = Field(
         3, le=10, description="how often sending is tried, with a pause that doubles"
     )
