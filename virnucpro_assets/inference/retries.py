@@ -2,8 +2,9 @@
 
 The first time the part is simply done again, with each pack announced. If its process dies
 again, in a pack, the rows of the pack are probed in halves, each in a process that may die,
-down to single rows. A row that ends its process twice, alone, is quarantined. If no row does,
-the part is done once more, for processes also die of other things, and from then on in packs
+down to single rows. A row that ends its process twice, alone, is quarantined. If every row of a
+pack does, it is the device rather than the rows, and the part is given up. If no row does, the
+part is done once more, for processes also die of other things, and from then on in packs
 of half the size, for the pack as a whole may be too much.
 """
 
@@ -25,6 +26,7 @@ PartKey = tuple[int, int]
 @dataclass
 class _Search:
     part: PartTask
+    rows: list[int]
     probes: int = 0
     suspects: list[int] = field(default_factory=list)
     culprits: list[int] = field(default_factory=list)
@@ -46,7 +48,7 @@ class Retries:
         if deaths >= DEATHS_OF_A_PART or (deaths >= DEATHS_WITHOUT_A_PACK and not death.rows):
             return _often(death, deaths)
         if task.announced and death.rows:
-            self._searches[key] = _Search(task)
+            self._searches[key] = _Search(task, death.rows)
             self._probe(key, death.rows)
         else:
             self.queue.appendleft(task.model_copy(update={"announced": True}))
@@ -69,6 +71,11 @@ class Retries:
             self._suspect(search, probe)
         if not search.probes:
             del self._searches[probe.part]
+            if len(search.culprits) == len(search.rows) > 1:
+                return (
+                    f"each of the {len(search.rows)} sequences of a pack ended its process also alone, which is "
+                    "rather a matter of the device than of them"
+                )
             self.queue.appendleft(self._next_attempt(probe.part, search))
         return None
 

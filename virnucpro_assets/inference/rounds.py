@@ -3,8 +3,9 @@
 The order of things: every process that owns its device is handed a task and, once that is in
 work, the next one to go on with; replies are taken as they come; a process that dies or hangs
 is put away and started again, and its tasks go back to the queue. The one that it died of is
-reported instead, and whoever gave it decides. A device whose process ends again and again is
-given up.
+reported instead, and whoever gave it decides. If that is to try again, another device has the
+next try: the first one may be broken, and then it, not the task, is to blame. A device whose
+process ends again and again is given up.
 """
 
 import selectors
@@ -12,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Protocol
 
 from virnucpro_assets.errors import BusyError, DeviceError
@@ -33,6 +35,8 @@ LOOK_SECONDS = 1.0
 """How often to look for processes that hang."""
 
 Work = PartTask | ProbeTask | SampleTask
+Subject = tuple[int, int] | Path
+"""What a task is about: a part by rank and number, also when it is probed for, or the file of a sample."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Round:
     stall_seconds: float
     restarts: int
     deaths: dict[Device, int] = field(default_factory=dict)
+    died_on: dict[Subject, set[Device]] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=count)
 
     def events(self) -> Iterator[Event]:
@@ -97,7 +102,17 @@ class Round:
     def _feed(self) -> None:
         for device in self.devices:
             if self.queue and (process := self.pool.process(device)).wants_work:
-                process.send(next(self.numbers), self.queue.popleft())
+                fitting = (place for place, task in enumerate(self.queue) if self._may_try(device, task))
+                if (place := next(fitting, None)) is not None:
+                    task = self.queue[place]
+                    del self.queue[place]
+                    process.send(next(self.numbers), task)
+
+    def _may_try(self, device: Device, task: Work) -> bool:
+        """Whether a device may do a task: not if only its own process died of it, and another device is there."""
+        died_on = self.died_on.get(_subject(task), set())
+        others = [process for process in self.pool.running(self.devices) if process.device != device]
+        return died_on != {device} or not any(process.is_ready for process in others)
 
     def _readable(self) -> list[ProcessHandle]:
         with selectors.DefaultSelector() as selector:
@@ -138,8 +153,19 @@ class Round:
             self.devices.remove(device)
             yield Event(device, None, f"{reason}; it ended too often and its device is given up")
         if blamed is not None:
+            self.died_on.setdefault(_subject(blamed), set()).add(device)
             yield Event(device, blamed, Died(reason, process.pack))
         else:
             yield Event(device, None, reason)
         if not self.devices:
             raise DeviceError(f"{reason}. No device is left. Finished parts are kept: run it again.")
+
+
+def _subject(task: Work) -> Subject:
+    match task:
+        case PartTask():
+            return task.plan.rank, task.plan.number
+        case ProbeTask():
+            return task.part
+        case SampleTask():
+            return task.target

@@ -45,9 +45,9 @@ class Faults(BaseModel):
     A pack of more than `memory_tokens` does not fit into memory. A pack with one of the sequences
     `crashing`, or with all of `crashing_together`, ends the process, one with a sequence of `hanging`
     never comes back, one with a sequence of `not_finite` gives NaN for it. With `once`, a file that must
-    not be there yet, the process crashes or hangs one time only. On the CPU slots `dead_slots` it ends
-    before it owns its device. `clock_steps` are seconds that the wall clock is off, in turn, whenever it
-    is read.
+    not be there yet, the process crashes or hangs one time only. On the CPU slots `broken` it ends before
+    it owns its device, when it loads a model, or in every pack. `clock_steps` are seconds that the wall
+    clock is off, in turn, whenever it is read.
     """
 
     log: Path | None = None
@@ -60,7 +60,7 @@ class Faults(BaseModel):
     hanging: list[str] = []
     not_finite: list[str] = []
     once: Path | None = None
-    dead_slots: list[int] = []
+    broken: dict[int, Literal["start", "load", "pack"]] = {}
     clock_steps: list[float] = []
 
     @property
@@ -72,8 +72,8 @@ class Faults(BaseModel):
 def main() -> None:
     """Install the faults of the first argument and be a device process with the others."""
     faults = Faults.model_validate_json(sys.argv.pop(1))
-    if int(_argument("--number")) in faults.dead_slots:
-        sys.exit("this slot is dead")
+    if _breaks(faults) == "start":
+        sys.exit("this slot is broken")
     if faults.write:
         refuse_writes(faults.write)
     if faults.clock_steps:
@@ -93,6 +93,10 @@ def _install_when_the_worker_is_imported(faults: Faults) -> None:
         install_in_worker(faults)
 
     device_process.acquire = acquire_then_import
+
+
+def _breaks(faults: Faults) -> str | None:
+    return faults.broken.get(int(_argument("--number")))
 
 
 def _visible() -> str:
@@ -124,22 +128,6 @@ def install_in_worker(faults: Faults) -> None:
         encoder: Any, sequences: Any, *arguments: Any, listener: Any = None, **options: Any
     ) -> Any:
         listener = listener or worker.Listener()
-        crashing, hanging, together = (
-            _positions(sequences, chosen)
-            for chosen in (faults.crashing, faults.hanging, faults.crashing_together)
-        )
-
-        def entering(positions: Any) -> None:
-            listener.entering(positions)
-            time.sleep(faults.pause)
-            hangs = np.isin(positions, hanging).any()
-            crashes = np.isin(positions, crashing).any() or (
-                len(together) > 1 and np.isin(together, positions).all()
-            )
-            if (crashes or hangs) and _first_time(faults.once):
-                if crashes:
-                    os.abort()
-                time.sleep(FOR_EVER)
 
         def advanced(*counts: int) -> None:
             log("packed", part_in_work[0])
@@ -149,7 +137,7 @@ def install_in_worker(faults: Faults) -> None:
             _FaultyEncoder(encoder, faults),
             sequences,
             *arguments,
-            listener=worker.Listener(entering, advanced),
+            listener=worker.Listener(_trouble_before(faults, sequences, listener.entering), advanced),
             **options,
         )
         if lost := _positions(sequences, faults.not_finite):
@@ -163,9 +151,35 @@ def install_in_worker(faults: Faults) -> None:
         log("written", f"{recipe.encoder} {plan.rank} {plan.number}")
         return record
 
+    if _breaks(faults) == "load":
+        worker.LoadedEncoders._load = lambda *arguments: os.abort()
     worker.Worker._embed_part = embed_part_logged
     worker.embed_sequences = embed_sequences_with_faults
     worker.write_part = write_part_logged
+
+
+def _trouble_before(faults: Faults, sequences: Any, announce: Callable[[Any], None]) -> Callable[[Any], None]:
+    """What to call with the positions of the sequences in each pack: it may not come back."""
+    crashing, hanging, together = (
+        _positions(sequences, chosen)
+        for chosen in (faults.crashing, faults.hanging, faults.crashing_together)
+    )
+
+    def entering(positions: Any) -> None:
+        announce(positions)
+        time.sleep(faults.pause)
+        if _breaks(faults) == "pack":
+            os.abort()
+        hangs = np.isin(positions, hanging).any()
+        crashes = np.isin(positions, crashing).any() or (
+            len(together) > 1 and np.isin(together, positions).all()
+        )
+        if (crashes or hangs) and _first_time(faults.once):
+            if crashes:
+                os.abort()
+            time.sleep(FOR_EVER)
+
+    return entering
 
 
 class _FaultyEncoder:
