@@ -17,6 +17,8 @@ from virnucpro_assets_tests.faults.trouble import (
     incidents_of,
 )
 
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.mark.parametrize(
     "places",
