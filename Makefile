@@ -39,6 +39,7 @@ bench: $(INSTALLED)  ## measure, side by side, what the documentation quotes
 	$(INSTALL) '.[bench]'
 	$(BIN)/python -m benchmarks.parsers
 	$(BIN)/python -m benchmarks.predict_scaling
+	$(BIN)/python -m benchmarks.checkpoint_overhead
 
 clean:  ## remove the environment and the demo's results
 	rm -rf $(VENV) $(DEMO)

@@ -29,9 +29,12 @@ def record_of_file(path: Path) -> FileRecord:
     return FileRecord(size=path.stat().st_size, sha256=sha256_of_file(path))
 
 
-def record_of_bytes(content: bytes) -> FileRecord:
-    """Size and SHA-256 of a file that holds `content`."""
-    return FileRecord(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+def record_of_bytes(*pieces: bytes) -> FileRecord:
+    """Size and SHA-256 of a file that holds `pieces`, one after the other."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return FileRecord(size=sum(map(len, pieces)), sha256=digest.hexdigest())
 
 
 def digest_of_files(files: Iterable[tuple[str, str]]) -> str:

@@ -181,6 +181,6 @@ def _record(
 
 
 def _content_digest(rows: npt.NDArray[np.int64], embeddings: npt.NDArray[np.float32]) -> str:
-    digest = hashlib.sha256(rows.astype("<i8", copy=False).tobytes())
-    digest.update(embeddings.astype("<f4", copy=False).tobytes())
+    digest = hashlib.sha256(np.ascontiguousarray(rows, "<i8").data)
+    digest.update(np.ascontiguousarray(embeddings, "<f4").data)
     return digest.hexdigest()

@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 
 from virnucpro_assets.errors import DamagedFileError
-from virnucpro_assets.files.atomic import write_bytes
+from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.files.digests import FileRecord, record_of_bytes
 
 SEAL_SIZE = 512
@@ -30,9 +30,12 @@ def write_sealed(path: Path, fill: Callable[[h5py.File], None]) -> FileRecord:
         fill(file)
         file.flush()
         image = file.id.get_file_image()
-    sealed = _seal(image) + image
-    write_bytes(path, sealed)
-    return record_of_bytes(sealed)
+    # Not joined: a copy would hold up the thread that computes beside this one.
+    seal = _seal(image)
+    with atomic_file(path) as stream:
+        stream.write(seal)
+        stream.write(image)
+    return record_of_bytes(seal, image)
 
 
 @contextmanager
