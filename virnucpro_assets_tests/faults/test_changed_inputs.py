@@ -23,6 +23,8 @@ from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.parts import part_recipe
 from virnucpro_assets_tests.faults.drops import KEY, DropPlace, assert_equal_numbers
 
+pytestmark = pytest.mark.timeout(300)
+
 REFUSAL = re.compile(
     r"error: (?P<file>.+?): found embeddings of recipe (?P<found>[0-9a-f]{64}); "
     r"expected recipe (?P<expected>[0-9a-f]{64}) \((?P<differences>.+?)\)\. "

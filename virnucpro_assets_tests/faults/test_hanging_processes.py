@@ -19,6 +19,8 @@ from virnucpro_assets_tests.faults.harness import (
 )
 from virnucpro_assets_tests.faults.trouble import PART, RANK, Trouble, assert_rows, incidents_of
 
+pytestmark = pytest.mark.timeout(300)
+
 STALL_SECONDS = 15.0
 """Longer than a device process needs to start on a busy machine."""
 
@@ -68,7 +70,6 @@ def test_a_sequence_that_hangs_once_costs_its_part_and_nothing_else(trouble: Tro
 
 
 @pytest.mark.thorough
-@pytest.mark.timeout(300)
 def test_a_sequence_that_always_hangs_is_found_and_quarantined_while_another_device_does_the_rest(
     trouble: Trouble, numbers: Rows
 ) -> None:

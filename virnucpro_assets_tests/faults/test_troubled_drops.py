@@ -28,6 +28,8 @@ from virnucpro_assets.vocabulary import EncoderKind, QuarantineReason
 from virnucpro_assets_tests.faults.drops import KEY, RANKS, DropPlace
 from virnucpro_assets_tests.faults.faulty_device_process import Faults
 
+pytestmark = pytest.mark.timeout(300)
+
 Lost = dict[int, tuple[EncoderKind, QuarantineReason]]
 """The rows that cannot be embedded, each with the encoder and why."""
 
@@ -196,7 +198,6 @@ def test_weights_that_give_nan_score_no_read(tmp_path: Path, untroubled: Untroub
 
 
 @pytest.mark.thorough
-@pytest.mark.timeout(300)
 def test_sequences_that_kill_their_process_or_do_not_fit_are_not_scored(
     tmp_path: Path, untroubled: Untroubled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
