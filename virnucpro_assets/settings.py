@@ -183,6 +183,28 @@ class Settings(BaseSettings):
         description="a sequence that cannot be embedded fails its rank, or leaves its reads not_scored",
     )
 
+    automation: bool = Field(
+        True,
+        description="whether drops are looked for and worked on as they arrive, unless the UI says other",
+    )
+    look_seconds: PositiveInt = Field(
+        30, description="how often arrivals are looked for, and what to do next"
+    )
+    timezone: str = Field("UTC", description="in which the schedules' hours are meant, as in Europe/Vienna")
+    step_retries: NonNegativeInt = Field(
+        2, description="how often a step is tried again that ended for want of a device or a lock only"
+    )
+    step_retry_seconds: float = Field(
+        60, ge=0, description="pause before the first such try; twice as long before each next"
+    )
+    retry_limit: PositiveInt = Field(
+        3,
+        description="how often the schedule retry_failed sees a partition fail before it leaves it to a person",
+    )
+    retry_drops: PositiveInt = Field(
+        20, description="how many drops the schedule retry_failed takes at a time"
+    )
+
     min_score: float = Field(
         0.5, ge=0, le=1, description="P(virus) that a read's best chunk needs to be a hit"
     )

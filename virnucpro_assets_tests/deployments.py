@@ -38,6 +38,8 @@ class Deployment:
             "VIRNUCPRO_LOCKS_FOLDER": str(self.root / "locks"),
             "VIRNUCPRO_DEVICES": "cpu:1",
             "VIRNUCPRO_CHECK_SAMPLE": "4",
+            "VIRNUCPRO_AUTOMATION": "0",
+            "VIRNUCPRO_STEP_RETRIES": "0",
         }
 
     def settings(self, **changes: Any) -> Settings:
@@ -47,7 +49,7 @@ class Deployment:
             dagster_home=self.root / "dagster",
             drops_folder=self.root / "drops",
             locks_folder=self.root / "locks",
-            **{"devices": "cpu:1", "check_sample": 4} | changes,
+            **{"devices": "cpu:1", "check_sample": 4, "automation": False, "step_retries": 0} | changes,
         )
 
     def instance(self) -> dg.DagsterInstance:

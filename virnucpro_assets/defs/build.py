@@ -4,13 +4,16 @@ import warnings
 
 import dagster as dg
 
+from virnucpro_assets.defs.automation import automation_sensor
+from virnucpro_assets.defs.chains import chain
 from virnucpro_assets.defs.embeddings import embeddings
-from virnucpro_assets.defs.gpu_pool import gpu_pool
+from virnucpro_assets.defs.gpu_pool import POOL, gpu_pool
 from virnucpro_assets.defs.jobs import JOBS
 from virnucpro_assets.defs.partitions import Partitions
-from virnucpro_assets.defs.precision import precision_checks
 from virnucpro_assets.defs.predictions import classifier, merged_embeddings, predictions, virus_calls
 from virnucpro_assets.defs.report import drop_report
+from virnucpro_assets.defs.schedules import nightly_drops, retry_failed
+from virnucpro_assets.defs.sensors import new_drops
 from virnucpro_assets.defs.sequences import sequence_drop, sequence_index
 from virnucpro_assets.defs.terminal import terminal_logger
 from virnucpro_assets.settings import Settings
@@ -23,14 +26,12 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     """
     partitions = Partitions(settings.ranks)
     with warnings.catch_warnings():
-        # Checks by partition (preview) and the mapping between drops and ranks (beta) are what shows a
-        # check and a materialisation by rank; both are held by the tests.
+        # Checks by partition (preview), the mapping between drops and ranks (beta) and ...
         warnings.simplefilter("ignore", dg.PreviewWarning)
         warnings.simplefilter("ignore", dg.BetaWarning)
         return dg.Definitions(
             assets=[
-                sequence_drop(settings, partitions),
-                sequence_index(settings, partitions),
+                chain("index_drops", [sequence_drop(), sequence_index(partitions)], settings, partitions),
                 embeddings(
                     "dnabert_s",
                     settings,
@@ -43,13 +44,22 @@ def build_definitions(settings: Settings) -> dg.Definitions:
                     partitions,
                     "The mean ESM-2 embedding of each distinct candidate's protein, one shard a rank.",
                 ),
-                merged_embeddings(settings, partitions),
                 classifier(settings),
-                predictions(settings, partitions),
-                virus_calls(settings, partitions),
-                drop_report(settings, partitions),
+                chain(
+                    "call_drops",
+                    [
+                        merged_embeddings(partitions),
+                        predictions(settings, partitions),
+                        virus_calls(),
+                        drop_report(),
+                    ],
+                    settings,
+                    partitions,
+                    pool=POOL,
+                ),
             ],
-            asset_checks=[precision_checks(settings, partitions)],
+            sensors=[automation_sensor(settings), new_drops(settings, partitions)],
+            schedules=[nightly_drops(settings, partitions), retry_failed(settings, partitions)],
             jobs=JOBS,
             resources={"gpu_pool": gpu_pool(settings)},
             executor=dg.in_process_executor,

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 import dagster as dg
 
 from virnucpro_assets.defs import metadata, pictures
-from virnucpro_assets.defs.failures import mendable
+from virnucpro_assets.defs.automation import once
+from virnucpro_assets.defs.failures import DropFailures, retry_policy
 from virnucpro_assets.defs.gpu_pool import POOL, GpuPool
 from virnucpro_assets.defs.partitions import Partitions, across_ranks, drops_and_ranks
-from virnucpro_assets.defs.records import check_target, input_tags, version_tags
+from virnucpro_assets.defs.process_runs import mark_worker
+from virnucpro_assets.defs.records import EarlierTries, Event, evaluation, input_tags, materialisation
 from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.pipeline.checks import CheckResult, failure_checks, record_check, shard_checks
 from virnucpro_assets.pipeline.embeddings import embed_drop
@@ -28,8 +30,6 @@ from virnucpro_assets.storage.shards import ShardManifest
 from virnucpro_assets.vocabulary import EncoderKind
 
 GROUP = "embeddings"
-
-Event = dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output[None]
 
 
 class EmbeddingConfig(dg.Config):
@@ -69,6 +69,7 @@ def embeddings(
                 kinds={"pytorch", "hdf5"},
                 code_version=str(ENGINE_FORMAT),
                 skippable=True,
+                automation_condition=once(),
                 description=description,
             )
         ],
@@ -76,32 +77,30 @@ def embeddings(
         partitions_def=partitions.drop_ranks,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
+        retry_policy=retry_policy(settings),
     )
     def compute(
         context: dg.AssetExecutionContext, config: EmbeddingConfig, gpu_pool: GpuPool
     ) -> Iterator[Event]:
-        failures: list[EmbeddingError] = []
-        encoders = EncoderChoices(settings)
+        mark_worker(context)
+        asked, earlier, encoders = drops_and_ranks(context), EarlierTries(context), EncoderChoices(settings)
+        failures = DropFailures(len(asked))
         with gpu_pool.lease() as lease:
-            for drop, ranks in drops_and_ranks(context).items():
-                with mendable():
-                    inputs = input_tags(context.instance, "sequence_index", drop)
+            for drop, ranks in asked.items():
+                missing = [rank for rank in ranks if not earlier.materialised(asset, f"{drop}|{rank}")]
+                with failures.of(drop):
+                    inputs = input_tags(context.instance, "sequence_index", [drop])
                     work = DropWork.on(drop, settings, context.log.info, encoders)
                     try:
-                        for shard in embed_drop(work, kind, ranks, lease, replace=config.replace):
+                        for shard in embed_drop(work, kind, missing, lease, replace=config.replace):
                             yield _materialisation(asset, work, shard, inputs)
                             for check in shard_checks(asset, shard, settings.min_packing_efficiency):
                                 yield _evaluation(context.instance, work, check)
                     except EmbeddingError as error:
-                        failures.append(error)
+                        failures.add(drop, error)
                         for check in failure_checks(asset, error):
                             yield _evaluation(context.instance, work, check)
-        if failures:
-            raise dg.Failure(
-                description="; ".join(map(str, failures)),
-                metadata={"exit_code": failures[0].exit_code},
-                allow_retries=False,
-            )
+        failures.end()
         for spec in check_specs:
             yield dg.Output(None, output_name=spec.get_python_identifier())
 
@@ -110,27 +109,19 @@ def embeddings(
 
 def _evaluation(instance: dg.DagsterInstance, work: DropWork, result: CheckResult) -> dg.AssetCheckEvaluation:
     record_check(work.folder.checks, result)
-    partition = f"{work.drop.key}|{result.rank}"
-    return dg.AssetCheckEvaluation(
-        asset_key=dg.AssetKey(result.asset),
-        check_name=result.name,
-        passed=result.passed,
-        metadata=metadata.check_metadata(result),
-        target_materialization_data=check_target(instance, result.asset, partition),
-        severity=dg.AssetCheckSeverity.ERROR if result.blocking else dg.AssetCheckSeverity.WARN,
-        blocking=result.blocking,
-        partition=partition,
-    )
+    return evaluation(instance, f"{work.drop.key}|{result.rank}", result)
 
 
 def _materialisation(
     asset: str, work: DropWork, shard: ShardManifest, inputs: dict[str, str]
 ) -> dg.AssetMaterialization:
     counts, recipe = shard.counts, shard.recipe
-    return dg.AssetMaterialization(
+    return materialisation(
         asset,
-        partition=f"{work.drop.key}|{shard.rank}",
-        metadata={
+        f"{work.drop.key}|{shard.rank}",
+        digest=shard.digest,
+        inputs=inputs,
+        shown={
             "dagster/row_count": shard.rows,
             "width": shard.width,
             "tokens": counts.tokens,
@@ -155,12 +146,7 @@ def _materialisation(
             ),
             "folder": metadata.path(work.folder.shard(recipe.encoder, shard.rank, recipe.ranks)),
         },
-        tags={
-            **version_tags(shard.digest),
-            **inputs,
-            "dagster/partition/drop": work.drop.key,
-            "dagster/partition/rank": str(shard.rank),
-        },
+        tags={"dagster/partition/drop": work.drop.key, "dagster/partition/rank": str(shard.rank)},
     )
 
 

@@ -1,23 +1,75 @@
-"""How a mistake that a person can mend ends a step: one clear line, and no retry."""
+"""How a mistake that a person can mend ends a step: one clear line, and a retry only where time may help."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
 
-from virnucpro_assets.errors import VirnucproError, describe_os_error
+from virnucpro_assets.errors import DeviceError, VirnucproError, describe_os_error
+from virnucpro_assets.settings import Settings
+
+
+def retry_policy(settings: Settings) -> dg.RetryPolicy:
+    """How often, and after how long, a step is tried again whose failures all may go away."""
+    return dg.RetryPolicy(
+        max_retries=settings.step_retries,
+        delay=settings.step_retry_seconds,
+        backoff=dg.Backoff.EXPONENTIAL,
+    )
 
 
 @contextmanager
 def mendable() -> Iterator[None]:
     """Turn a VirnucproError or OSError of the block into a failed step with its line as description."""
-    try:
+    failures = DropFailures(drops=1)
+    with failures.of(""):
         yield
-    except VirnucproError as error:
+    failures.end()
+
+
+class DropFailures:
+    """The drops of a step that failed, each with its reason; the others go on.
+
+    Only mistakes that a person can mend are kept apart in this way: anything else is a bug and
+    ends the step at once.
+    """
+
+    def __init__(self, drops: int) -> None:
+        self._several = drops > 1
+        self._errors: list[tuple[str, VirnucproError | OSError]] = []
+
+    @contextmanager
+    def of(self, drop: str) -> Iterator[None]:
+        """Keep a VirnucproError or OSError of the block as a failure of this drop."""
+        try:
+            yield
+        except (VirnucproError, OSError) as error:
+            self.add(drop, error)
+
+    def add(self, drop: str, error: VirnucproError | OSError) -> None:
+        """Keep an error as a failure of this drop."""
+        self._errors.append((drop, error))
+
+    def end(self) -> None:
+        """Raise dg.Failure if there was a failure: all reasons, and those by drop in the metadata.
+
+        It allows a retry if each failure is of a device or of another run that is at work: a wrong
+        file stays wrong.
+        """
+        if not self._errors:
+            return
+        lines = [(drop, _line(error)) for drop, error in self._errors]
+        codes = [_exit_code(error) for _, error in self._errors]
         raise dg.Failure(
-            description=str(error), metadata={"exit_code": error.exit_code}, allow_retries=False
-        ) from error
-    except OSError as error:
-        raise dg.Failure(
-            description=describe_os_error(error), metadata={"exit_code": 1}, allow_retries=False
-        ) from error
+            description="; ".join(f"drop {drop}: {line}" if self._several else line for drop, line in lines),
+            metadata={"exit_code": codes[0], "drops": dg.MetadataValue.json(dict(lines))},
+            allow_retries=set(codes) == {DeviceError.exit_code},
+        ) from self._errors[0][1]
+
+
+def _line(error: VirnucproError | OSError) -> str:
+    return str(error) if isinstance(error, VirnucproError) else describe_os_error(error)
+
+
+def _exit_code(error: VirnucproError | OSError) -> int:
+    return error.exit_code if isinstance(error, VirnucproError) else VirnucproError.exit_code

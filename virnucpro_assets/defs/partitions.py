@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import dagster as dg
 
 DROPS = "sequence_drops"
+BY_RANK = ("dnabert_s_embeddings", "esm2_embeddings")
+WITHOUT_PARTITIONS = ("classifier",)
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,12 @@ class Partitions:
         """One partition a rank of a drop; keys print as `drop|rank`."""
         ranks = dg.StaticPartitionsDefinition([str(rank) for rank in range(self.ranks)])
         return dg.MultiPartitionsDefinition({"drop": self.drops, "rank": ranks})
+
+    def of_asset(self, asset: str, drop: str) -> list[str] | None:
+        """The partitions of an asset that belong to a drop; None for the asset that has none."""
+        if asset in WITHOUT_PARTITIONS:
+            return None
+        return [f"{drop}|{rank}" for rank in range(self.ranks)] if asset in BY_RANK else [drop]
 
     def range_of(self, drop: str) -> tuple[str, str]:
         """The first and last key of all ranks of a drop."""

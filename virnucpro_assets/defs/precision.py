@@ -1,16 +1,13 @@
-"""Checks of predictions that compute a sample again, as a step of their own on the devices."""
+"""Checks of predictions that compute a sample again on the devices."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 
-from virnucpro_assets.defs import metadata
-from virnucpro_assets.defs.failures import mendable
-from virnucpro_assets.defs.gpu_pool import POOL, GpuPool
+from virnucpro_assets.defs.chains import Turn
 from virnucpro_assets.defs.partitions import Partitions
-from virnucpro_assets.pipeline.checks import record_check
+from virnucpro_assets.pipeline.checks import CheckResult
 from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, check_precision, holds_back
-from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.settings import Settings
 
 DESCRIPTIONS = (
@@ -20,29 +17,23 @@ DESCRIPTIONS = (
 )
 
 
-def precision_checks(settings: Settings, partitions: Partitions) -> dg.AssetChecksDefinition:
+def check_specs(settings: Settings, partitions: Partitions) -> list[dg.AssetCheckSpec]:
     """The checks PRECISION_CHECKS of `predictions`; what follows waits for those that block."""
+    return [
+        dg.AssetCheckSpec(
+            name,
+            asset="predictions",
+            blocking=holds_back(name, settings.precision),
+            partitions_def=partitions.drops,
+            description=description,
+        )
+        for name, description in zip(PRECISION_CHECKS, DESCRIPTIONS, strict=True)
+    ]
 
-    @dg.multi_asset_check(
-        name="precision_checks",
-        specs=[
-            dg.AssetCheckSpec(
-                name,
-                asset="predictions",
-                blocking=holds_back(name, settings.precision),
-                partitions_def=partitions.drops,
-                description=description,
-            )
-            for name, description in zip(PRECISION_CHECKS, DESCRIPTIONS, strict=True)
-        ],
-        pool=POOL,
-    )
-    def precision_checks(
-        context: dg.AssetCheckExecutionContext, gpu_pool: GpuPool
-    ) -> Iterator[dg.AssetCheckResult]:
-        with mendable(), gpu_pool.lease() as lease:
-            work = DropWork.on(context.partition_key, settings, context.log.info)
-            for result in check_precision(work, lease):
-                yield metadata.check_result(record_check(work.folder.checks, result))
 
-    return precision_checks
+def verify_precision(turn: Turn) -> Iterator[CheckResult]:
+    """The results of PRECISION_CHECKS for a drop, in a chain that has devices."""
+    if turn.pool is None:
+        raise TypeError("the chain of predictions needs a pool of devices")
+    with turn.pool.lease() as lease:
+        yield from check_precision(turn.work, lease)

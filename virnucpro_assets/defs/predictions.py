@@ -1,19 +1,19 @@
 """Assets by drop, second half: merged embeddings, predictions and calls; and the classifier."""
 
-from collections.abc import Iterator
-
 import dagster as dg
 
 from virnucpro_assets.defs import metadata, pictures
+from virnucpro_assets.defs.automation import never_made, once
+from virnucpro_assets.defs.chains import Link, Made, Turn
 from virnucpro_assets.defs.failures import mendable
 from virnucpro_assets.defs.partitions import Partitions, across_ranks
+from virnucpro_assets.defs.precision import check_specs, verify_precision
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.models.cards import read_card
 from virnucpro_assets.models.folders import WEIGHTS_FILE
 from virnucpro_assets.pipeline.calls import call_drop, predict_drop
-from virnucpro_assets.pipeline.checks import completeness, record_check
+from virnucpro_assets.pipeline.checks import CheckResult, completeness
 from virnucpro_assets.pipeline.embeddings import merge_drop
-from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.call_tables import READ_CALLS_FILE, READ_SCHEMA
 from virnucpro_assets.storage.hits import HITS_FILE
@@ -31,6 +31,7 @@ def classifier(settings: Settings) -> dg.AssetsDefinition:
         group_name="models",
         kinds={"pytorch"},
         code_version=str(ENGINE_FORMAT),
+        automation_condition=never_made(),
         description="The small network that tells viruses from others, for chunks of the length in the settings.",
     )
     def classifier(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
@@ -57,33 +58,15 @@ def classifier(settings: Settings) -> dg.AssetsDefinition:
     return classifier
 
 
-def merged_embeddings(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+def merged_embeddings(partitions: Partitions) -> Link:
     """The asset `merged_embeddings`."""
 
-    @dg.asset(
-        partitions_def=partitions.drops,
-        deps=[across_ranks("dnabert_s_embeddings"), across_ranks("esm2_embeddings"), "sequence_index"],
-        group_name="embeddings",
-        kinds={"hdf5"},
-        code_version=str(ENGINE_FORMAT),
-        check_specs=[
-            dg.AssetCheckSpec(
-                "completeness",
-                asset="merged_embeddings",
-                blocking=True,
-                partitions_def=partitions.drops,
-                description="Each row of the index once, in the right order, every digest as recorded.",
-            )
-        ],
-        description="DNA and protein embeddings of all ranks side by side: a view over the shards, not a copy.",
-    )
-    def merged_embeddings(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        with mendable():
-            work = DropWork.on(context.partition_key, settings, context.log.info)
-            merged = merge_drop(work)
-            result = record_check(work.folder.checks, completeness(work))
-        yield dg.MaterializeResult(
-            metadata={
+    def make(turn: Turn) -> Made:
+        work = turn.work
+        merged = merge_drop(work)
+        return Made(
+            merged.digest,
+            {
                 "dagster/row_count": merged.rows,
                 "width": merged.width,
                 "sources": len(merged.sources),
@@ -92,29 +75,44 @@ def merged_embeddings(settings: Settings, partitions: Partitions) -> dg.AssetsDe
                 ),
                 "file": metadata.path(work.folder.path / VIEW),
             },
-            check_results=[metadata.check_result(result)],
         )
 
-    return merged_embeddings
+    def verify(turn: Turn) -> list[CheckResult]:
+        return [completeness(turn.work)]
 
-
-def predictions(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
-    """The asset `predictions`."""
-
-    @dg.asset(
-        partitions_def=partitions.drops,
-        deps=["merged_embeddings", "sequence_index", "classifier"],
-        group_name=GROUP,
-        kinds={"parquet"},
-        code_version=str(ENGINE_FORMAT),
-        description="P(others) and P(virus) of every stop-free frame, in the order of the input.",
+    return Link(
+        dg.AssetSpec(
+            "merged_embeddings",
+            deps=[across_ranks("dnabert_s_embeddings"), across_ranks("esm2_embeddings"), "sequence_index"],
+            group_name="embeddings",
+            kinds={"hdf5"},
+            code_version=str(ENGINE_FORMAT),
+            automation_condition=once(),
+            description="DNA and protein embeddings of all ranks side by side: a view over the shards, not a copy.",
+        ),
+        make,
+        checks=[
+            dg.AssetCheckSpec(
+                "completeness",
+                asset="merged_embeddings",
+                blocking=True,
+                partitions_def=partitions.drops,
+                description="Each row of the index once, in the right order, every digest as recorded.",
+            )
+        ],
+        verify=verify,
     )
-    def predictions(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-        with mendable():
-            work = DropWork.on(context.partition_key, settings, context.log.info)
-            tables, summary = predict_drop(work)
-        return dg.MaterializeResult(
-            metadata={
+
+
+def predictions(settings: Settings, partitions: Partitions) -> Link:
+    """The asset `predictions`, with the checks of its precision."""
+
+    def make(turn: Turn) -> Made:
+        work = turn.work
+        tables, summary = predict_drop(work)
+        return Made(
+            tables.digest,
+            {
                 "dagster/row_count": summary.members,
                 "dagster/column_schema": metadata.column_schema(PREDICTION_SCHEMA),
                 "virus": summary.virus,
@@ -123,29 +121,34 @@ def predictions(settings: Settings, partitions: Partitions) -> dg.AssetsDefiniti
                 **pictures.scores(work),
                 "made_from": dg.MetadataValue.json(tables.inputs),
                 "file": metadata.path(work.folder.predictions / PREDICTIONS_FILE),
-            }
+            },
         )
 
-    return predictions
+    return Link(
+        dg.AssetSpec(
+            "predictions",
+            deps=["merged_embeddings", "sequence_index", "classifier"],
+            group_name=GROUP,
+            kinds={"parquet"},
+            code_version=str(ENGINE_FORMAT),
+            automation_condition=once(),
+            description="P(others) and P(virus) of every stop-free frame, in the order of the input.",
+        ),
+        make,
+        checks=check_specs(settings, partitions),
+        verify=verify_precision,
+    )
 
 
-def virus_calls(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+def virus_calls() -> Link:
     """The asset `virus_calls`."""
 
-    @dg.asset(
-        partitions_def=partitions.drops,
-        deps=["predictions", "sequence_index"],
-        group_name=GROUP,
-        kinds={"parquet", "fasta"},
-        code_version=str(ENGINE_FORMAT),
-        description="The call of every chunk and of every read or contig with its tier, and the hits as FASTA.",
-    )
-    def virus_calls(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-        with mendable():
-            work = DropWork.on(context.partition_key, settings, context.log.info)
-            tables = call_drop(work)
-        return dg.MaterializeResult(
-            metadata={
+    def make(turn: Turn) -> Made:
+        work = turn.work
+        tables = call_drop(work)
+        return Made(
+            tables.digest,
+            {
                 "dagster/row_count": tables.counts["reads"],
                 "dagster/column_schema": metadata.column_schema(READ_SCHEMA),
                 "hits": tables.counts["hits"],
@@ -157,7 +160,18 @@ def virus_calls(settings: Settings, partitions: Partitions) -> dg.AssetsDefiniti
                 "made_from": dg.MetadataValue.json(tables.inputs),
                 "table": metadata.path(work.folder.calls / READ_CALLS_FILE),
                 "hits_file": metadata.path(work.folder.calls / HITS_FILE),
-            }
+            },
         )
 
-    return virus_calls
+    return Link(
+        dg.AssetSpec(
+            "virus_calls",
+            deps=["predictions", "sequence_index"],
+            group_name=GROUP,
+            kinds={"parquet", "fasta"},
+            code_version=str(ENGINE_FORMAT),
+            automation_condition=once(),
+            description="The call of every chunk and of every read or contig with its tier, and the hits as FASTA.",
+        ),
+        make,
+    )

@@ -1,8 +1,9 @@
-"""Runs that belong to a process of the command line, and what becomes of them if it is killed.
+"""Runs that belong to a process, and what becomes of them if it is killed.
 
-The orchestrator's daemon watches the runs that it starts itself. A run of the command line
-carries the identity of its process as a tag, so that the next command can tell that a run
-which still counts as going on has nobody left to do it.
+A code server watches the processes of its runs, but not when it is killed with them, and nobody
+watches a run of the command line. So each run carries the identity of its process as a tag, and
+the next command, or the next tick of the sensor `new_drops`, can tell that a run which still
+counts as going on has nobody left to do it.
 """
 
 import os
@@ -12,6 +13,9 @@ from pathlib import Path
 import dagster as dg
 
 TAG = "virnucpro/process"
+"""The process of a run of the command line."""
+WORKER = "virnucpro/worker"
+"""The process of a run that the daemon launched."""
 GOING_ON = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
@@ -24,13 +28,18 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Mark as failed the runs whose process on this host has ended; returns their ids."""
     failed = []
     for run in instance.get_runs(dg.RunsFilter(statuses=GOING_ON)):
-        host, _, rest = run.tags.get(TAG, "").partition(" ")
-        if host == socket.gethostname() and _identity(int(rest.split()[0])) != run.tags[TAG]:
-            instance.report_run_failed(
-                run, f"The process of this run ended without a word ({run.tags[TAG]})."
-            )
+        process = run.tags.get(TAG) or run.tags.get(WORKER, "")
+        host, _, rest = process.partition(" ")
+        if host == socket.gethostname() and _identity(int(rest.split()[0])) != process:
+            instance.report_run_failed(run, f"The process of this run ended without a word ({process}).")
             failed.append(run.run_id)
     return failed
+
+
+def mark_worker(context: dg.AssetExecutionContext) -> None:
+    """Tag the run of a step with the process that it runs in, if it is no run of the command line."""
+    if TAG not in context.run.tags:
+        context.instance.add_run_tags(context.run.run_id, {WORKER: this_process()})
 
 
 def _identity(pid: int) -> str | None:

@@ -3,32 +3,22 @@
 import dagster as dg
 
 from virnucpro_assets.defs import metadata
-from virnucpro_assets.defs.failures import mendable
-from virnucpro_assets.defs.partitions import Partitions
-from virnucpro_assets.pipeline.work import DropWork
-from virnucpro_assets.settings import Settings
+from virnucpro_assets.defs.automation import once
+from virnucpro_assets.defs.chains import Link, Made, Turn
+from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
 
-def drop_report(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+def drop_report() -> Link:
     """The asset `drop_report`."""
 
-    @dg.asset(
-        partitions_def=partitions.drops,
-        deps=["virus_calls"],
-        group_name="calls",
-        kinds={"html"},
-        code_version=str(ENGINE_FORMAT),
-        description="One page for people: counts, calls, lengths, speed and checks of a drop.",
-    )
-    def drop_report(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    def make(turn: Turn) -> Made:
         # The plotting library stays out of the import path of the definitions.
         from virnucpro_assets.pipeline.reports import report_drop  # noqa: PLC0415
         from virnucpro_assets.report import plots  # noqa: PLC0415
 
-        with mendable():
-            work = DropWork.on(context.partition_key, settings, context.log.info)
-            report = report_drop(work)
+        work = turn.work
+        report = report_drop(work)
         found: metadata.Metadata = {
             "report": metadata.path(work.folder.report),
             "reads": report.reads,
@@ -42,6 +32,17 @@ def drop_report(settings: Settings, partitions: Partitions) -> dg.AssetsDefiniti
             found["calls"] = metadata.picture(plots.calls_by_tier(report.calls))
         if report.evaluation:
             found["auroc"] = report.evaluation.auroc
-        return dg.MaterializeResult(metadata=found)
+        return Made(sha256_of_file(work.folder.report), found)
 
-    return drop_report
+    return Link(
+        dg.AssetSpec(
+            "drop_report",
+            deps=["virus_calls"],
+            group_name="calls",
+            kinds={"html"},
+            code_version=str(ENGINE_FORMAT),
+            automation_condition=once(),
+            description="One page for people: counts, calls, lengths, speed and checks of a drop.",
+        ),
+        make,
+    )

@@ -10,12 +10,19 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.index import IndexManifest
 from virnucpro_assets.storage.merged import merged_rows, read_merged, read_merged_rows
 from virnucpro_assets.storage.shards import ShardManifest
+
+
+class CheckError(VirnucproError):
+    """A check that holds back what follows did not pass."""
+
+    exit_code = 5
 
 
 class CheckResult(BaseModel):
@@ -45,6 +52,15 @@ def record_check(folder: Path, result: CheckResult) -> CheckResult:
     """Keep a result among those of its drop, in place of an earlier one; returns it."""
     write_manifest(folder / result.file_name, result)
     return result
+
+
+def hold_back(drop: str, result: CheckResult) -> None:
+    """Raise CheckError if a result of a drop holds back what follows."""
+    if result.blocking and not result.passed:
+        raise CheckError(
+            f"check {result.name} of {result.asset}: found {result.figures}; expected {result.threshold}. "
+            f"The results of drop {drop} are held back."
+        )
 
 
 def read_checks(folder: Path, subjects: Mapping[str, str]) -> list[CheckResult]:

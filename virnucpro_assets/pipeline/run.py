@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Reporter
@@ -15,6 +14,7 @@ from virnucpro_assets.pipeline.checks import (
     completeness,
     every_read_accounted_for,
     failure_checks,
+    hold_back,
     record_check,
     shard_checks,
 )
@@ -33,12 +33,6 @@ from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropFolder
 from virnucpro_assets.storage.quarantine import TABLE as QUARANTINE_TABLE
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
-
-
-class CheckError(VirnucproError):
-    """A check that holds back what follows did not pass."""
-
-    exit_code = 5
 
 
 def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = False) -> DropFolder:
@@ -100,9 +94,4 @@ def _embed(work: DropWork, kind: EncoderKind, lease: Lease, *, replace: bool) ->
 
 
 def _require(work: DropWork, result: CheckResult) -> None:
-    record_check(work.folder.checks, result)
-    if result.blocking and not result.passed:
-        raise CheckError(
-            f"check {result.name} of {result.asset}: found {result.figures}; expected {result.threshold}. "
-            f"The results of drop {work.drop.key} are held back."
-        )
+    hold_back(work.drop.key, record_check(work.folder.checks, result))

@@ -29,7 +29,7 @@ def test_the_tags_are_those_that_dagster_writes_for_a_step_of_its_own(instance):
     (record,) = instance.fetch_materializations(dg.AssetKey("downstream"), limit=1).records
     written = record.asset_materialization.tags
 
-    ours = {**version_tags("version of downstream"), **input_tags(instance, "upstream", "a")}
+    ours = {**version_tags("version of downstream"), **input_tags(instance, "upstream", ["a"])}
 
     assert set(ours) == set(written)
     # Of partitions that it loads as inputs, Dagster writes one hash over their versions.
@@ -38,7 +38,7 @@ def test_the_tags_are_those_that_dagster_writes_for_a_step_of_its_own(instance):
 
 
 def test_an_input_without_a_record_is_named_as_dagster_names_it(instance):
-    assert input_tags(instance, "upstream", "a") == {
+    assert input_tags(instance, "upstream", ["a"]) == {
         "dagster/input_data_version/upstream": "INITIAL",
         "dagster/input_event_pointer/upstream": "NULL",
     }

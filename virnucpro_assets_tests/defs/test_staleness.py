@@ -23,7 +23,7 @@ def index(config: Version):
     specs=[dg.AssetSpec("shard", deps=["index"], code_version="1", skippable=True)], partitions_def=PARTITIONS
 )
 def shard(context: dg.AssetExecutionContext):
-    tags = {**version_tags("recipe"), **input_tags(context.instance, "index", context.partition_key)}
+    tags = {**version_tags("recipe"), **input_tags(context.instance, "index", [context.partition_key])}
     yield dg.AssetMaterialization("shard", partition=context.partition_key, tags=tags)
 
 

@@ -1,0 +1,100 @@
+"""Schedules for those who prefer fixed hours. Both are off until a person turns them on.
+
+Both ask for backfills of what is missing or failed now, and leave alone every drop of which
+something goes on. So neither does again what automation does, whichever comes first.
+"""
+
+import time
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from virnucpro_assets.defs.arrivals import look_for_drops, summary, without_partition
+from virnucpro_assets.defs.attempts import failed_drops
+from virnucpro_assets.defs.backfills import ask_for, drops_in_backfills
+from virnucpro_assets.defs.partitions import DROPS, Partitions
+from virnucpro_assets.defs.standing import Standing, Work, joined
+from virnucpro_assets.settings import Settings
+
+NIGHTLY, RETRY = "nightly_drops", "retry_failed"
+LOOK_AND_WORK = ["* 1 * * *", "0 2 * * *"]
+"""In the hour before, the drops folder is looked at each minute, so that deliveries can settle."""
+LOOKING_HOUR = 1
+CURSOR = f"virnucpro/{NIGHTLY}"
+HOURLY_BY_DAY = "0 7-19 * * *"
+
+
+def nightly_drops(settings: Settings, partitions: Partitions) -> dg.ScheduleDefinition:
+    """The schedule `nightly_drops`: find drops until 02:00, then ask for all that was never made."""
+
+    @dg.schedule(
+        name=NIGHTLY,
+        target=dg.AssetSelection.assets("sequence_drop"),
+        cron_schedule=LOOK_AND_WORK,
+        execution_timezone=settings.timezone,
+        description="At 02:00 asks for everything of the drops of which nothing failed or goes on.",
+    )
+    def process(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
+        instance, cursors = context.instance, context.instance.daemon_cursor_storage
+        found = look_for_drops(settings, cursors.get_cursor_values({CURSOR}).get(CURSOR), time.time())
+        cursors.set_cursor_values({CURSOR: found.observations.to_cursor()})
+        instance.add_dynamic_partitions(DROPS, [one.key for one in without_partition(instance, found)])
+        if context.scheduled_execution_time.astimezone(ZoneInfo(settings.timezone)).hour == LOOKING_HOUR:
+            return dg.SkipReason(summary(found))
+        standing = Standing.of(instance, partitions)
+        changed = {one.key for one in found.of("changed")}
+        work = {
+            drop: standing.anew(drop) if drop in changed else standing.never_begun(drop)
+            for drop in standing.drops
+        }
+        return _ask(context, NIGHTLY, work, f"nothing to do; {summary(found)}")
+
+    return process
+
+
+def retry_failed(settings: Settings, partitions: Partitions) -> dg.ScheduleDefinition:
+    """The schedule `retry_failed`: ask again for what failed, the oldest first."""
+
+    @dg.schedule(
+        name=RETRY,
+        target=dg.AssetSelection.assets("sequence_drop"),
+        cron_schedule=HOURLY_BY_DAY,
+        execution_timezone=settings.timezone,
+        description=(
+            f"Asks again for what failed and what depends on it, the oldest first, {settings.retry_drops} drops at a "
+            f"time; what failed {settings.retry_limit} times is left to a person."
+        ),
+    )
+    def retry(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
+        standing = Standing.of(context.instance, partitions)
+        failed = failed_drops(context.instance, standing)
+        again = [one.drop for one in failed if one.most < settings.retry_limit]
+        work = {drop: standing.to_repair(drop) for drop in again}
+        given_up = [one.drop for one in failed if one.most >= settings.retry_limit]
+        left = f"; left to a person: {', '.join(given_up)}" if given_up else ""
+        return _ask(context, RETRY, work, f"nothing to try again{left}", most=settings.retry_drops)
+
+    return retry
+
+
+def _ask(
+    context: dg.ScheduleEvaluationContext,
+    schedule: str,
+    work: dict[str, Work],
+    nothing: str,
+    most: int | None = None,
+) -> dg.SkipReason:
+    """Ask for the work on the first `most` drops that have any and are in no backfill; the tick says so."""
+    graph = context.repository_def.asset_graph
+    busy = drops_in_backfills(context.instance, graph)
+    drops = [drop for drop in work if work[drop] and drop not in busy][:most]
+    if not drops:
+        return dg.SkipReason(nothing)
+    backfill = ask_for(
+        context.instance,
+        graph,
+        joined(work[drop] for drop in drops),
+        asked_by=schedule,
+        name=f"{schedule} {context.scheduled_execution_time.timestamp()}",
+    )
+    return dg.SkipReason(f"asked for {len(drops)} drops by backfill {backfill}: {', '.join(drops[:20])}")
