@@ -4,13 +4,16 @@ import gzip
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.data_version import CachingStaleStatusResolver
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.loader import LoadingContextForTest
 
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.instance import open_instance
@@ -88,19 +91,47 @@ class Deployment:
         job: str,
         drop: str,
         *,
+        last: str | None = None,
         ranks: tuple[int, int] | None = None,
         settings: Settings | None = None,
         selection: Sequence[str] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> dg.ExecuteInProcessResult:
-        """Run a job in this process, on a drop or on its ranks from the first to the last given."""
-        tags = {PARTITION: drop}
+        """Run a job in this process, on a drop or from it to the `last`, and the ranks from the first to the last."""
+        partitions = {PARTITION: drop} if last is None else {RANGE_START: drop, RANGE_END: last}
         if ranks is not None:
-            tags = {RANGE_START: f"{drop}|{ranks[0]}", RANGE_END: f"{drop}|{ranks[1]}"}
+            partitions = {RANGE_START: f"{drop}|{ranks[0]}", RANGE_END: f"{last or drop}|{ranks[1]}"}
         definitions = build_definitions(settings or self.settings())
         with self.instance() as instance:
             return definitions.resolve_job_def(job).execute_in_process(
                 instance=instance,
-                tags=tags,
+                tags={**partitions, **(tags or {})},
                 raise_on_error=False,
                 asset_selection=[dg.AssetKey(name) for name in selection] if selection else None,
             )
+
+    def made(self, *assets: str) -> dict[str, list[str]]:
+        """The partitions of assets in the order in which they were materialised, each as often as it was."""
+        with self.instance() as instance:
+            return {
+                asset: [
+                    str(record.partition_key)
+                    for record in instance.fetch_materializations(
+                        dg.AssetKey(asset), limit=10000, ascending=True
+                    ).records
+                ]
+                for asset in assets
+            }
+
+    def stale(self) -> list[str]:
+        """The partitions that Dagster calls anything but fresh, and why."""
+        found = []
+        graph = build_definitions(self.settings()).resolve_asset_graph()
+        with self.instance() as instance, partition_loading_context(dynamic_partitions_store=instance):
+            resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+            for key in graph.materializable_asset_keys:
+                definition = graph.get(key).partitions_def
+                for partition in definition.get_partition_keys() if definition else [None]:
+                    if (status := resolver.get_status(key, partition)).value != "FRESH":
+                        found.append(f"{key.to_user_string()} {partition} {status.value}")
+        return found

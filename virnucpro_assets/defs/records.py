@@ -17,7 +17,7 @@ from virnucpro_assets.defs import metadata
 from virnucpro_assets.pipeline.checks import CheckResult
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
-RETRY_NUMBER = "dagster/retry_number"
+RETRY_NUMBER, PARENT_RUN = "dagster/retry_number", "dagster/parent_run_id"
 
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output[None]
 """What a step over several partitions yields."""
@@ -109,7 +109,8 @@ class EarlierTries:
             return
         while run:
             self._read(context.instance, run.run_id)
-            run = context.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+            parent = run.tags.get(PARENT_RUN)
+            run = context.instance.get_run_by_id(parent) if parent else None
 
     def materialised(self, asset: str, partition: str) -> bool:
         """Whether an earlier try has made this partition."""

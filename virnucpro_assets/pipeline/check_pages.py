@@ -13,9 +13,8 @@ from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.pipeline.check_rules import CheckRule, check_rules
-from virnucpro_assets.pipeline.checks import CheckResult
+from virnucpro_assets.pipeline.checks import CheckError, CheckResult
 from virnucpro_assets.pipeline.claims import claimed
-from virnucpro_assets.pipeline.run import CheckError
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.report.check_report import CheckEntry, CheckReport, checks_as_json, render_checks
 from virnucpro_assets.report.pages import figure

@@ -5,11 +5,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.data_version import CachingStaleStatusResolver
-from dagster._core.definitions.partitions.context import partition_loading_context
-from dagster._core.loader import LoadingContextForTest
 
-from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets.storage.shards import read_shard
 
@@ -152,13 +148,13 @@ def test_a_rank_names_the_index_it_was_made_from(records):
 
 
 def test_nothing_of_the_drop_is_stale(materialised):
-    assert _stale(materialised, "d1") == []
+    assert materialised.stale() == []
 
 
 def test_listing_the_same_files_again_makes_nothing_stale(materialised):
     assert materialised.run("index_drop", "d1").success
 
-    assert _stale(materialised, "d1") == []
+    assert materialised.stale() == []
 
 
 def test_a_rank_that_is_run_again_adds_one_record_and_one_evaluation_and_reuses_its_parts(materialised):
@@ -177,7 +173,7 @@ def test_a_rank_that_is_run_again_adds_one_record_and_one_evaluation_and_reuses_
     assert evaluation.partition == "d1|2"
     (record,) = result.asset_materializations_for_node("esm2_embeddings")
     assert record.metadata["reused_parts"].value == record.metadata["parts"].value > 0
-    assert _stale(materialised, "d1") == []
+    assert materialised.stale() == []
 
 
 def test_the_report_is_shown_as_a_path_and_pictures(records):
@@ -206,17 +202,3 @@ def _metadata(record: dg.EventLogRecord) -> dict[str, Any]:
 def _history(instance: dg.DagsterInstance, asset: str, name: str) -> list[Any]:
     key = dg.AssetCheckKey(dg.AssetKey(asset), name)
     return list(instance.event_log_storage.get_asset_check_execution_history(key, limit=100))
-
-
-def _stale(deployment: Any, drop: str) -> list[str]:
-    """The partitions of a drop that Dagster calls anything but fresh, and why."""
-    found = []
-    graph = build_definitions(deployment.settings()).resolve_asset_graph()
-    with deployment.instance() as instance, partition_loading_context(dynamic_partitions_store=instance):
-        resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
-        for key in graph.materializable_asset_keys:
-            definition = graph.get(key).partitions_def
-            for partition in definition.get_partition_keys() if definition else [None]:
-                if (status := resolver.get_status(key, partition)).value != "FRESH":
-                    found.append(f"{key} {partition} {status} {resolver.get_stale_causes(key, partition)}")
-    return found
