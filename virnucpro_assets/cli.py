@@ -190,6 +190,28 @@ def materialize(drop: Drop, replace: Replace = False) -> None:
             typer.echo(line)
 
 
+@app.command(epilog="Examples: virnucpro retry | virnucpro retry sample other")
+def retry(
+    drops: Annotated[
+        list[str] | None, typer.Argument(help="Drops; by default all of which something failed.")
+    ] = None,
+) -> None:
+    """Make again what failed and what depends on it: of the embeddings the failed ranks only."""
+    with one_line_errors():
+        from virnucpro_assets.definitions import call_drop, embed_drop, index_drop
+        from virnucpro_assets.defs.instance import open_instance
+        from virnucpro_assets.defs.partitions import Partitions
+        from virnucpro_assets.defs.repairs import repair_drops
+        from virnucpro_assets.settings import load_settings
+
+        settings = load_settings()
+        with open_instance(settings) as instance:
+            jobs, partitions = (index_drop, embed_drop, call_drop), Partitions(settings.ranks)
+            errors = repair_drops(jobs, instance, partitions, drops or [], typer.echo)
+    if errors:
+        raise typer.Exit(errors[0].exit_code)
+
+
 @app.command(epilog="Example: virnucpro report sample")
 def report(drop: Drop) -> None:
     """Print the counts of a drop and where its report is."""

@@ -190,6 +190,14 @@ class Settings(BaseSettings):
     look_seconds: PositiveInt = Field(
         30, description="how often arrivals are looked for, and what to do next"
     )
+    nightly_at: str = Field(
+        "02:00",
+        pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
+        description="when the schedule nightly_drops begins the work; it looks for drops in the hour before",
+    )
+    retry_cron: str = Field(
+        "0 7-19 * * *", description="when the schedule retry_failed looks, as a cron line"
+    )
     timezone: str = Field("UTC", description="in which the schedules' hours are meant, as in Europe/Vienna")
     step_retries: NonNegativeInt = Field(
         2, description="how often a step is tried again that ended for want of a device or a lock only"

@@ -1,13 +1,14 @@
 """Runs without the UI: the jobs of a drop, one after the other, on an instance."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dagster as dg
 
-from virnucpro_assets.defs.jobs import EMBEDDINGS
+from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, BEFORE_EMBEDDINGS, EMBEDDINGS
 from virnucpro_assets.defs.partitions import DROPS, Partitions
 from virnucpro_assets.defs.process_runs import TAG, fail_dead_runs, this_process
+from virnucpro_assets.defs.standing import Work, stretches
 from virnucpro_assets.errors import VirnucproError
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -50,13 +51,44 @@ def materialise_drop(
     _run(call_drop, instance, by_drop, {})
 
 
-def _run(job: Job, instance: dg.DagsterInstance, tags: dict[str, str], config: dict[str, Any]) -> None:
+def make_again(
+    jobs: tuple[Job, Job, Job], instance: dg.DagsterInstance, partitions: Partitions, drop: str, work: Work
+) -> None:
+    """Run as much of the three jobs on a drop as `work` says: some assets, and of the embeddings some ranks.
+
+    Raises RunError as `materialise_drop` does.
+    """
+    index_drop, embed_drop, call_drop = jobs
+    if before := [asset for asset in BEFORE_EMBEDDINGS if asset in work]:
+        _run(index_drop, instance, {PARTITION: drop}, {}, before)
+    by_ranks: dict[tuple[int, ...], list[str]] = {}
+    for asset in EMBEDDINGS:
+        keys = partitions.of_asset(asset, drop) or []
+        ranks = tuple(rank for rank, key in enumerate(keys) if key in work.get(asset, ()))
+        by_ranks.setdefault(ranks, []).append(asset)
+    for ranks, assets in by_ranks.items():
+        for first, last in stretches(ranks):
+            tags = {RANGE_START: f"{drop}|{first}", RANGE_END: f"{drop}|{last}"}
+            _run(embed_drop, instance, tags, {}, assets)
+    if after := [asset for asset in AFTER_EMBEDDINGS if asset in work]:
+        _run(call_drop, instance, {PARTITION: drop}, {}, after)
+
+
+def _run(
+    job: Job,
+    instance: dg.DagsterInstance,
+    tags: dict[str, str],
+    config: dict[str, Any],
+    assets: Sequence[str] | None = None,
+) -> None:
     with dg.execute_job(
         dg.reconstructable(job),
         instance=instance,
-        tags={**tags, TAG: this_process()},
+        # Whoever typed the command sees that it was killed: the daemon shall not do it again.
+        tags={**tags, TAG: this_process(), "dagster/max_retries": "0"},
         run_config={"loggers": {"terminal": {}}, **config},
         raise_on_error=False,
+        asset_selection=[dg.AssetKey(asset) for asset in assets] if assets else None,
     ) as result:
         if not result.success:
             raise _error_of(result)

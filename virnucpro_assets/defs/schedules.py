@@ -17,29 +17,29 @@ from virnucpro_assets.defs.standing import Standing, Work, joined
 from virnucpro_assets.settings import Settings
 
 NIGHTLY, RETRY = "nightly_drops", "retry_failed"
-LOOK_AND_WORK = ["* 1 * * *", "0 2 * * *"]
-"""In the hour before, the drops folder is looked at each minute, so that deliveries can settle."""
-LOOKING_HOUR = 1
 CURSOR = f"virnucpro/{NIGHTLY}"
-HOURLY_BY_DAY = "0 7-19 * * *"
 
 
 def nightly_drops(settings: Settings, partitions: Partitions) -> dg.ScheduleDefinition:
-    """The schedule `nightly_drops`: find drops until 02:00, then ask for all that was never made."""
+    """The schedule `nightly_drops`: find drops, then ask for all that was never made."""
 
     @dg.schedule(
         name=NIGHTLY,
         target=dg.AssetSelection.assets("sequence_drop"),
-        cron_schedule=LOOK_AND_WORK,
+        cron_schedule=[*_minutes_before(settings.nightly_at), _cron(settings.nightly_at)],
         execution_timezone=settings.timezone,
-        description="At 02:00 asks for everything of the drops of which nothing failed or goes on.",
+        description=(
+            f"At {settings.nightly_at} asks for everything of the drops that nobody has begun yet. In the hour before "
+            "it looks at the drops folder each minute, so that deliveries can settle."
+        ),
     )
     def process(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
         instance, cursors = context.instance, context.instance.daemon_cursor_storage
         found = look_for_drops(settings, cursors.get_cursor_values({CURSOR}).get(CURSOR), time.time())
         cursors.set_cursor_values({CURSOR: found.observations.to_cursor()})
         instance.add_dynamic_partitions(DROPS, [one.key for one in without_partition(instance, found)])
-        if context.scheduled_execution_time.astimezone(ZoneInfo(settings.timezone)).hour == LOOKING_HOUR:
+        at = context.scheduled_execution_time.astimezone(ZoneInfo(settings.timezone))
+        if f"{at:%H:%M}" != settings.nightly_at:
             return dg.SkipReason(summary(found))
         standing = Standing.of(instance, partitions)
         changed = {one.key for one in found.of("changed")}
@@ -58,7 +58,7 @@ def retry_failed(settings: Settings, partitions: Partitions) -> dg.ScheduleDefin
     @dg.schedule(
         name=RETRY,
         target=dg.AssetSelection.assets("sequence_drop"),
-        cron_schedule=HOURLY_BY_DAY,
+        cron_schedule=settings.retry_cron,
         execution_timezone=settings.timezone,
         description=(
             f"Asks again for what failed and what depends on it, the oldest first, {settings.retry_drops} drops at a "
@@ -98,3 +98,16 @@ def _ask(
         name=f"{schedule} {context.scheduled_execution_time.timestamp()}",
     )
     return dg.SkipReason(f"asked for {len(drops)} drops by backfill {backfill}: {', '.join(drops[:20])}")
+
+
+def _cron(at: str) -> str:
+    """The cron line of a time of day, HH:MM."""
+    hour, minute = map(int, at.split(":"))
+    return f"{minute} {hour} * * *"
+
+
+def _minutes_before(at: str) -> list[str]:
+    """Cron lines of each minute of the hour before a time of day."""
+    hour, minute = map(int, at.split(":"))
+    lines = [f"{minute}-59 {(hour - 1) % 24} * * *"]
+    return [*lines, f"0-{minute - 1} {hour} * * *"] if minute else lines
