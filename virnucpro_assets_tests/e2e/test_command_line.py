@@ -31,7 +31,7 @@ TABLES = [
     "hits.fasta",
     "report.html",
 ]
-COMMANDS = ["predict", "demo", "prepare", "drops", "materialize", "report"]
+COMMANDS = ["predict", "demo", "prepare", "drops", "materialize", "retry", "report", "checks"]
 
 
 def unaligned_bam(pairs: dict[str, tuple[str, str]]) -> bytes:

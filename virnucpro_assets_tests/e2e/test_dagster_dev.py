@@ -25,7 +25,7 @@ BY_DROP = (
 BY_RANK = ("dnabert_s_embeddings", "esm2_embeddings")
 
 RANKS = tuple(f"{drop}|{rank}" for drop in DROPS for rank in range(4))
-GPU_STEPS = (*BY_RANK, "precision_checks")
+GPU_STEPS = (*BY_RANK, "call_drops")
 EXPECTED_CHECKS = {
     "sequence_index.every_read_accounted_for": list(DROPS),
     "merged_embeddings.completeness": list(DROPS),
