@@ -15,8 +15,8 @@ from virnucpro_assets.pipeline.check_pages import (
     write_check_report,
 )
 from virnucpro_assets.pipeline.check_rules import check_rules
-from virnucpro_assets.pipeline.checks import CheckResult, not_finite, record_check
-from virnucpro_assets.pipeline.run import CheckError, run_drop
+from virnucpro_assets.pipeline.checks import CheckError, CheckResult, not_finite, record_check
+from virnucpro_assets.pipeline.run import run_drop
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.report.check_report import CheckReport
 from virnucpro_assets.sequences.read_files import ReadFile
