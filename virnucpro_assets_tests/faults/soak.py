@@ -57,23 +57,24 @@ Fault = Callable[[], Cost]
 class Tally:
     """What one kind of fault came to.
 
-    `begun_again` counts the parts that had to be begun once more, `most` those that one device lost to
-    one fault, `packs` the packs of them that had been computed already.
+    `begun_again` counts the parts that had to be begun once more, `packs` the packs of them that had
+    been computed already, `most_packs` the most packs that one device lost to one fault.
     """
 
     count: int = 0
     landed: int = 0
     lost_rows: int = 0
     begun_again: int = 0
-    most: int = 0
     packs: int = 0
+    most_packs: int = 0
 
     def add(self, cost: Cost) -> None:
         """A fault landed and cost this."""
         self.landed += 1
         self.begun_again += sum(len(parts) for parts in cost)
-        self.most = max([self.most, *(len(parts) for parts in cost)])
-        self.packs += sum(sum(parts.values()) for parts in cost)
+        packs = [sum(parts.values()) for parts in cost]
+        self.packs += sum(packs)
+        self.most_packs = max([self.most_packs, *packs])
 
 
 class MissedError(Exception):
@@ -304,9 +305,10 @@ def table(result: dict[str, Any]) -> str:
     """The result as Markdown."""
     lines = [
         f"{result['cycles']} faults in {result['jobs']} jobs, seed {result['seed']}: "
-        f"{result['rows_compared']} rows compared, {result['lost_rows']} lost or different.",
+        f"{result['rows_compared']} rows compared, {result['lost_rows']} lost or different. "
+        f"A part has {PACKS_PER_PART} packs.",
         "",
-        "| fault | count | landed | lost rows | parts begun again | most for one device | packs computed twice |",
+        "| fault | count | landed | lost rows | parts begun again | packs computed twice | of one device at most |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, tally in result["faults"].items():
