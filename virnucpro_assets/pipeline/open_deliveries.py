@@ -17,6 +17,7 @@ from virnucpro_assets.pipeline.deliveries import Scan
 from virnucpro_assets.pipeline.drops_folder import look
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
+from virnucpro_assets.storage.removed import removed_of
 
 FILE = "deliveries.toml"
 # More names than a person reads; a drops folder full of refused files must not fill the disk too.
@@ -91,7 +92,8 @@ def open_delivery_lines(settings: Settings) -> Iterator[str]:
 def missing_drops(settings: Settings) -> dict[str, str]:
     """Drops and deliveries that `virnucpro materialize` would make results of, and what each lacks.
 
-    Deliveries that settle, wait or are refused are not among them.
+    Deliveries that settle, wait or are refused are not among them, nor drops whose data were
+    cleaned up after their time.
     """
     store = DropStore(settings.data_root)
     missing = {}
@@ -99,7 +101,7 @@ def missing_drops(settings: Settings) -> dict[str, str]:
     for key in registered:
         if not store.is_listed(key):
             missing[key] = "its files are not listed" if not store.was_listed(key) else "its files changed"
-        elif not store.current(key)[1].report.exists():
+        elif not (folder := store.current(key)[1]).report.exists() and not removed_of(folder):
             missing[key] = "it has no report"
     settling = {one.key for one in read_open_deliveries(settings).deliveries if one.state == "settling"}
     for found in look(settings):

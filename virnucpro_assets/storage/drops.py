@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -85,7 +86,10 @@ class DropSource(BaseModel):
 
 
 class DropManifest(BaseModel):
-    """A generation of a drop: its source and each file's size and SHA-256, in the same order."""
+    """A generation of a drop: its source and each file's size and SHA-256, in the same order.
+
+    `listed_at` is when its files were first listed (UTC); records of older versions have none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -93,6 +97,7 @@ class DropManifest(BaseModel):
     digest: str
     source: DropSource
     records: list[FileRecord] = []
+    listed_at: datetime | None = None
 
     @property
     def generation(self) -> str:
@@ -199,8 +204,11 @@ class DropStore:
         digest = digest_of_files(
             [(file.path.name, record.sha256) for file, record in zip(source.files, records, strict=True)]
         )
-        manifest = DropManifest(key=key, digest=digest, source=source, records=records)
-        write_manifest(self.root / key / manifest.generation / "drop.toml", manifest)
+        path = self.root / key / digest[:12] / "drop.toml"
+        manifest = DropManifest(
+            key=key, digest=digest, source=source, records=records, listed_at=_first_listed(path)
+        )
+        write_manifest(path, manifest)
         write_manifest(self.root / key / "current.toml", _Current(digest=digest))
         return manifest
 
@@ -237,6 +245,16 @@ class DropStore:
                 f"{folder.manifest}: found digest {manifest.digest}; expected {digest}. List its files again."
             )
         return manifest, folder
+
+
+def _first_listed(path: Path) -> datetime:
+    """When the files of the generation recorded at `path` were first listed: now, if they never were."""
+    try:
+        former = read_manifest(path, DropManifest).listed_at if path.exists() else None
+    except IntegrityError:
+        # The record is about to be written anew, which mends it.
+        former = None
+    return former or datetime.now(UTC).replace(microsecond=0)
 
 
 def _check_writable_name(path: Path) -> None:
