@@ -227,16 +227,53 @@ def report(drop: Drop) -> None:
 def checks(drop: Drop) -> None:
     """Print every check of a drop and write its check report; ends with 5 if one holds the results back."""
     with one_line_errors():
+        from virnucpro_assets.defs.check_report import record_fresh_report
+        from virnucpro_assets.defs.instance import open_instance
         from virnucpro_assets.pipeline.check_pages import check_lines, require_passed, write_check_report
         from virnucpro_assets.pipeline.work import DropWork
         from virnucpro_assets.settings import load_settings
 
-        work = DropWork.on(drop, load_settings(), _progress)
+        settings = load_settings()
+        work = DropWork.on(drop, settings, _progress)
         found = write_check_report(work)
+        with open_instance(settings) as instance:
+            record_fresh_report(instance, work, found)
         for line in check_lines(found):
             typer.echo(line)
         typer.echo(f"report: {work.folder.check_page.absolute()}")
         require_passed(found)
+
+
+@app.command(epilog="Examples: virnucpro cleanup | virnucpro cleanup sample --delete")
+def cleanup(
+    drop: Annotated[str | None, typer.Argument(help="The drop's name; default: all drops.")] = None,
+    delete: Annotated[
+        bool, typer.Option("--delete/--dry-run", help="Remove what is listed; the default only lists it.")
+    ] = False,
+) -> None:
+    """List what nobody needs any more, with size and reason: damaged, replaced, unfinished, past its time."""
+    with one_line_errors():
+        from virnucpro_assets.defs.instance import open_instance
+        from virnucpro_assets.defs.run_drops import drops_at_work
+        from virnucpro_assets.pipeline.cleanup import clean_up
+        from virnucpro_assets.settings import load_settings
+
+        settings = load_settings()
+        with open_instance(settings) as instance:
+            at_work = drops_at_work(instance)
+        found = clean_up(settings, keys=[drop] if drop else None, delete=delete, at_work=at_work)
+        for line in found.lines():
+            typer.echo(line)
+
+
+@app.command("settings", epilog="Example: virnucpro settings")
+def show_settings() -> None:
+    """Print every setting with its value and meaning; secrets are not shown."""
+    with one_line_errors():
+        from virnucpro_assets.settings import load_settings, setting_lines
+
+        for line in setting_lines(load_settings()):
+            typer.echo(line)
 
 
 @app.callback(invoke_without_command=True)

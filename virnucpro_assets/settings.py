@@ -10,6 +10,7 @@ import os
 import re
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -292,6 +293,17 @@ def load_settings() -> Settings:
         raise InputError(
             SETTINGS_FILE, found=str(error), expected="TOML, name = value", advice="Mend the file."
         ) from error
+
+
+def setting_lines(settings: BaseModel, prefix: str = "") -> Iterator[str]:
+    """Each setting as `NAME = value`, with its meaning after it; secrets as stars."""
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            yield from setting_lines(value, f"{prefix}{name}__")
+        else:
+            text = "(none)" if value is None else str(value)
+            yield f"{prefix}{name} = {text}  # {field.description}"
 
 
 def _shown(error: ErrorDetails) -> str:

@@ -4,9 +4,13 @@ import warnings
 
 import dagster as dg
 
+from virnucpro_assets.defs.alerts import alert_sensors
 from virnucpro_assets.defs.automation import automation_sensor
 from virnucpro_assets.defs.chains import chain
+from virnucpro_assets.defs.check_report import check_report
+from virnucpro_assets.defs.cleanup import cleanup_job, nightly_cleanup
 from virnucpro_assets.defs.embeddings import embeddings
+from virnucpro_assets.defs.freshness import overdue
 from virnucpro_assets.defs.gpu_pool import POOL, gpu_pool
 from virnucpro_assets.defs.jobs import JOBS
 from virnucpro_assets.defs.partitions import Partitions
@@ -52,15 +56,25 @@ def build_definitions(settings: Settings) -> dg.Definitions:
                         predictions(settings, partitions),
                         virus_calls(),
                         drop_report(),
+                        check_report(),
                     ],
                     settings,
                     partitions,
                     pool=POOL,
                 ),
             ],
-            sensors=[automation_sensor(settings), new_drops(settings, partitions)],
-            schedules=[nightly_drops(settings, partitions), retry_failed(settings, partitions)],
-            jobs=JOBS,
+            sensors=[
+                automation_sensor(settings),
+                new_drops(settings, partitions),
+                overdue(settings),
+                *alert_sensors(settings),
+            ],
+            schedules=[
+                nightly_drops(settings, partitions),
+                retry_failed(settings, partitions),
+                nightly_cleanup(settings),
+            ],
+            jobs=[*JOBS, cleanup_job(settings)],
             resources={"gpu_pool": gpu_pool(settings)},
             executor=dg.in_process_executor,
             loggers={"console": dg.colored_console_logger, "terminal": terminal_logger},

@@ -58,12 +58,14 @@ class Link:
     """An asset by drop: its description, how it is made of one drop, and how that is checked.
 
     `verify` gives a result for each of `checks`; one that blocks and does not pass ends the turn.
+    A link that is made `always` is made at the end of the turn, however it ended.
     """
 
     spec: dg.AssetSpec
     make: Callable[[Turn], Made]
     checks: Sequence[dg.AssetCheckSpec] = ()
     verify: Callable[[Turn], Iterable[CheckResult]] | None = None
+    always: bool = False
 
     @property
     def asset(self) -> str:
@@ -103,8 +105,13 @@ def chain(
             turn = Turn(drop, settings, context.log.info, run.encoders, devices)
             with failures.of(drop):
                 for link in links:
-                    yield from run.make(link, turn)
-                    yield from run.verify(link, turn)
+                    if not link.always:
+                        yield from run.make(link, turn)
+                        yield from run.verify(link, turn)
+            for link in links:
+                if link.always:
+                    with failures.of(drop):
+                        yield from run.make(link, turn)
         failures.end()
 
     return make_drops

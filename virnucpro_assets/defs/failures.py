@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from virnucpro_assets.errors import DeviceError, VirnucproError, describe_os_error
+from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.settings import Settings
 
 
@@ -51,7 +52,7 @@ class DropFailures:
         self._errors.append((drop, error))
 
     def end(self) -> None:
-        """Raise dg.Failure if there was a failure: all reasons, and those by drop in the metadata.
+        """Raise dg.Failure if there was a failure: all reasons, and those and the ranks by drop in the metadata.
 
         It allows a retry if each failure is of a device or of another run that is at work: a wrong
         file stays wrong.
@@ -59,10 +60,18 @@ class DropFailures:
         if not self._errors:
             return
         lines = [(drop, _line(error)) for drop, error in self._errors]
+        by_drop = {drop: "; ".join(line for of, line in lines if of == drop) for drop, _ in lines}
+        ranks = {
+            drop: sorted(error.failures) for drop, error in self._errors if isinstance(error, EmbeddingError)
+        }
         codes = [_exit_code(error) for _, error in self._errors]
         raise dg.Failure(
             description="; ".join(f"drop {drop}: {line}" if self._several else line for drop, line in lines),
-            metadata={"exit_code": codes[0], "drops": dg.MetadataValue.json(dict(lines))},
+            metadata={
+                "exit_code": codes[0],
+                "drops": dg.MetadataValue.json(by_drop),
+                "ranks": dg.MetadataValue.json(ranks),
+            },
             allow_retries=set(codes) == {DeviceError.exit_code},
         ) from self._errors[0][1]
 

@@ -8,7 +8,7 @@ import dagster as dg
 
 BEFORE_EMBEDDINGS = ("classifier", "sequence_drop", "sequence_index")
 EMBEDDINGS = ("dnabert_s_embeddings", "esm2_embeddings")
-AFTER_EMBEDDINGS = ("merged_embeddings", "predictions", "virus_calls", "drop_report")
+AFTER_EMBEDDINGS = ("merged_embeddings", "predictions", "virus_calls", "drop_report", "check_report")
 
 INDEX_DROP = dg.define_asset_job(
     "index_drop", list(BEFORE_EMBEDDINGS), description="List the files of a drop and build its index."

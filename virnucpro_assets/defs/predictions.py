@@ -6,6 +6,7 @@ from virnucpro_assets.defs import metadata, pictures
 from virnucpro_assets.defs.automation import never_made, once
 from virnucpro_assets.defs.chains import Link, Made, Turn
 from virnucpro_assets.defs.failures import mendable
+from virnucpro_assets.defs.freshness import freshness
 from virnucpro_assets.defs.partitions import Partitions, across_ranks
 from virnucpro_assets.defs.precision import check_specs, verify_precision
 from virnucpro_assets.files.digests import sha256_of_file
@@ -121,6 +122,7 @@ def predictions(settings: Settings, partitions: Partitions) -> Link:
                 **pictures.scores(work),
                 "made_from": dg.MetadataValue.json(tables.inputs),
                 "file": metadata.path(work.folder.predictions / PREDICTIONS_FILE),
+                "checks": metadata.path(work.folder.check_page),
             },
         )
 
@@ -132,6 +134,7 @@ def predictions(settings: Settings, partitions: Partitions) -> Link:
             kinds={"parquet"},
             code_version=str(ENGINE_FORMAT),
             automation_condition=once(),
+            freshness_policy=freshness(settings),
             description="P(others) and P(virus) of every stop-free frame, in the order of the input.",
         ),
         make,

@@ -21,6 +21,7 @@ def drop_report() -> Link:
         report = report_drop(work)
         found: metadata.Metadata = {
             "report": metadata.path(work.folder.report),
+            "check_report": metadata.path(work.folder.check_page),
             "reads": report.reads,
             "hits": report.hits,
             "reads_not_scored": report.reasons.get("not_scored", 0),

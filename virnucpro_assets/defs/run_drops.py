@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import dagster as dg
 
 from virnucpro_assets.defs.partitions import DROPS
+from virnucpro_assets.defs.runs import PARTITION, RANGE_END, RANGE_START
 
-PARTITION = "dagster/partition"
-RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
