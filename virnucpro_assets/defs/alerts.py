@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from virnucpro_assets.defs.partitions import DROPS
+from virnucpro_assets.defs.process_runs import TAG as PROCESS
 from virnucpro_assets.defs.run_drops import drops_of
 from virnucpro_assets.pipeline.alerts import Alert, Failure, tell
 from virnucpro_assets.settings import Settings
@@ -31,7 +32,7 @@ def alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
     )
     def alert_on_failed_runs(context: dg.RunFailureSensorContext) -> None:
         run = context.dagster_run
-        if run.tags.get(WILL_RETRY, "").lower() == "true":
+        if _is_tried_again(run):
             context.log.info(f"run {run.run_id} failed and will be tried again: nothing is told yet")
             return
         failures = failures_of(
@@ -137,6 +138,11 @@ def _tell(
     )
     sent = tell(alert, settings, context.log.error)
     context.log.info(f"told: {sent.title}" if sent else f"told before: {alert.title}")
+
+
+def _is_tried_again(run: dg.DagsterRun) -> bool:
+    """Whether the orchestrator starts a run again; those of the command line it cannot, whatever it says."""
+    return run.tags.get(WILL_RETRY, "").lower() == "true" and PROCESS not in run.tags
 
 
 def _step_failures(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterable[dg.DagsterEvent]:

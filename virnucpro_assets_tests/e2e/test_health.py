@@ -1,0 +1,325 @@
+"""What people hear when something fails, on a real instance: alerts, the check report, overdue drops, clean-up."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from virnucpro_assets.defs.alerts import alert_sensors
+from virnucpro_assets.defs.build import build_definitions
+from virnucpro_assets.defs.freshness import overdue
+from virnucpro_assets.defs.run_drops import drops_at_work
+from virnucpro_assets.defs.runs import PARTITION, RANGE_END, RANGE_START
+from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.pipeline.arrivals import list_drop
+from virnucpro_assets.pipeline.stages import StageRecord
+from virnucpro_assets.sequences.index import SequenceIndex
+from virnucpro_assets.sequences.member_names import first_members
+from virnucpro_assets.settings import AlertSettings, Settings
+from virnucpro_assets.storage.drops import DropManifest, DropStore
+from virnucpro_assets_tests.deployments import Deployment
+from virnucpro_assets_tests.e2e.test_dagster_failures import poison_one_row
+from virnucpro_assets_tests.receivers import Webhook, running_webhook
+
+pytestmark = [pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def webhook() -> Iterator[Webhook]:
+    with running_webhook() as hook:
+        yield hook
+
+
+class Sensors:
+    """The sensors that tell, evaluated as the daemon does it: each tick goes on where the last one ended."""
+
+    def __init__(self, deployment: Deployment, settings: Settings) -> None:
+        self.deployment, self.sensors = deployment, [*alert_sensors(settings), overdue(settings)]
+        self.cursors: dict[str, str | None] = {}
+        self.tick()
+
+    def tick(self) -> list[str]:
+        """Evaluate all; the errors of those that could not tell."""
+        errors = []
+        with self.deployment.instance() as instance:
+            for sensor in self.sensors:
+                context = dg.build_sensor_context(instance, cursor=self.cursors.get(sensor.name))
+                found = sensor.evaluate_tick(context)
+                self.cursors[sensor.name] = found.cursor or self.cursors.get(sensor.name)
+                errors += [r.error.message for r in found.dagster_run_reactions if r.error]
+        return errors
+
+
+def telling(deployment: Deployment, hook: Webhook, **changes: Any) -> Settings:
+    """The settings of a deployment that sends its alerts to a webhook."""
+    return deployment.settings(alerts=AlertSettings(webhook=hook.url, ui_url="http://ui.example/"), **changes)
+
+
+def latest(deployment: Deployment, asset: str, drop: str) -> dg.AssetMaterialization | None:
+    with deployment.instance() as instance:
+        wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[drop])
+        records = instance.fetch_materializations(wanted, limit=1).records
+    return records[0].asset_materialization if records else None
+
+
+def test_a_failed_rank_is_told_once_with_its_reason_run_and_command(deployment, tmp_path, webhook):
+    deployment.deliver("d1", 8)
+    assert deployment.run("index_drop", "d1").success
+    index = SequenceIndex.open(DropStore(deployment.root / "data").current("d1")[1].index)
+    row = poison_one_row(index, tmp_path / "poisoned")
+    settings = telling(deployment, webhook, dnabert_s=tmp_path / "poisoned")
+    sensors = Sensors(deployment, settings)
+
+    run = deployment.run("embed_drop", "d1", ranks=(0, 3), settings=settings)
+    assert not run.success
+    assert sensors.tick() == []
+
+    (body,) = webhook.bodies
+    (failure,) = body["failures"]
+    assert (body["kind"], failure["drop"], failure["ranks"]) == ("run failed", "d1", [row % 4])
+    assert first_members(index, [row])[row] in failure["reason"]
+    assert f"rank {row % 4}" in failure["reason"]
+    assert "\n" not in failure["reason"]
+    assert failure["command"] == "virnucpro retry d1"
+    assert body["run_id"] == run.dagster_run.run_id
+    assert body["run_url"] == f"http://ui.example/runs/{run.dagster_run.run_id}"
+    assert body["job"] == "embed_drop"
+
+    assert sensors.tick() == []
+    assert not deployment.run("embed_drop", "d1", ranks=(row % 4, row % 4), settings=settings).success
+    assert sensors.tick() == []
+    assert len(webhook.bodies) == 1, "the same failure of the same drop"
+
+
+def test_a_sequence_in_quarantine_is_told_though_its_run_succeeds(deployment, tmp_path, webhook):
+    deployment.deliver("d1", 8)
+    assert deployment.run("index_drop", "d1").success
+    index = SequenceIndex.open(DropStore(deployment.root / "data").current("d1")[1].index)
+    row = poison_one_row(index, tmp_path / "poisoned")
+    settings = telling(deployment, webhook, dnabert_s=tmp_path / "poisoned", quarantine="not_scored")
+    sensors = Sensors(deployment, settings)
+
+    assert deployment.run("embed_drop", "d1", ranks=(0, 3), settings=settings).success
+    sensors.tick()
+
+    (body,) = webhook.bodies
+    (failure,) = body["failures"]
+    assert (body["kind"], failure["drop"], failure["ranks"]) == ("check failed", "d1", [row % 4])
+    assert failure["reason"].startswith("check finite_values of dnabert_s_embeddings: found ")
+    assert "found quarantined 1, " in failure["reason"]
+    assert failure["reason"].endswith("; expected no NaN and no Inf")
+    assert failure["command"] == "virnucpro checks d1"
+
+
+def test_of_a_run_over_several_drops_those_that_failed_are_told(deployment, webhook):
+    for drop in ("d1", "d3"):
+        deployment.deliver(drop, 2)
+    wrong = deployment.deliver("d2", 0, text="this is no file of reads\n", partition=False)
+    settings = telling(deployment, webhook)
+    sensors = Sensors(deployment, settings)
+    with deployment.instance() as instance:
+        instance.delete_dynamic_partition("sequence_drops", "d3")
+        instance.add_dynamic_partitions("sequence_drops", ["d2", "d3"])
+        job = build_definitions(settings).resolve_job_def("index_drop")
+        tags = {RANGE_START: "d1", RANGE_END: "d3"}
+        assert not job.execute_in_process(instance=instance, tags=tags, raise_on_error=False).success
+
+    sensors.tick()
+
+    (body,) = webhook.bodies
+    (failure,) = body["failures"]
+    assert (failure["drop"], failure["ranks"]) == ("d2", [])
+    assert failure["reason"].startswith(str(wrong))
+
+
+def test_a_run_whose_process_was_killed_is_told_and_one_that_is_tried_again_is_not(deployment, webhook):
+    deployment.deliver("d1", 2)
+    settings = telling(deployment, webhook)
+    sensors = Sensors(deployment, settings)
+    job = build_definitions(settings).resolve_job_def("embed_drop")
+    ranks = {RANGE_START: "d1|0", RANGE_END: "d1|3"}
+    with deployment.instance() as instance:
+        again = instance.create_run_for_job(job, tags=ranks)
+        given_up = instance.create_run_for_job(job, tags={**ranks, "dagster/max_retries": "0"})
+        for run in (again, given_up):
+            instance.report_run_failed(run, "The process of this run ended without a word.")
+        tags = [instance.get_run_by_id(run.run_id).tags["dagster/will_retry"] for run in (again, given_up)]
+        assert tags == ["true", "false"]
+
+    sensors.tick()
+
+    (body,) = webhook.bodies
+    assert body["run_id"] == given_up.run_id
+    assert body["failures"] == [
+        {
+            "drop": "d1",
+            "ranks": [],
+            "reason": "The process of this run ended without a word.",
+            "command": "virnucpro retry d1",
+        }
+    ]
+
+
+def test_predictions_that_are_held_back_have_a_check_report_and_an_alert(deployment, webhook):
+    deployment.deliver("d1", 4)
+    settings = telling(deployment, webhook, min_label_agreement=1.5)
+    sensors = Sensors(deployment, settings)
+    assert deployment.run("index_drop", "d1", settings=settings).success
+    assert deployment.run("embed_drop", "d1", ranks=(0, 3), settings=settings).success
+
+    assert not deployment.run("call_drop", "d1", settings=settings).success
+    sensors.tick()
+
+    folder = DropStore(settings.data_root).current("d1")[1]
+    page = latest(deployment, "check_report", "d1")
+    assert page is not None
+    assert latest(deployment, "virus_calls", "d1") is None
+    assert page.metadata["verdict"].value == "failed"
+    assert page.metadata["page"].value == str(folder.check_page)
+    predictions = latest(deployment, "predictions", "d1")
+    assert predictions is not None
+    assert predictions.metadata["checks"].value == str(folder.check_page)
+    content = json.loads(folder.check_data.read_text())
+    failed = {
+        check["name"] for check in content["checks"] if check["state"] == "failed" and check["blocking"]
+    }
+    assert failed == {"precision_in_use_matches_float32", "packed_matches_one_at_a_time"}
+    assert "The results of this drop are held back" in folder.check_page.read_text()
+    (body,) = webhook.bodies
+    assert body["kind"] == "run failed"
+    assert "check precision_in_use_matches_float32 of predictions" in body["failures"][0]["reason"]
+
+
+def test_a_finished_drop_has_one_check_report_that_a_command_makes_fresh(deployment):
+    deployment.deliver("d1", 4)
+    assert deployment.run("index_drop", "d1").success
+    assert deployment.run("embed_drop", "d1", ranks=(0, 3)).success
+    assert deployment.run("call_drop", "d1").success
+    first = latest(deployment, "check_report", "d1")
+    folder = DropStore(deployment.root / "data").current("d1")[1]
+    assert first is not None
+    assert (first.metadata["verdict"].value, first.metadata["passed"].value) == ("passed", 21)
+
+    printed = deployment.command("virnucpro", "checks", "d1")
+    assert "21 passed, 0 failed, 0 not run" in printed
+    same = latest(deployment, "check_report", "d1")
+    assert same is not None
+    assert same.tags["dagster/data_version"] == first.tags["dagster/data_version"]
+    (folder.checks / "merged_embeddings.completeness.toml").unlink()
+
+    deployment.command("virnucpro", "checks", "d1")
+
+    fresh = latest(deployment, "check_report", "d1")
+    assert fresh is not None
+    assert (fresh.metadata["verdict"].value, fresh.metadata["not_run"].value) == ("incomplete", 1)
+    with deployment.instance() as instance:
+        wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey("check_report"), asset_partitions=["d1"])
+        assert len(instance.fetch_materializations(wanted, limit=9).records) == 2
+
+
+def test_a_drop_that_waits_too_long_is_told_once_and_finished_ones_never(deployment, webhook):
+    deployment.deliver("late", 2)
+    deployment.deliver("new", 2)
+    settings = telling(deployment, webhook, overdue_hours=36)
+    for drop in ("late", "new"):
+        list_drop(drop, settings)
+    store = DropStore(settings.data_root)
+    manifest, folder = store.current("late")
+    since = datetime.now(UTC) - timedelta(hours=40)
+    write_manifest(folder.manifest, manifest.model_copy(update={"listed_at": since}))
+    list_drop("late", settings)
+    assert read_manifest(folder.manifest, DropManifest).listed_at == since, "the first listing counts"
+
+    sensors = Sensors(deployment, settings)
+    sensors.tick()
+
+    (body,) = webhook.bodies
+    assert (body["kind"], [one["drop"] for one in body["failures"]]) == ("overdue", ["late"])
+    assert body["failures"][0]["command"] == "virnucpro materialize late"
+    assert json.loads(sensors.cursors["overdue"] or "") == ["late"]
+    folder.predictions.mkdir()
+    write_manifest(folder.predictions / "manifest.toml", StageRecord(name="anything", seconds=1))
+    sensors.tick()
+    assert json.loads(sensors.cursors["overdue"] or "") == []
+    assert len(webhook.bodies) == 1
+
+
+def test_the_clean_up_job_lists_and_deletes_only_if_it_is_told_and_leaves_alone_what_runs_use(deployment):
+    for drop in ("d1", "d2"):
+        deployment.deliver(drop, 2)
+        list_drop(drop, deployment.settings())
+    litter = [
+        DropStore(deployment.root / "data").current(drop)[1].path / "index.quarantine-1"
+        for drop in ("d1", "d2")
+    ]
+    for path in litter:
+        path.mkdir()
+        (path / "rows.parquet").write_bytes(b"x" * 10)
+
+    def clean(**changes: Any) -> dict[str, Any]:
+        settings = deployment.settings(**changes)
+        with deployment.instance() as instance:
+            job = build_definitions(settings).resolve_job_def("cleanup")
+            result = job.execute_in_process(instance=instance)
+            (event,) = result.get_step_success_events()
+            (output,) = [e for e in result.all_node_events if e.is_successful_output]
+            assert event
+        return {name: value.value for name, value in output.step_output_data.metadata.items()}
+
+    assert clean() == {"things": 2, "bytes": 20, "left_alone": 0, "removed": False}
+    assert all(path.exists() for path in litter)
+    with deployment.instance() as instance:
+        job = build_definitions(deployment.settings()).resolve_job_def("embed_drop")
+        queued = instance.create_run_for_job(job, tags={RANGE_START: "d1|0", RANGE_END: "d1|1"})
+        assert list(drops_at_work(instance)) == ["d1"]
+        assert queued.run_id in drops_at_work(instance)["d1"]
+
+    assert clean(cleanup_deletes=True) == {"things": 1, "bytes": 10, "left_alone": 1, "removed": True}
+    assert [path.exists() for path in litter] == [True, False]
+
+
+def test_the_drops_of_a_run_are_known_from_its_tags(deployment):
+    with deployment.instance() as instance:
+        instance.add_dynamic_partitions("sequence_drops", ["b", "a", "c"])
+        definitions = build_definitions(deployment.settings())
+        asked = [
+            ("index_drop", {PARTITION: "c"}),
+            ("embed_drop", {RANGE_START: "b|0", RANGE_END: "a|3"}),
+        ]
+        found = []
+        for job, tags in asked:
+            run = instance.create_run_for_job(definitions.resolve_job_def(job), tags=tags)
+            found.append(set(drops_at_work(instance)))
+            instance.report_run_canceled(run)
+        assert found == [{"c"}, {"b", "a"}]
+        assert drops_at_work(instance) == {}
+
+
+def test_removed_data_show_in_the_table_of_drops_and_stay_on_record(deployment):
+    deployment.deliver("d1", 4)
+    assert deployment.run("index_drop", "d1").success
+    assert deployment.run("embed_drop", "d1", ranks=(0, 3)).success
+    assert deployment.run("call_drop", "d1").success
+    record = DropStore(deployment.root / "data").current("d1")[1].stages / "calls.toml"
+    ended = {"ended_at": datetime.now(UTC) - timedelta(days=40)}
+    write_manifest(record, read_manifest(record, StageRecord).model_copy(update=ended))
+
+    def line() -> list[str]:
+        return deployment.command("virnucpro", "drops").splitlines()[1].split()
+
+    assert line() == ["d1", "yes", "yes", "4/4", "4/4", "yes", "yes", "yes", "yes"]
+    environment = {"VIRNUCPRO_KEEP_EMBEDDINGS_DAYS": "30"}
+    clean = ["env", *(f"{k}={v}" for k, v in environment.items()), "virnucpro", "cleanup"]
+    assert "nothing was removed" in deployment.command(*clean)
+    assert line()[3] == "4/4"
+
+    assert deployment.command(*clean, "d1", "--delete").splitlines()[-1].endswith("removed")
+
+    assert line() == ["d1", "yes", "yes", "removed", "removed", "removed", "yes", "yes", "yes"]
+    with deployment.instance() as instance:
+        assert len(instance.get_materialized_partitions(dg.AssetKey("esm2_embeddings"))) == 4
+    assert "embeddings removed by the clean-up" in deployment.command("virnucpro", "report", "d1")
+    assert deployment.command("virnucpro", "drops", "--missing") == ""
