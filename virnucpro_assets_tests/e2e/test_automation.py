@@ -26,6 +26,7 @@ BY_DROP = (
     "predictions",
     "virus_calls",
     "drop_report",
+    "check_report",
 )
 BY_RANK = ("dnabert_s_embeddings", "esm2_embeddings")
 HEALTHY = [f"drop{number}" for number in range(6)] + ["slow"]

@@ -21,6 +21,7 @@ BY_DROP = (
     "predictions",
     "virus_calls",
     "drop_report",
+    "check_report",
 )
 BY_RANK = ("dnabert_s_embeddings", "esm2_embeddings")
 

@@ -23,6 +23,7 @@ BY_DROP = (
     "predictions",
     "virus_calls",
     "drop_report",
+    "check_report",
 )
 BY_RANK = ("dnabert_s_embeddings", "esm2_embeddings")
 CHECKS = {
@@ -47,7 +48,7 @@ def materialised(new_deployment):
     for selection, partition in (
         ("classifier,sequence_drop,sequence_index", ("--partition", "d1")),
         (",".join(BY_RANK), ("--partition-range", f"{RANKS[0]}...{RANKS[-1]}")),
-        ("merged_embeddings,predictions,virus_calls,drop_report", ("--partition", "d1")),
+        ("merged_embeddings,predictions,virus_calls,drop_report,check_report", ("--partition", "d1")),
     ):
         deployment.command(*materialise, "--select", selection, *partition)
     return deployment

@@ -20,7 +20,7 @@ from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, running_web
 pytestmark = [pytest.mark.timeout(900), pytest.mark.thorough]
 
 EMBEDDINGS = ("dnabert_s_embeddings", "esm2_embeddings")
-AFTER = ("merged_embeddings", "predictions", "virus_calls", "drop_report")
+AFTER = ("merged_embeddings", "predictions", "virus_calls", "drop_report", "check_report")
 ALL = ("sequence_drop", "sequence_index", *EMBEDDINGS, *AFTER)
 
 BACKFILL = """

@@ -21,7 +21,7 @@ pytestmark = [
 DROPS = ["first", "corrupt", "damaged", "empty", "last"]
 HEALTHY = ["first", "empty", "last"]
 BY_RANK = ("dnabert_s_embeddings", "esm2_embeddings")
-AFTER = ("merged_embeddings", "predictions", "virus_calls", "drop_report")
+AFTER = ("merged_embeddings", "predictions", "virus_calls", "drop_report", "check_report")
 
 
 def failure_of(result: dg.ExecuteInProcessResult, step: str) -> dg.Failure:
@@ -83,7 +83,7 @@ def test_the_ranks_of_the_other_drops_are_made_each_once(ranges) -> None:
 def test_a_drop_goes_no_further_than_what_it_lacks_and_the_next_ones_go_on(ranges) -> None:
     deployment, results = ranges
 
-    assert deployment.made(*AFTER) == dict.fromkeys(AFTER, HEALTHY)
+    assert deployment.made(*AFTER) == {**dict.fromkeys(AFTER, HEALTHY), "check_report": DROPS}
     assert list(failure_of(results["call"], "call_drops").metadata["drops"].value) == ["corrupt", "damaged"]
 
 
@@ -151,6 +151,7 @@ def test_a_blocking_check_holds_back_the_rest_of_its_drop_only(deployment, monke
         "predictions": ["a", "b", "c"],
         "virus_calls": ["a", "c"],
         "drop_report": ["a", "c"],
+        "check_report": ["a", "b", "c"],
     }
     failure = failure_of(result, "call_drops")
     assert failure.metadata["exit_code"].value == 5
