@@ -31,7 +31,11 @@ import dagster as dg
 from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, EMBEDDINGS
 from virnucpro_assets.defs.partitions import DROPS, Partitions
 from virnucpro_assets.defs.standing import BEFORE
-from virnucpro_assets.pipeline.arrivals import list_drop
+from virnucpro_assets.pipeline.arrivals import register_delivery
+from virnucpro_assets.pipeline.deliveries import scan
+from virnucpro_assets.pipeline.observations import Observations
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets_tests.deployments import Deployment
 from virnucpro_assets_tests.web_server import WebServer, running_web_server
 
@@ -87,7 +91,7 @@ def on_record(drops: int) -> dict[str, Any]:
         with deployment.instance() as instance:
             for name in names:
                 deployment.deliver(name, 1, partition=False)
-                list_drop(name, settings)
+            _register(settings, len(names))
             instance.add_dynamic_partitions(DROPS, names)
             for asset in ASSETS:
                 for name in names:
@@ -106,6 +110,18 @@ def on_record(drops: int) -> dict[str, Any]:
             "tick_seconds": ticks,
             "partitions_page_seconds": page,
         }
+
+
+def _register(settings: Settings, drops: int) -> None:
+    """Have all deliveries registered and listed, with scans that are an hour apart."""
+    store, observations, now = DropStore(settings.data_root), Observations(), time.time()
+    while len(store.keys()) < drops:
+        now += 3600
+        found = scan(settings, observations, now)
+        observations = found.observations
+        for delivery in found.of("ready"):
+            register_delivery(delivery, settings)
+            store.list_files(delivery.key)
 
 
 @contextmanager
