@@ -13,12 +13,10 @@ device itself stood still, as the product measures it.
 
 import argparse
 import json
-import os
 import statistics
 import tempfile
 import time
 from collections import deque
-from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -136,7 +134,7 @@ def main() -> None:
     parser.add_argument("--packs-per-part", type=int, default=4)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    device = replace(find_devices(options.device)[0], threads=os.cpu_count() or 1)
+    device = find_devices(options.device)[0]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         index, encoder = make_index(folder, options.reads), make_model(folder / "model", options.shape)
