@@ -25,6 +25,7 @@ from virnucpro_assets_tests.faults.harness import (
 
 PAUSE = 0.05
 thorough = pytest.mark.thorough
+pytestmark = pytest.mark.timeout(300)
 
 
 def at_work(log: PartLog) -> set[int]:
