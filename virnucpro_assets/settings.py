@@ -63,7 +63,7 @@ class AlertSettings(BaseModel):
         "", description="the sender's address of these e-mails; by default the first of mail_to"
     )
     smtp_host: str = Field("localhost", description="the server that takes e-mails")
-    smtp_port: PositiveInt = Field(587, le=65535, description="its port")
+    smtp_port: PositiveInt = Field(587, le=65535, description="the port of that server")
     smtp_security: Literal["starttls", "ssl", "none"] = Field(
         "starttls", description="how the way to it is protected; none only for a server on this machine"
     )

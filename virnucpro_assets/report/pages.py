@@ -64,7 +64,7 @@ def _duration(seconds: float) -> str:
 
 
 def figure(value: int | float | str) -> str:
-    """A figure as text: whole numbers by thousands, others with four digits."""
+    """A figure as text: whole numbers by thousands, others with six digits, so that one near its threshold shows."""
     if isinstance(value, str):
         return value
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
