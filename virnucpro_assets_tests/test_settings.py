@@ -5,9 +5,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from typer.testing import CliRunner
 
+from virnucpro_assets.cli import app
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.settings import Settings, load_settings, setting_lines
+from virnucpro_assets.settings import Settings, load_settings
 
 SECRET = f"secret-{uuid4()}"
 
@@ -15,6 +17,13 @@ SECRET = f"secret-{uuid4()}"
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+def printed() -> list[str]:
+    """The lines of `virnucpro settings`."""
+    found = CliRunner().invoke(app, ["settings"])
+    assert found.exit_code == 0
+    return found.stdout.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -59,7 +68,7 @@ def test_secrets_of_the_file_and_of_the_environment_are_stars(
     monkeypatch.setenv("VIRNUCPRO_ALERTS__WEBHOOK_HEADER", f"X-Token: {SECRET}")
 
     settings = load_settings()
-    lines = dict(line.split(" = ", 1) for line in setting_lines(settings))
+    lines = dict(line.split(" = ", 1) for line in printed())
 
     for text in (repr(settings), str(settings.model_dump()), settings.model_dump_json(), *lines.values()):
         assert SECRET not in text
@@ -71,7 +80,7 @@ def test_secrets_of_the_file_and_of_the_environment_are_stars(
 
 
 def test_every_setting_has_a_line_with_its_meaning() -> None:
-    lines = list(setting_lines(Settings()))
+    lines = printed()
 
     assert len(lines) > len(Settings.model_fields)
     for line in lines:
