@@ -169,3 +169,19 @@ def test_thresholds_of_the_settings_stand_on_the_page(finished: DropWork) -> Non
     work = replace(finished, settings=changed)
     (decided,) = {c.threshold for c in gather_checks(work).checks if c.name == "float16_matches_float32"}
     assert "cosine at least 0.999" in decided, "a result keeps the threshold that decided"
+
+
+def test_the_documentation_has_every_check_with_its_settings_and_thresholds() -> None:
+    settings = Settings()
+    table = {
+        line.split("`")[1]: line
+        for line in (Path(__file__).parents[2] / "docs" / "health.md").read_text().splitlines()
+        if line.startswith("| `")
+    }
+    thresholds = ("min_packing_efficiency", "min_cosine", "min_label_agreement", "max_packed_difference")
+    for rule in check_rules(settings):
+        line = table[rule.name]
+        for name in set(rule.settings) & set(thresholds):
+            place = line if "the same" not in line else "".join(table.values())
+            assert f"`{name}`" in place, rule.name
+            assert f"{getattr(settings, name):g}" in place, rule.name
