@@ -30,7 +30,7 @@ def failed_drops(instance: dg.DagsterInstance, standing: Standing) -> list[Attem
 def _tries(instance: dg.DagsterInstance, asset: str, partition: str) -> list[float]:
     """When each run was launched that was to make a partition, after it was last made."""
     made = latest_record(instance, asset, [partition])
-    planned = instance.get_event_records(
+    planned = instance.event_log_storage.get_event_records(
         dg.EventRecordsFilter(
             event_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
             asset_key=dg.AssetKey(asset),

@@ -1,10 +1,8 @@
 """A rank that fails in a running `dagster dev`, its re-execution from failure, and both schedules."""
 
-import fcntl
 import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +12,7 @@ from virnucpro_assets.defs.partitions import DROPS, Partitions
 from virnucpro_assets.defs.standing import FAILED, MADE, Standing
 from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets_tests.deployments import Deployment
+from virnucpro_assets_tests.held_ranks import held_rank
 from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, running_web_server
 
@@ -66,16 +65,6 @@ class Server:
     def standing(self) -> Standing:
         with self.deployment.instance() as instance:
             return Standing.of(instance, Partitions(4))
-
-
-@contextmanager
-def held_rank(deployment: Deployment, drop: str, encoder: str, rank: int) -> Iterator[None]:
-    """Hold the lock of a shard, as another run would that computes it."""
-    shard = DropStore(deployment.root / "data").current(drop)[1].shard(encoder, rank, 4)
-    shard.parent.mkdir(parents=True, exist_ok=True)
-    with shard.with_name(f"{shard.name}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def digests(deployment: Deployment, drop: str) -> dict[str, str]:

@@ -1,0 +1,220 @@
+"""The sensor `new_drops` and the schedules, each called as the daemon calls it, on a real instance."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from virnucpro_assets.defs.build import build_definitions
+from virnucpro_assets.defs.instance import open_instance
+from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, EMBEDDINGS
+from virnucpro_assets.defs.partitions import DROPS, Partitions
+from virnucpro_assets.defs.standing import BEFORE
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drops import DropStore
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*in beta:dagster_shared.utils.warnings.BetaWarning")
+
+ASSETS = (*BEFORE, *EMBEDDINGS, *AFTER_EMBEDDINGS)
+READS = ">a\nATGGCTGCAGGTCTG\n"
+
+
+@dataclass
+class Daemon:
+    """What the daemon does with the sensor and the schedules, and the drops folder."""
+
+    instance: dg.DagsterInstance
+    settings: Settings
+    repository: dg.RepositoryDefinition
+    cursor: str | None = None
+    said: list[str] = field(default_factory=list)
+
+    def deliver(self, name: str, content: str = READS) -> None:
+        """A whole delivery, with a marker that is newer than its file."""
+        folder = self.settings.drops_folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "reads.fa").write_text(content)
+        (folder / "READY").touch()
+        newest = (folder / "reads.fa").stat().st_mtime_ns + 10**9
+        os.utime(folder / "READY", ns=(newest, newest))
+
+    def tick(self, times: int = 3) -> list[str]:
+        """Ticks of the sensor, its partitions added; returns the drops that were new."""
+        new: list[str] = []
+        for _ in range(times):
+            with dg.build_sensor_context(
+                instance=self.instance, cursor=self.cursor, repository_def=self.repository
+            ) as context:
+                result: Any = self.repository.get_sensor_def("new_drops")(context)
+            self.cursor = result.cursor
+            assert not result.run_requests
+            self.said.append(result.skip_reason.skip_message)
+            for request in result.dynamic_partitions_requests:
+                self.instance.add_dynamic_partitions(DROPS, request.partition_keys)
+                new += request.partition_keys
+        return new
+
+    def schedule(self, name: str, at: datetime) -> str:
+        """What a schedule says in its tick."""
+        with dg.build_schedule_context(
+            instance=self.instance, scheduled_execution_time=at, repository_def=self.repository
+        ) as context:
+            reason: Any = self.repository.get_schedule_def(name)(context)
+        return reason.skip_message
+
+    def finish(self, drop: str) -> None:
+        """Record all of a drop as made, its files as listed."""
+        DropStore(self.settings.data_root).list_files(drop)
+        for asset in ASSETS:
+            for key in Partitions(self.settings.ranks).of_asset(asset, drop) or []:
+                self.instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=key))
+
+    def backfills(self) -> list[tuple[str, dict[str, set[str]]]]:
+        """Who asked for what, by asset, the oldest first."""
+        graph = self.repository.asset_graph
+        found = []
+        for backfill in sorted(self.instance.get_backfills(), key=lambda one: one.backfill_timestamp):
+            target = backfill.get_asset_backfill_data(graph).target_subset
+            keys = {
+                key.to_user_string(): set(subset.get_partition_keys())
+                for key, subset in target.partitions_subsets_by_asset_key.items()
+            }
+            found.append((backfill.tags["virnucpro/asked_by"], keys))
+        return found
+
+
+def whole(drop: str, ranks: int = 2) -> dict[str, set[str]]:
+    """All partitions of a drop."""
+    return {asset: set(Partitions(ranks).of_asset(asset, drop) or []) for asset in ASSETS}
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    settings = Settings(
+        data_root=tmp_path / "data", drops_folder=tmp_path / "drops", dagster_home=tmp_path / "home", ranks=2
+    )
+    settings.drops_folder.mkdir()
+    with open_instance(settings) as instance:
+        yield Daemon(instance, settings, build_definitions(settings).get_repository_def())
+
+
+def test_a_new_drop_becomes_a_partition_once_and_nothing_is_asked_for(daemon: Daemon) -> None:
+    daemon.deliver("sample")
+    daemon.deliver("bad name")
+
+    assert daemon.tick() == ["sample"]
+    assert daemon.tick() == []
+    assert daemon.backfills() == []
+    assert "refused bad name/: found" in daemon.said[-1]
+
+
+def test_a_changed_drop_is_asked_for_whole_and_once(daemon: Daemon) -> None:
+    daemon.deliver("sample")
+    daemon.tick()
+    daemon.finish("sample")
+    daemon.tick()
+    daemon.deliver("sample", READS + ">b\nATGGCTGCAGGT\n")
+
+    daemon.tick(5)
+
+    assert daemon.backfills() == [("new_drops", whole("sample"))]
+
+
+def test_without_automation_a_changed_drop_waits_for_the_night(daemon: Daemon) -> None:
+    off = daemon.settings.model_copy(update={"automation": False})
+    daemon.repository = build_definitions(off).get_repository_def()
+    daemon.deliver("sample")
+    daemon.tick()
+    daemon.finish("sample")
+    daemon.tick()
+    daemon.deliver("sample", READS + ">b\nATGGCTGCAGGT\n")
+    daemon.tick(4)
+    assert daemon.backfills() == []
+
+    said = daemon.schedule("nightly_drops", datetime(2026, 5, 4, 2, 0, tzinfo=UTC))
+
+    assert daemon.backfills() == [("nightly_drops", whole("sample"))], said
+
+
+def test_the_night_finds_drops_and_asks_for_those_that_nobody_has_begun(daemon: Daemon) -> None:
+    daemon.deliver("finished")
+    daemon.tick()
+    daemon.finish("finished")
+    daemon.deliver("found")
+    for minute in (10, 11, 12):
+        daemon.schedule("nightly_drops", datetime(2026, 5, 4, 1, minute, tzinfo=UTC))
+    assert daemon.backfills() == []
+    assert daemon.instance.get_dynamic_partitions(DROPS) == ["finished", "found"]
+
+    for _ in range(2):
+        said = daemon.schedule("nightly_drops", datetime(2026, 5, 4, 2, 0, tzinfo=UTC))
+
+    assert daemon.backfills() == [("nightly_drops", whole("found"))]
+    assert said.startswith("nothing to do")
+
+
+@pytest.fixture
+def failing(daemon: Daemon) -> Daemon:
+    """With drops `early` and `late` of which rank 1 of ESM-2 fails in every run, `early` first."""
+    for drop in ("late", "early"):
+        daemon.instance.add_dynamic_partitions(DROPS, [drop])
+    for drop in ("early", "late"):
+        for asset in (*BEFORE, *EMBEDDINGS):
+            for key in Partitions(2).of_asset(asset, drop) or []:
+                if (asset, key) != ("esm2_embeddings", f"{drop}|1"):
+                    daemon.instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=key))
+        fail_rank(daemon, drop)
+    return daemon
+
+
+def fail_rank(daemon: Daemon, drop: str) -> None:
+    """One run more in which rank 1 of ESM-2 fails: its index is not there."""
+    definitions = build_definitions(daemon.settings)
+    result = definitions.resolve_job_def("embed_drop").execute_in_process(
+        instance=daemon.instance,
+        tags={
+            "dagster/asset_partition_range_start": f"{drop}|1",
+            "dagster/asset_partition_range_end": f"{drop}|1",
+        },
+        asset_selection=[dg.AssetKey("esm2_embeddings")],
+        raise_on_error=False,
+    )
+    assert not result.success
+
+
+def repaired(drop: str) -> dict[str, set[str]]:
+    return {"esm2_embeddings": {f"{drop}|1"}} | {asset: {drop} for asset in AFTER_EMBEDDINGS}
+
+
+def test_what_failed_is_asked_for_again_by_one_backfill(failing: Daemon) -> None:
+    for minute in (0, 1):
+        failing.schedule("retry_failed", datetime(2026, 5, 4, 9, minute, tzinfo=UTC))
+
+    both = {asset: keys | repaired("late")[asset] for asset, keys in repaired("early").items()}
+    assert failing.backfills() == [("retry_failed", both)]
+
+
+def test_the_oldest_failure_comes_first(failing: Daemon) -> None:
+    one = failing.settings.model_copy(update={"retry_drops": 1})
+    failing.repository = build_definitions(one).get_repository_def()
+
+    for minute in (0, 1):
+        failing.schedule("retry_failed", datetime(2026, 5, 4, 9, minute, tzinfo=UTC))
+
+    assert failing.backfills() == [("retry_failed", repaired("early")), ("retry_failed", repaired("late"))]
+
+
+def test_what_failed_too_often_is_left_to_a_person(failing: Daemon) -> None:
+    for _ in range(2):
+        fail_rank(failing, "early")
+
+    failing.schedule("retry_failed", datetime(2026, 5, 4, 9, 0, tzinfo=UTC))
+    said = failing.schedule("retry_failed", datetime(2026, 5, 4, 10, 0, tzinfo=UTC))
+
+    assert failing.backfills() == [("retry_failed", repaired("late"))]
+    assert said == "nothing to try again; left to a person: early"
