@@ -22,10 +22,10 @@ LOADED = "{ assetNodes { assetKey { path } } }"
 
 
 class WebServer:
-    """The GraphQL interface of a running `dagster dev`."""
+    """The GraphQL interface of a running web server."""
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}/graphql"
+    def __init__(self, port: int, prefix: str = "") -> None:
+        self.url = f"http://127.0.0.1:{port}{prefix}/graphql"
 
     def ask(self, query: str, **variables: object) -> Any:
         """The answer to a query, or an error that shows why there is none."""

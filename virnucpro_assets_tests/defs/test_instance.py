@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import dagster as dg
+import pytest
 import yaml
 
 from virnucpro_assets.defs.instance import CONFIG, open_instance
+from virnucpro_assets.errors import InputError
 from virnucpro_assets.settings import Settings
 
 
@@ -55,3 +57,24 @@ def test_a_limit_that_an_operator_set_is_kept(tmp_path):
 
     with open_instance(settings) as instance:
         assert instance.event_log_storage.get_concurrency_info("gpu").slot_count == 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ("concurency: {}", 'Received unexpected config entry "concurency" at the root'),
+        (
+            "storage: {sqlite: {base_dir: {env: NO_SUCH_VARIABLE}}}",
+            'You have attempted to fetch the environment variable "NO_SUCH_VARIABLE" which is not set.',
+        ),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_refused_in_one_line(tmp_path, lines, found):
+    (tmp_path / "dagster.yaml").write_text(lines)
+
+    with pytest.raises(InputError) as raised:
+        open_instance(Settings(dagster_home=tmp_path))
+    assert str(raised.value) == (
+        f"{tmp_path / 'dagster.yaml'}: found {found.rstrip('.')}; expected a configuration and a database that can be "
+        "used. Mend the file, or set the variables that it names (docs/operations.md, PostgreSQL)."
+    )

@@ -1,0 +1,160 @@
+"""The services as their units start them, with PostgreSQL for the records."""
+
+import json
+import subprocess
+import urllib.parse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, BEFORE_EMBEDDINGS, EMBEDDINGS
+from virnucpro_assets_tests.sites.backfills import ADD_DROP, LAUNCH, materialise
+from virnucpro_assets_tests.sites.debian import program
+from virnucpro_assets_tests.sites.postgres import FRAGMENT, PASSWORD, Postgres, running_postgres
+from virnucpro_assets_tests.sites.proxies import PEOPLE, running_proxy
+from virnucpro_assets_tests.sites.results import results
+from virnucpro_assets_tests.sites.services import SERVICES, UNITS, Services, running_services, unit
+from virnucpro_assets_tests.web_server import REPOSITORY
+
+pytestmark = [pytest.mark.site, pytest.mark.timeout(420)]
+
+READS = 30
+SMALL = {"VIRNUCPRO_DEVICES": "cpu:1", "VIRNUCPRO_CHECK_SAMPLE": "4"}
+COUNT = "{ assetNodes { assetKey { path } partitionStats { numMaterialized } } }"
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def services(new_deployment: Callable, postgres: Postgres) -> Iterator[Services]:
+    """The services of a deployment in which one drop was materialised through the web interface."""
+    deployment = new_deployment()
+    for database in (deployment.root / "dagster").rglob("*.db*"):
+        database.unlink()
+    with (deployment.root / "dagster" / "dagster.yaml").open("a") as file:
+        file.write(FRAGMENT.read_text())
+    deployment.deliver("served", READS, partition=False)
+    with running_services(deployment, **SMALL, **postgres.environment) as running:
+        materialise(running.web, "served", 300)
+        yield running
+
+
+def test_the_results_are_those_of_the_command_line_with_sqlite(services: Services, new_deployment) -> None:
+    alone = new_deployment()
+    alone.deliver("served", READS)
+    alone.command("virnucpro", "materialize", "served")
+    expected = results(alone.root / "data", "served")
+    assert len(expected) > 12
+    assert results(services.deployment.root / "data", "served") == expected
+
+
+def test_the_records_are_in_postgresql_and_nowhere_else(services: Services, postgres: Postgres) -> None:
+    counted = postgres.query(
+        "SELECT count(*) FROM event_logs WHERE dagster_event_type = 'ASSET_MATERIALIZATION'"
+    )
+    assert int(counted) == len(BEFORE_EMBEDDINGS) + 4 * len(EMBEDDINGS) + len(AFTER_EMBEDDINGS)
+    assert postgres.query("SELECT count(*) FROM concurrency_slots WHERE concurrency_key = 'gpu'") == "1"
+    assert [path for path in services.written() if ".db" in path.suffixes] == []
+
+
+def test_the_command_line_sees_what_the_services_did(services: Services) -> None:
+    header, line = services.command("virnucpro", "drops").splitlines()
+    assert line.split() == ["served", "yes", "yes", "4/4", "4/4", *["yes"] * (len(header.split()) - 5)]
+
+
+def test_the_password_of_the_database_is_in_no_file_and_no_record(
+    services: Services, postgres: Postgres, tmp_path: Path
+) -> None:
+    forms = [
+        form.encode() for form in (PASSWORD, urllib.parse.quote(PASSWORD), urllib.parse.quote_plus(PASSWORD))
+    ]
+    assert [path for path in services.written() if any(form in path.read_bytes() for form in forms)] == []
+    dump = subprocess.run(
+        [program("pg_dump", "postgresql-client", folder="/usr/lib/postgresql/*/bin"), "--data-only"],
+        env={
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(postgres.port),
+            "PGUSER": "virnucpro",
+            "PGPASSWORD": PASSWORD,
+            "PGDATABASE": "postgres",
+        },
+        capture_output=True,
+        check=True,
+    ).stdout
+    assert b"served" in dump
+    assert [form for form in forms if form in dump] == []
+
+
+def test_the_view_shows_everything_and_launches_nothing(services: Services) -> None:
+    counts = {node["assetKey"]["path"][0]: node["partitionStats"] for node in services.view.ask(COUNT)}
+    assert counts["virus_calls"] == {"numMaterialized": 1}
+    selection = [{"path": [asset]} for asset in EMBEDDINGS]
+    refused = services.view.ask(LAUNCH, params={"assetSelection": selection, "partitionNames": ["served"]})
+    assert refused["__typename"] == "UnauthorizedError"
+    refused = services.view.ask(ADD_DROP, repository=REPOSITORY, drop="another")
+    assert refused["__typename"] == "UnauthorizedError"
+    assert counts == {
+        node["assetKey"]["path"][0]: node["partitionStats"] for node in services.view.ask(COUNT)
+    }
+
+
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    verify = program("systemd-analyze", "systemd", folder="/usr/bin")
+    for path in UNITS.iterdir():
+        (tmp_path / path.name).write_text(path.read_text().replace("/opt/virnucpro/bin/", "/usr/bin/true "))
+    done = subprocess.run([verify, "verify", *sorted(tmp_path.iterdir())], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_service_is_more_exposed_than_systemd_calls_ok(service: str) -> None:
+    verify = program("systemd-analyze", "systemd", folder="/usr/bin")
+    done = subprocess.run(
+        [verify, "security", "--offline=yes", "--threshold=36", "--json=short", UNITS / f"{service}.service"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, [row for row in json.loads(done.stdout) if row["exposure"]]
+
+
+def test_a_process_that_memory_ran_out_for_ends_alone() -> None:
+    assert unit("virnucpro-code")["OOMPolicy"] == "continue"
+
+
+def test_nobody_passes_the_proxy_without_a_password_of_the_right_group(services: Services) -> None:
+    upgrade = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec_WebSocket_Version": "13",
+        "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec_WebSocket_Protocol": "graphql-ws",
+    }
+    with running_proxy(services) as proxy:
+        operator, viewer = PEOPLE["operators"], PEOPLE["viewers"]
+        asked = {
+            (path, person): proxy.get(path, person)
+            for path in ("/server_info", "/view/server_info", "/graphql", "/../view/../graphql")
+            for person in (None, operator, viewer, "olga:wrong")
+        }
+        live = [
+            proxy.get(path, person, **upgrade)
+            for path, person in (("/graphql", operator), ("/view/graphql", viewer))
+        ]
+    allowed = {place for place, status in asked.items() if status == 200}
+    assert allowed == {("/server_info", operator), ("/view/server_info", viewer), ("/graphql", operator)}
+    assert {status for place, status in asked.items() if place not in allowed} <= {400, 401, 403}
+    assert live == [101, 101]
+
+
+def test_the_web_servers_listen_on_the_loopback_interface_alone(services: Services) -> None:
+    listening = subprocess.run(
+        [program("ss", "iproute2", folder="/usr/bin"), "-Hltn"], capture_output=True, text=True, check=True
+    ).stdout
+    places = {line.split()[3].rpartition(":")[::2] for line in listening.splitlines()}
+    ours = {str(port) for port in (services.web_port, services.view_port)}
+    assert {host for host, port in places if port in ours} == {"127.0.0.1"}
