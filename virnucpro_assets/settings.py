@@ -152,7 +152,10 @@ class Settings(BaseSettings):
     dnabert_s: Path = Field(MODELS_FOLDER / "dnabert_s", description="model folder of DNABERT-S")
     classifiers: Path = Field(MODELS_FOLDER, description="folder with classifier_300 and classifier_500")
 
-    devices: str = Field("auto", description="auto, cuda, cuda:0,1 or cpu:2 (two CPU slots)")
+    devices: str = Field(
+        "auto",
+        description="auto, cuda, cuda:0,1 or cpu:2 (two CPU slots) or cpu:1/8 (one of eight, whichever is free)",
+    )
     visible_gpus: str | None = Field(
         None,
         validation_alias=AliasChoices("CUDA_VISIBLE_DEVICES", "visible_gpus"),

@@ -14,7 +14,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,26 +73,36 @@ def locked(path: Path, owner: str, when_busy: WhenBusy, report: Callable[[str], 
     `refuse` raises BusyError, which names the holder.
     """
     lock = FileLock(path, owner)
-    acquire(lock, when_busy, report)
+    acquire([lock], when_busy, report)
     try:
         yield
     finally:
         lock.release()
 
 
-def acquire(lock: FileLock, when_busy: WhenBusy, report: Callable[[str], None]) -> None:
-    """Take `lock`, waiting for it or refusing to, as `locked` does."""
-    holder = lock.try_acquire()
-    if holder is None:
+def acquire(locks: Sequence[FileLock], when_busy: WhenBusy, report: Callable[[str], None]) -> None:
+    """Take the first of `locks` that is free, waiting for one or refusing to, as `locked` does."""
+    holders = _holders_of(locks)
+    if holders is None:
         return
+    held = list(zip(locks, holders, strict=True))
     if when_busy == "refuse":
-        raise BusyError(
-            f"{lock.path}: found it held by {holder}; expected it free. "
-            "Wait until that ends, or set VIRNUCPRO_WHEN_BUSY=wait."
-        )
-    report(f"waiting for {lock.path}, which {holder} holds")
-    while lock.try_acquire() is not None:
+        found = "; ".join(f"{lock.path}: found it held by {holder}" for lock, holder in held)
+        raise BusyError(f"{found}; expected it free. Wait until that ends, or set VIRNUCPRO_WHEN_BUSY=wait.")
+    report("waiting for " + " or ".join(f"{lock.path}, which {holder} holds" for lock, holder in held))
+    while _holders_of(locks) is not None:
         time.sleep(POLL_SECONDS)
+
+
+def _holders_of(locks: Sequence[FileLock]) -> list[str] | None:
+    """Who holds each of `locks`, or None if one of them is taken now."""
+    holders = []
+    for lock in locks:
+        holder = lock.try_acquire()
+        if holder is None:
+            return None
+        holders.append(holder)
+    return holders
 
 
 def _open(path: Path) -> int:

@@ -27,6 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kind", choices=["cpu", "cuda"], required=True)
     parser.add_argument("--number", type=int, required=True)
+    parser.add_argument("--any-of", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--locks", type=Path, required=True)
@@ -35,11 +36,11 @@ def main() -> None:
     _die_with_parent(options.parent)
     replies = Replies(_claim_standard_output())
     replies.beat()
-    lock = FileLock(
-        lock_of(options.locks, options.kind, options.number), f"a run of process {options.parent}"
-    )
+    owner = f"a run of process {options.parent}"
+    slots = _slots(options.number, options.any_of)
+    locks = [FileLock(lock_of(options.locks, options.kind, slot), owner) for slot in slots]
     try:
-        acquire(lock, options.when_busy, lambda reason: replies.send(Waiting(reason=reason)))
+        acquire(locks, options.when_busy, lambda reason: replies.send(Waiting(reason=reason)))
     except BusyError as error:
         replies.send(Refused(reason=str(error)))
         return
@@ -56,6 +57,11 @@ def main() -> None:
 def lock_of(folder: Path, kind: str, number: int) -> Path:
     """The lock file of a device of this machine."""
     return folder / f"{kind}-{number}.lock"
+
+
+def _slots(number: int, any_of: int) -> list[int]:
+    """The slots one of which will do, the one of this number first; it alone if `any_of` is 0."""
+    return [number, *(slot for slot in range(any_of) if slot != number)]
 
 
 def _die_with_parent(parent: int) -> None:

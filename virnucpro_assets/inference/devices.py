@@ -13,7 +13,7 @@ from typing import Literal
 
 from virnucpro_assets.errors import InputError
 
-_SETTING = re.compile(r"(?P<kind>cpu|cuda)(?::(?P<detail>\d+(?:,\d+)*))?")
+_SETTING = re.compile(r"(?P<kind>cpu|cuda)(?::(?P<detail>\d+(?:,\d+)*))?|cpu:(?P<wanted>\d+)/(?P<any_of>\d+)")
 AUTOMATIC_SLOTS = 4
 """CPU slots without a word in the settings: more threads in one process gain little on small models,
 and more processes hold more copies of the weights."""
@@ -24,11 +24,15 @@ _UUID_MARKS = ("GPU-", "MIG-")
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """GPU `number` of the machine, or CPU slot `number` with `threads` threads of its own."""
+    """GPU `number` of the machine, or CPU slot `number` with `threads` threads of its own.
+
+    With `any_of`, any free one of so many CPU slots does in its place.
+    """
 
     kind: Literal["cpu", "cuda"]
     number: int
     threads: int
+    any_of: int = 0
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.number}"
@@ -40,7 +44,8 @@ def find_devices(
     """The devices that a setting names.
 
     `auto` is every GPU, or where there is none a few CPU slots; `cuda` every GPU; `cuda:0,2`
-    those GPUs; `cpu:2` two CPU slots that share the processors this process may use. `visible`
+    those GPUs; `cpu:2` two CPU slots that share the processors this process may use; `cpu:1/8` one
+    of eight such slots, whichever is free, so that several processes share a machine. `visible`
     is what a scheduler leaves to this process, as in CUDA_VISIBLE_DEVICES: numbers of GPUs, an
     empty text for none, None for all.
 
@@ -51,6 +56,8 @@ def find_devices(
     if match is None and setting != "auto":
         raise _unusable(setting, "no device", "auto, cuda, cuda:0,1 or cpu:2")
     processors = len(os.sched_getaffinity(0))
+    if match and match["any_of"]:
+        return _shared_slots(setting, int(match["wanted"]), int(match["any_of"]), processors)
     if match and match["kind"] == "cpu":
         slots = int(match["detail"] or 1) if "," not in (match["detail"] or "") else 0
         if not 0 < slots <= processors:
@@ -74,6 +81,14 @@ def find_devices(
 
 def _cpu_slots(slots: int, processors: int) -> list[Device]:
     return [Device("cpu", number, processors // slots) for number in range(slots)]
+
+
+def _shared_slots(setting: str, wanted: int, any_of: int, processors: int) -> list[Device]:
+    if not 0 < wanted <= any_of <= processors:
+        raise _unusable(
+            setting, f"{wanted} of {any_of} CPU slots", f"at most {processors} slots, the processors here"
+        )
+    return [Device("cpu", number, processors // any_of, any_of) for number in range(wanted)]
 
 
 def _gpus_of_the_driver(driver_files: Path) -> list[int]:

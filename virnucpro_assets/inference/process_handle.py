@@ -63,6 +63,7 @@ class ProcessHandle:
                 *program,
                 *("--kind", device.kind),
                 *("--number", str(device.number)),
+                *("--any-of", str(device.any_of)),
                 *("--threads", str(device.threads)),
                 *("--parent", str(os.getpid())),
                 *("--locks", str(locks)),

@@ -91,3 +91,14 @@ def test_uuids_do_not_matter_where_there_is_no_gpu(tmp_path: Path) -> None:
     assert {device.kind for device in find_devices("auto", visible="GPU-89", driver_files=tmp_path)} == {
         "cpu"
     }
+
+
+def test_slots_that_are_shared_may_be_any_of_the_machine() -> None:
+    assert find_devices(f"cpu:1/{PROCESSORS}") == [Device("cpu", 0, 1, any_of=PROCESSORS)]
+    assert find_devices("cpu:1/1") == [Device("cpu", 0, PROCESSORS, any_of=1)]
+
+
+@pytest.mark.parametrize("setting", ["cpu:0/1", "cpu:2/1", "cpu:1/100000", "cpu:1/", "cuda:1/2"])
+def test_more_slots_than_there_are_cannot_be_shared(setting: str) -> None:
+    with pytest.raises(InputError, match=f"setting devices, {setting!r}: found"):
+        find_devices(setting)
