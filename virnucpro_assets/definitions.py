@@ -1,4 +1,10 @@
-"""The one Definitions object that Dagster loads, built from the settings of the deployment."""
+"""The one Definitions object that Dagster loads, built from the settings of the deployment.
+
+The jobs below are those of the command line, which computes on the machine where it is called,
+whatever the deployment does with the runs of the UI.
+"""
+
+from functools import cache
 
 import dagster as dg
 
@@ -11,14 +17,22 @@ defs: dg.Definitions = build_definitions(load_settings())
 
 def index_drop() -> dg.JobDefinition:
     """The first job of a drop."""
-    return defs.resolve_job_def(INDEX_DROP.name)
+    return _here().resolve_job_def(INDEX_DROP.name)
 
 
 def embed_drop() -> dg.JobDefinition:
     """The second job of a drop."""
-    return defs.resolve_job_def(EMBED_DROP.name)
+    return _here().resolve_job_def(EMBED_DROP.name)
 
 
 def call_drop() -> dg.JobDefinition:
     """The third job of a drop."""
-    return defs.resolve_job_def(CALL_DROP.name)
+    return _here().resolve_job_def(CALL_DROP.name)
+
+
+@cache
+def _here() -> dg.Definitions:
+    settings = load_settings()
+    if settings.executor == "in_process":
+        return defs
+    return build_definitions(settings.model_copy(update={"executor": "in_process"}))

@@ -102,6 +102,18 @@ class AlertSettings(BaseModel):
         return self.log or self.webhook is not None or bool(self.mail_to)
 
 
+class RaySettings(BaseModel):
+    """A Ray cluster that computes the steps, and what each of them asks for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str = Field("http://127.0.0.1:8265", description="the cluster's job server, its dashboard")
+    num_cpus: PositiveFloat = Field(1, description="processors that each step asks for")
+    num_gpus: NonNegativeFloat = Field(
+        1, description="GPUs that a step with embeddings asks for; 0 on a cluster without any"
+    )
+
+
 class Settings(BaseSettings):
     """The settings of a deployment."""
 
@@ -166,6 +178,12 @@ class Settings(BaseSettings):
     )
     token_budget: PositiveInt = Field(8192, ge=1024, description="tokens of a pack, special ones included")
     packs_per_part: PositiveInt = Field(64, description="packs between two checkpoints")
+
+    executor: Literal["in_process", "ray"] = Field(
+        "in_process",
+        description="where the steps of the UI's runs compute: on this machine, or on a Ray cluster",
+    )
+    ray: RaySettings = Field(default_factory=RaySettings, description="the Ray cluster, if there is one")
 
     when_busy: WhenBusy = Field(
         "wait", description="while another run owns a device or a drop's files: wait, or refuse"

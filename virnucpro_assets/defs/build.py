@@ -10,6 +10,7 @@ from virnucpro_assets.defs.chains import chain
 from virnucpro_assets.defs.check_report import check_report
 from virnucpro_assets.defs.cleanup import cleanup_job, nightly_cleanup
 from virnucpro_assets.defs.embeddings import embeddings
+from virnucpro_assets.defs.executors import executor
 from virnucpro_assets.defs.freshness import overdue
 from virnucpro_assets.defs.gpu_pool import POOL, gpu_pool
 from virnucpro_assets.defs.jobs import JOBS
@@ -24,10 +25,7 @@ from virnucpro_assets.settings import Settings
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
-    """The definitions of a deployment with these settings.
-
-    A run is one process, which owns the device processes: so the executor is in-process.
-    """
+    """The definitions of a deployment with these settings."""
     partitions = Partitions(settings.ranks)
     with warnings.catch_warnings():
         # Checks by partition (preview), the mapping between drops and ranks (beta) and ...
@@ -76,6 +74,6 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             ],
             jobs=[*JOBS, cleanup_job(settings)],
             resources={"gpu_pool": gpu_pool(settings)},
-            executor=dg.in_process_executor,
+            executor=executor(settings),
             loggers={"console": dg.colored_console_logger, "terminal": terminal_logger},
         )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from virnucpro_assets.defs.executors import step_tags
 from virnucpro_assets.defs.failures import DropFailures, retry_policy
 from virnucpro_assets.defs.metadata import Metadata
 from virnucpro_assets.defs.partitions import Partitions
@@ -93,11 +94,12 @@ def chain(
         backfill_policy=dg.BackfillPolicy.single_run(),
         can_subset=True,
         pool=pool,
+        op_tags=step_tags(settings, devices=pool is not None),
         required_resource_keys={"gpu_pool"} if pool else set(),
         retry_policy=retry_policy(settings),
     )
     def make_drops(context: dg.AssetExecutionContext) -> Iterator[Event]:
-        mark_worker(context)
+        mark_worker(context, settings)
         devices = context.resources.gpu_pool if pool else None
         run = _Run(context, settings, partitions)
         failures = DropFailures(len(context.partition_keys))

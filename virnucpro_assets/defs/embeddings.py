@@ -13,6 +13,7 @@ import dagster as dg
 
 from virnucpro_assets.defs import metadata, pictures
 from virnucpro_assets.defs.automation import once
+from virnucpro_assets.defs.executors import backfill_policy, step_tags
 from virnucpro_assets.defs.failures import DropFailures, retry_policy
 from virnucpro_assets.defs.gpu_pool import POOL, GpuPool
 from virnucpro_assets.defs.partitions import Partitions, across_ranks, drops_and_ranks
@@ -75,14 +76,15 @@ def embeddings(
         ],
         check_specs=check_specs,
         partitions_def=partitions.drop_ranks,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        backfill_policy=backfill_policy(settings),
+        op_tags=step_tags(settings, devices=True),
         pool=POOL,
         retry_policy=retry_policy(settings),
     )
     def compute(
         context: dg.AssetExecutionContext, config: EmbeddingConfig, gpu_pool: GpuPool
     ) -> Iterator[Event]:
-        mark_worker(context)
+        mark_worker(context, settings)
         asked, earlier, encoders = drops_and_ranks(context), EarlierTries(context), EncoderChoices(settings)
         failures = DropFailures(len(asked))
         with gpu_pool.lease() as lease:

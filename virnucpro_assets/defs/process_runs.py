@@ -12,6 +12,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from virnucpro_assets.settings import Settings
+
 TAG = "virnucpro/process"
 """The process of a run of the command line."""
 WORKER = "virnucpro/worker"
@@ -36,9 +38,12 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     return failed
 
 
-def mark_worker(context: dg.AssetExecutionContext) -> None:
-    """Tag the run of a step with the process that it runs in, if it is no run of the command line."""
-    if TAG not in context.run.tags:
+def mark_worker(context: dg.AssetExecutionContext, settings: Settings) -> None:
+    """Tag the run of a step with the process that it runs in, if it is no run of the command line.
+
+    On a cluster a step is a process of its own, with which its run does not end.
+    """
+    if TAG not in context.run.tags and settings.executor == "in_process":
         context.instance.add_run_tags(context.run.run_id, {WORKER: this_process()})
 
 

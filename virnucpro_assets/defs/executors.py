@@ -1,0 +1,85 @@
+"""Where the steps of a run compute: in the run's own process, or as jobs of a Ray cluster.
+
+On one machine a run is one process, which owns the device processes of all devices, so one run
+takes all ranks that it is asked for. On a cluster each rank is a run of its own, and each step of it
+a job of Ray, which gives it a GPU and says which by CUDA_VISIBLE_DEVICES. The steps are the same;
+the settings of this process go with them, without the secrets, which they do not need.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.settings import Settings
+
+RAY_TAG = "dagster-ray/config"
+KEPT_HERE = {"visible_gpus", "alerts"}
+"""Settings that a step does not need, or that are the node's own."""
+
+
+def executor(settings: Settings) -> dg.ExecutorDefinition:
+    """What executes the steps of every run.
+
+    Raises InputError if the cluster's package is not installed, or a folder is not where other
+    machines would look for it.
+    """
+    if settings.executor == "in_process":
+        return dg.in_process_executor
+    try:
+        from dagster_ray import ray_executor  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "setting executor",
+            found=f"'ray', and no module {error.name}",
+            expected="the extra `ray` installed",
+            advice="pip install 'virnucpro-assets[ray]', or set VIRNUCPRO_EXECUTOR=in_process.",
+        ) from error
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, Path) and not value.is_absolute():
+            raise InputError(
+                f"setting {name}",
+                found=repr(str(value)),
+                expected="an absolute path, the same on every machine of the cluster",
+                advice=f"Set VIRNUCPRO_{name.upper()}.",
+            )
+    return ray_executor.configured(
+        {
+            "ray": {
+                "address": settings.ray.address,
+                "runtime_env": {"env_vars": settings_of_steps(settings)},
+            }
+        }
+    )
+
+
+def step_tags(settings: Settings, *, devices: bool) -> dict[str, Any]:
+    """What a step asks the cluster for; nothing where steps run in their run's process."""
+    if settings.executor == "in_process":
+        return {}
+    gpus = settings.ray.num_gpus if devices else 0
+    return {RAY_TAG: {"num_cpus": settings.ray.num_cpus, "num_gpus": gpus}}
+
+
+def backfill_policy(settings: Settings) -> dg.BackfillPolicy:
+    """One run for all ranks that one machine is asked for; a run for each rank on a cluster."""
+    if settings.executor == "in_process":
+        return dg.BackfillPolicy.single_run()
+    return dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
+
+
+def settings_of_steps(settings: Settings) -> dict[str, str]:
+    """The variables that give a step on another machine all settings that were set here."""
+    chosen = settings.model_dump(
+        mode="json", include=settings.model_fields_set - KEPT_HERE, exclude_none=True
+    )
+    prefix = settings.model_config["env_prefix"]
+    names = {"dagster_home": "DAGSTER_HOME"}
+    return {names.get(name, f"{prefix}{name.upper()}"): _text(value) for name, value in chosen.items()}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
