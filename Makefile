@@ -8,16 +8,20 @@ PORT   ?= 3000
 BIN       := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEV       := $(VENV)/.installed-dev
+SITE      := $(VENV)/.installed-site
 INSTALL   := $(BIN)/pip install --quiet --constraint constraints.txt --editable
 DEMO_ENV  := VIRNUCPRO_DATA_ROOT=$(DEMO)/data DAGSTER_HOME=$(abspath $(DEMO))/dagster
 
-.PHONY: demo test faults soak ui lint bench clean
+.PHONY: demo test e2e faults soak ui lint bench clean
 
 demo: $(INSTALLED)  ## run the main job on the embedded demo models and data
 	$(DEMO_ENV) $(BIN)/virnucpro demo --out $(DEMO)/results
 
 test: $(DEV)  ## run the tests
 	$(BIN)/python -m pytest
+
+e2e: $(SITE)  ## whole deployments: PostgreSQL, Ray, services, a browser; needs Debian packages (docs/operations.md)
+	$(BIN)/python -m pytest virnucpro_assets_tests/sites -m site
 
 faults: $(DEV)  ## every fault that can be injected, and what remains of each
 	$(BIN)/python -m pytest virnucpro_assets_tests/faults -m "thorough or not thorough"
@@ -51,4 +55,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 $(DEV): $(INSTALLED)
 	$(INSTALL) '.[dev]'
+	touch $@
+
+$(SITE): $(DEV)
+	$(INSTALL) '.[dev,postgres,ray,e2e]'
 	touch $@

@@ -270,10 +270,11 @@ def cleanup(
 def show_settings() -> None:
     """Print every setting with its value and meaning; secrets are not shown."""
     with one_line_errors():
-        from virnucpro_assets.settings import load_settings, setting_lines
+        from virnucpro_assets.settings import load_settings
+        from virnucpro_assets.settings_table import in_use
 
-        for line in setting_lines(load_settings()):
-            typer.echo(line)
+        for name, value, meaning in in_use(load_settings()):
+            typer.echo(f"{name} = {value}  # {meaning}")
 
 
 @app.callback(invoke_without_command=True)

@@ -10,13 +10,13 @@ import os
 import re
 import tempfile
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AliasChoices,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -43,6 +43,11 @@ from virnucpro_assets.vocabulary import EncoderKind, Precision, QuarantinePolicy
 
 SETTINGS_FILE = "virnucpro.toml"
 HEADER = re.compile(r"[A-Za-z0-9-]+: [ -~]+")
+
+
+def _number(value: Any) -> Any:
+    """A number from the text of a variable: a choice of numbers does not take texts by itself."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class AlertSettings(BaseModel):
@@ -153,7 +158,7 @@ class Settings(BaseSettings):
     ranks: PositiveInt = Field(
         4, le=99, description="W: shards a drop is cut into, whatever the number of devices"
     )
-    chunk_length: Literal[300, 500] = Field(
+    chunk_length: Annotated[Literal[300, 500], BeforeValidator(_number)] = Field(
         300, description="L: bases of a chunk, unless a drop says otherwise"
     )
     duplicates: Literal["suffix", "refuse"] = Field(
@@ -314,17 +319,6 @@ def load_settings() -> Settings:
         raise InputError(
             SETTINGS_FILE, found=str(error), expected="TOML, name = value", advice="Mend the file."
         ) from error
-
-
-def setting_lines(settings: BaseModel, prefix: str = "") -> Iterator[str]:
-    """Each setting as `NAME = value`, with its meaning after it; secrets as stars."""
-    for name, field in type(settings).model_fields.items():
-        value = getattr(settings, name)
-        if isinstance(value, BaseModel):
-            yield from setting_lines(value, f"{prefix}{name}__")
-        else:
-            text = "(none)" if value is None else str(value)
-            yield f"{prefix}{name} = {text}  # {field.description}"
 
 
 def _shown(error: ErrorDetails) -> str:

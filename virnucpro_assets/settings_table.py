@@ -6,15 +6,15 @@ its two marks.
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
-from virnucpro_assets.files.atomic import write_atomically
+from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.settings import Settings
 
 BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
@@ -41,17 +41,19 @@ def all_settings(model: type[BaseModel] = Settings, name: str = "", variable: st
         )
         if isinstance(found.default, BaseModel):
             yield from all_settings(type(found.default), f"{found.name}.", f"{found.variable}__")
+        elif is_dataclass(found.default):
+            yield from _of_dataclass(found)
         else:
             yield found
 
 
-def in_use(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Name and value of every setting of a deployment; of a secret only whether there is one."""
+def in_use(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Name, value and meaning of every setting of a deployment; of a secret only whether there is one."""
     for setting in all_settings():
         value: Any = settings
         for name in setting.name.split("."):
             value = getattr(value, name)
-        yield setting.name, _shown(value)
+        yield setting.name, _shown(value), setting.meaning
 
 
 def markdown() -> str:
@@ -70,6 +72,17 @@ def with_table(page: str) -> str:
     if not begin or not end:
         raise ValueError(f"found no marks {BEGIN.strip()} and {END.strip()}")
     return f"{before}{BEGIN}\n{markdown()}\n{END}{after}"
+
+
+def _of_dataclass(group: Setting) -> Iterator[Setting]:
+    """The settings of a group that is a dataclass, whose meanings are the words that annotate its fields."""
+    for name, annotated in get_type_hints(type(group.default), include_extras=True).items():
+        yield Setting(
+            f"{group.name}.{name}",
+            f"{group.variable}__{name.upper()}",
+            getattr(group.default, name),
+            get_args(annotated)[1],
+        )
 
 
 def _variable(field: FieldInfo, prefix: str, name: str) -> str:
@@ -102,4 +115,4 @@ def _shown(value: Any) -> str:
 
 if __name__ == "__main__":
     page = Path(sys.argv[1])
-    write_atomically(page, with_table(page.read_text(encoding="utf-8")).encode())
+    write_text(page, with_table(page.read_text(encoding="utf-8")))

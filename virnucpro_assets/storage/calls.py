@@ -7,6 +7,7 @@ scores from its text, so the shortest decimals are what is computed with here to
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -26,23 +27,20 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class CallThresholds:
-    """When a read is called what.
+    """When a read is called what."""
 
-    A read is Viral if its weighted delta is above `viral_above` and Non-viral if it is below the
-    negative of that; above `high_above` (either way) is high confidence. A chunk is confident if
-    one score is above `confident_above` and the other below `opposite_below`, ambiguous if both are
-    above `ambiguous_above`. Confidence needs `min_confident_chunks` of the call's kind, a share of
-    `min_confident_share` of the chunks that are not ambiguous, and `min_chunks` chunks.
-    """
-
-    viral_above: float = 0.3
-    high_above: float = 0.6
-    confident_above: float = 0.8
-    opposite_below: float = 0.3
-    ambiguous_above: float = 0.7
-    min_confident_chunks: int = 1
-    min_confident_share: float = 0.1
-    min_chunks: int = 5
+    viral_above: Annotated[
+        float, "a read is Viral if its weighted delta is above, Non-viral if it is below the negative"
+    ] = 0.3
+    high_above: Annotated[float, "a weighted delta above, either way, is high confidence"] = 0.6
+    confident_above: Annotated[float, "a chunk is confident if one score is above"] = 0.8
+    opposite_below: Annotated[float, "and the other below"] = 0.3
+    ambiguous_above: Annotated[float, "a chunk is ambiguous if both scores are above"] = 0.7
+    min_confident_chunks: Annotated[int, "confident chunks of the call's kind that confidence needs"] = 1
+    min_confident_share: Annotated[
+        float, "their share of the chunks that are not ambiguous that confidence needs"
+    ] = 0.1
+    min_chunks: Annotated[int, "chunks that confidence needs"] = 5
 
 
 @dataclass(frozen=True, slots=True)

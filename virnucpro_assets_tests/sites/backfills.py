@@ -1,13 +1,12 @@
-"""A drop given to the web interface: its partition added, all of its assets asked for."""
+"""All assets of a drop that the arrival sensor found, asked for as the UI asks."""
 
 from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, BEFORE_EMBEDDINGS, EMBEDDINGS
-from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, wait_until
+from virnucpro_assets_tests.waiting import wait_until
+from virnucpro_assets_tests.web_server import WebServer
 
-ADD_DROP = """
-mutation ($repository: RepositorySelector!, $drop: String!) {
-  addDynamicPartition(repositorySelector: $repository, partitionsDefName: "sequence_drops", partitionKey: $drop) {
-    __typename
-  }
+PARTITIONS = """
+query ($asset: AssetKeyInput!) {
+  assetNodeOrError(assetKey: $asset) { ... on AssetNode { partitionKeys } }
 }"""
 LAUNCH = """
 mutation ($params: LaunchBackfillParams!) {
@@ -20,8 +19,8 @@ query ($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on Partit
 
 
 def launch(web: WebServer, drop: str) -> str:
-    """Add a partition and launch a backfill of all that is made of it; returns the backfill's id."""
-    assert web.ask(ADD_DROP, repository=REPOSITORY, drop=drop) == {"__typename": "AddDynamicPartitionSuccess"}
+    """Launch a backfill of all that is made of a drop, once its partition is there; returns its id."""
+    wait_until(lambda: drop in web.ask(PARTITIONS, asset={"path": ["sequence_drop"]})["partitionKeys"], 120)
     selection = [{"path": [asset]} for asset in (*BEFORE_EMBEDDINGS, *EMBEDDINGS, *AFTER_EMBEDDINGS)]
     launched = web.ask(LAUNCH, params={"assetSelection": selection, "partitionNames": [drop]})
     assert launched["__typename"] == "LaunchBackfillSuccess", launched

@@ -14,7 +14,7 @@ from virnucpro_assets_tests.sites.debian import (
     unprivileged,
     unprivileged_folder,
 )
-from virnucpro_assets_tests.web_server import wait_until
+from virnucpro_assets_tests.waiting import wait_until
 
 FRAGMENT = Path(__file__).parents[2] / "deploy" / "postgres.yaml"
 PROGRAMS = "/usr/lib/postgresql/*/bin"

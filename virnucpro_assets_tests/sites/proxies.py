@@ -12,7 +12,7 @@ from pathlib import Path
 
 from virnucpro_assets_tests.sites.debian import end, free_port, program, unprivileged, unprivileged_folder
 from virnucpro_assets_tests.sites.services import DEPLOY, Services
-from virnucpro_assets_tests.web_server import wait_until
+from virnucpro_assets_tests.waiting import wait_until
 
 PEOPLE = {"operators": "olga:opens", "viewers": "vera:views"}
 FRAME = """

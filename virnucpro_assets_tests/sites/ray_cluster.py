@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from virnucpro_assets_tests.sites.debian import end, free_port
-from virnucpro_assets_tests.web_server import wait_until
+from virnucpro_assets_tests.waiting import wait_until
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
 

@@ -13,10 +13,18 @@ from pathlib import Path
 
 from virnucpro_assets_tests.deployments import Deployment
 from virnucpro_assets_tests.sites.debian import end, free_port
-from virnucpro_assets_tests.web_server import WebServer, wait_until
+from virnucpro_assets_tests.waiting import wait_until
+from virnucpro_assets_tests.web_server import WebServer
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 UNITS = DEPLOY / "systemd"
+QUICK = {
+    "VIRNUCPRO_AUTOMATION": "false",
+    "VIRNUCPRO_LOOK_SECONDS": "2",
+    "VIRNUCPRO_SETTLE_SECONDS": "1",
+    "VIRNUCPRO_CHECK_SAMPLE": "4",
+}
+"""A drop is found at once, and nothing is done unasked."""
 SERVICES = ("virnucpro-code", "virnucpro-daemon", "virnucpro-web", "virnucpro-view")
 
 

@@ -14,7 +14,7 @@ from virnucpro_assets_tests.sites.backfills import materialise
 from virnucpro_assets_tests.sites.postgres import FRAGMENT, PASSWORD, running_postgres
 from virnucpro_assets_tests.sites.ray_cluster import RayCluster, running_ray
 from virnucpro_assets_tests.sites.results import results
-from virnucpro_assets_tests.sites.services import Services, running_services
+from virnucpro_assets_tests.sites.services import QUICK, Services, running_services
 
 pytestmark = [pytest.mark.site, pytest.mark.timeout(600)]
 
@@ -44,12 +44,11 @@ def finished(new_deployment: Callable) -> Iterator[Finished]:
     with running_postgres() as postgres:
         path = deployment.environment["PATH"]
         with running_ray(WORKERS, {"PATH": path, **postgres.environment}) as cluster:
-            choices = {
+            choices = QUICK | {
                 "VIRNUCPRO_EXECUTOR": "ray",
                 "VIRNUCPRO_RAY__ADDRESS": cluster.address,
                 "VIRNUCPRO_RAY__NUM_GPUS": "0",
                 "VIRNUCPRO_DEVICES": f"cpu:1/{SLOTS}",
-                "VIRNUCPRO_CHECK_SAMPLE": "4",
             }
             with running_services(deployment, **choices, **postgres.environment) as services:
                 services.command("dagster", "instance", "concurrency", "set", "gpu", str(WORKERS))

@@ -9,18 +9,23 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, BEFORE_EMBEDDINGS, EMBEDDINGS
-from virnucpro_assets_tests.sites.backfills import ADD_DROP, LAUNCH, materialise
+from virnucpro_assets_tests.sites.backfills import LAUNCH, materialise
 from virnucpro_assets_tests.sites.debian import program
 from virnucpro_assets_tests.sites.postgres import FRAGMENT, PASSWORD, Postgres, running_postgres
 from virnucpro_assets_tests.sites.proxies import PEOPLE, running_proxy
 from virnucpro_assets_tests.sites.results import results
-from virnucpro_assets_tests.sites.services import SERVICES, UNITS, Services, running_services, unit
+from virnucpro_assets_tests.sites.services import QUICK, SERVICES, UNITS, Services, running_services, unit
 from virnucpro_assets_tests.web_server import REPOSITORY
 
 pytestmark = [pytest.mark.site, pytest.mark.timeout(420)]
 
 READS = 30
-SMALL = {"VIRNUCPRO_DEVICES": "cpu:1", "VIRNUCPRO_CHECK_SAMPLE": "4"}
+ADD_DROP = """
+mutation ($repository: RepositorySelector!, $drop: String!) {
+  addDynamicPartition(repositorySelector: $repository, partitionsDefName: "sequence_drops", partitionKey: $drop) {
+    __typename
+  }
+}"""
 COUNT = "{ assetNodes { assetKey { path } partitionStats { numMaterialized } } }"
 
 
@@ -39,7 +44,7 @@ def services(new_deployment: Callable, postgres: Postgres) -> Iterator[Services]
     with (deployment.root / "dagster" / "dagster.yaml").open("a") as file:
         file.write(FRAGMENT.read_text())
     deployment.deliver("served", READS, partition=False)
-    with running_services(deployment, **SMALL, **postgres.environment) as running:
+    with running_services(deployment, VIRNUCPRO_DEVICES="cpu:1", **QUICK, **postgres.environment) as running:
         materialise(running.web, "served", 300)
         yield running
 
