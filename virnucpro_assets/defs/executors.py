@@ -28,15 +28,6 @@ def executor(settings: Settings) -> dg.ExecutorDefinition:
     """
     if settings.executor == "in_process":
         return dg.in_process_executor
-    try:
-        from dagster_ray import ray_executor  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise InputError(
-            "setting executor",
-            found=f"'ray', and no module {error.name}",
-            expected="the extra `ray` installed",
-            advice="pip install 'virnucpro-assets[ray]', or set VIRNUCPRO_EXECUTOR=in_process.",
-        ) from error
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         if isinstance(value, Path) and not value.is_absolute():
@@ -46,6 +37,15 @@ def executor(settings: Settings) -> dg.ExecutorDefinition:
                 expected="an absolute path, the same on every machine of the cluster",
                 advice=f"Set VIRNUCPRO_{name.upper()}.",
             )
+    try:
+        from dagster_ray import ray_executor  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "setting executor",
+            found=f"'ray', and no module {error.name}",
+            expected="the extra `ray` installed",
+            advice="pip install 'virnucpro-assets[ray]', or set VIRNUCPRO_EXECUTOR=in_process.",
+        ) from error
     return ray_executor.configured(
         {
             "ray": {
