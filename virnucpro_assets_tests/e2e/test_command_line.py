@@ -31,7 +31,18 @@ TABLES = [
     "hits.fasta",
     "report.html",
 ]
-COMMANDS = ["predict", "demo", "prepare", "drops", "materialize", "retry", "report", "checks"]
+COMMANDS = [
+    "predict",
+    "demo",
+    "prepare",
+    "drops",
+    "materialize",
+    "retry",
+    "report",
+    "checks",
+    "cleanup",
+    "settings",
+]
 
 
 def unaligned_bam(pairs: dict[str, tuple[str, str]]) -> bytes:

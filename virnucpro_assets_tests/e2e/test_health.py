@@ -1,6 +1,7 @@
 """What people hear when something fails, on a real instance: alerts, the check report, overdue drops, clean-up."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from virnucpro_assets.defs.run_drops import drops_at_work
 from virnucpro_assets.defs.runs import PARTITION, RANGE_END, RANGE_START
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.pipeline.arrivals import list_drop
+from virnucpro_assets.pipeline.checks import CheckResult
 from virnucpro_assets.pipeline.stages import StageRecord
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.member_names import first_members
@@ -323,3 +325,36 @@ def test_removed_data_show_in_the_table_of_drops_and_stay_on_record(deployment):
         assert len(instance.get_materialized_partitions(dg.AssetKey("esm2_embeddings"))) == 4
     assert "embeddings removed by the clean-up" in deployment.command("virnucpro", "report", "d1")
     assert deployment.command("virnucpro", "drops", "--missing") == ""
+
+
+def test_a_failed_check_ends_the_command_with_5_and_an_unknown_drop_with_2(deployment):
+    deployment.deliver("d1", 2)
+    assert deployment.run("index_drop", "d1").success
+    folder = DropStore(deployment.root / "data").current("d1")[1]
+    path = folder.checks / "sequence_index.every_read_accounted_for.toml"
+    write_manifest(path, read_manifest(path, CheckResult).model_copy(update={"passed": False}))
+
+    def checks(drop: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["virnucpro", "checks", drop],
+            env=deployment.environment,
+            cwd=deployment.root,
+            capture_output=True,
+            text=True,
+        )
+
+    found = checks("d1")
+
+    assert found.returncode == 5
+    assert found.stdout.splitlines()[2].split()[:3] == [
+        "FAILED",
+        "every_read_accounted_for",
+        "sequence_index",
+    ]
+    assert "0 passed, 1 failed, 20 not run" in found.stdout
+    assert "every_read_accounted_for of sequence_index" in found.stderr
+    assert found.stderr.count("\n") == 1
+    page = latest(deployment, "check_report", "d1")
+    assert page is not None
+    assert page.metadata["verdict"].value == "failed"
+    assert checks("nobody").returncode == 2
