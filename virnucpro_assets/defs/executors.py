@@ -46,7 +46,7 @@ def executor(settings: Settings) -> dg.ExecutorDefinition:
             expected="the extra `ray` installed",
             advice="pip install 'virnucpro-assets[ray]', or set VIRNUCPRO_EXECUTOR=in_process.",
         ) from error
-    return ray_executor.configured(
+    on_ray: dg.ExecutorDefinition = ray_executor.configured(
         {
             "ray": {
                 "address": settings.ray.address,
@@ -54,6 +54,7 @@ def executor(settings: Settings) -> dg.ExecutorDefinition:
             }
         }
     )
+    return on_ray
 
 
 def step_tags(settings: Settings, *, devices: bool) -> dict[str, Any]:
