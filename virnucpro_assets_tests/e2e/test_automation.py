@@ -105,9 +105,9 @@ def test_what_is_not_healthy_is_reported_with_its_reason(arrived: Deployment) ->
         standing = Standing.of(instance, Partitions(4))
 
     assert sorted(standing.drops) == sorted([*HEALTHY, "corrupt"])
-    assert set(reasons) == {"bad name", "empty"}
-    assert reasons["empty"] == "a folder without files"
-    assert "name" in reasons["bad name"]
+    assert set(reasons) == {"bad name/", "empty/"}
+    assert reasons["empty/"] == "a folder without files"
+    assert "name" in reasons["bad name/"]
     assert standing.having("corrupt", FAILED) == {"sequence_index": {"corrupt"}}
     assert [drop for drop in HEALTHY if standing.having(drop, FAILED, None)] == []
 
