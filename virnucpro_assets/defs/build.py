@@ -28,7 +28,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     """The definitions of a deployment with these settings."""
     partitions = Partitions(settings.ranks)
     with warnings.catch_warnings():
-        # Checks by partition (preview), the mapping between drops and ranks (beta) and ...
+        # Checks by partition (preview) and the mapping between drops and ranks (beta) are what shows a
+        # check and a materialisation by rank; both are held by the tests.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         warnings.simplefilter("ignore", dg.BetaWarning)
         return dg.Definitions(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS
 from virnucpro_assets.defs.partitions import Partitions
 from virnucpro_assets.defs.schedules import _cron, _minutes_before
 from virnucpro_assets.defs.standing import (
@@ -14,14 +15,19 @@ from virnucpro_assets.defs.standing import (
     with_dependents,
 )
 
-AFTER = ("merged_embeddings", "predictions", "virus_calls", "drop_report")
 PARTITIONS = Partitions(2)
 
 
 def standing_of(**changes: object) -> Standing:
     """A drop of which all is made but for some partitions, named with `_` for `|`."""
     statuses = {}
-    for asset in ("sequence_drop", "sequence_index", "dnabert_s_embeddings", "esm2_embeddings", *AFTER):
+    for asset in (
+        "sequence_drop",
+        "sequence_index",
+        "dnabert_s_embeddings",
+        "esm2_embeddings",
+        *AFTER_EMBEDDINGS,
+    ):
         statuses[asset] = dict.fromkeys(PARTITIONS.of_asset(asset, "d") or [], MADE)
     for name, status in changes.items():
         asset, _, rank = name.partition("__")
@@ -36,12 +42,12 @@ def after(*assets: str) -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("failed", "expected"),
     [
-        ("drop_report", after("drop_report")),
-        ("predictions", after("predictions", "virus_calls", "drop_report")),
-        ("esm2_embeddings__1", {"esm2_embeddings": {"d|1"}} | after(*AFTER)),
+        ("drop_report", after("drop_report", "check_report")),
+        ("predictions", after("predictions", "virus_calls", "drop_report", "check_report")),
+        ("esm2_embeddings__1", {"esm2_embeddings": {"d|1"}} | after(*AFTER_EMBEDDINGS)),
         (
             "sequence_index",
-            after("sequence_index", *AFTER)
+            after("sequence_index", *AFTER_EMBEDDINGS)
             | {"dnabert_s_embeddings": {"d|0", "d|1"}, "esm2_embeddings": {"d|0", "d|1"}},
         ),
     ],
@@ -60,7 +66,7 @@ def test_a_drop_is_begun_once_and_what_failed_is_not_what_never_began() -> None:
     assert standing_of(drop_report=None).never_begun("d") == after("drop_report")
     assert standing_of(drop_report=None, virus_calls=FAILED).never_begun("d") == {}
     assert standing_of(drop_report=None, virus_calls=FAILED).left_over("d") == after(
-        "virus_calls", "drop_report"
+        "virus_calls", "drop_report", "check_report"
     )
     assert standing_of().to_repair("d") == {}
 
@@ -68,7 +74,7 @@ def test_a_drop_is_begun_once_and_what_failed_is_not_what_never_began() -> None:
 def test_of_work_on_one_asset_follows_what_is_made_from_it() -> None:
     work = with_dependents({"dnabert_s_embeddings": {"d|0"}}, PARTITIONS, "d")
 
-    assert work == {"dnabert_s_embeddings": {"d|0"}} | after(*AFTER)
+    assert work == {"dnabert_s_embeddings": {"d|0"}} | after(*AFTER_EMBEDDINGS)
 
 
 def test_work_on_several_drops_is_joined() -> None:
