@@ -124,7 +124,9 @@ def test_a_killed_process_is_started_again_and_the_result_is_the_same(
     assert device_processes() == others
     (death,) = [line for line in heard if "ended" in line]
     # On a busy machine the process may be done with the tasks that it had before the pool sees its end.
-    work = r"(at esm2 rank 1 part \d \(it left no message\); tried again|between tasks \(it left no message\))"
+    work = (
+        r"(at esm2 rank 1 part \d \(it left no message\); tried again|between tasks \(it left no message\))"
+    )
     assert re.fullmatch(rf"device process cpu:3: ended by signal SIGKILL {work}", death)
     assert contents(finished) == contents(whole)
 
