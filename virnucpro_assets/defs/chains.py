@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from virnucpro_assets.defs.executors import step_tags
-from virnucpro_assets.defs.failures import DropFailures, retry_policy
+from virnucpro_assets.defs.failures import DropFailures
 from virnucpro_assets.defs.metadata import Metadata
 from virnucpro_assets.defs.partitions import Partitions
 from virnucpro_assets.defs.process_runs import mark_worker
@@ -96,7 +96,6 @@ def chain(
         pool=pool,
         op_tags=step_tags(settings, devices=pool is not None),
         required_resource_keys={"gpu_pool"} if pool else set(),
-        retry_policy=retry_policy(settings),
     )
     def make_drops(context: dg.AssetExecutionContext) -> Iterator[Event]:
         mark_worker(context, settings)
@@ -114,7 +113,7 @@ def chain(
                 if link.always:
                     with failures.of(drop):
                         yield from run.make(link, turn)
-        failures.end()
+        failures.end_or_retry(context, settings)
 
     return make_drops
 

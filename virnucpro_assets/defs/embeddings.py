@@ -14,7 +14,7 @@ import dagster as dg
 from virnucpro_assets.defs import metadata, pictures
 from virnucpro_assets.defs.automation import once
 from virnucpro_assets.defs.executors import backfill_policy, step_tags
-from virnucpro_assets.defs.failures import DropFailures, retry_policy
+from virnucpro_assets.defs.failures import DropFailures
 from virnucpro_assets.defs.gpu_pool import POOL, GpuPool
 from virnucpro_assets.defs.partitions import Partitions, across_ranks, drops_and_ranks
 from virnucpro_assets.defs.process_runs import mark_worker
@@ -79,7 +79,6 @@ def embeddings(
         backfill_policy=backfill_policy(settings),
         op_tags=step_tags(settings, devices=True),
         pool=POOL,
-        retry_policy=retry_policy(settings),
     )
     def compute(
         context: dg.AssetExecutionContext, config: EmbeddingConfig, gpu_pool: GpuPool
@@ -102,7 +101,7 @@ def embeddings(
                         failures.add(drop, error)
                         for check in failure_checks(asset, error):
                             yield _evaluation(context.instance, work, check)
-        failures.end()
+        failures.end_or_retry(context, settings)
         for spec in check_specs:
             yield dg.Output(None, output_name=spec.get_python_identifier())
 

@@ -1,4 +1,8 @@
-"""How a mistake that a person can mend ends a step: one clear line, and a retry only where time may help."""
+"""How a mistake that a person can mend ends a step: one clear line, and a retry only where time may help.
+
+A step asks for its retry itself. With a retry policy the orchestrator would take a cancellation for
+a failure, and do the rest of a cancelled run.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,15 +12,6 @@ import dagster as dg
 from virnucpro_assets.errors import DeviceError, VirnucproError, describe_os_error
 from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.settings import Settings
-
-
-def retry_policy(settings: Settings) -> dg.RetryPolicy:
-    """How often, and after how long, a step is tried again whose failures all may go away."""
-    return dg.RetryPolicy(
-        max_retries=settings.step_retries,
-        delay=settings.step_retry_seconds,
-        backoff=dg.Backoff.EXPONENTIAL,
-    )
 
 
 @contextmanager
@@ -52,28 +47,42 @@ class DropFailures:
         self._errors.append((drop, error))
 
     def end(self) -> None:
-        """Raise dg.Failure if there was a failure: all reasons, and those and the ranks by drop in the metadata.
+        """Raise dg.Failure if there was a failure: all reasons, and those and the ranks by drop in the metadata."""
+        if self._errors:
+            raise self._failure() from self._errors[0][1]
 
-        It allows a retry if each failure is of a device or of another run that is at work: a wrong
-        file stays wrong.
+    def end_or_retry(self, context: dg.AssetExecutionContext, settings: Settings) -> None:
+        """As `end`, but ask for another try of the step if each failure may go away.
+
+        Those are failures of a device or of another run that is at work: a wrong file stays wrong.
         """
-        if not self._errors:
-            return
+        if settings.step_retries and {_exit_code(error) for _, error in self._errors} == {
+            DeviceError.exit_code
+        }:
+            failure = self._failure()
+            failure.__cause__ = self._errors[0][1]
+            raise dg.RetryRequested(
+                max_retries=settings.step_retries,
+                seconds_to_wait=settings.step_retry_seconds * 2**context.retry_number,
+            ) from failure
+        self.end()
+
+    def _failure(self) -> dg.Failure:
         lines = [(drop, _line(error)) for drop, error in self._errors]
         by_drop = {drop: "; ".join(line for of, line in lines if of == drop) for drop, _ in lines}
         ranks = {
             drop: sorted(error.failures) for drop, error in self._errors if isinstance(error, EmbeddingError)
         }
         codes = [_exit_code(error) for _, error in self._errors]
-        raise dg.Failure(
+        return dg.Failure(
             description="; ".join(f"drop {drop}: {line}" if self._several else line for drop, line in lines),
             metadata={
                 "exit_code": codes[0],
                 "drops": dg.MetadataValue.json(by_drop),
                 "ranks": dg.MetadataValue.json(ranks),
             },
-            allow_retries=set(codes) == {DeviceError.exit_code},
-        ) from self._errors[0][1]
+            allow_retries=False,
+        )
 
 
 def _line(error: VirnucproError | OSError) -> str:

@@ -3,8 +3,9 @@
 import dagster as dg
 import pytest
 
-from virnucpro_assets.defs.failures import mendable
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.defs.failures import DropFailures, mendable
+from virnucpro_assets.errors import BusyError, DeviceError, InputError, IntegrityError
+from virnucpro_assets.settings import Settings
 
 
 def test_a_mistake_becomes_a_failure_with_its_line_its_exit_code_and_no_retry():
@@ -32,6 +33,40 @@ def test_a_file_that_the_system_refuses_becomes_a_failure_with_one_line(tmp_path
 def test_a_bug_is_left_as_it_is():
     with pytest.raises(ZeroDivisionError), mendable():
         raise ZeroDivisionError
+
+
+def ended_with(settings: Settings, error: Exception) -> tuple[dg.ExecuteInProcessResult, int]:
+    """A step of two drops, one of which failed with `error`; its result and how often it was tried."""
+    tries = []
+
+    @dg.asset
+    def step(context: dg.AssetExecutionContext) -> None:
+        tries.append(1)
+        failures = DropFailures(drops=2)
+        failures.add("one", error)
+        failures.end_or_retry(context, settings)
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        return dg.materialize([step], instance=instance, raise_on_error=False), len(tries)
+
+
+@pytest.mark.parametrize(
+    ("error", "retries", "tries"),
+    [
+        (DeviceError("no device"), 2, 3),
+        (BusyError("held by another"), 2, 3),
+        (DeviceError("no device"), 0, 1),
+        (IntegrityError("damaged"), 2, 1),
+    ],
+)
+def test_a_step_is_tried_again_only_for_want_of_a_device_or_a_lock(error, retries, tries):
+    settings = Settings(step_retries=retries, step_retry_seconds=0)
+    result, tried = ended_with(settings, error)
+    (failed,) = [event for event in result.all_events if event.is_step_failure]
+    failure = failed.step_failure_data.user_failure_data
+    assert tried == tries
+    assert failure.description == f"drop one: {error}"
+    assert failure.metadata["exit_code"].value == error.exit_code
 
 
 def test_a_failed_step_is_not_retried_even_where_a_policy_asks_for_it():

@@ -127,6 +127,24 @@ def test_ranks_that_were_finished_before_a_device_died_stay_recorded(deployment,
         assert len(instance.get_materialized_partitions(dg.AssetKey("esm2_embeddings"))) == 2
 
 
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, dg.DagsterExecutionInterruptedError])
+def test_no_step_takes_an_interruption_for_a_failure(deployment, monkeypatch, interruption):
+    """With a retry policy it would: the rest of a cancelled run would be done."""
+
+    def interrupted(*arguments, **options):
+        raise interruption
+
+    monkeypatch.setattr("virnucpro_assets.defs.embeddings.embed_drop", interrupted)
+    deployment.deliver("d", 4)
+    assert deployment.run("index_drop", "d").success
+
+    result = deployment.run("embed_drop", "d", ranks=(0, 3), settings=deployment.settings(step_retries=2))
+
+    assert [event.step_key for event in result.all_events if event.is_step_start] == ["dnabert_s_embeddings"]
+    assert not any(event.event_type_value == "STEP_UP_FOR_RETRY" for event in result.all_events)
+    assert not result.success
+
+
 def test_a_run_of_both_encoders_starts_one_device_process_and_ends_it(deployment, monkeypatch):
     started = []
 
