@@ -47,6 +47,12 @@ def attend(qkv: torch.Tensor, pack: TokenPack, alibi: Alibi | None = None) -> to
     return mixed.flatten(1)
 
 
+def rotary_frequencies(head_width: int, device: torch.device | str = "cpu") -> torch.Tensor:
+    """float32 [head width / 2]: 10000^(−2i / head width), what a model computes that was never rounded."""
+    pairs = torch.arange(0, head_width, 2, dtype=torch.float32, device=device) / head_width
+    return 1.0 / (10000.0**pairs)
+
+
 @dataclass(frozen=True, slots=True)
 class Rotary:
     """Rotary positions (Su et al. 2021) of a pack: `cos` and `sin` [total, 1, 1, head width / 2]."""
@@ -55,13 +61,14 @@ class Rotary:
     sin: torch.Tensor
 
     @classmethod
-    def of(cls, pack: TokenPack, head_width: int, dtype: torch.dtype) -> "Rotary":
-        """The angles position · 10000^(−2i / head width), taken in float32 and then rounded to `dtype`."""
-        device = pack.tokens.device
-        pairs = torch.arange(0, head_width, 2, dtype=torch.float32, device=device) / head_width
-        places = torch.arange(pack.longest, dtype=torch.float32, device=device)
-        angles = torch.outer(places, 1.0 / (10000.0**pairs))
-        shape = (len(pack.tokens), 1, 1, head_width // 2)
+    def of(cls, pack: TokenPack, frequencies: torch.Tensor, dtype: torch.dtype) -> "Rotary":
+        """The angles position · frequency, taken in float32 and then rounded to `dtype`.
+
+        `frequencies` is float32 [head width / 2], one for each pair of numbers of a head.
+        """
+        places = torch.arange(pack.longest, dtype=torch.float32, device=pack.tokens.device)
+        angles = torch.outer(places, frequencies)
+        shape = (len(pack.tokens), 1, 1, len(frequencies))
         cos, sin = (wave.to(dtype)[pack.positions].view(shape) for wave in (angles.cos(), angles.sin()))
         return cls(cos, sin)
 

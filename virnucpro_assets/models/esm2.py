@@ -6,6 +6,10 @@ The language-model and contact heads are left out. Weights keep fair-esm's names
 memory the three projections of a layer are one matrix. In bfloat16 and float16 the weights and
 all activations are of that dtype; sums inside products, norms and softmax are torch's own,
 which are float32 on every device it serves.
+
+ESM-2 was trained in float16, and its published files hold the frequencies of the rotary positions
+as float16 left them. fair-esm and transformers take those, so they are kept: computed anew they
+turn a head by up to 5e-4 of its angle more or less. They stay float32 in every precision.
 """
 
 import torch
@@ -13,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from virnucpro_assets.models.alphabet import TOKENS
-from virnucpro_assets.models.attention import Rotary, attend
+from virnucpro_assets.models.attention import Rotary, attend, rotary_frequencies
 from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.weights import State
@@ -21,6 +25,9 @@ from virnucpro_assets.models.weights import State
 # fair-esm's ESM2.forward: training masks 0.15 · 0.8 of the tokens and zeroes them, so inference
 # scales the embeddings by what was left.
 EMBEDDING_SCALE = 1 - 0.15 * 0.8
+
+FREQUENCIES = "rot_emb.inv_freq"
+"""The name of the rotary frequencies in a weights file: once, for all layers have the same."""
 
 _MLP_FACTOR = 4
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj")
@@ -55,10 +62,14 @@ class Esm2(nn.Module):
         self.embedding = nn.Embedding(len(TOKENS), config.hidden_size)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
         self.last_norm = nn.LayerNorm(config.hidden_size)
+        self.register_buffer("frequencies", torch.empty(config.head_width // 2))
 
     @classmethod
     def from_published(cls, config: Esm2Config, state: State) -> "Esm2":
-        """Build the model from tensors named as in `published_shapes`; `state` is emptied on the way."""
+        """Build the model from tensors named as in `published_shapes`; `state` is emptied on the way.
+
+        Without the tensor FREQUENCIES they are computed.
+        """
         with torch.device("meta"):
             model = cls(config)
         model.load_state_dict(_own_names(config, state), assign=True)
@@ -67,7 +78,7 @@ class Esm2(nn.Module):
     def forward(self, pack: TokenPack) -> torch.Tensor:
         """[total, width]: every token's representation after the last layer norm."""
         hidden: torch.Tensor = self.embedding(pack.tokens) * EMBEDDING_SCALE
-        rotary = Rotary.of(pack, self.config.head_width, hidden.dtype)
+        rotary = Rotary.of(pack, self.get_buffer("frequencies"), hidden.dtype)
         for layer in self.layers:
             hidden = layer(hidden, pack, rotary)
         normed: torch.Tensor = self.last_norm(hidden)
@@ -90,16 +101,22 @@ def published_shapes(config: Esm2Config) -> dict[str, tuple[int, ...]]:
     return shapes | {"emb_layer_norm_after.weight": (width,), "emb_layer_norm_after.bias": (width,)}
 
 
-def is_ignored(name: str) -> bool:
-    """Whether fair-esm's tensor `name` has no part in the representations.
+def optional_shapes(config: Esm2Config) -> dict[str, tuple[int, ...]]:
+    """Name and shape of the tensor that a weights file may have beside them: always float32."""
+    return {FREQUENCIES: (config.head_width // 2,)}
 
-    The inverse frequencies of the rotary positions follow from the head width.
-    """
-    return name.startswith(("lm_head.", "contact_head.")) or name.endswith(".rot_emb.inv_freq")
+
+def is_ignored(name: str) -> bool:
+    """Whether fair-esm's tensor `name` has no part in the representations: it is of another head."""
+    return name.startswith(("lm_head.", "contact_head."))
 
 
 def _own_names(config: Esm2Config, state: State) -> State:
     own = {"embedding.weight": state.pop("embed_tokens.weight")}
+    frequencies = state.pop(FREQUENCIES, None)
+    if frequencies is None:
+        frequencies = rotary_frequencies(config.head_width, own["embedding.weight"].device)
+    own["frequencies"] = frequencies
     for part in ("weight", "bias"):
         own[f"last_norm.{part}"] = state.pop(f"emb_layer_norm_after.{part}")
         for number in range(config.num_hidden_layers):

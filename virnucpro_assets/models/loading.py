@@ -46,7 +46,14 @@ def load_encoder(
     weights = folder / WEIGHTS_FILE
     if isinstance(config, Esm2Config):
         shapes = esm2.published_shapes(config)
-        state = read_weights(weights, shapes, ignored=esm2.is_ignored, dtype=dtype, device=device)
+        state = read_weights(
+            weights,
+            shapes,
+            optional=esm2.optional_shapes(config),
+            ignored=esm2.is_ignored,
+            dtype=dtype,
+            device=device,
+        )
         return PackedEncoder(
             kind="esm2",
             width=config.hidden_size,
@@ -79,6 +86,11 @@ def published_shapes(config: Esm2Config | DnabertSConfig) -> dict[str, tuple[int
     )
 
 
+def optional_shapes(config: Esm2Config | DnabertSConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of each tensor that such a file may have beside them."""
+    return esm2.optional_shapes(config) if isinstance(config, Esm2Config) else {}
+
+
 def save_encoder(
     folder: Path,
     config: Esm2Config | DnabertSConfig,
@@ -91,7 +103,8 @@ def save_encoder(
     Raises IntegrityError when the tensors do not fit the config, before anything is written.
     """
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    check_shapes(folder / WEIGHTS_FILE, found, published_shapes(config))
+    optional = {name: shape for name, shape in optional_shapes(config).items() if name in found}
+    check_shapes(folder / WEIGHTS_FILE, found, {**published_shapes(config), **optional})
     write_weights(folder / WEIGHTS_FILE, state)
     if tokenizer_json is not None:
         write_text(folder / TOKENIZER_FILE, tokenizer_json)

@@ -1,20 +1,36 @@
-"""Weights files: safetensors whose every name and shape is checked before a number is read."""
+"""Weights files: safetensors whose every name and shape is checked before a number is read.
+
+They are read in the order of the file, a tensor at a time, from the disk to the device and there
+to the precision of computing; nothing is mapped, so no second copy lies in memory. They are
+written from where the tensors lie, without a copy in between, byte for byte as the library writes
+them; its own writer makes a file that only its owner may read, and says of a full disk no more than
+a text.
+"""
+
+import json
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.files.atomic import write_bytes
+from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.models.folders import require_file
 
 Shapes = Mapping[str, tuple[int, ...]]
 State = dict[str, torch.Tensor]
 
 _NAMED_AT_MOST = 5
+
+_CODES = {
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+}
+"""What a header calls the kinds of numbers that models are made of."""
 
 
 def _none(_name: str) -> bool:
@@ -25,21 +41,28 @@ def read_weights(
     path: Path,
     expected: Shapes,
     *,
+    optional: Shapes | None = None,
     ignored: Callable[[str], bool] = _none,
     dtype: torch.dtype,
     device: torch.device | str,
 ) -> State:
     """Read the tensors named in `expected` from `path`, one by one, as `dtype` onto `device`.
 
-    Tensors of integers keep their dtype. Raises IntegrityError when the file is missing or
-    damaged, lacks a name, has one that is neither expected nor `ignored`, or another shape.
+    Those named in `optional` are read as float32 where the file has them; tensors of integers keep
+    their dtype. Raises IntegrityError when the file is missing or damaged, lacks a name, has one
+    that is none of these nor `ignored`, or another shape.
     """
     require_file(path)
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with safe_open(path, framework="pt", device="cpu", backend="pread") as file:
             found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            check_shapes(path, found, expected, ignored=ignored)
-            return {name: _converted(file.get_tensor(name), dtype, device) for name in expected}
+            exact = {name: shape for name, shape in (optional or {}).items() if name in found}
+            check_shapes(path, found, {**expected, **exact}, ignored=ignored)
+            return {
+                name: _converted(file.get_tensor(name), torch.float32 if name in exact else dtype, device)
+                for name in file.offset_keys()
+                if name in expected or name in exact
+            }
     except SafetensorError as error:
         raise IntegrityError(
             f"{path}: found a damaged file ({error}); expected safetensors. Fetch the model again."
@@ -47,8 +70,28 @@ def read_weights(
 
 
 def write_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:
-    """Write `state` to `path` in one piece."""
-    write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}))
+    """Write `state` to `path`, whole or not at all: eight bytes of length, a JSON header, the numbers.
+
+    As the library does, wide numbers first and then by name, the header filled to eight bytes. Of
+    a tensor in memory or mapped to a file no copy is made.
+    """
+    names = sorted(state, key=lambda name: (-state[name].itemsize, name))
+    header, end = {}, 0
+    for name in names:
+        tensor, start = state[name], end
+        end = start + tensor.nbytes
+        header[name] = {
+            "dtype": _CODES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with atomic_file(path) as stream:
+        stream.write(len(text).to_bytes(8, "little") + text)
+        for name in names:
+            numbers = state[name].detach().cpu().contiguous().view(-1).view(torch.uint8)
+            stream.write(numbers.numpy().data)
 
 
 def check_shapes(
@@ -79,5 +122,6 @@ def _some(names: list[str]) -> str:
 
 
 def _converted(tensor: torch.Tensor, dtype: torch.dtype, device: torch.device | str) -> torch.Tensor:
-    # A copy in every case: a tensor that stays mapped to the file would change or fault with it.
-    return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else tensor.dtype, copy=True)
+    # First to the device, which converts faster than the processor.
+    moved = tensor.to(device)
+    return moved.to(dtype) if moved.is_floating_point() else moved

@@ -45,7 +45,8 @@ def reference(shape: tuple[int, int, int]) -> ESM2:
     model = ESM2(layers, width, heads).eval()
     left_out = model.load_state_dict(random_weights(config, seed=layers), strict=False)
     assert left_out.unexpected_keys == []
-    assert all(esm2.is_ignored(name) for name in left_out.missing_keys)
+    missing = [name for name in left_out.missing_keys if not name.endswith(".rot_emb.inv_freq")]
+    assert all(esm2.is_ignored(name) for name in missing)
     return model
 
 
