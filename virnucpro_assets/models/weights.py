@@ -8,7 +8,6 @@ a text.
 """
 
 import json
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
