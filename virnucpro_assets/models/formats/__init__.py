@@ -1,0 +1,1 @@
+"""Files as their authors publish them, read without running anything that is in them."""

@@ -1,0 +1,154 @@
+"""Named tensors in published files: safetensors and torch's own, in one file or in several.
+
+Tensors come mapped to their file, so that a model of any size is named and converted without
+being in memory at once. torch's files are pickles: they are read with `weights_only`, which builds
+tensors and plain containers and the classes that are admitted by name, and refuses everything else
+before it runs. A compressed entry is refused as well, for it may hold any amount of nothing.
+"""
+
+import json
+import pickle
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.models.folders import require_file
+from virnucpro_assets.models.weights import State
+
+SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
+"""The names that transformers gives to weights in one file; with more, a list of them ends in .index.json."""
+
+_NAMED_AT_MOST = 5
+
+
+def read_tensors_of_folder(folder: Path) -> tuple[State, tuple[Path, ...]]:
+    """All tensors of a Hugging Face folder, and the files that were read.
+
+    Of several forms beside each other safetensors is taken before torch's, one file before shards.
+    Raises IntegrityError if there is none, a shard is missing, or shards and their list disagree.
+    """
+    for name, read in ((SAFETENSORS, read_safetensors), (TORCH, read_torch_state)):
+        if (path := folder / name).exists():
+            return read(path), (path,)
+        if (index := folder / f"{name}.index.json").exists():
+            return _read_shards(index, read)
+    raise IntegrityError(
+        f"{folder}: found neither {SAFETENSORS} nor {TORCH}, in one file or in shards; expected one of them. "
+        "Check the folder or fetch the model again."
+    )
+
+
+def read_safetensors(path: Path) -> State:
+    """The tensors of a safetensors file, mapped; IntegrityError if it is missing or damaged."""
+    require_file(path)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise IntegrityError(
+            f"{path}: found a damaged file ({error}); expected safetensors. Fetch the model again."
+        ) from error
+
+
+def read_torch_state(path: Path) -> State:
+    """The tensors of a file that holds a plain dict of tensors; IntegrityError if it is anything else."""
+    return require_state(path, read_torch_file(path))
+
+
+def read_torch_file(path: Path, *, admitted: Sequence[type] = ()) -> Any:
+    """What `torch.save` wrote to `path`: tensors, plain containers, and objects of the `admitted` classes.
+
+    Raises IntegrityError if the file is missing or damaged, and naming what it held if that is
+    something else; nothing of it has run then.
+    """
+    require_file(path)
+    is_archive = zipfile.is_zipfile(path)
+    if is_archive:
+        refuse_compressed(path)
+    try:
+        with torch.serialization.safe_globals(list(admitted)):
+            # A file of the time before torch wrote archives cannot be mapped.
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
+    except pickle.UnpicklingError as error:
+        held = ", ".join(_foreign(path, admitted)) if is_archive else ""
+        raise IntegrityError(
+            f"{path}: found {held or str(error).splitlines()[0]}; expected tensors only. Nothing of it was run. "
+            "Do not trust this file."
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise IntegrityError(
+            f"{path}: found a damaged file ({str(error).splitlines()[0]}); expected what torch.save writes. "
+            "Fetch the model again."
+        ) from error
+
+
+def require_state(path: Path, found: Any) -> State:
+    """`found` if it maps names to tensors, else IntegrityError."""
+    if not isinstance(found, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in found.items()
+    ):
+        raise IntegrityError(
+            f"{path}: found {type(found).__name__} with other things than named tensors; expected a dict of "
+            "tensors. Use the weights as published."
+        )
+    return dict(found)
+
+
+def refuse_compressed(path: Path) -> None:
+    """Raise IntegrityError for an archive with a compressed entry: torch stores its own as they are."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            compressed = [
+                entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED
+            ]
+    except zipfile.BadZipFile as error:
+        raise IntegrityError(
+            f"{path}: found a damaged archive ({error}); expected what torch.save writes. Fetch the file again."
+        ) from error
+    if compressed:
+        raise IntegrityError(
+            f"{path}: found a compressed entry, {compressed[0]}; expected what torch.save writes, which stores "
+            "entries as they are. Nothing of it was read. Do not trust this file."
+        )
+
+
+def _foreign(path: Path, admitted: Sequence[type]) -> list[str]:
+    """The names in an archive's pickle that are neither torch's own nor admitted."""
+    known = {f"{one.__module__}.{one.__qualname__}" for one in admitted}
+    try:
+        return sorted(set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - known)
+    except (pickle.UnpicklingError, RuntimeError):
+        return []
+
+
+def _read_shards(index: Path, read: Any) -> tuple[State, tuple[Path, ...]]:
+    try:
+        places = json.loads(index.read_bytes())["weight_map"]
+        names = sorted(set(places.values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(
+            f"{index}: found no list of tensors and their files; expected weight_map. Fetch the model again."
+        ) from error
+    for name in names:
+        if not isinstance(name, str) or PurePosixPath(name).name != name:
+            raise IntegrityError(
+                f"{index}: found the file {name!r}; expected the name of a file beside it. "
+                "Do not trust this folder."
+            )
+    state: State = {}
+    for name in names:
+        path = index.with_name(name)
+        found = read(path)
+        listed = {tensor for tensor, place in places.items() if place == name}
+        if lost := sorted(listed - found.keys()):
+            raise IntegrityError(
+                f"{path}: found no {', '.join(lost[:_NAMED_AT_MOST])}; expected what {index.name} lists. "
+                "Fetch the model again."
+            )
+        state |= {tensor: found[tensor] for tensor in sorted(listed)}
+    return state, (index, *(index.with_name(name) for name in names))

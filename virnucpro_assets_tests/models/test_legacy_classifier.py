@@ -1,0 +1,255 @@
+"""The authors' classifiers: read without running anything, and a hostile set of which nothing runs."""
+
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.models.classifier import Classifier
+from virnucpro_assets.models.formats.legacy_classifier import read_legacy_classifier
+from virnucpro_assets.models.formats.pickled_module import read_pickled_module
+from virnucpro_assets.models.formats.tensor_files import read_torch_state
+
+PROGRAM = Path(__file__).with_name("save_classifier.py")
+WIDTH = 24
+
+
+IT_RAN = "touch it_ran"
+HOOK = f"type('Hook', (), {{'__reduce__': lambda self: (__import__('os').system, ({IT_RAN!r},))}})()"
+
+OTHER_NETWORKS = {
+    f"mlp_model._forward_hooks['x'] = {HOOK}": r"found posix\.system; expected a classifier",
+    "mlp_model = nn.Sequential(mlp_model)": r"torch\.nn\.modules\.container\.Sequential",
+    "mlp_model.output_layer = nn.Bilinear(2, 2, 2)": r"torch\.nn\.modules\.linear\.Bilinear",
+    "mlp_model.hidden_layer.half()": r"found torch\.HalfStorage",
+    "mlp_model.more = nn.Linear(2, 2)": "the parts .*more Linear",
+    "del mlp_model.dropout": "the parts",
+    "mlp_model.bn1.eps = 1e-3": r"a batch norm with eps 0\.001",
+    "mlp_model.bn1.eps = [1]": "a batch norm with eps of another kind",
+    "mlp_model.output_layer = nn.Linear(512, 3)": r"output_layer\.weight of shape \[3, 512\]",
+    "mlp_model.hidden_layer = nn.Linear(24, 256)": r"hidden_layer\.weight of shape \[256, 24\]",
+    "mlp_model.hidden_layer.weight = nn.Parameter(torch.zeros(3))": r"a first layer of shape \[3\]",
+    "mlp_model.output_layer.weight.data = torch.zeros(512, 2).T": "whose numbers are not in order",
+    "mlp_model.output_layer.bias.data[0] = float('nan')": r"not finite in output_layer\.bias",
+    "mlp_model = mlp_model.hidden_layer": "a pickle of Linear, not of __main__ MLPClassifier",
+    "mlp_model = mlp_model.state_dict()": "a pickle that is no module",
+}
+
+
+def save_modules(folder: Path, *lines: str, width: int = WIDTH) -> Path:
+    subprocess.run([sys.executable, str(PROGRAM), str(width), str(folder), *lines], check=True)
+    return folder / "model.pth"
+
+
+@pytest.fixture(scope="session")
+def genuine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file as train.py saves it, made in a process of its own; other networks lie beside it."""
+    return save_modules(tmp_path_factory.mktemp("genuine"), *OTHER_NETWORKS)
+
+
+def rewritten(source: Path, target: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+    """The archive with other entries."""
+    with zipfile.ZipFile(source) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    change(entries)
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return target
+
+
+def with_pickle(source: Path, target: Path, program: bytes) -> Path:
+    return rewritten(source, target, lambda entries: entries.update({"model/data.pkl": program}))
+
+
+def test_a_genuine_file_gives_the_same_scores(genuine: Path) -> None:
+    answers = torch.load(genuine.with_name("answers.pt"), weights_only=True)
+    classifier = Classifier(WIDTH)
+    classifier.load_state_dict(read_legacy_classifier(genuine))
+    found = torch.from_numpy(classifier.scores(answers["rows"].numpy()))
+    assert float((found - answers["scores"]).abs().max()) <= 1e-6
+    assert float(answers["scores"].std()) > 0.01
+
+
+def test_a_file_of_the_published_size_is_read(tmp_path: Path) -> None:
+    state = read_legacy_classifier(save_modules(tmp_path, width=3328))
+    assert state["hidden_layer.weight"].shape == (512, 3328)
+
+
+def test_the_reader_makes_no_module_of_torch(genuine: Path) -> None:
+    module = read_pickled_module(genuine, "__main__ MLPClassifier")
+    assert type(module.root).__module__ == "virnucpro_assets.models.formats.pickled_module"
+    assert not isinstance(module.root.attributes["_modules"]["hidden_layer"], torch.nn.Module)
+
+
+class Calls:
+    """Pickles as a call of a function with arguments."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+    def __call__(self) -> None:
+        """What is called first may itself be the result of a call."""
+
+
+def hostile(mark: Path) -> dict[str, tuple[Any, str]]:
+    """Objects whose pickles run code that makes `mark`, and what of them an error must name."""
+    code = f"open({str(mark)!r}, 'w').close()"
+    chain = Calls(getattr, Calls(__import__, "os"), "system")
+    return {
+        "os.system": (Calls(os.system, f"touch {mark}"), r"posix\.system"),
+        "eval": (Calls(eval, code), r"__builtin__\.eval"),
+        "a class of torch": (
+            Calls(torch.utils.data.get_worker_info, code),
+            r"torch\.utils\.data\._utils\.worker\.get_worker_info",
+        ),
+        "torch's own loader": (Calls(torch.hub.load, str(mark)), r"torch\.hub\.load"),
+        "a chain": (Calls(Calls(getattr, chain, "__call__"), f"touch {mark}"), r"__builtin__\.getattr"),
+        "a module with a hook": (
+            OrderedDict(hook=Calls(os.system, f"touch {mark}")),
+            r"posix\.system",
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", list(hostile(Path())))
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_hostile_pickle_is_refused_and_runs_nothing(
+    tmp_path: Path, genuine: Path, name: str, protocol: int
+) -> None:
+    mark = tmp_path / "it_ran"
+    content, named = hostile(mark)[name]
+    path = with_pickle(genuine, tmp_path / "model.pth", pickle.dumps(content, protocol=protocol))
+    # A later protocol names things on its stack, which torch never does.
+    expected = rf"found .*{named}.*; expected" if protocol == 2 else "found the opcodes .*STACK_GLOBAL"
+    with pytest.raises(IntegrityError, match=expected):
+        read_legacy_classifier(path)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("name", list(hostile(Path())))
+def test_a_hostile_pickle_among_weights_is_refused_and_runs_nothing(tmp_path: Path, name: str) -> None:
+    mark, path = tmp_path / "it_ran", tmp_path / "pytorch_model.bin"
+    content, named = hostile(mark)[name]
+    torch.save({"weight": torch.zeros(3), "more": content}, path)
+    with pytest.raises(IntegrityError, match=r"Nothing of it was run") as raised:
+        read_torch_state(path)
+    assert named.replace("\\", "").split(".")[-1] in str(raised.value)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("line", list(OTHER_NETWORKS))
+def test_another_network_is_refused_and_runs_nothing(
+    genuine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = genuine.with_name(f"model-{list(OTHER_NETWORKS).index(line)}.pth")
+    with pytest.raises(IntegrityError, match=OTHER_NETWORKS[line]):
+        read_legacy_classifier(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_nested_archive_is_refused(tmp_path: Path, genuine: Path) -> None:
+    path = rewritten(
+        genuine,
+        tmp_path / "model.pth",
+        lambda entries: entries.update({"model/more.zip": genuine.read_bytes()}),
+    )
+    with pytest.raises(IntegrityError, match=r"found the entry model/more\.zip in the archive"):
+        read_legacy_classifier(path)
+
+
+def test_a_second_pickle_is_refused(tmp_path: Path, genuine: Path) -> None:
+    path = rewritten(
+        genuine, tmp_path / "model.pth", lambda entries: entries.update({"other/data.pkl": b"\x80\x02N."})
+    )
+    with pytest.raises(IntegrityError, match=r"found the entry other/data\.pkl in the archive"):
+        read_legacy_classifier(path)
+
+
+@pytest.mark.parametrize("read", [read_legacy_classifier, read_torch_state])
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, read: Callable[[Path], Any]) -> None:
+    path = tmp_path / "model.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model/data.pkl", bytes(1 << 26))
+    assert path.stat().st_size < 1 << 17
+    with pytest.raises(IntegrityError, match=r"a compressed entry, model/data\.pkl.*Nothing of it was read"):
+        read(path)
+
+
+BOMBS = {
+    "a table without end": (b"\x80\x02Nr\xff\xff\xff\x3f.", "the opcode LONG_BINPUT with 1073741823"),
+    "an endless text": (
+        b"\x80\x02]q\x00" + b"".join(b"(h%ch%ctq%c" % (n, n, n + 1) for n in range(60)) + b"0" * 60 + b".",
+        "the opcodes POP",
+    ),
+    "a nested tuple as root": (
+        b"\x80\x02]q\x00" + b"".join(b"(h%ch%ctq%c" % (n, n, n + 1) for n in range(60)) + b".",
+        "a pickle of tuple",
+    ),
+    "more after the end": (b"\x80\x02N.N.", "2 bytes after the end of the pickle"),
+    "no end": (b"\x80\x02N", "a damaged pickle"),
+    "nothing to call": (b"\x80\x02NNR.", "a pickle that is no module"),
+    "a class with arguments": (
+        b"\x80\x02c__main__\nMLPClassifier\nK\x01\x85\x81.",
+        "a pickle that is no module",
+    ),
+    "a function with attributes": (
+        b"\x80\x02ctorch._utils\n_rebuild_parameter\n}X\x01\x00\x00\x00aK\x01sb.",
+        "attributes for what has none",
+    ),
+    "a tensor with attributes": (
+        b"\x80\x02ccollections\nOrderedDict\n)R}X\x01\x00\x00\x00aK\x01sb.",
+        "attributes for what has none",
+    ),
+    "a full set": (b"\x80\x02c__builtin__\nset\n]K\x01a\x85R.", "a set that is not empty"),
+    "a storage of another file": (
+        b"\x80\x02(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x05\x00\x00\x00../..NK\x01tQ.",
+        "a storage without a number",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(BOMBS))
+def test_a_pickle_that_abuses_admitted_opcodes_is_refused(tmp_path: Path, genuine: Path, name: str) -> None:
+    program, named = BOMBS[name]
+    path = with_pickle(genuine, tmp_path / "model.pth", program)
+    with pytest.raises(IntegrityError, match=named) as raised:
+        read_legacy_classifier(path)
+    assert len(str(raised.value)) < 1000
+
+
+def test_missing_and_torn_files_are_named(tmp_path: Path, genuine: Path) -> None:
+    with pytest.raises(IntegrityError, match=r"none\.pth: found no file"):
+        read_legacy_classifier(tmp_path / "none.pth")
+    torn = tmp_path / "torn.pth"
+    content = genuine.read_bytes()
+    for size in (0, 100, len(content) // 2, len(content) - 100):
+        torn.write_bytes(content[:size])
+        with pytest.raises(IntegrityError, match=r"torn\.pth: found"):
+            read_legacy_classifier(torn)
+    flipped = bytearray(content)
+    flipped[content.index(b"hidden_layer")] ^= 1
+    torn.write_bytes(flipped)
+    with pytest.raises(IntegrityError, match=r"torn\.pth: found"):
+        read_legacy_classifier(torn)
+
+
+def test_a_storage_of_another_size_is_refused(tmp_path: Path, genuine: Path) -> None:
+    path = rewritten(
+        genuine, tmp_path / "model.pth", lambda entries: entries.update({"model/data/1": bytes(8)})
+    )
+    with pytest.raises(IntegrityError, match=r"found 8 bytes for 512 numbers of torch\.float32"):
+        read_legacy_classifier(path)
