@@ -20,36 +20,26 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
-from virnucpro_assets.demo.excerpts import read_excerpts
-from virnucpro_assets.demo.paths import DATA_FOLDER
+from benchmarks.demo_reads import demo_reads
 from virnucpro_assets.pipeline.stages import read_stages
 
 READ_LENGTH = 150
-CHANGED_SHARE = 0.02
 MIB = 1 << 20
 
 
 def generate(path: Path, reads: int) -> None:
     """Write `reads` FASTQ records, the same for the same number."""
-    random = np.random.default_rng(11)
-    genome = np.frombuffer(
-        "".join(e.letters for e in read_excerpts(DATA_FOLDER, "training")).encode(), np.uint8
-    )
     with gzip.open(path, "wb", compresslevel=1) as stream:
-        for first in range(0, reads, 10_000):
-            count = min(10_000, reads - first)
-            starts = random.integers(0, len(genome) - READ_LENGTH, count)
-            bases = genome[starts[:, None] + np.arange(READ_LENGTH)]
-            changed = random.random(bases.shape) < CHANGED_SHARE
-            bases = np.where(changed, random.choice(np.frombuffer(b"ACGT", np.uint8), bases.shape), bases)
+        number = 0
+        for bases in demo_reads(reads, READ_LENGTH):
             quality = b"I" * READ_LENGTH
             stream.writelines(
-                b"@run:1:%d\n%b\n+\n%b\n" % (first + place, row.tobytes(), quality)
+                b"@run:1:%d\n%b\n+\n%b\n" % (number + place, row.tobytes(), quality)
                 for place, row in enumerate(bases)
             )
+            number += len(bases)
 
 
 def measure(reads: int, folder: Path) -> dict[str, Any]:

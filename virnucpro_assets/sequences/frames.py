@@ -115,10 +115,8 @@ def _candidates_of_block(bases: Ragged, chunks: Chunks, begin: int, end: int) ->
     signs = _codon_signs(letters, places)
     chunk, frame = np.nonzero(_stop_free(signs, lengths))
     shift = frame % 3
-    begins = np.where(
-        frame < 3, places[chunk] + shift, 2 * len(letters) - places[chunk] - lengths[chunk] + shift
-    )
-    proteins, nucleotides = _translated(_both_strands(letters), begins, lengths[chunk] - shift)
+    begins = np.where(frame < 3, places[chunk], len(letters) - places[chunk] - lengths[chunk]) + shift
+    proteins, nucleotides = _translated(letters, begins, lengths[chunk] - shift, frame >= 3)
     kept = np.flatnonzero(proteins.lengths)
     if len(kept) < len(chunk):
         chunk, frame, proteins, nucleotides = (
@@ -165,30 +163,44 @@ def _stop_free(signs: Bytes, lengths: Integers) -> npt.NDArray[np.bool_]:
     return stop_free
 
 
-def _translated(strands: Bytes, begins: Integers, lengths: Integers) -> tuple[Ragged, Ragged]:
+def _translated(
+    letters: Bytes, begins: Integers, lengths: Integers, is_backward: npt.NDArray[np.bool_]
+) -> tuple[Ragged, Ragged]:
     """Proteins and nucleotides of the frames that take `lengths` bases from `begins` on.
 
-    One more codon than a frame has is laid out for each, of foreign bytes at its end, so it
-    adds nothing; that one is room for the single base that may follow the last codon.
+    A backward frame begins at its place in the reversed letters. All forward frames are laid out
+    first, so that each strand is one stretch with a table of its own. One more codon than a frame has is
+    laid out for each, of foreign bytes at its end, so it adds nothing; that one is room for the single base
+    that may follow the last codon.
     """
+    order = np.argsort(is_backward, kind="stable")
     codons = lengths // 3 + 1
-    ends = np.cumsum(codons)
+    ends = np.empty_like(codons)
+    ends[order] = np.cumsum(codons[order])
     firsts = ends - codons
-    letters = np.zeros(3 * int(codons.sum()), np.uint8)
-    copy_segments(strands, begins, np.minimum(lengths, 3 * codons - 2), letters, 3 * firsts)
-    digits = _looked_up(letters, DIGIT_OF_LETTER)
+    laid = _laid_out_by_strand(letters, begins, np.minimum(lengths, 3 * codons - 2), 3 * firsts, is_backward)
+    digits = _looked_up(laid, DIGIT_OF_LETTER)
     residues = _looked_up(digits[0::3] * 25 + digits[1::3] * 5 + digits[2::3], RESIDUE_OF_CODON)
     is_residue = residues != NO_RESIDUE
     counted = np.concatenate((np.zeros(1, np.int64), np.cumsum(is_residue)))
     residue_counts = counted[ends] - counted[firsts]
-    proteins = Ragged.from_lengths(residues[is_residue], residue_counts)
-    return proteins, gather_segments(letters, 3 * firsts, np.minimum(lengths, 3 * residue_counts + 1))
+    proteins = gather_segments(residues[is_residue], counted[firsts], residue_counts)
+    return proteins, gather_segments(laid, 3 * firsts, np.minimum(lengths, 3 * residue_counts + 1))
 
 
-def _both_strands(letters: Bytes) -> Bytes:
-    """`letters` in upper case, then their reverse complement."""
-    upper = _looked_up(letters, UPPER_OF_LETTER)
-    return np.concatenate((upper, _looked_up(upper, COMPLEMENT_OF_LETTER)[::-1]))
+def _laid_out_by_strand(
+    letters: Bytes, begins: Integers, lengths: Integers, targets: Integers, is_backward: npt.NDArray[np.bool_]
+) -> Bytes:
+    """The frames' letters at `targets` of a new array, in upper case; backward ones reversed and complemented."""
+    forward, backward = np.flatnonzero(~is_backward), np.flatnonzero(is_backward)
+    ends = targets + 3 * ((lengths + 4) // 3)
+    border, size = int(ends[forward].max(initial=0)), int(ends.max(initial=0))
+    laid = np.zeros(size, np.uint8)
+    copy_segments(letters, begins[forward], lengths[forward], laid, targets[forward])
+    copy_segments(letters[::-1], begins[backward], lengths[backward], laid, targets[backward])
+    return np.concatenate(
+        (_looked_up(laid[:border], UPPER_OF_LETTER), _looked_up(laid[border:], COMPLEMENT_OF_LETTER))
+    )
 
 
 def _reasons(

@@ -24,9 +24,9 @@ def _digits() -> bytes:
 
 
 def _complements() -> bytes:
-    table = bytearray(range(256))
+    table = bytearray(UPPER_OF_LETTER)
     for letter, complement in zip(BASES, reversed(BASES), strict=True):
-        table[letter] = complement
+        table[letter] = table[letter | 0x20] = complement
     return bytes(table)
 
 
@@ -47,11 +47,11 @@ def _reversed_codon(codon: int) -> int:
 DIGIT_OF_LETTER = _digits()
 """256 bytes: the digit of a letter of either case."""
 
-COMPLEMENT_OF_LETTER = _complements()
-"""256 bytes: the complement of A, C, G, T; every other letter is its own."""
-
 UPPER_OF_LETTER = bytes(range(256)).upper()
 """256 bytes: the upper case of an ASCII letter."""
+
+COMPLEMENT_OF_LETTER = _complements()
+"""256 bytes: the complement of A, C, G, T of either case, and the upper case of every other letter."""
 
 RESIDUE_OF_CODON = _residues()
 """256 bytes: the amino acid of a codon, STOP, or NO_RESIDUE if it has another letter."""

@@ -1,8 +1,9 @@
 """Reads: the records of a drop's files as batches, streamed in the order of the files.
 
-file -> decompressed stream -> parser -> (name, sequence) -> batch. dnaio parses FASTA and FASTQ,
-pysam BAM; only FASTQ with wrapped lines has a slower parser of our own. What is checked of every
-record (it has an id, its letters are nucleotides) is checked a batch at a time.
+file -> decompressed stream -> parser -> names and letters -> batch. dnaio parses FASTQ, pysam BAM;
+FASTQ with wrapped lines has a slower parser of our own. FASTA is taken a block at a time where it
+is regular, and else by dnaio. What is checked of every record (it has an id, its letters are
+nucleotides) is checked a batch at a time.
 """
 
 import io
@@ -10,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 import dnaio
 import numpy as np
@@ -20,11 +21,14 @@ from virnucpro_assets.errors import InputError
 from virnucpro_assets.sequences.bam import bam_records
 from virnucpro_assets.sequences.batches import ReadBatch
 from virnucpro_assets.sequences.compression import HEAD_BYTES, open_decompressed
+from virnucpro_assets.sequences.fasta_blocks import record_blocks, regular_records
 from virnucpro_assets.sequences.formats import Format, format_of
 from virnucpro_assets.sequences.letters import first_foreign_letter
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.sequences.read_files import ReadFile, first_word, with_mate
 from virnucpro_assets.sequences.wrapped_fastq import is_wrapped, wrapped_records
+
+_Piece = tuple[list[str], list[str] | Ragged]
 
 # Bounds a batch of very short or empty reads.
 _BATCH_READS = 65_536
@@ -47,29 +51,61 @@ def read_batches(files: Sequence[ReadFile], *, batch_bases: int = 4_000_000) -> 
     first = 0
     for file in files:
         position = 0
-        for names, sequences in _grouped(_records(file), batch_bases):
-            batch = _checked_batch(file, first, position, names, sequences)
+        for names, sequences in _pieces(file, batch_bases):
+            _check_names(file.path, position, names)
+            if isinstance(sequences, Ragged):
+                bases = sequences
+            else:
+                bases = _checked_letters(file.path, position, names, sequences)
+            mated = [with_mate(name, file.mate) for name in names] if file.mate else names
+            yield ReadBatch(first, mated, bases)
             position += len(names)
             first += len(names)
-            yield batch
 
 
-def _records(file: ReadFile) -> Iterator[tuple[str, str]]:
-    """(id, sequence) of each record of a file; the id is empty where the header has none."""
+def _pieces(file: ReadFile, batch_bases: int) -> Iterator[_Piece]:
+    """The records of a file, at most `batch_bases` letters or one record at a time; an id is empty if there is none.
+
+    Letters that are known to be nucleotides come as one array.
+    """
     with open_decompressed(file.path) as stream:
         head = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
         form = format_of(head, file.path)
-        if form is Format.FASTA:
-            yield from _text_records(file.path, _fasta_records(stream))
+        if form is Format.FASTA and b"\r" not in head:
+            yield from _fasta_pieces(stream, file.path, batch_bases)
+        elif form is Format.FASTA:
+            yield from _grouped(_text_records(file.path, _fasta_records(stream)), batch_bases)
         elif form is Format.FASTQ and is_wrapped(head):
-            yield from _text_records(file.path, wrapped_records(stream, file.path))
+            yield from _grouped(_text_records(file.path, wrapped_records(stream, file.path)), batch_bases)
         elif form is Format.FASTQ:
-            yield from _text_records(file.path, _fastq_records(stream))
+            yield from _grouped(_text_records(file.path, _fastq_records(stream)), batch_bases)
     if form is Format.BAM:
-        yield from bam_records(file.path, file.mate)
+        yield from _grouped(bam_records(file.path, file.mate), batch_bases)
 
 
-def _fasta_records(stream: io.BufferedReader) -> Iterator[tuple[str, str]]:
+def _fasta_pieces(stream: io.BufferedReader, path: Path, batch_bases: int) -> Iterator[_Piece]:
+    lines = 0
+    for block in record_blocks(stream):
+        regular = regular_records(block)
+        if regular is None:
+            records = _text_records(path, _fasta_records(io.BytesIO(block)), lines)
+            yield from _grouped(records, batch_bases)
+        else:
+            yield from _cut(*regular, batch_bases)
+        lines += block.count(b"\n")
+
+
+def _cut(names: list[str], bases: Ragged, batch_bases: int) -> Iterator[_Piece]:
+    start = 0
+    while start < len(names):
+        fitting = int(np.searchsorted(bases.offsets, bases.offsets[start] + batch_bases, side="right")) - 1
+        stop = max(start + 1, min(fitting, start + _BATCH_READS))
+        letters = bases.data[bases.offsets[start] : bases.offsets[stop]]
+        yield names[start:stop], Ragged(letters, bases.offsets[start : stop + 1] - bases.offsets[start])
+        start = stop
+
+
+def _fasta_records(stream: BinaryIO) -> Iterator[tuple[str, str]]:
     # A tuple in place of dnaio's record, which allows no letter beyond ASCII in a description.
     reader = FastaReader(stream, sequence_class=lambda header, sequence, _: (first_word(header), sequence))
     return iter(cast(Iterable[tuple[str, str]], reader))
@@ -79,8 +115,10 @@ def _fastq_records(stream: io.BufferedReader) -> Iterator[tuple[str, str]]:
     yield from map(attrgetter("id", "sequence"), FastqReader(stream))
 
 
-def _text_records(path: Path, records: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Turn the errors of the text parsers into InputErrors."""
+def _text_records(
+    path: Path, records: Iterator[tuple[str, str]], lines_before: int = 0
+) -> Iterator[tuple[str, str]]:
+    """Turn the errors of the text parsers into InputErrors, which count lines from the start of the file."""
     try:
         yield from records
     except dnaio.FileFormatError as error:
@@ -88,7 +126,7 @@ def _text_records(path: Path, records: Iterator[tuple[str, str]]) -> Iterator[tu
             return
         raise InputError(
             path,
-            where=None if error.line is None else f"line {error.line + 1}",
+            where=None if error.line is None else f"line {lines_before + error.line + 1}",
             found=" ".join(error.message.split()).rstrip("."),
             expected="a whole and regular record",
             advice="Make or copy the file again.",
@@ -118,13 +156,11 @@ def _grouped(records: Iterator[tuple[str, str]], batch_bases: int) -> Iterator[t
         yield names, sequences
 
 
-def _checked_batch(
-    file: ReadFile, first: int, position: int, names: list[str], sequences: list[str]
-) -> ReadBatch:
-    """The batch of these records, the first of which is record `position` (from 0) of its file."""
+def _check_names(path: Path, position: int, names: list[str]) -> None:
+    """Refuse an id that is none; the first of the names is that of record `position` (from 0) of its file."""
     if "" in names:
         raise InputError(
-            file.path,
+            path,
             where=f"record {position + names.index('') + 1}",
             found="a header without an id",
             expected="an id right after '>' or '@'",
@@ -134,12 +170,16 @@ def _checked_batch(
     if _CONTROL.search("\n".join(names)):
         odd = next(place for place, name in enumerate(names) if _CONTROL.search(name))
         raise InputError(
-            file.path,
+            path,
             where=f"record {position + odd + 1}",
             found=f"a control character in the id {names[odd][:40]!r}",
             expected="an id of printable characters",
             advice="Rename the record, or check where the file comes from.",
         )
+
+
+def _checked_letters(path: Path, position: int, names: list[str], sequences: list[str]) -> Ragged:
+    """The letters of these records; see `_check_names`."""
     # A letter beyond ASCII becomes '?', which is no nucleotide either.
     data = np.frombuffer("".join(sequences).encode("ascii", "replace"), np.uint8)
     lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
@@ -148,10 +188,10 @@ def _checked_batch(
     if foreign is not None:
         index, place = foreign
         raise InputError(
-            file.path,
+            path,
             where=f"record {position + index + 1} ({names[index]}), letter {place + 1}",
             found=f"{sequences[index][place]!r}",
             expected="nucleotide letters (A C G T U N, IUPAC codes, gaps)",
             advice="Give nucleotide sequences; proteins cannot be used.",
         )
-    return ReadBatch(first, [with_mate(name, file.mate) for name in names] if file.mate else names, bases)
+    return bases

@@ -1,0 +1,1 @@
+"""The original's ways of doing things, restated in our own words, to be measured against."""
