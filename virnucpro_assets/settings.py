@@ -39,7 +39,7 @@ from pydantic_settings import (
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.storage.calls import CallThresholds
-from virnucpro_assets.vocabulary import EncoderKind, Precision, QuarantinePolicy, WhenBusy
+from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision, QuarantinePolicy, WhenBusy
 
 SETTINGS_FILE = "virnucpro.toml"
 HEADER = re.compile(r"[A-Za-z0-9-]+: [ -~]+")
@@ -180,6 +180,13 @@ class Settings(BaseSettings):
     )
     precision: Precision = Field(
         "float32", description="in which the encoders compute; rows are stored as float32"
+    )
+    attention: Attention | None = Field(
+        None,
+        description="kernel of attention: dense-runs, varlen or flash; the fastest that was measured if left out",
+    )
+    fused_kernels: bool | None = Field(
+        None, description="whether layers are compiled; on GPUs in half precision if left out"
     )
     token_budget: PositiveInt = Field(8192, ge=1024, description="tokens of a pack, special ones included")
     packs_per_part: PositiveInt = Field(64, description="packs between two checkpoints")

@@ -48,6 +48,8 @@ def main() -> None:
 
     # torch looks at the visible devices and at the number of threads when it is imported.
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    # Its compiler would start processes of its own, which outlive a killed one.
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     from virnucpro_assets.inference.worker import Worker  # noqa: PLC0415
 
     worker = Worker("cuda:0" if options.kind == "cuda" else "cpu", options.threads, replies)

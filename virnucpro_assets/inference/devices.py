@@ -79,6 +79,16 @@ def find_devices(
     return [Device("cuda", number, max(1, processors // len(chosen))) for number in chosen]
 
 
+def names_gpus(setting: str, *, visible: str | None = None, driver_files: Path = Path("/dev")) -> bool:
+    """Whether the devices of a setting are GPUs; no device needs to be there unless it is `auto`."""
+    if setting == "auto":
+        return any(
+            device.kind == "cuda"
+            for device in find_devices(setting, visible=visible, driver_files=driver_files)
+        )
+    return setting.startswith("cuda")
+
+
 def _cpu_slots(slots: int, processors: int) -> list[Device]:
     return [Device("cpu", number, processors // slots) for number in range(slots)]
 

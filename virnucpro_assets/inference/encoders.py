@@ -32,13 +32,22 @@ class LoadedEncoders:
 
     def _load(self, choice: EncoderChoice) -> Encoder:
         try:
-            return load_encoder(choice.folder, precision=choice.precision, device=self._device)
+            return self._read(choice)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or not self._loaded:
                 raise
         # Two precisions of a large model do not fit beside each other: the other is loaded again later.
         self._keep_only("")
-        return load_encoder(choice.folder, precision=choice.precision, device=self._device)
+        return self._read(choice)
+
+    def _read(self, choice: EncoderChoice) -> Encoder:
+        return load_encoder(
+            choice.folder,
+            precision=choice.precision,
+            device=self._device,
+            attention=choice.attention,
+            fused=choice.fused,
+        )
 
     def _keep_only(self, digest: str) -> None:
         kept = {choice: encoder for choice, encoder in self._loaded.items() if choice.digest == digest}

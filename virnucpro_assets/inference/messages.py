@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from virnucpro_assets.storage.incidents import QuarantinedRow
 from virnucpro_assets.storage.parts import PartPlan, PartRecord
 from virnucpro_assets.storage.recipe import Recipe
-from virnucpro_assets.vocabulary import EncoderKind, Precision
+from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
 
 
 class _Message(BaseModel):
@@ -22,13 +22,20 @@ class _Message(BaseModel):
 
 
 class EncoderChoice(_Message):
-    """An encoder by its folder, the digest that this had when it was chosen, and the precision."""
+    """An encoder by its folder, the digest that this had when it was chosen, precision and kernels."""
 
     kind: EncoderKind
     folder: Path
     digest: str
     width: int
     precision: Precision
+    attention: Attention = "dense-runs"
+    fused: bool = False
+
+    def in_precision(self, precision: Precision) -> "EncoderChoice":
+        """The same model in another precision, on the kernels that every device and precision has."""
+        changes = {"precision": precision, "attention": "dense-runs", "fused": False}
+        return self if precision == self.precision else self.model_copy(update=changes)
 
 
 class PartTask(_Message):

@@ -119,7 +119,7 @@ class Worker:
             rows[embedded.too_large].tolist(), "out_of_memory"
         )
         if len(again):
-            exact = self._encoders.get(task.encoder.model_copy(update={"precision": "float32"}))
+            exact = self._encoders.get(task.encoder.in_precision("float32"))
             second = embed_sequences(
                 exact, sequences.take(again), task.recipe.token_budget, token_limit=embedded.token_limit
             )

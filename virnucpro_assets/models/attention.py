@@ -1,16 +1,19 @@
 """Attention inside each sequence of a pack, and the biases and rotations that belong to it.
 
-`attend` is the one place that knows which kernel runs. Here it is dense scaled dot-product
-attention over runs of equal length, which every device has; a kernel for sequences of varying
-length has the same inputs and outputs.
+`ATTEND` is the one place that knows which kernel runs. Each takes the queries, keys and values of
+a pack, of any floating dtype, [total, 3, heads, head width], the queries not yet scaled, and returns
+[total, heads · head width]: every token has looked at the tokens of its own sequence.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch.nn import functional
 
 from virnucpro_assets.models.packs import TokenPack
+from virnucpro_assets.vocabulary import Attention
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +34,11 @@ class Alibi:
         return cls(slopes, (-slopes[:, None, None] * distances).to(dtype))
 
 
-def attend(qkv: torch.Tensor, pack: TokenPack, alibi: Alibi | None = None) -> torch.Tensor:
-    """Let every token look at the tokens of its own sequence.
+Attend = Callable[[torch.Tensor, TokenPack, Alibi | None], torch.Tensor]
 
-    `qkv` is [total, 3, heads, head width]: queries, keys and values, the queries not yet scaled.
-    Returns [total, heads · head width].
-    """
+
+def attend_dense_runs(qkv: torch.Tensor, pack: TokenPack, alibi: Alibi | None) -> torch.Tensor:
+    """Dense scaled dot-product attention over runs of equal length, without any padding."""
     mixed = torch.empty_like(qkv[:, 0])
     for run in pack.runs:
         block = qkv[run.tokens].view(run.count, run.length, *qkv.shape[1:])
@@ -51,6 +53,36 @@ def rotary_frequencies(head_width: int, device: torch.device | str = "cpu") -> t
     """float32 [head width / 2]: 10000^(−2i / head width), what a model computes that was never rounded."""
     pairs = torch.arange(0, head_width, 2, dtype=torch.float32, device=device) / head_width
     return 1.0 / (10000.0**pairs)
+
+
+def attend_varlen(qkv: torch.Tensor, pack: TokenPack, alibi: Alibi | None) -> torch.Tensor:
+    """PyTorch's kernel for sequences of varying length: CUDA, half precision and no bias."""
+    from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 - PyTorch before 2.10 has none
+
+    if alibi is not None:
+        raise ValueError("varlen attention takes no biases")
+    query, key, value = qkv.unbind(1)
+    longest = pack.longest
+    mixed = varlen_attn(query, key, value, pack.bounds, pack.bounds, longest, longest)
+    return cast("torch.Tensor", mixed).flatten(1)
+
+
+def attend_flash(qkv: torch.Tensor, pack: TokenPack, alibi: Alibi | None) -> torch.Tensor:
+    """The kernel of flash-attn, which knows ALiBi and takes −slope · |i − j| where nothing is causal."""
+    from flash_attn import flash_attn_varlen_qkvpacked_func  # noqa: PLC0415 - an extra of this package
+
+    slopes = None if alibi is None else alibi.slopes
+    mixed: torch.Tensor = flash_attn_varlen_qkvpacked_func(
+        qkv, pack.bounds, pack.longest, alibi_slopes=slopes
+    )
+    return mixed.flatten(1)
+
+
+ATTEND: dict[Attention, Attend] = {
+    "dense-runs": attend_dense_runs,
+    "varlen": attend_varlen,
+    "flash": attend_flash,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +115,14 @@ class Rotary:
         second.mul_(self.cos).addcmul_(first, self.sin)
         first.copy_(turned)
         return qkv
+
+
+def turned(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """What `Rotary.turn` does, as a new tensor.
+
+    A compiler makes one pass over the memory of this form, and several of the one in place.
+    """
+    half = qkv.shape[-1] // 2
+    first, second = qkv[:, :2, :, :half], qkv[:, :2, :, half:]
+    both = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    return torch.cat((both, qkv[:, 2:]), dim=1)

@@ -7,15 +7,19 @@ all activations are of that dtype; sums inside products, norms and softmax are t
 """
 
 import math
+from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from virnucpro_assets.models.attention import Alibi, attend
+from virnucpro_assets.models.attention import ATTEND, Alibi
+from virnucpro_assets.models.compiling import compiled
 from virnucpro_assets.models.configs import DnabertSConfig
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.weights import State
+from virnucpro_assets.vocabulary import Attention
 
 # The published name of each part of a layer, and ours.
 _LAYER_PARTS = {
@@ -40,30 +44,42 @@ class _Layer(nn.Module):
         self.down = nn.Linear(config.intermediate_size, width)
         self.mlp_norm = nn.LayerNorm(width, eps=epsilon)
 
-    def forward(self, hidden: torch.Tensor, pack: TokenPack, alibi: Alibi) -> torch.Tensor:
-        mixed = attend(self.qkv(hidden).unflatten(1, self.heads_shape), pack, alibi)
-        hidden = self.attention_norm(self.out(mixed) + hidden)
-        gate, value = self.gate_and_value(hidden).chunk(2, dim=1)
-        normed: torch.Tensor = self.mlp_norm(self.down(functional.gelu(gate) * value) + hidden)
-        return normed
+    def heads(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Queries, keys and values [total, 3, heads, head width]."""
+        qkv: torch.Tensor = self.qkv(hidden).unflatten(1, self.heads_shape)
+        return qkv
+
+
+def _after(layer: _Layer, hidden: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+    hidden = layer.attention_norm(layer.out(mixed) + hidden)
+    gate, value = layer.gate_and_value(hidden).chunk(2, dim=1)
+    normed: torch.Tensor = layer.mlp_norm(layer.down(functional.gelu(gate) * value) + hidden)
+    return normed
 
 
 class DnabertS(nn.Module):
     """The packed model. Its parameters need no gradients: it only infers."""
 
-    def __init__(self, config: DnabertSConfig) -> None:
+    def __init__(
+        self, config: DnabertSConfig, attention: Attention = "dense-runs", *, fused: bool = False
+    ) -> None:
         super().__init__()
         self.config = config
+        self._attend = ATTEND[attention]
+        self._after: Callable[[_Layer, torch.Tensor, torch.Tensor], torch.Tensor]
+        self._after = compiled(_after) if fused else _after
         self.words = nn.Embedding(config.vocab_size, config.hidden_size)
         self.types = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.first_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
 
     @classmethod
-    def from_published(cls, config: DnabertSConfig, state: State) -> "DnabertS":
+    def from_published(
+        cls, config: DnabertSConfig, state: State, attention: Attention = "dense-runs", *, fused: bool = False
+    ) -> "DnabertS":
         """Build the model from tensors named as in `published_shapes`; `state` is emptied on the way."""
         with torch.device("meta"):
-            model = cls(config)
+            model = cls(config, attention, fused=fused)
         own = {own: state.pop(published) for published, own in _names(config).items()}
         model.load_state_dict(own, assign=True)
         return model.requires_grad_(False).eval()
@@ -73,8 +89,8 @@ class DnabertS(nn.Module):
         hidden: torch.Tensor = self.first_norm(self.words(pack.tokens) + self.types.weight[0])
         slopes = torch.tensor(alibi_slopes(self.config.num_attention_heads), device=hidden.device)
         alibi = Alibi.up_to(slopes, pack.longest, hidden.dtype)
-        for layer in self.layers:
-            hidden = layer(hidden, pack, alibi)
+        for layer in cast("Iterable[_Layer]", self.layers):
+            hidden = self._after(layer, hidden, self._attend(layer.heads(hidden), pack, alibi))
         return hidden
 
 

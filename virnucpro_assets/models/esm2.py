@@ -10,17 +10,25 @@ which are float32 on every device it serves.
 ESM-2 was trained in float16, and its published files hold the frequencies of the rotary positions
 as float16 left them. fair-esm and transformers take those, so they are kept: computed anew they
 turn a head by up to 5e-4 of its angle more or less. They stay float32 in every precision.
+
+What is before and what is after attention are two functions of a layer, so that a compiler may
+fuse each of them; the kernel of attention stands between.
 """
+
+from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from virnucpro_assets.models.alphabet import TOKENS
-from virnucpro_assets.models.attention import Rotary, attend, rotary_frequencies
+from virnucpro_assets.models.attention import ATTEND, Rotary, rotary_frequencies, turned
+from virnucpro_assets.models.compiling import compiled
 from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.weights import State
+from virnucpro_assets.vocabulary import Attention
 
 # fair-esm's ESM2.forward: training masks 0.15 · 0.8 of the tokens and zeroes them, so inference
 # scales the embeddings by what was left.
@@ -45,33 +53,56 @@ class _Layer(nn.Module):
         self.up = nn.Linear(width, _MLP_FACTOR * width)
         self.down = nn.Linear(_MLP_FACTOR * width, width)
 
-    def forward(self, hidden: torch.Tensor, pack: TokenPack, rotary: Rotary) -> torch.Tensor:
-        qkv = self.qkv(self.attention_norm(hidden)).unflatten(1, self.heads_shape)
-        hidden = hidden + self.out(attend(rotary.turn(qkv), pack))
-        expanded = functional.gelu(self.up(self.mlp_norm(hidden)))
-        added: torch.Tensor = hidden + self.down(expanded)
-        return added
+    def heads(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Queries, keys and values [total, 3, heads, head width], not yet turned."""
+        qkv: torch.Tensor = self.qkv(self.attention_norm(hidden)).unflatten(1, self.heads_shape)
+        return qkv
+
+
+def _before(layer: _Layer, hidden: torch.Tensor, rotary: Rotary) -> torch.Tensor:
+    return rotary.turn(layer.heads(hidden))
+
+
+def _before_fused(layer: _Layer, hidden: torch.Tensor, rotary: Rotary) -> torch.Tensor:
+    return turned(layer.heads(hidden), rotary.cos, rotary.sin)
+
+
+def _after(layer: _Layer, hidden: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+    hidden = hidden + layer.out(mixed)
+    expanded = functional.gelu(layer.up(layer.mlp_norm(hidden)))
+    added: torch.Tensor = hidden + layer.down(expanded)
+    return added
 
 
 class Esm2(nn.Module):
     """The packed model. Its parameters need no gradients: it only infers."""
 
-    def __init__(self, config: Esm2Config) -> None:
+    def __init__(
+        self, config: Esm2Config, attention: Attention = "dense-runs", *, fused: bool = False
+    ) -> None:
         super().__init__()
         self.config = config
+        self._attend = ATTEND[attention]
+        self._before: Callable[[_Layer, torch.Tensor, Rotary], torch.Tensor]
+        self._after: Callable[[_Layer, torch.Tensor, torch.Tensor], torch.Tensor]
+        self._before, self._after = (
+            (compiled(_before_fused), compiled(_after)) if fused else (_before, _after)
+        )
         self.embedding = nn.Embedding(len(TOKENS), config.hidden_size)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
         self.last_norm = nn.LayerNorm(config.hidden_size)
         self.register_buffer("frequencies", torch.empty(config.head_width // 2))
 
     @classmethod
-    def from_published(cls, config: Esm2Config, state: State) -> "Esm2":
+    def from_published(
+        cls, config: Esm2Config, state: State, attention: Attention = "dense-runs", *, fused: bool = False
+    ) -> "Esm2":
         """Build the model from tensors named as in `published_shapes`; `state` is emptied on the way.
 
         Without the tensor FREQUENCIES they are computed.
         """
         with torch.device("meta"):
-            model = cls(config)
+            model = cls(config, attention, fused=fused)
         model.load_state_dict(_own_names(config, state), assign=True)
         return model.requires_grad_(False).eval()
 
@@ -79,8 +110,9 @@ class Esm2(nn.Module):
         """[total, width]: every token's representation after the last layer norm."""
         hidden: torch.Tensor = self.embedding(pack.tokens) * EMBEDDING_SCALE
         rotary = Rotary.of(pack, self.get_buffer("frequencies"), hidden.dtype)
-        for layer in self.layers:
-            hidden = layer(hidden, pack, rotary)
+        for layer in cast("Iterable[_Layer]", self.layers):
+            mixed = self._attend(self._before(layer, hidden, rotary), pack, None)
+            hidden = self._after(layer, hidden, mixed)
         normed: torch.Tensor = self.last_norm(hidden)
         return normed
 

@@ -2,17 +2,19 @@
 
 The order of things: the config says which encoder and which shapes; every name and shape in the
 weights file is checked against it; then the tensors are read one by one in the precision of
-computing, so that a large model is never held twice.
+computing, so that a large model is never held twice; and what is to be compiled is compiled.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.models import dnabert_s, esm2
 from virnucpro_assets.models.alphabet import tokenise_proteins
+from virnucpro_assets.models.compiling import warm_up
 from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
 from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
 from virnucpro_assets.models.encoder import PackedEncoder
@@ -24,8 +26,10 @@ from virnucpro_assets.models.folders import (
     read_config,
     read_model_folder,
 )
+from virnucpro_assets.models.tokens import Tokens
 from virnucpro_assets.models.weights import check_shapes, read_weights, write_weights
-from virnucpro_assets.vocabulary import Precision
+from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
 
 DTYPES: dict[Precision, torch.dtype] = {
     "float32": torch.float32,
@@ -33,18 +37,30 @@ DTYPES: dict[Precision, torch.dtype] = {
     "float16": torch.float16,
 }
 
+TRIMMED: dict[EncoderKind, int] = {"dnabert_s": 0, "esm2": 1}
+"""How many tokens at either end of a sequence its mean leaves out."""
+
 
 def load_encoder(
-    folder: Path, *, precision: Precision = "float32", device: torch.device | str = "cpu"
+    folder: Path,
+    *,
+    precision: Precision = "float32",
+    device: torch.device | str = "cpu",
+    attention: Attention = "dense-runs",
+    fused: bool = False,
 ) -> PackedEncoder:
     """Load the encoder in `folder` onto `device`, weights and computing in `precision`.
 
-    Raises IntegrityError when a file of the folder is missing, damaged or does not fit the others.
+    `attention` is the kernel to use; with `fused` the rest of each layer is compiled. Raises
+    IntegrityError when a file of the folder is missing, damaged or does not fit the others.
     """
     config = read_config(folder)
     dtype, device = DTYPES[precision], torch.device(device)
     weights = folder / WEIGHTS_FILE
+    model: nn.Module
+    tokeniser: Callable[[Ragged], Tokens]
     if isinstance(config, Esm2Config):
+        tokeniser = tokenise_proteins
         shapes = esm2.published_shapes(config)
         state = read_weights(
             weights,
@@ -54,26 +70,22 @@ def load_encoder(
             dtype=dtype,
             device=device,
         )
-        return PackedEncoder(
-            kind="esm2",
-            width=config.hidden_size,
-            precision=precision,
-            device=device,
-            model=esm2.Esm2.from_published(config, state),
-            tokeniser=tokenise_proteins,
-            trimmed=1,
-        )
-    tokenizer = DnaTokenizer(folder / TOKENIZER_FILE, vocabulary=config.vocab_size)
-    shapes = dnabert_s.published_shapes(config)
-    state = read_weights(weights, shapes, ignored=dnabert_s.is_ignored, dtype=dtype, device=device)
+        model = esm2.Esm2.from_published(config, state, attention, fused=fused)
+    else:
+        tokeniser = DnaTokenizer(folder / TOKENIZER_FILE, vocabulary=config.vocab_size)
+        shapes = dnabert_s.published_shapes(config)
+        state = read_weights(weights, shapes, ignored=dnabert_s.is_ignored, dtype=dtype, device=device)
+        model = dnabert_s.DnabertS.from_published(config, state, attention, fused=fused)
+    if fused:
+        warm_up(model, device)
     return PackedEncoder(
-        kind="dnabert_s",
+        kind=config.kind,
         width=config.hidden_size,
         precision=precision,
         device=device,
-        model=dnabert_s.DnabertS.from_published(config, state),
-        tokeniser=tokenizer,
-        trimmed=0,
+        model=model,
+        tokeniser=tokeniser,
+        trimmed=TRIMMED[config.kind],
     )
 
 

@@ -83,6 +83,12 @@ class TokenPack:
             self.tokens.device
         )
 
+    @cached_property
+    def bounds(self) -> torch.Tensor:
+        """int32 [n + 1] on the tokens' device: where each sequence starts, and the total."""
+        bounds = np.concatenate(([0], np.cumsum(self.lengths))).astype(np.int32)
+        return torch.from_numpy(bounds).to(self.tokens.device)
+
     def sorted_by_length(self) -> tuple["TokenPack", npt.NDArray[np.int64]]:
         """The same sequences, longest first, and int64 [n]: where each of them was in this pack."""
         order = np.argsort(-self.lengths, kind="stable")

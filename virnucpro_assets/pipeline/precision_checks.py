@@ -133,7 +133,7 @@ class _Recomputation:
             return _no_rows(self._work)
         tasks = [
             SampleTask(
-                encoder=self._work.encoders[kind].model_copy(update={"precision": precision}),
+                encoder=self._work.encoders[kind].in_precision(precision),
                 index=self._work.folder.index,
                 index_digest=self._work.index.manifest.digest,
                 rows=self._sample.rows.tolist(),

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.files.digests import digest_of_files
+from virnucpro_assets.inference.devices import names_gpus
+from virnucpro_assets.inference.kernels import Machine, choose_kernels
 from virnucpro_assets.inference.messages import EncoderChoice
 from virnucpro_assets.models.cards import ClassifierCard, read_card
 from virnucpro_assets.models.folders import read_model_folder
@@ -12,9 +14,6 @@ from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropManifest
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT, Recipe
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
-
-ATTENTION = "dense-runs"
-"""The attention backend in use: dense products over runs of equal length."""
 
 
 class EncoderChoices(Mapping[EncoderKind, EncoderChoice]):
@@ -41,7 +40,10 @@ class EncoderChoices(Mapping[EncoderKind, EncoderChoice]):
 
 
 def choose_encoder(settings: Settings, kind: EncoderKind) -> EncoderChoice:
-    """The encoder that the settings name. Raises InputError if its folder holds another kind."""
+    """The encoder that the settings name.
+
+    Raises InputError if its folder holds another kind, or if the kernels asked for cannot run here.
+    """
     folder = read_model_folder(settings.encoder_folder(kind))
     if folder.kind != kind:
         raise InputError(
@@ -50,12 +52,18 @@ def choose_encoder(settings: Settings, kind: EncoderKind) -> EncoderChoice:
             expected=kind,
             advice=f"Set VIRNUCPRO_{kind.upper()} to a folder with such a model.",
         )
+    machine = Machine(has_gpus=names_gpus(settings.devices, visible=settings.visible_gpus))
+    kernels = choose_kernels(
+        kind, settings.precision, machine, settings.attention, fused=settings.fused_kernels
+    )
     return EncoderChoice(
         kind=kind,
         folder=folder.path.absolute(),
         digest=folder.digest,
         width=folder.width,
         precision=settings.precision,
+        attention=kernels.attention,
+        fused=kernels.fused,
     )
 
 
@@ -85,7 +93,8 @@ def make_recipe(settings: Settings, index: IndexManifest, encoder: EncoderChoice
         index_digest=index.digest,
         weights_digest=encoder.digest,
         precision=encoder.precision,
-        attention=ATTENTION,
+        attention=encoder.attention,
+        fused=encoder.fused,
         token_budget=settings.token_budget,
         packs_per_part=settings.packs_per_part,
         ranks=index.ranks,

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict
 
-from virnucpro_assets.vocabulary import EncoderKind, Precision
+from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
 
 ENGINE_FORMAT = 1
 """Raised by one whenever a change of the code may change stored results."""
@@ -26,7 +26,8 @@ class Recipe(BaseModel):
     index_digest: str
     weights_digest: str
     precision: Precision
-    attention: str
+    attention: Attention
+    fused: bool = False
     token_budget: int
     packs_per_part: int
     ranks: int

@@ -103,9 +103,10 @@ def test_an_ended_step_leaves_no_process_and_is_resumed_on_any_number_of_devices
     last: list[int],
 ) -> None:
     draw, log = random.Random(seed), PartLog(bench.folder / "log")
-    program = Faults(log=log.path, pause=PAUSE).program
     used, lost = set[int](), list[dict[str, int]]()
     for number, (slots, with_signal) in enumerate(stops):
+        # Those that start first must not be done with everything before the last one has started.
+        program = Faults(log=log.path, pause=PAUSE * len(slots)).program
         step = bench.step(*slots, name=f"step-{number}", program=program)
         wait_for_workers(step, log, len(used) + len(slots))
         new = at_work(log) - used
@@ -119,6 +120,7 @@ def test_an_ended_step_leaves_no_process_and_is_resumed_on_any_number_of_devices
         lost += [log.lost(pid, kept) for pid in new]
 
     if last:
+        program = Faults(log=log.path, pause=PAUSE).program
         step = bench.step(*last, name="last", program=program)
         assert step.wait() == 0, step.errors
         assert len(at_work(log) - used) == len(last)

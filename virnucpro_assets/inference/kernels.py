@@ -1,0 +1,86 @@
+"""Which kernels an encoder runs on, decided before any device process starts. No torch here.
+
+The choice is part of the recipe of what is computed: it follows from the settings, the kind of
+device, the precision and the installed packages, and not from what a device process finds.
+"""
+
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
+
+_COMPILERS = ("cc", "gcc", "clang")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What decides on kernels: whether the devices are GPUs, and which packages are there."""
+
+    has_gpus: bool
+
+    @cached_property
+    def has_varlen(self) -> bool:
+        """Whether PyTorch has attention over sequences of varying length, as from 2.10 on."""
+        major, minor, *_ = version("torch").split(".")
+        return self.has_gpus and (int(major), int(minor)) >= (2, 10)
+
+    @cached_property
+    def has_flash(self) -> bool:
+        """Whether the package flash-attn is installed."""
+        try:
+            version("flash-attn")
+        except PackageNotFoundError:
+            return False
+        return self.has_gpus
+
+    @cached_property
+    def has_compiler(self) -> bool:
+        """Whether there is a C compiler, which Triton needs to start what it compiled."""
+        return self.has_gpus and any(map(shutil.which, _COMPILERS))
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The kernel of attention, and whether the rest of each layer is compiled into fused kernels."""
+
+    attention: Attention
+    fused: bool
+
+
+def choose_kernels(
+    kind: EncoderKind,
+    precision: Precision,
+    machine: Machine,
+    attention: Attention | None = None,
+    *,
+    fused: bool | None = None,
+) -> Kernels:
+    """The kernels for an encoder; None leaves a choice to what is there.
+
+    The kernels for sequences of varying length compute in half precision only, and only that of
+    flash-attn knows the biases of DNABERT-S. float32 is the reference, and is never compiled unless
+    asked for. Raises InputError if what is asked for cannot run here.
+    """
+    half = precision != "float32"
+    usable: dict[Attention, bool] = {
+        "flash": half and machine.has_flash,
+        "varlen": half and machine.has_varlen and kind == "esm2",
+        "dense-runs": True,
+    }
+    if attention is not None and not usable[attention]:
+        raise InputError(
+            "setting attention",
+            where=repr(attention),
+            found=f"{kind} in {precision} on {'GPUs' if machine.has_gpus else 'processors'}",
+            expected="GPUs and half precision; also ESM-2 and PyTorch 2.10 for varlen, flash-attn for flash",
+            advice="Set VIRNUCPRO_ATTENTION to dense-runs, or leave it out.",
+        )
+    if attention is None:
+        attention = "varlen" if usable["varlen"] else "dense-runs"
+    return Kernels(
+        attention=attention,
+        fused=half and machine.has_compiler if fused is None else fused,
+    )
