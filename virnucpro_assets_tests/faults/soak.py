@@ -42,7 +42,8 @@ from virnucpro_assets_tests.faults.harness import (
 )
 from virnucpro_assets_tests.jobs import build_small_index, write_small_reads
 
-PAUSE = 0.05
+PAUSE = 0.15
+"""Long enough for a job to last a few seconds: a fault must land before its end."""
 SILENCE_SECONDS = 6.0
 """Short for a soak, and yet three heartbeats long."""
 
