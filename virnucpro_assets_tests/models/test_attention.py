@@ -17,6 +17,7 @@ from virnucpro_assets.models.attention import (
     attend_dense_runs,
     attend_flash,
     attend_varlen,
+    rotary_frequencies,
     turned,
 )
 from virnucpro_assets.models.configs import Esm2Config
@@ -95,7 +96,7 @@ def test_flash_attn_is_given_bounds_longest_and_slopes(
 
 def test_turning_in_place_and_as_a_new_tensor_are_the_same() -> None:
     pack = pack_of(9, 4, 4)
-    rotary, qkv = Rotary.of(pack, WIDTH, torch.float32), random_qkv(pack)
+    rotary, qkv = Rotary.of(pack, rotary_frequencies(WIDTH), torch.float32), random_qkv(pack)
     new = turned(qkv, rotary.cos, rotary.sin)
     assert not torch.equal(new, qkv)
     torch.testing.assert_close(new, rotary.turn(qkv.clone()), rtol=0, atol=1e-6)
