@@ -2,8 +2,8 @@
 
 A BERT in the form of MosaicBERT (Portes et al. 2023): no position embeddings but symmetric
 ALiBi, post-layer-norm, and a gated MLP whose one matrix gives gate and value. Every token has
-type 0. The pooler is left out. In bfloat16 and float16 the weights, the biases of attention and
-all activations are of that dtype; sums inside products, norms and softmax are torch's own.
+type 0. The pooler is left out. In bfloat16 and float16 the weights and all activations are of that
+dtype, on a CPU except those of attention; sums inside products, norms and softmax are float32.
 """
 
 import math
@@ -12,12 +12,12 @@ from typing import cast
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from virnucpro_assets.models.attention import ATTEND, Alibi
 from virnucpro_assets.models.compiling import compiled
 from virnucpro_assets.models.configs import DnabertSConfig
 from virnucpro_assets.models.packs import TokenPack
+from virnucpro_assets.models.products import GatedProduct, Product, pack_products
 from virnucpro_assets.models.weights import State
 from virnucpro_assets.vocabulary import Attention
 
@@ -37,11 +37,11 @@ class _Layer(nn.Module):
         super().__init__()
         width, epsilon = config.hidden_size, config.layer_norm_eps
         self.heads_shape = (3, config.num_attention_heads, config.head_width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.qkv = Product(width, 3 * width)
+        self.out = Product(width, width)
         self.attention_norm = nn.LayerNorm(width, eps=epsilon)
-        self.gate_and_value = nn.Linear(width, 2 * config.intermediate_size, bias=False)
-        self.down = nn.Linear(config.intermediate_size, width)
+        self.gate_and_value = GatedProduct(width, config.intermediate_size)
+        self.down = Product(config.intermediate_size, width)
         self.mlp_norm = nn.LayerNorm(width, eps=epsilon)
 
     def heads(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -51,9 +51,8 @@ class _Layer(nn.Module):
 
 
 def _after(layer: _Layer, hidden: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
-    hidden = layer.attention_norm(layer.out(mixed) + hidden)
-    gate, value = layer.gate_and_value(hidden).chunk(2, dim=1)
-    normed: torch.Tensor = layer.mlp_norm(layer.down(functional.gelu(gate) * value) + hidden)
+    hidden = layer.attention_norm(layer.out(mixed.to(hidden.dtype), added=hidden))
+    normed: torch.Tensor = layer.mlp_norm(layer.down(layer.gate_and_value(hidden), added=hidden))
     return normed
 
 
@@ -82,15 +81,19 @@ class DnabertS(nn.Module):
             model = cls(config, attention, fused=fused)
         own = {own: state.pop(published) for published, own in _names(config).items()}
         model.load_state_dict(own, assign=True)
+        if not fused:
+            pack_products(model)
         return model.requires_grad_(False).eval()
 
     def forward(self, pack: TokenPack) -> torch.Tensor:
         """[total, width]: every token's hidden state after the last layer."""
         hidden: torch.Tensor = self.first_norm(self.words(pack.tokens) + self.types.weight[0])
         slopes = torch.tensor(alibi_slopes(self.config.num_attention_heads), device=hidden.device)
-        alibi = Alibi.up_to(slopes, pack.longest, hidden.dtype)
+        # On a CPU the kernel of attention is no slower in float32, and nothing is rounded on the way.
+        dtype = torch.float32 if hidden.device.type == "cpu" else hidden.dtype
+        alibi = Alibi.up_to(slopes, pack.longest, dtype)
         for layer in cast("Iterable[_Layer]", self.layers):
-            hidden = self._after(layer, hidden, self._attend(layer.heads(hidden), pack, alibi))
+            hidden = self._after(layer, hidden, self._attend(layer.heads(hidden).to(dtype), pack, alibi))
         return hidden
 
 

@@ -5,7 +5,7 @@ sequences of a pack (`Tokens.take`, `TokenPack.from_tokens`); `embed` runs the m
 chosen precision, and takes the mean of each sequence in float32 on the device.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,10 @@ from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.tokens import Tokens
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.vocabulary import EncoderKind, Precision
+
+TOKENS_IN_CACHE = 1024
+"""A CPU computes a pack in pieces of about so many tokens: what one operator writes is then still in
+the cache when the next one reads it."""
 
 
 class Encoder(Protocol):
@@ -68,11 +72,19 @@ class PackedEncoder:
         A pack with more runs than distinct lengths is sorted first and its means put back.
         """
         if len(pack.runs) == len(np.unique(pack.lengths)):
-            return mean_of_sequences(self.model(pack), pack, trimmed=self.trimmed)
+            return torch.cat([self._means(piece) for piece in self._pieces(pack)])
         ordered, order = pack.sorted_by_length()
         means = torch.empty(len(pack), self.width, dtype=torch.float32, device=pack.tokens.device)
         means[torch.from_numpy(order).to(means.device)] = self.embed(ordered)
         return means
+
+    def _pieces(self, pack: TokenPack) -> Iterable[TokenPack]:
+        if self.device.type != "cpu" or not len(pack):
+            return [pack]
+        return pack.cut(TOKENS_IN_CACHE)
+
+    def _means(self, pack: TokenPack) -> torch.Tensor:
+        return mean_of_sequences(self.model(pack), pack, trimmed=self.trimmed)
 
 
 def mean_of_sequences(hidden: torch.Tensor, pack: TokenPack, *, trimmed: int) -> torch.Tensor:

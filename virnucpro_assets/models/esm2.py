@@ -4,8 +4,8 @@ The computation follows `esm.model.esm2.ESM2` of fair-esm: embedding · 0.88, th
 pre-norm attention with rotary positions and a pre-norm MLP with exact GELU, then one last norm.
 The language-model and contact heads are left out. Weights keep fair-esm's names in files; in
 memory the three projections of a layer are one matrix. In bfloat16 and float16 the weights and
-all activations are of that dtype; sums inside products, norms and softmax are torch's own,
-which are float32 on every device it serves.
+all activations are of that dtype, on a CPU except those of attention; sums inside products,
+norms and softmax are float32 on every device.
 
 ESM-2 was trained in float16, and its published files hold the frequencies of the rotary positions
 as float16 left them. fair-esm and transformers take those, so they are kept: computed anew they
@@ -20,13 +20,14 @@ from typing import cast
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from virnucpro_assets.models.alphabet import TOKENS
 from virnucpro_assets.models.attention import ATTEND, Rotary, rotary_frequencies, turned
 from virnucpro_assets.models.compiling import compiled
 from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.packs import TokenPack
+from virnucpro_assets.models.paired_rotary import PairedRotary, pairs_side_by_side
+from virnucpro_assets.models.products import Product, pack_products
 from virnucpro_assets.models.weights import State
 from virnucpro_assets.vocabulary import Attention
 
@@ -47,11 +48,11 @@ class _Layer(nn.Module):
         width = config.hidden_size
         self.heads_shape = (3, config.num_attention_heads, config.head_width)
         self.attention_norm = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.qkv = Product(width, 3 * width)
+        self.out = Product(width, width)
         self.mlp_norm = nn.LayerNorm(width)
-        self.up = nn.Linear(width, _MLP_FACTOR * width)
-        self.down = nn.Linear(_MLP_FACTOR * width, width)
+        self.up = Product(width, _MLP_FACTOR * width)
+        self.down = Product(_MLP_FACTOR * width, width)
 
     def heads(self, hidden: torch.Tensor) -> torch.Tensor:
         """Queries, keys and values [total, 3, heads, head width], not yet turned."""
@@ -59,19 +60,20 @@ class _Layer(nn.Module):
         return qkv
 
 
-def _before(layer: _Layer, hidden: torch.Tensor, rotary: Rotary) -> torch.Tensor:
+def _before(layer: _Layer, hidden: torch.Tensor, rotary: Rotary | PairedRotary) -> torch.Tensor:
     return rotary.turn(layer.heads(hidden))
 
 
-def _before_fused(layer: _Layer, hidden: torch.Tensor, rotary: Rotary) -> torch.Tensor:
+def _before_fused(layer: _Layer, hidden: torch.Tensor, rotary: Rotary | PairedRotary) -> torch.Tensor:
+    assert isinstance(rotary, Rotary), "weights laid out for a CPU are not compiled"
     return turned(layer.heads(hidden), rotary.cos, rotary.sin)
 
 
 def _after(layer: _Layer, hidden: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
-    hidden = hidden + layer.out(mixed)
-    expanded = functional.gelu(layer.up(layer.mlp_norm(hidden)))
-    added: torch.Tensor = hidden + layer.down(expanded)
-    return added
+    hidden = layer.out(mixed.to(hidden.dtype), added=hidden)
+    expanded = layer.up(layer.mlp_norm(hidden), gelu=True)
+    summed: torch.Tensor = layer.down(expanded, added=hidden)
+    return summed
 
 
 class Esm2(nn.Module):
@@ -83,7 +85,7 @@ class Esm2(nn.Module):
         super().__init__()
         self.config = config
         self._attend = ATTEND[attention]
-        self._before: Callable[[_Layer, torch.Tensor, Rotary], torch.Tensor]
+        self._before: Callable[[_Layer, torch.Tensor, Rotary | PairedRotary], torch.Tensor]
         self._after: Callable[[_Layer, torch.Tensor, torch.Tensor], torch.Tensor]
         self._before, self._after = (
             (compiled(_before_fused), compiled(_after)) if fused else (_before, _after)
@@ -92,6 +94,7 @@ class Esm2(nn.Module):
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
         self.last_norm = nn.LayerNorm(config.hidden_size)
         self.register_buffer("frequencies", torch.empty(config.head_width // 2))
+        self.paired = False
 
     @classmethod
     def from_published(
@@ -104,17 +107,36 @@ class Esm2(nn.Module):
         with torch.device("meta"):
             model = cls(config, attention, fused=fused)
         model.load_state_dict(_own_names(config, state), assign=True)
-        return model.requires_grad_(False).eval()
+        model.requires_grad_(False).eval()
+        if model.embedding.weight.device.type == "cpu" and not fused:
+            model.lay_out_for_cpu()
+        return model
+
+    @torch.no_grad()
+    def lay_out_for_cpu(self) -> None:
+        """Order and lay out the weights as the kernels of a CPU take them fastest."""
+        for layer in cast("Iterable[_Layer]", self.layers):
+            for tensor in (layer.qkv.weight, layer.qkv.bias):
+                for projection in tensor.chunk(3)[:2]:
+                    projection.copy_(pairs_side_by_side(projection, self.config.num_attention_heads))
+        self.paired = True
+        pack_products(self)
 
     def forward(self, pack: TokenPack) -> torch.Tensor:
         """[total, width]: every token's representation after the last layer norm."""
         hidden: torch.Tensor = self.embedding(pack.tokens) * EMBEDDING_SCALE
-        rotary = Rotary.of(pack, self.get_buffer("frequencies"), hidden.dtype)
+        rotary = self._rotary(pack, hidden.dtype)
         for layer in cast("Iterable[_Layer]", self.layers):
             mixed = self._attend(self._before(layer, hidden, rotary), pack, None)
             hidden = self._after(layer, hidden, mixed)
         normed: torch.Tensor = self.last_norm(hidden)
         return normed
+
+    def _rotary(self, pack: TokenPack, dtype: torch.dtype) -> Rotary | PairedRotary:
+        frequencies = self.get_buffer("frequencies")
+        if self.paired:
+            return PairedRotary.of(pack, frequencies, self.config.num_attention_heads)
+        return Rotary.of(pack, frequencies, dtype)
 
 
 def published_shapes(config: Esm2Config) -> dict[str, tuple[int, ...]]:

@@ -7,6 +7,7 @@ Packs of the production index come sorted by length and so have few runs; packs 
 order give the same numbers, and `sorted_by_length` makes them fast as well.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -88,6 +89,16 @@ class TokenPack:
         """int32 [n + 1] on the tokens' device: where each sequence starts, and the total."""
         bounds = np.concatenate(([0], np.cumsum(self.lengths))).astype(np.int32)
         return torch.from_numpy(bounds).to(self.tokens.device)
+
+    def cut(self, limit: int) -> Iterator["TokenPack"]:
+        """Packs of whole sequences of this one, in its order, of `limit` tokens or one sequence at most."""
+        ends = np.cumsum(self.lengths)
+        first = 0
+        while first < len(self):
+            before = ends[first] - self.lengths[first]
+            last = max(first + 1, int(np.searchsorted(ends, before + limit, side="right")))
+            yield TokenPack(self.tokens[before : ends[last - 1]], self.lengths[first:last])
+            first = last
 
     def sorted_by_length(self) -> tuple["TokenPack", npt.NDArray[np.int64]]:
         """The same sequences, longest first, and int64 [n]: where each of them was in this pack."""

@@ -56,3 +56,9 @@ def test_a_pack_is_taken_from_any_sequences_of_a_batch_of_tokens() -> None:
 def test_lengths_that_do_not_fit_the_tokens_are_refused(lengths: list[int]) -> None:
     with pytest.raises(ValueError, match="do not fit"):
         TokenPack(torch.zeros(5, dtype=torch.int64), np.array(lengths))
+
+
+def test_a_pack_is_cut_into_whole_sequences_under_a_limit() -> None:
+    pieces = list(pack_of([1, 2], [3], [4, 5, 6, 7], [8], [9]).cut(3))
+    assert [piece.tokens.tolist() for piece in pieces] == [[1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert [piece.lengths.tolist() for piece in pieces] == [[2, 1], [4], [1, 1]]

@@ -1,0 +1,11 @@
+"""One thread for every test of the benchmarks: their shapes are small."""
+
+import pytest
+
+from virnucpro_assets.models.threads import limit_threads
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Small products gain nothing from threads, and on a busy machine they wait for each other."""
+    limit_threads(1)
