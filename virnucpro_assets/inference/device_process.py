@@ -53,7 +53,7 @@ def main() -> None:
     from virnucpro_assets.inference.worker import Worker  # noqa: PLC0415
 
     worker = Worker("cuda:0" if options.kind == "cuda" else "cpu", options.threads, replies)
-    worker.serve(sys.stdin.buffer)
+    worker.serve(sys.stdin.fileno())
 
 
 def lock_of(folder: Path, kind: str, number: int) -> Path:

@@ -2,7 +2,8 @@
 
 Sequences are tokenised together, ordered by token count, longest first, cut into packs under
 the token budget, and the rows put back in the order of the sequences. A pack that does not
-fit into the memory of the device is cut in halves, and so are all packs after it.
+fit into the memory of the device is cut in halves, and so are all packs after it. The rows of a
+pack are fetched from the device when the next pack is on its way, so that it never stands still.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from virnucpro_assets.inference.plans import plan_packs
 from virnucpro_assets.models.encoder import Encoder
+from virnucpro_assets.models.host_copies import HostCopy
 from virnucpro_assets.models.memory import is_out_of_memory, release_memory
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.tokens import Tokens
@@ -25,9 +27,13 @@ Positions = npt.NDArray[np.int64]
 @dataclass(frozen=True)
 class Listener:
     """Who hears of the packs: `entering` of the positions in the next one, `advanced` of the numbers
-    of sequences and tokens in the one that went through."""
+    of sequences and tokens in the one that went through.
 
-    entering: Callable[[Positions], None] = lambda positions: None
+    With `entering` a pack is begun only when the one before has gone through: whoever wants to know
+    which pack a process died in needs one at a time.
+    """
+
+    entering: Callable[[Positions], None] | None = None
     advanced: Callable[[int, int], None] = lambda sequences, tokens: None
 
 
@@ -57,18 +63,19 @@ def embed_sequences(
     sequences: Ragged,
     token_budget: int,
     *,
+    tokens: Tokens | None = None,
     one_at_a_time: bool = False,
     token_limit: int | None = None,
     left_out: Positions | None = None,
     listener: Listener | None = None,
 ) -> Embedded:
-    """Embed `sequences` in packs of at most `token_budget` tokens.
+    """Embed `sequences`, whose `tokens` may be made already, in packs of at most `token_budget` tokens.
 
     The packs are planned with the budget, so that they do not depend on what happens; with
     `token_limit` each of them is cut to that many tokens. The sequences at the positions
     `left_out` are not computed.
     """
-    tokens = encoder.tokenise(sequences)
+    tokens = encoder.tokenise(sequences) if tokens is None else tokens
     order = np.argsort(-tokens.lengths, kind="stable")
     packs = (
         [(position, position + 1) for position in range(len(order))]
@@ -82,6 +89,7 @@ def embed_sequences(
     for start, stop in packs:
         chosen = order[start:stop]
         passes.embed(chosen[kept[chosen]])
+    passes.fetch()
     return Embedded(
         embeddings=passes.embeddings,
         counts=PackCounts(packs=len(packs), tokens=int(tokens.lengths.sum())),
@@ -101,6 +109,7 @@ class _Passes:
     listener: Listener
     split_packs: int = 0
     too_large: list[int] = field(default_factory=list)
+    _on_their_way: tuple[Positions, HostCopy] | None = None
 
     def __post_init__(self) -> None:
         self.lengths = self.tokens.lengths
@@ -121,6 +130,14 @@ class _Passes:
                 waiting = [piece for rest in [chosen, *waiting] for piece in self._cut(rest)]
         self.split_packs += passes > 1
 
+    def fetch(self) -> None:
+        """Put the rows that are on their way from the device in their places."""
+        if self._on_their_way is not None:
+            chosen, rows = self._on_their_way
+            self.embeddings[chosen] = rows.wait()
+            self._on_their_way = None
+            self.listener.advanced(len(chosen), int(self.lengths[chosen].sum()))
+
     def _cut(self, pack: Positions) -> list[Positions]:
         if self.token_limit is None or not len(pack):
             return [pack] if len(pack) else []
@@ -130,15 +147,18 @@ class _Passes:
         return [pack[start:stop] for start, stop in cuts]
 
     def _fits(self, chosen: Positions) -> bool:
-        self.listener.entering(chosen)
+        if self.listener.entering:
+            self.fetch()
+            self.listener.entering(chosen)
         try:
             pack = TokenPack.from_tokens(self.tokens.take(chosen), self.encoder.device)
-            self.embeddings[chosen] = self.encoder.embed(pack).cpu().numpy()
+            rows = HostCopy.begin(self.encoder.embed(pack))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
         else:
-            self.listener.advanced(len(chosen), int(self.lengths[chosen].sum()))
+            self.fetch()
+            self._on_their_way = chosen, rows
             return True
         # Not before the error is gone: it holds on to the tensors of the pass.
         release_memory()

@@ -161,13 +161,15 @@ class Advanced(_Message):
 class Finished(_Message):
     """The task is done.
 
-    `seconds` is the time it was computed in, `waited` that for which the device stood still
-    because the part before was not yet on the disk; `part` is what was written.
+    `seconds` is the time it was computed in. The device stood still for `waited_for_input` because
+    the sequences were not there yet, and for `waited` because the part before was not yet on the
+    disk. `part` is what was written.
     """
 
     type: Literal["finished"] = "finished"
     number: int
     seconds: float
+    waited_for_input: float = 0.0
     waited: float = 0.0
     part: PartRecord | None = None
 

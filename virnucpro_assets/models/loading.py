@@ -37,6 +37,8 @@ DTYPES: dict[Precision, torch.dtype] = {
     "float16": torch.float16,
 }
 
+Tokeniser = Callable[[Ragged], Tokens]
+
 TRIMMED: dict[EncoderKind, int] = {"dnabert_s": 0, "esm2": 1}
 """How many tokens at either end of a sequence its mean leaves out."""
 
@@ -58,9 +60,7 @@ def load_encoder(
     dtype, device = DTYPES[precision], torch.device(device)
     weights = folder / WEIGHTS_FILE
     model: nn.Module
-    tokeniser: Callable[[Ragged], Tokens]
     if isinstance(config, Esm2Config):
-        tokeniser = tokenise_proteins
         shapes = esm2.published_shapes(config)
         state = read_weights(
             weights,
@@ -72,7 +72,6 @@ def load_encoder(
         )
         model = esm2.Esm2.from_published(config, state, attention, fused=fused)
     else:
-        tokeniser = DnaTokenizer(folder / TOKENIZER_FILE, vocabulary=config.vocab_size)
         shapes = dnabert_s.published_shapes(config)
         state = read_weights(weights, shapes, ignored=dnabert_s.is_ignored, dtype=dtype, device=device)
         model = dnabert_s.DnabertS.from_published(config, state, attention, fused=fused)
@@ -84,9 +83,17 @@ def load_encoder(
         precision=precision,
         device=device,
         model=model,
-        tokeniser=tokeniser,
+        tokeniser=load_tokeniser(folder),
         trimmed=TRIMMED[config.kind],
     )
+
+
+def load_tokeniser(folder: Path) -> Tokeniser:
+    """The tokeniser of the encoder in `folder`, without its weights."""
+    config = read_config(folder)
+    if isinstance(config, Esm2Config):
+        return tokenise_proteins
+    return DnaTokenizer(folder / TOKENIZER_FILE, vocabulary=config.vocab_size)
 
 
 def published_shapes(config: Esm2Config | DnabertSConfig) -> dict[str, tuple[int, ...]]:

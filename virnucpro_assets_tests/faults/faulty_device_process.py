@@ -119,10 +119,10 @@ def install_in_worker(faults: Faults) -> None:
     )
     part_in_work: list[str] = [""]
 
-    def embed_part_logged(self: Any, task: Any, number: int) -> Callable[[], Any]:
+    def embed_part_logged(self: Any, task: Any, given: Any, number: int) -> Callable[[], Any]:
         part_in_work[0] = f"{task.encoder.kind} {task.plan.rank} {task.plan.number}"
         log("begun", part_in_work[0])
-        return embed_part(self, task, number)
+        return embed_part(self, task, given, number)
 
     def embed_sequences_with_faults(
         encoder: Any, sequences: Any, *arguments: Any, listener: Any = None, **options: Any
@@ -158,7 +158,9 @@ def install_in_worker(faults: Faults) -> None:
     worker.write_part = write_part_logged
 
 
-def _trouble_before(faults: Faults, sequences: Any, announce: Callable[[Any], None]) -> Callable[[Any], None]:
+def _trouble_before(
+    faults: Faults, sequences: Any, announce: Callable[[Any], None] | None
+) -> Callable[[Any], None]:
     """What to call with the positions of the sequences in each pack: it may not come back."""
     crashing, hanging, together = (
         _positions(sequences, chosen)
@@ -166,7 +168,8 @@ def _trouble_before(faults: Faults, sequences: Any, announce: Callable[[Any], No
     )
 
     def entering(positions: Any) -> None:
-        announce(positions)
+        if announce:
+            announce(positions)
         time.sleep(faults.pause)
         if _breaks(faults) == "pack":
             os.abort()

@@ -1,6 +1,7 @@
 """Many random faults one after the other on a small drop, and what they cost.
 
-    python -m virnucpro_assets_tests.faults.soak [--cycles 200] [--seed 1] [--out soak.md] [--json soak.json]
+    python -m virnucpro_assets_tests.faults.soak [--cycles 200] [--seed 1] [--beside 1]
+        [--out soak.md] [--json soak.json]
 
 A job is begun as a process of its own, on one CPU slot or two. A cycle is one fault that lands:
 while the job runs it is a signal to a device process or to the job itself, while it stands still
@@ -8,6 +9,7 @@ a damaged file or another number of devices, after which it goes on. Whenever th
 is compared, row by row and part by part, with an uninterrupted one, every part that was begun
 again is accounted for, and a new job is begun. Faults and moments are drawn with the seed, from
 those that are possible at the time, rare ones first; the operating system adds its own chance.
+With `--beside N` the faults are shared by N soaks of their own seeds, beside one another.
 """
 
 import argparse
@@ -19,8 +21,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -343,16 +347,39 @@ def run(cycles: int, seed: int, folder: Path) -> dict[str, Any]:
     }
 
 
+def run_beside(cycles: int, seed: int, count: int, folder: Path) -> dict[str, Any]:
+    """Share `cycles` faults among `count` soaks at the same time, and add up what they came to."""
+    folders = [folder / f"soak-{number}" for number in range(count)]
+    for path in folders:
+        path.mkdir()
+    shares = [cycles // count + (number < cycles % count) for number in range(count)]
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as processes:
+        results = list(processes.map(run, shares, range(seed, seed + count), folders))
+    total = results[0]
+    for result in results[1:]:
+        for key in ("cycles", "jobs", "rows_compared", "lost_rows"):
+            total[key] += result[key]
+        total["seconds"] = max(total["seconds"], result["seconds"])
+        for name, tally in result["faults"].items():
+            sums = total["faults"][name]
+            most = max(sums["most_packs"], tally["most_packs"])
+            total["faults"][name] = {key: sums[key] + value for key, value in tally.items()} | {
+                "most_packs": most
+            }
+    return total | {"seed": f"{seed} to {seed + count - 1}" if count > 1 else seed}
+
+
 def main() -> None:
     """Soak, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cycles", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--beside", type=int, default=1)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    result = run(options.cycles, options.seed, folder)
+    result = run_beside(options.cycles, options.seed, options.beside, folder)
     # Only now: what went wrong can be looked at.
     shutil.rmtree(folder)
     sys.stdout.write(table(result))

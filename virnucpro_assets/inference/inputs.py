@@ -1,0 +1,139 @@
+"""What a task embeds: its sequences and their tokens, made before the device has time for them.
+
+The order of things: a thread reads an order, opens the index, reads the rows and makes their
+tokens, while the device computes the task before; it is at most one task ahead. Whatever goes
+wrong is told when the task's turn comes.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Queue
+
+import numpy as np
+
+from virnucpro_assets.errors import IntegrityError, VirnucproError
+from virnucpro_assets.inference.messages import (
+    ORDERS,
+    EncoderChoice,
+    Order,
+    PartTask,
+    ProbeTask,
+    SampleTask,
+)
+from virnucpro_assets.models.loading import Tokeniser, load_tokeniser
+from virnucpro_assets.models.tokens import Tokens
+from virnucpro_assets.sequences.index import RowBatch, SequenceIndex
+from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.storage.parts import rows_of
+from virnucpro_assets.vocabulary import EncoderKind
+
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Input:
+    """The sequences of a task, int64 [n] `rows` of the index, and their tokens."""
+
+    rows: np.ndarray[tuple[int], np.dtype[np.int64]]
+    sequences: Ragged
+    tokens: Tokens
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """An order with its input, or with what went wrong; both times are of the monotonic clock."""
+
+    order: Order
+    input: Input | Exception
+    received: float
+    prepared: float
+
+    def waited_since(self, idle: float) -> float:
+        """For how many seconds a device that was idle since then had an order and no input."""
+        return max(0.0, self.prepared - max(idle, self.received))
+
+
+class Inputs:
+    """Makes the inputs of tasks, and keeps what the next one needs as well: one index, one tokeniser."""
+
+    def __init__(self) -> None:
+        self._index: tuple[Path, SequenceIndex] | None = None
+        self._tokeniser: tuple[EncoderChoice, Tokeniser] | None = None
+
+    def of(self, task: PartTask | ProbeTask | SampleTask) -> Input:
+        """The input of a task.
+
+        Raises IntegrityError if the index is not the one that the task was planned with.
+        """
+        if isinstance(task, PartTask):
+            rows = rows_of(task.plan, task.recipe.ranks)
+            index = self._open(task.index, task.recipe.index_digest)
+            batch = index.rows(int(rows[0]), int(rows[-1]) + 1, task.recipe.ranks)
+            sequences = sequences_for(task.encoder.kind, batch)
+        else:
+            rows = np.array(task.rows, np.int64)
+            index = self._open(task.index, task.index_digest)
+            kind = task.encoder.kind
+            sequences = Ragged.from_strings(
+                [sequences_for(kind, index.rows(row, row + 1))[0] for row in task.rows]
+            )
+        return Input(rows, sequences, self._tokenise(task.encoder, sequences))
+
+    def _open(self, folder: Path, digest: str) -> SequenceIndex:
+        if self._index is None or self._index[0] != folder or self._index[1].manifest.digest != digest:
+            self._index = (folder, SequenceIndex.open(folder))
+        if (found := self._index[1].manifest.digest) != digest:
+            raise IntegrityError(
+                f"{folder}: found an index of digest {found}; expected {digest}, as it was when the run began. "
+                "Start the run again once the index no longer changes."
+            )
+        return self._index[1]
+
+    def _tokenise(self, encoder: EncoderChoice, sequences: Ragged) -> Tokens:
+        if self._tokeniser is None or self._tokeniser[0] != encoder:
+            self._tokeniser = (encoder, load_tokeniser(encoder.folder))
+        return self._tokeniser[1](sequences)
+
+
+def ahead(descriptor: int, inputs: Inputs) -> Iterator[Ordered]:
+    """The orders that come in through a pipe, a line each, with their inputs, until it is closed."""
+    made: Queue[Ordered | None] = Queue(maxsize=1)
+
+    def make() -> None:
+        try:
+            for line in _lines(descriptor):
+                made.put(_prepare(ORDERS.validate_json(line), inputs))
+        finally:
+            made.put(None)
+
+    # A daemon, for it may be waiting for a line when the process ends of something else.
+    threading.Thread(target=make, name="inputs", daemon=True).start()
+    while (ordered := made.get()) is not None:
+        yield ordered
+
+
+def _prepare(order: Order, inputs: Inputs) -> Ordered:
+    received = time.monotonic()
+    made: Input | Exception
+    try:
+        made = inputs.of(order.task)
+    except (VirnucproError, OSError) as error:
+        made = error
+    return Ordered(order, made, received, time.monotonic())
+
+
+def _lines(descriptor: int) -> Iterator[bytes]:
+    # Not through a buffered file: a thread that waits inside one holds its lock when the process ends.
+    unread = b""
+    while received := os.read(descriptor, _CHUNK):
+        *lines, unread = (unread + received).split(b"\n")
+        yield from lines
+
+
+def sequences_for(kind: EncoderKind, batch: RowBatch) -> Ragged:
+    """What an encoder reads of the index's rows: nucleotides for DNABERT-S, proteins for ESM-2."""
+    return batch.nucleotides if kind == "dnabert_s" else batch.proteins
