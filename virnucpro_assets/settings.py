@@ -165,9 +165,29 @@ class Settings(BaseSettings):
         "suffix", description="what to do with repeated read names"
     )
 
-    esm2: Path = Field(MODELS_FOLDER / "esm2", description="model folder of ESM-2")
-    dnabert_s: Path = Field(MODELS_FOLDER / "dnabert_s", description="model folder of DNABERT-S")
-    classifiers: Path = Field(MODELS_FOLDER, description="folder with classifier_300 and classifier_500")
+    models: Path = Field(
+        Path("models"), description="the registry: where models that were fetched or imported are kept"
+    )
+    esm2: Path = Field(
+        MODELS_FOLDER / "esm2", description="model folder of ESM-2, or its name in the registry"
+    )
+    dnabert_s: Path = Field(
+        MODELS_FOLDER / "dnabert_s", description="model folder of DNABERT-S, or its name in the registry"
+    )
+    classifiers: Path = Field(
+        MODELS_FOLDER,
+        description="folder with classifier_300 and classifier_500; the registry is such a folder",
+    )
+    hub: str = Field(
+        "https://huggingface.co",
+        validation_alias=AliasChoices("HF_ENDPOINT", "hub"),
+        description="from where `virnucpro models fetch` takes models: the Hugging Face hub or a mirror",
+    )
+    hub_token: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("HF_TOKEN", "hub_token"),
+        description="token for repositories that are not public; a secret",
+    )
 
     devices: str = Field(
         "auto",
@@ -294,8 +314,10 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
     def encoder_folder(self, kind: EncoderKind) -> Path:
-        """The model folder of an encoder."""
-        return self.esm2 if kind == "esm2" else self.dnabert_s
+        """The model folder of an encoder: a bare name that the registry knows is the model there."""
+        chosen = self.esm2 if kind == "esm2" else self.dnabert_s
+        installed = self.models / chosen
+        return installed if len(chosen.parts) == 1 and installed.is_dir() else chosen
 
     def classifier_folder(self, chunk_length: int) -> Path:
         """The folder of the classifier for chunks of this length."""

@@ -1,15 +1,23 @@
-"""The card beside a classifier's weights: what it was trained on and what it expects. No torch here."""
+"""The card beside a model's weights. No torch here.
+
+A classifier's says what it was trained on and what it expects, an encoder's what it is and where it
+comes from. A classifier is bound to its encoders by their digests. One that others trained may say
+only their names: then nothing but name and width can be compared.
+"""
 
 import json
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.atomic import write_text
-from virnucpro_assets.vocabulary import EncoderKind
+from virnucpro_assets.vocabulary import EncoderKind, Precision
 
 CARD_FILE = "card.json"
+
+Card = TypeVar("Card", bound=BaseModel)
 
 
 class ClassifierCard(BaseModel):
@@ -21,6 +29,12 @@ class ClassifierCard(BaseModel):
     d_dna: int = Field(ge=1)
     d_protein: int = Field(ge=1)
     encoders: dict[EncoderKind, str] = Field(description="digest of the model folder of each encoder")
+    encoder_names: dict[EncoderKind, str] = Field(
+        {}, description="published name of each encoder that is known by no digest"
+    )
+    precision: Precision | None = Field(
+        None, description="in which the embeddings were computed that it was trained on"
+    )
     training_data: str
     metrics: dict[str, float] = {}
     note: str = ""
@@ -32,25 +46,50 @@ class ClassifierCard(BaseModel):
         return self.d_dna + self.d_protein
 
 
+class EncoderCard(BaseModel):
+    """What an encoder is, where it comes from, and what its folder must still be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: EncoderKind
+    model: str = Field(description="name of the published model with this shape; empty if there is none")
+    is_published: bool = Field(description="whether its files had the digests of that published model")
+    width: int = Field(ge=1)
+    parameters: int = Field(ge=1)
+    stored_as: Precision
+    digest: str = Field(description="digest of the model folder")
+    source: str = Field(description="file, folder, or repository and commit")
+    files: dict[str, str] = Field(description="SHA-256 of each file that it was made from")
+    licence: str
+    created_with: str = Field(description="package version that wrote the card")
+
+
 def read_card(folder: Path) -> ClassifierCard:
     """Read the card in `folder`, or raise IntegrityError naming what is wrong with it."""
     path = folder / CARD_FILE
-    try:
-        return ClassifierCard.model_validate_json(path.read_bytes())
-    except FileNotFoundError as error:
+    if not path.is_file():
         raise IntegrityError(
             f"{path}: found no file; expected the classifier's card. Train or import the classifier first."
-        ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "the file"
-        raise IntegrityError(
-            f"{path}: found {first['msg']!r} at {field}; expected a classifier's card. "
-            "Train or import the classifier again."
-        ) from error
+        )
+    return _read(path, ClassifierCard, "a classifier's card. Train or import the classifier again")
 
 
-def write_card(folder: Path, card: ClassifierCard) -> None:
+def read_encoder_card(folder: Path) -> EncoderCard | None:
+    """The card of the encoder in `folder`, None if it has none; IntegrityError if it is damaged."""
+    path = folder / CARD_FILE
+    return _read(path, EncoderCard, "an encoder's card. Import the model again") if path.is_file() else None
+
+
+def write_card(folder: Path, card: ClassifierCard | EncoderCard) -> None:
     """Write `card` into `folder`."""
     content = json.dumps(card.model_dump(mode="json"), indent=2, sort_keys=True)
     write_text(folder / CARD_FILE, content + "\n")
+
+
+def _read(path: Path, kind: type[Card], expected: str) -> Card:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the file"
+        raise IntegrityError(f"{path}: found {first['msg']!r} at {field}; expected {expected}.") from error

@@ -12,7 +12,7 @@ from virnucpro_assets.inference.progress import Progress
 from virnucpro_assets.models.folders import WEIGHTS_FILE
 from virnucpro_assets.pipeline.claims import claimed
 from virnucpro_assets.pipeline.embeddings import fitting_merged
-from virnucpro_assets.pipeline.recipes import fitting_card
+from virnucpro_assets.pipeline.fit import fitting_card
 from virnucpro_assets.pipeline.stages import recorded_stage
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.reads import read_batches

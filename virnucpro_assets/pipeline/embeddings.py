@@ -7,6 +7,7 @@ from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Progress
 from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embed_shards
 from virnucpro_assets.pipeline.claims import claimed, claimed_shards
+from virnucpro_assets.pipeline.fit import check_fit
 from virnucpro_assets.pipeline.quarantine import record_quarantined
 from virnucpro_assets.pipeline.recipes import check_ranks, index_origin, make_recipe
 from virnucpro_assets.pipeline.room import (
@@ -67,10 +68,12 @@ def embed_drop(
     """Compute the embeddings of some ranks of a drop, yielding each shard as it is finished.
 
     With `replace`, what is stored under another recipe is set aside instead of refused. Raises
-    NoRoomError if the disk has too little room, and EmbeddingError at the end if some ranks could
-    not be finished, also because another run holds them and the settings say refuse.
+    IntegrityError if the classifier in use cannot read such embeddings, NoRoomError if the disk has
+    too little room, and EmbeddingError at the end if some ranks could not be finished, also because
+    another run holds them and the settings say refuse.
     """
     check_ranks(work.settings, work.index.manifest)
+    check_fit(work)
     with claimed_shards(work, kind, ranks, before_waiting=lease.rest) as busy:
         free = [rank for rank in ranks if rank not in busy]
         refused = {rank: str(error) for rank, error in busy.items()}

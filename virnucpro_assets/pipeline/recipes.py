@@ -7,7 +7,6 @@ from virnucpro_assets.files.digests import digest_of_files
 from virnucpro_assets.inference.devices import names_gpus
 from virnucpro_assets.inference.kernels import Machine, choose_kernels
 from virnucpro_assets.inference.messages import EncoderChoice
-from virnucpro_assets.models.cards import ClassifierCard, read_card
 from virnucpro_assets.models.folders import read_model_folder
 from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin
 from virnucpro_assets.settings import Settings
@@ -108,33 +107,3 @@ def check_ranks(settings: Settings, index: IndexManifest) -> None:
             f"index {index.digest[:12]}: found {index.ranks} ranks; expected {settings.ranks} as in the settings. "
             "Materialise sequence_index again, or set VIRNUCPRO_RANKS back."
         )
-
-
-def fitting_card(
-    settings: Settings, chunk_length: int, encoders: Mapping[EncoderKind, EncoderChoice]
-) -> ClassifierCard:
-    """The card of the classifier for this chunk length, if it was trained on these encoders.
-
-    Raises IntegrityError, naming both sides, if chunk length, width or digest differ.
-    """
-    folder = settings.classifier_folder(chunk_length)
-    card = read_card(folder)
-    expected: dict[str, int | str] = {
-        "chunk length": card.chunk_length,
-        "DNA width": card.d_dna,
-        "protein width": card.d_protein,
-    }
-    found: dict[str, int | str] = {
-        "chunk length": chunk_length,
-        "DNA width": encoders["dnabert_s"].width,
-        "protein width": encoders["esm2"].width,
-    }
-    for kind, digest in card.encoders.items():
-        expected[f"digest of {kind}"], found[f"digest of {kind}"] = digest, encoders[kind].digest
-    for name, value in expected.items():
-        if found[name] != value:
-            raise IntegrityError(
-                f"{folder}: found a classifier trained for {name} {value}; expected {name} {found[name]}. "
-                "Choose the classifier that belongs to these encoders and this chunk length (VIRNUCPRO_CLASSIFIERS)."
-            )
-    return card

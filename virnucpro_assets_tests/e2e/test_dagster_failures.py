@@ -43,7 +43,7 @@ def test_a_rank_with_nan_is_missing_and_named_and_the_others_are_kept(deployment
     folder = DropStore(deployment.root / "data").current("d1")[1]
     index = SequenceIndex.open(folder.index)
     row = poison_one_row(index, tmp_path / "poisoned")
-    settings = deployment.settings(dnabert_s=tmp_path / "poisoned")
+    settings = deployment.settings(dnabert_s=tmp_path / "poisoned", classifiers=tmp_path / "none")
     failing = row % 4
 
     result = deployment.run(

@@ -72,7 +72,7 @@ def test_a_failed_rank_is_told_once_with_its_reason_run_and_command(deployment, 
     assert deployment.run("index_drop", "d1").success
     index = SequenceIndex.open(DropStore(deployment.root / "data").current("d1")[1].index)
     row = poison_one_row(index, tmp_path / "poisoned")
-    settings = telling(deployment, webhook, dnabert_s=tmp_path / "poisoned")
+    settings = telling(deployment, webhook, dnabert_s=tmp_path / "poisoned", classifiers=tmp_path / "none")
     sensors = Sensors(deployment, settings)
 
     run = deployment.run("embed_drop", "d1", ranks=(0, 3), settings=settings)
@@ -101,7 +101,8 @@ def test_a_sequence_in_quarantine_is_told_though_its_run_succeeds(deployment, tm
     assert deployment.run("index_drop", "d1").success
     index = SequenceIndex.open(DropStore(deployment.root / "data").current("d1")[1].index)
     row = poison_one_row(index, tmp_path / "poisoned")
-    settings = telling(deployment, webhook, dnabert_s=tmp_path / "poisoned", quarantine="not_scored")
+    models = {"dnabert_s": tmp_path / "poisoned", "classifiers": tmp_path / "none"}
+    settings = telling(deployment, webhook, **models, quarantine="not_scored")
     sensors = Sensors(deployment, settings)
 
     assert deployment.run("embed_drop", "d1", ranks=(0, 3), settings=settings).success

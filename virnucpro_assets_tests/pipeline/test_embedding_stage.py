@@ -58,7 +58,9 @@ def test_an_index_for_other_ranks_is_refused(tmp_path: Path) -> None:
 def test_weights_that_changed_in_place_are_refused_with_both_digests(tmp_path: Path) -> None:
     (tmp_path / "one.fa").write_text(">one\nATGGCTGCAGGTCTGAAAGTTCGTGAC\n")
     model = shutil.copytree(ESM2_FOLDER, tmp_path / "model")
-    settings = Settings(data_root=tmp_path / "data", esm2=model, ranks=2, devices="cpu:1")
+    settings = Settings(
+        data_root=tmp_path / "data", esm2=model, classifiers=tmp_path / "none", ranks=2, devices="cpu:1"
+    )
     register_reads("d", [ReadFile(tmp_path / "one.fa")], settings)
     list_drop("d", settings)
     work = DropWork.on("d", settings, [].append)

@@ -23,7 +23,9 @@ def test_a_drop_that_gives_nan_ends_with_a_failed_check_that_names_the_candidate
     weights = load_file(model / "model.safetensors")
     weights["embeddings.word_embeddings.weight"][:] = np.nan
     save_file(weights, model / "model.safetensors")
-    settings = Settings(data_root=tmp_path / "data", dnabert_s=model, ranks=1, devices="cpu:1")
+    settings = Settings(
+        data_root=tmp_path / "data", dnabert_s=model, classifiers=tmp_path / "none", ranks=1, devices="cpu:1"
+    )
     register_reads("d", [ReadFile(tmp_path / "reads.fa")], settings)
 
     with pytest.raises(EmbeddingError, match="one_chunk_1F1"):

@@ -1,0 +1,73 @@
+"""From the hub into the registry: what to fetch, where to keep it until it is whole, and the import."""
+
+import shutil
+from pathlib import Path
+
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.models.cards import EncoderCard
+from virnucpro_assets.models.catalogue import CATALOGUE, published_model
+from virnucpro_assets.models.hub import fetch_files
+from virnucpro_assets.models.imports import import_encoder
+from virnucpro_assets.models.registry import DOWNLOADS, InstalledModel, Registry
+
+
+def fetch_encoder(
+    registry: Registry,
+    what: str,
+    name: str | None = None,
+    *,
+    endpoint: str,
+    token: str | None = None,
+    revision: str | None = None,
+    replace: bool = False,
+) -> tuple[InstalledModel, bool]:
+    """Install the encoder `what`, a published name or a repository; whether it was there already.
+
+    Downloads are kept until the model is installed, so an interrupted fetch goes on, also under
+    another endpoint. Raises InputError for a name or commit that is none, HubError if the hub fails,
+    and IntegrityError for files that are not those of the commit.
+    """
+    known = published_model(what)
+    repository = known.repository if known else what
+    commit = revision or (known.revision if known else "")
+    if "/" not in repository:
+        raise InputError(
+            what,
+            found="no published model and no repository",
+            expected=f"{', '.join(model.name for model in CATALOGUE)}, or OWNER/NAME",
+            advice="See `virnucpro models list --published`.",
+        )
+    source, name = f"{repository}@{commit}", name or (known.name if known else repository.split("/")[1])
+    if not replace and (installed := _installed_from(registry, name, source)):
+        return installed, True
+    registry.require_free(name, replace=replace)
+    publication = known if known and commit == known.revision else None
+    downloads = registry.root / DOWNLOADS / f"{repository.replace('/', '--')}@{commit[:12]}"
+    fetch_files(
+        repository,
+        commit,
+        downloads,
+        endpoint=endpoint,
+        token=token,
+        sha256=publication.sha256 if publication else None,
+    )
+    model = import_encoder(registry, downloads, name, source=source, publication=publication, replace=replace)
+    _remove(downloads)
+    return model, False
+
+
+def _installed_from(registry: Registry, name: str, source: str) -> InstalledModel | None:
+    """The model of this name if it came from this commit and is unchanged."""
+    if name not in registry.names():
+        return None
+    model = registry.model(name)
+    if not isinstance(model.card, EncoderCard) or model.card.source != source:
+        return None
+    registry.check_content(model)
+    return model
+
+
+def _remove(downloads: Path) -> None:
+    shutil.rmtree(downloads)
+    if not any(downloads.parent.iterdir()):
+        downloads.parent.rmdir()

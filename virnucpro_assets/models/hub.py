@@ -1,0 +1,136 @@
+"""Model files from the Hugging Face hub, or a mirror of it, at one commit.
+
+The order of things: the hub lists the files of the commit with their digests; the few that make
+the model are fetched into a folder, each going on where it was interrupted; then each is read and
+its digest compared, first with what is known beforehand, then with the listing. Only this module
+reaches the network, and only `virnucpro models fetch` calls it.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from httpx2 import HTTPError
+from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.hf_api import RepoSibling
+
+from virnucpro_assets.errors import InputError, IntegrityError, VirnucproError
+from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.models.folders import CONFIG_FILE, TOKENIZER_FILE
+from virnucpro_assets.models.formats.hugging_face import VOCABULARY_FILE
+from virnucpro_assets.models.formats.tensor_files import SAFETENSORS, TORCH
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class HubError(VirnucproError):
+    """The hub cannot be reached, or does not give a file."""
+
+
+def fetch_files(
+    repository: str,
+    revision: str,
+    folder: Path,
+    *,
+    endpoint: str,
+    token: str | None = None,
+    sha256: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """Fetch the files of a model at a commit into `folder` and verify each.
+
+    `sha256` has digests of files that are known beforehand. Progress is shown on standard error.
+    Raises InputError for a repository or commit that is none, HubError if the hub fails, and
+    IntegrityError for a file with another digest, which is removed.
+    """
+    if not COMMIT.fullmatch(revision):
+        raise InputError(
+            repository,
+            found=f"the revision {revision!r}",
+            expected="a commit, 40 hexadecimal digits: a branch or a tag may be another model tomorrow",
+            advice="Give --revision; the page of the repository's files shows its commits.",
+        )
+    api = HfApi(endpoint=endpoint, token=token or False)
+    try:
+        info = api.model_info(repository, revision=revision, files_metadata=True)
+        listed = {sibling.rfilename: sibling for sibling in info.siblings or []}
+        paths = [
+            Path(
+                hf_hub_download(
+                    repository,
+                    name,
+                    revision=revision,
+                    local_dir=folder,
+                    endpoint=endpoint,
+                    token=token or False,
+                )
+            )
+            for name in _chosen(repository, listed)
+        ]
+    except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError, HFValidationError) as error:
+        raise InputError(
+            f"{endpoint}, {repository} at {revision}",
+            found=_first_line(error),
+            expected="a repository and one of its commits",
+            advice="Check both names, and HF_TOKEN if the repository is not public.",
+        ) from error
+    except (HfHubHTTPError, HTTPError, ConnectionError) as error:
+        raise HubError(
+            f"{endpoint}, {repository}: found {_first_line(error)}; expected the model's files. Check the network "
+            "and HF_ENDPOINT, and fetch again: what is there already is kept."
+        ) from error
+    for path in paths:
+        _verify(path, listed[path.name], (sha256 or {}).get(path.name))
+    return paths
+
+
+def _chosen(repository: str, listed: Mapping[str, RepoSibling]) -> list[str]:
+    """The files that make the model: config, tokens, and one form of the weights."""
+    small = [name for name in (CONFIG_FILE, VOCABULARY_FILE, TOKENIZER_FILE) if name in listed]
+    for name in (SAFETENSORS, TORCH):
+        if name in listed:
+            return [*small, name]
+        if (index := f"{name}.index.json") in listed:
+            stem, suffix = name.split(".")
+            shards = [one for one in listed if re.fullmatch(rf"{stem}-\d+-of-\d+\.{suffix}", one)]
+            return [*small, index, *sorted(shards)]
+    raise InputError(
+        repository,
+        found=f"neither {SAFETENSORS} nor {TORCH} among its files",
+        expected="a repository with weights of an encoder",
+        advice="Choose another repository or commit.",
+    )
+
+
+def _verify(path: Path, listed: RepoSibling, known: str | None) -> None:
+    """Compare with what is known beforehand and what the hub lists: SHA-256, of small files git's own digest."""
+    found = sha256_of_file(path)
+    if known is not None and found != known:
+        _refuse(path, found, known, "as it was published")
+    if listed.lfs is not None:
+        if found != listed.lfs.sha256:
+            _refuse(path, found, listed.lfs.sha256, "as the hub lists it")
+    elif listed.blob_id is not None:
+        content = path.read_bytes()
+        blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+        if blob != listed.blob_id:
+            _refuse(path, f"git's digest {blob}", listed.blob_id, "as the hub lists it")
+
+
+def _refuse(path: Path, found: str, expected: str, meaning: str) -> None:
+    path.unlink()
+    raise IntegrityError(
+        f"{path}: found digest {found}; expected {expected}, {meaning}. The file was removed: fetch again, from "
+        "another mirror if it happens again."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -1,0 +1,136 @@
+"""Published files into the registry: read, checked, converted once to safetensors, and given a card."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from virnucpro_assets import __version__
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.models.cards import ClassifierCard, EncoderCard, write_card
+from virnucpro_assets.models.catalogue import PublishedModel, model_of_shape
+from virnucpro_assets.models.classifier import save_classifier
+from virnucpro_assets.models.folders import ModelFolder, read_model_folder
+from virnucpro_assets.models.formats.legacy_classifier import read_legacy_classifier
+from virnucpro_assets.models.formats.published import PublishedEncoder
+from virnucpro_assets.models.formats.readers import read_encoder
+from virnucpro_assets.models.loading import DTYPES, save_encoder
+from virnucpro_assets.models.registry import InstalledModel, Registry
+from virnucpro_assets.models.sizes import count_parameters
+from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind, Precision
+
+AUTHORS_ENCODERS: dict[EncoderKind, str] = {"dnabert_s": "DNABERT-S", "esm2": "esm2_t36_3B_UR50D"}
+AUTHORS_WIDTHS: dict[EncoderKind, int] = {"dnabert_s": 768, "esm2": 2560}
+AUTHORS_TRAINING = (
+    "As its authors trained it (Li et al., Briefings in Bioinformatics 2025, bbaf224): RefSeq viruses against "
+    "other RefSeq genomes, in chunks of {chunk_length} bases."
+)
+
+
+def import_encoder(
+    registry: Registry,
+    path: Path,
+    name: str | None = None,
+    *,
+    source: str | None = None,
+    publication: PublishedModel | None = None,
+    replace: bool = False,
+) -> InstalledModel:
+    """Install the encoder in `path`, by default under its published name or that of the file.
+
+    `source` says in the card where it comes from, by default the path; `publication` what it is known
+    to be. Raises InputError if the name is taken or cannot be one, IntegrityError if the files are
+    damaged or of another model.
+    """
+    published = read_encoder(path)
+    known = model_of_shape(published.config)
+    name = name or (known.name if known else path.resolve().stem)
+    with registry.installing(name, replace=replace) as folder:
+        saved = save_encoder(
+            folder, published.config, published.state, tokenizer_json=published.tokenizer_json
+        )
+        write_card(folder, _encoder_card(published, saved, source or str(path.absolute()), publication))
+    return registry.model(name)
+
+
+def import_classifier(
+    registry: Registry,
+    path: Path,
+    chunk_length: int,
+    name: str | None = None,
+    *,
+    encoders: Mapping[EncoderKind, Path] | None = None,
+    replace: bool = False,
+) -> InstalledModel:
+    """Install the authors' classifier in `path` for chunks of this length.
+
+    With the model folders of its `encoders` it is bound to their digests; else their published names
+    are noted, which only its width speaks for. Raises InputError if width and encoders do not fit,
+    IntegrityError if the file is anything but such a classifier.
+    """
+    state = read_legacy_classifier(path)
+    width = state["hidden_layer.weight"].shape[1]
+    bound = {kind: read_model_folder(folder) for kind, folder in (encoders or {}).items()}
+    widths = _widths(path, width, bound)
+    card = ClassifierCard(
+        chunk_length=chunk_length,
+        d_dna=widths["dnabert_s"],
+        d_protein=widths["esm2"],
+        encoders={kind: folder.digest for kind, folder in bound.items()},
+        encoder_names={kind: name for kind, name in AUTHORS_ENCODERS.items() if kind not in bound},
+        precision="float32",
+        training_data=AUTHORS_TRAINING.format(chunk_length=chunk_length),
+        note=f"Imported from {path.name}, SHA-256 {sha256_of_file(path)}.",
+        created_with=__version__,
+    )
+    name = name or f"classifier_{chunk_length}"
+    with registry.installing(name, replace=replace) as folder:
+        save_classifier(folder, state, card)
+    return registry.model(name)
+
+
+def _widths(path: Path, width: int, bound: Mapping[EncoderKind, ModelFolder]) -> dict[EncoderKind, int]:
+    for kind, folder in bound.items():
+        if folder.kind != kind:
+            raise InputError(
+                folder.path, found=f"a model of kind {folder.kind}", expected=kind, advice="Give another."
+            )
+    widths = AUTHORS_WIDTHS | {kind: folder.width for kind, folder in bound.items()}
+    if sum(widths.values()) != width:
+        raise InputError(
+            path,
+            found=f"a classifier that takes {width} numbers",
+            expected=" + ".join(f"{widths[kind]} of {kind}" for kind in ENCODER_KINDS),
+            advice="Name the encoders that it was trained with, with --dnabert-s and --esm2.",
+        )
+    return widths
+
+
+def _encoder_card(
+    published: PublishedEncoder, saved: ModelFolder, source: str, publication: PublishedModel | None
+) -> EncoderCard:
+    known = publication or model_of_shape(published.config)
+    digests = {path.name: sha256_of_file(path) for path in published.files}
+    expected = known.sha256 if known else {}
+    same = bool(expected) and all(digests.get(name) == sha256 for name, sha256 in expected.items())
+    is_published = publication is not None or same
+    return EncoderCard(
+        kind=saved.kind,
+        model=known.name if known else "",
+        is_published=is_published,
+        width=saved.width,
+        parameters=count_parameters(published.config),
+        stored_as=_stored_as(published),
+        digest=saved.digest,
+        source=source,
+        files=digests,
+        licence=known.licence if known and is_published else "not known: see its source",
+        created_with=__version__,
+    )
+
+
+def _stored_as(published: PublishedEncoder) -> Precision:
+    """The precision of the largest tensor, which nearly all of the others share."""
+    largest: torch.Tensor = max(published.state.values(), key=torch.Tensor.numel)
+    return next(precision for precision, dtype in DTYPES.items() if dtype == largest.dtype)

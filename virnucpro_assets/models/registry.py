@@ -1,0 +1,125 @@
+"""The registry: a folder of installed models, each in a folder of its own by its name. No torch here.
+
+A model is written beside its place and takes its name in one step, so an interrupted import leaves
+no half of a model. Its card says what it is; the settings choose among them by name.
+"""
+
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.files.aside import set_aside
+from virnucpro_assets.files.atomic import TEMPORARY_MARK, sync_folder
+from virnucpro_assets.models.cards import (
+    CARD_FILE,
+    ClassifierCard,
+    EncoderCard,
+    read_card,
+    read_encoder_card,
+)
+from virnucpro_assets.models.folders import CONFIG_FILE, WEIGHTS_FILE, read_model_folder
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+DOWNLOADS = ".downloads"
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledModel:
+    """One model of the registry; an encoder without a card has none."""
+
+    name: str
+    path: Path
+    card: EncoderCard | ClassifierCard | None
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size of its weights file."""
+        return (self.path / WEIGHTS_FILE).stat().st_size
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The installed models under `root`."""
+
+    root: Path
+
+    def place(self, name: str) -> Path:
+        """Where the model of this name is or would be; InputError if no model can be called so."""
+        if not NAME.fullmatch(name):
+            raise InputError(
+                "name of a model",
+                found=repr(name),
+                expected="letters, digits, dots, dashes and underscores, at most 64, a letter or digit first",
+                advice="Choose another name with --name.",
+            )
+        return self.root / name
+
+    def names(self) -> list[str]:
+        """The names of all installed models, sorted."""
+        if not self.root.is_dir():
+            return []
+        return sorted(
+            path.name for path in self.root.iterdir() if NAME.fullmatch(path.name) and _is_model(path)
+        )
+
+    def model(self, name: str) -> InstalledModel:
+        """The model of this name; InputError if there is none, IntegrityError if its card is damaged."""
+        path = self.place(name)
+        if not _is_model(path):
+            raise InputError(
+                path,
+                found="no model",
+                expected=f"one of {', '.join(self.names()) or 'none so far'}",
+                advice="List the models with `virnucpro models list`, or fetch or import it first.",
+            )
+        if (path / CONFIG_FILE).is_file():
+            return InstalledModel(name, path, read_encoder_card(path))
+        return InstalledModel(name, path, read_card(path))
+
+    def require_free(self, name: str, *, replace: bool) -> None:
+        """Raise InputError if there is something of this name already, unless it shall be replaced."""
+        if self.place(name).exists() and not replace:
+            raise InputError(
+                self.place(name),
+                found="a model",
+                expected="a name that is free",
+                advice="Choose another with --name, or give --replace.",
+            )
+
+    @contextmanager
+    def installing(self, name: str, *, replace: bool = False) -> Iterator[Path]:
+        """An empty folder that becomes the model of this name when the block ends without an error.
+
+        What has the name already is an InputError or, with `replace`, kept under another name.
+        """
+        target = self.place(name)
+        self.require_free(name, replace=replace)
+        temporary = self.root / f".{name}{TEMPORARY_MARK}{secrets.token_hex(4)}"
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            if target.exists():
+                set_aside(target, "replaced")
+            temporary.rename(target)
+            sync_folder(self.root)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def check_content(self, model: InstalledModel) -> None:
+        """Raise IntegrityError if an encoder is no longer what its card says: every byte is read."""
+        if not isinstance(model.card, EncoderCard):
+            return
+        if (found := read_model_folder(model.path).digest) != model.card.digest:
+            raise IntegrityError(
+                f"{model.path}: found a model of digest {found}; expected {model.card.digest} as its card says. "
+                "Fetch or import it again with --replace."
+            )
+
+
+def _is_model(path: Path) -> bool:
+    return (path / CONFIG_FILE).is_file() or (path / CARD_FILE).is_file()

@@ -1,0 +1,105 @@
+"""Whether an installed encoder computes what it should: cosine and largest difference on fixed sequences.
+
+The figures to compare with are those that lie beside the model, if they are of this very model;
+else they are computed by the reference in this process and can be kept, for a machine that has not
+the memory, or for the same question after a change of driver, library or device.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+
+from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.models.encoder import PackedEncoder
+from virnucpro_assets.models.folders import ModelFolder, read_model_folder
+from virnucpro_assets.models.loading import load_encoder
+from virnucpro_assets.models.packs import TokenPack
+from virnucpro_assets.models.references import Rows, fixed_sequences, reference_embeddings
+from virnucpro_assets.models.weights import write_weights
+from virnucpro_assets.vocabulary import Precision
+
+FLOAT32_COSINE, FLOAT32_DIFFERENCE = 0.999999, 1e-4
+"""What float32 must reach; the difference as a share of the largest number of the reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """How near an encoder's embeddings are to their reference."""
+
+    folder: ModelFolder
+    precision: Precision
+    device: str
+    reference: str
+    min_cosine: float
+    largest_difference: float
+    largest_number: float
+
+    def passed(self, min_cosine: float) -> bool:
+        """Whether it computes what it should; `min_cosine` is the bound of a precision below float32."""
+        if self.precision == "float32":
+            near = self.largest_difference <= FLOAT32_DIFFERENCE * self.largest_number
+            return near and self.min_cosine >= FLOAT32_COSINE
+        return self.min_cosine >= min_cosine
+
+
+def verify_encoder(path: Path, *, precision: Precision, device: str, keep: bool = False) -> Verification:
+    """Embed the fixed sequences with the encoder in `path` and compare with its reference.
+
+    With `keep` the reference is stored beside the model. Raises IntegrityError if a file is damaged.
+    """
+    folder = read_model_folder(path)
+    found = _embed(load_encoder(path, precision=precision, device=device))
+    stored = _stored_reference(folder)
+    expected = reference_embeddings(path) if stored is None else stored
+    if keep:
+        _store_reference(folder, expected)
+    a, b = found.astype(np.float64), expected.astype(np.float64)
+    cosines = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    computed = "fair-esm" if folder.kind == "esm2" else "plain float32"
+    return Verification(
+        folder=folder,
+        precision=precision,
+        device=device,
+        reference=computed if stored is None else "stored figures",
+        min_cosine=float(cosines.min()),
+        largest_difference=float(np.abs(a - b).max()),
+        largest_number=float(np.abs(b).max()),
+    )
+
+
+def _embed(encoder: PackedEncoder) -> Rows:
+    tokens = encoder.tokenise(fixed_sequences(encoder.kind))
+    rows: Rows = encoder.embed(TokenPack.from_tokens(tokens, encoder.device)).cpu().numpy()
+    return rows
+
+
+def _reference_file(folder: ModelFolder) -> Path:
+    """Named by the model's digest: figures of another model are not found."""
+    return folder.path / f"reference-{folder.digest[:16]}.safetensors"
+
+
+def _stored_reference(folder: ModelFolder) -> Rows | None:
+    path = _reference_file(folder)
+    if not path.exists():
+        return None
+    shape = (len(fixed_sequences(folder.kind)), folder.width)
+    try:
+        with safe_open(path, framework="np") as file:
+            rows: Rows = file.get_tensor("embeddings")
+    except SafetensorError as error:
+        raise IntegrityError(
+            f"{path}: found a damaged file ({error}); expected reference figures. Remove it and verify again."
+        ) from error
+    if rows.shape != shape or rows.dtype != np.float32:
+        raise IntegrityError(
+            f"{path}: found figures of shape {list(rows.shape)}; expected {list(shape)}. "
+            "Remove it and verify again."
+        )
+    return rows
+
+
+def _store_reference(folder: ModelFolder, rows: Rows) -> None:
+    write_weights(_reference_file(folder), {"embeddings": torch.from_numpy(rows)})
