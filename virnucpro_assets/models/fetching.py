@@ -1,12 +1,14 @@
 """From the hub into the registry: what to fetch, where to keep it until it is whole, and the import."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.files.locks import locked
 from virnucpro_assets.models.cards import EncoderCard
 from virnucpro_assets.models.catalogue import CATALOGUE, published_model
-from virnucpro_assets.models.hub import fetch_files
+from virnucpro_assets.models.hub import fetch_files, require_commit
 from virnucpro_assets.models.imports import import_encoder
 from virnucpro_assets.models.registry import DOWNLOADS, InstalledModel, Registry
 
@@ -20,12 +22,14 @@ def fetch_encoder(
     token: str | None = None,
     revision: str | None = None,
     replace: bool = False,
+    report: Callable[[str], None] = lambda _: None,
 ) -> tuple[InstalledModel, bool]:
     """Install the encoder `what`, a published name or a repository; whether it was there already.
 
     Downloads are kept until the model is installed, so an interrupted fetch goes on, also under
-    another endpoint. Raises InputError for a name or commit that is none, HubError if the hub fails,
-    and IntegrityError for files that are not those of the commit.
+    another endpoint; of two processes that fetch the same the second waits, and says so. Raises
+    InputError for a name or commit that is none, HubError if the hub fails, and IntegrityError for
+    files that are not those of the commit.
     """
     known = published_model(what)
     repository = known.repository if known else what
@@ -41,18 +45,26 @@ def fetch_encoder(
     if not replace and (installed := _installed_from(registry, name, source)):
         return installed, True
     registry.require_free(name, replace=replace)
-    publication = known if known and commit == known.revision else None
     downloads = registry.root / DOWNLOADS / f"{repository.replace('/', '--')}@{commit[:12]}"
-    fetch_files(
-        repository,
-        commit,
-        downloads,
-        endpoint=endpoint,
-        token=token,
-        sha256=publication.sha256 if publication else None,
-    )
-    model = import_encoder(registry, downloads, name, source=source, publication=publication, replace=replace)
-    _remove(downloads)
+    require_commit(repository, commit)
+    with locked(downloads / "lock", f"virnucpro models fetch {what}", "wait", report):
+        if not replace and (installed := _installed_from(registry, name, source)):
+            _remove(downloads)
+            return installed, True
+        publication = known if known and commit == known.revision else None
+        fetch_files(
+            repository,
+            commit,
+            downloads,
+            endpoint=endpoint,
+            token=token,
+            sha256=publication.sha256 if publication else None,
+            report=report,
+        )
+        model = import_encoder(
+            registry, downloads, name, source=source, publication=publication, replace=replace
+        )
+        _remove(downloads)
     return model, False
 
 

@@ -4,31 +4,39 @@ The order of things: the hub lists the files of the commit with their digests; t
 the model are fetched into a folder, each going on where it was interrupted; then each is read and
 its digest compared, first with what is known beforehand, then with the listing. Only this module
 reaches the network, and only `virnucpro models fetch` calls it.
+
+The library's `hf_hub_download` goes on after a lost connection, but a file that an ended process
+left unfinished it fetches anew. So files are fetched with the function below it, `http_get`, into
+a file of our own that the next process finds.
 """
 
 import hashlib
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from httpx2 import HTTPError
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi, hf_hub_url
 from huggingface_hub.errors import (
-    EntryNotFoundError,
     HfHubHTTPError,
     HFValidationError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.file_download import http_get
 from huggingface_hub.hf_api import RepoSibling
 
+from virnucpro_assets import __version__
 from virnucpro_assets.errors import InputError, IntegrityError, VirnucproError
+from virnucpro_assets.files.atomic import sync_folder
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.models.folders import CONFIG_FILE, TOKENIZER_FILE
 from virnucpro_assets.models.formats.hugging_face import VOCABULARY_FILE
 from virnucpro_assets.models.formats.tensor_files import SAFETENSORS, TORCH
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+UNFINISHED = ".unfinished"
 
 
 class HubError(VirnucproError):
@@ -43,45 +51,34 @@ def fetch_files(
     endpoint: str,
     token: str | None = None,
     sha256: Mapping[str, str] | None = None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
     """Fetch the files of a model at a commit into `folder` and verify each.
 
-    `sha256` has digests of files that are known beforehand. Progress is shown on standard error.
-    Raises InputError for a repository or commit that is none, HubError if the hub fails, and
-    IntegrityError for a file with another digest, which is removed.
+    `sha256` has digests of files that are known beforehand. Each file is reported as it begins; on a
+    terminal the library shows its progress. Raises InputError for a repository or commit that is
+    none, HubError if the hub fails, and IntegrityError for a file with another digest, which is
+    removed.
     """
-    if not COMMIT.fullmatch(revision):
-        raise InputError(
-            repository,
-            found=f"the revision {revision!r}",
-            expected="a commit, 40 hexadecimal digits: a branch or a tag may be another model tomorrow",
-            advice="Give --revision; the page of the repository's files shows its commits.",
-        )
+    require_commit(repository, revision)
     api = HfApi(endpoint=endpoint, token=token or False)
     try:
         info = api.model_info(repository, revision=revision, files_metadata=True)
         listed = {sibling.rfilename: sibling for sibling in info.siblings or []}
-        paths = [
-            Path(
-                hf_hub_download(
-                    repository,
-                    name,
-                    revision=revision,
-                    local_dir=folder,
-                    endpoint=endpoint,
-                    token=token or False,
-                )
-            )
-            for name in _chosen(repository, listed)
-        ]
-    except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError, HFValidationError) as error:
+        headers = {"user-agent": f"virnucpro-assets/{__version__}"}
+        headers |= {"authorization": f"Bearer {token}"} if token else {}
+        paths = []
+        for name in _chosen(repository, listed):
+            url = hf_hub_url(repository, name, revision=revision, endpoint=endpoint)
+            paths.append(_fetch(url, folder / name, headers, listed[name].size, report))
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise InputError(
             f"{endpoint}, {repository} at {revision}",
             found=_first_line(error),
             expected="a repository and one of its commits",
             advice="Check both names, and HF_TOKEN if the repository is not public.",
         ) from error
-    except (HfHubHTTPError, HTTPError, ConnectionError) as error:
+    except (HfHubHTTPError, HTTPError, _ShortFileError, ConnectionError) as error:
         raise HubError(
             f"{endpoint}, {repository}: found {_first_line(error)}; expected the model's files. Check the network "
             "and HF_ENDPOINT, and fetch again: what is there already is kept."
@@ -89,6 +86,55 @@ def fetch_files(
     for path in paths:
         _verify(path, listed[path.name], (sha256 or {}).get(path.name))
     return paths
+
+
+def require_commit(repository: str, revision: str) -> None:
+    """Raise InputError unless `revision` is a commit."""
+    if not COMMIT.fullmatch(revision):
+        raise InputError(
+            repository,
+            found=f"the revision {revision!r}",
+            expected="a commit, 40 hexadecimal digits: a branch or a tag may be another model tomorrow",
+            advice="Give --revision; the page of the repository's files shows its commits.",
+        )
+
+
+class _ShortFileError(Exception):
+    """A file came shorter or longer than it is."""
+
+
+def _fetch(
+    url: str, target: Path, headers: dict[str, str], size: int | None, report: Callable[[str], None]
+) -> Path:
+    """Fetch `url`, or the part of it that is missing, to `target`, unless that is there."""
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(target.name + UNFINISHED)
+    with unfinished.open("ab") as stream:
+        if size is not None and stream.tell() > size:
+            stream.truncate(0)
+        there = f", {stream.tell()} of them are there already" if stream.tell() else ""
+        report(f"fetching {target.name}, {size} bytes{there}")
+        try:
+            http_get(
+                url,
+                stream,
+                resume_size=stream.tell(),
+                headers=headers,
+                expected_size=size,
+                displayed_filename=target.name,
+            )
+        except OSError as error:
+            # The library's own complaint about a size has no number, one of the system has.
+            if error.errno is not None or isinstance(error, HfHubHTTPError):
+                raise
+            raise _ShortFileError(str(error)) from error
+        stream.flush()
+        os.fsync(stream.fileno())
+    unfinished.rename(target)
+    sync_folder(target.parent)
+    return target
 
 
 def _chosen(repository: str, listed: Mapping[str, RepoSibling]) -> list[str]:

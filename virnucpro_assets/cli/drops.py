@@ -1,12 +1,5 @@
-"""The command line: the same assets and the same Dagster instance as the UI.
+"""The commands on drops: the same assets and the same Dagster instance as the UI."""
 
-A mistake that a person can mend ends with one line on standard error and an exit code: 2 for
-wrong input, 3 for a damaged or foreign file, 4 for a device, 5 for a failed check, 130 for an interruption, 1 else.
-Imports stand inside the commands, so that `--help` answers at once.
-"""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from virnucpro_assets import __version__
-from virnucpro_assets.errors import VirnucproError, describe_os_error
+from virnucpro_assets.cli.errors import one_line_errors
+from virnucpro_assets.errors import VirnucproError
 
 app = typer.Typer(
     help="Find viruses in short sequence reads.",
@@ -287,21 +281,6 @@ def version(
         raise typer.Exit
 
 
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """End with one line and an exit code where a person made a mistake."""
-    try:
-        yield
-    except VirnucproError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from error
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        typer.echo(f"error: {describe_os_error(error)}", err=True)
-        raise typer.Exit(1) from error
-
-
 def _progress(line: str) -> None:
     typer.echo(line, err=True)
 
@@ -315,6 +294,7 @@ def _predict(
     replace: bool = False,
     **options: Any,
 ) -> None:
+    from virnucpro_assets.models.cards import read_card
     from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
     from virnucpro_assets.pipeline.room import check_data_root, check_out
     from virnucpro_assets.pipeline.run import export_results
@@ -325,6 +305,8 @@ def _predict(
     settings = load_settings()
     check_out(out)
     check_data_root(settings.data_root)
+    # Hours of embeddings would come before the step that asks for it.
+    read_card(settings.classifier_folder(options.get("chunk_length") or settings.chunk_length))
     drop = name or key_from_name(reads[0])
     register_reads(drop, pair_files(reads, paired=paired), settings, replace=replace, **options)
     _materialise(drop, replace=replace)
@@ -371,12 +353,3 @@ def _materialise(drop: str, *, replace: bool) -> None:
             check_key(drop),
             replace=replace,
         )
-
-
-def main() -> None:
-    """The console script `virnucpro`."""
-    app(prog_name="virnucpro")
-
-
-if __name__ == "__main__":
-    main()

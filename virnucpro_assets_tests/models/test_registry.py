@@ -1,0 +1,139 @@
+"""The registry: names, whole installs or none, cards, and classifiers bound to their encoders."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from virnucpro_assets.demo.paths import DNABERT_S_FOLDER, ESM2_FOLDER
+from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.models.catalogue import CATALOGUE, model_of_shape, published_model
+from virnucpro_assets.models.classifier import load_classifier
+from virnucpro_assets.models.folders import read_model_folder
+from virnucpro_assets.models.imports import import_classifier, import_encoder
+from virnucpro_assets.models.loading import published_shapes
+from virnucpro_assets.models.registry import Registry
+from virnucpro_assets.models.sizes import count_parameters, weights_bytes
+from virnucpro_assets_tests.models.published_files import fair_esm_module, save_fair_esm
+
+PROGRAM = Path(__file__).with_name("save_classifier.py")
+
+
+@pytest.fixture(scope="session")
+def classifier_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier of the authors' kind for the demo encoders: 96 and 64 numbers."""
+    folder = tmp_path_factory.mktemp("classifier")
+    subprocess.run([sys.executable, str(PROGRAM), "160", str(folder)], check=True)
+    return folder / "model.pth"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "models")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../other", "a/b", ".hidden", "-x", "a b", "ä", "x" * 65])
+def test_a_name_that_could_be_a_path_is_refused(registry: Registry, name: str) -> None:
+    with pytest.raises(InputError, match="name of a model: found"):
+        import_encoder(registry, ESM2_FOLDER, name or " ")
+    assert not registry.root.exists()
+
+
+def test_an_encoder_is_installed_with_a_card_that_says_what_it_is(registry: Registry, tmp_path: Path) -> None:
+    path, module = tmp_path / "esm2_mine.pt", fair_esm_module(half=True)
+    save_fair_esm(path, module)
+    model = import_encoder(registry, path)
+    card = model.card
+    assert (model.name, card.kind, card.width, card.stored_as) == ("esm2_mine", "esm2", 32, "float16")
+    assert (card.model, card.is_published, card.licence) == ("", False, "not known: see its source")
+    assert card.files == {"esm2_mine.pt": sha256_of_file(path)}
+    assert card.source == str(path)
+    assert card.digest == read_model_folder(model.path).digest
+    assert registry.names() == ["esm2_mine"]
+
+
+def test_a_name_that_is_taken_is_refused_or_replaced_and_kept_aside(registry: Registry) -> None:
+    import_encoder(registry, ESM2_FOLDER, "mine")
+    with pytest.raises(InputError, match="found a model; expected a name that is free"):
+        import_encoder(registry, DNABERT_S_FOLDER, "mine")
+    assert registry.model("mine").card.kind == "esm2"
+    import_encoder(registry, DNABERT_S_FOLDER, "mine", replace=True)
+    assert registry.model("mine").card.kind == "dnabert_s"
+    assert read_model_folder(registry.root / "mine.replaced-1").kind == "esm2"
+
+
+def test_an_import_that_fails_leaves_nothing(registry: Registry, tmp_path: Path) -> None:
+    broken = shutil.copytree(ESM2_FOLDER, tmp_path / "broken")
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4])
+    with pytest.raises(IntegrityError, match="damaged file"):
+        import_encoder(registry, broken, "mine")
+    assert not registry.root.exists() or list(registry.root.iterdir()) == []
+
+
+def test_an_unknown_model_is_answered_with_those_there_are(registry: Registry) -> None:
+    with pytest.raises(InputError, match="found no model; expected one of none so far"):
+        registry.model("mine")
+    import_encoder(registry, ESM2_FOLDER, "one")
+    with pytest.raises(InputError, match="found no model; expected one of one"):
+        registry.model("mine")
+
+
+def test_a_model_that_changed_is_no_longer_its_card(registry: Registry) -> None:
+    model = import_encoder(registry, ESM2_FOLDER, "mine")
+    registry.check_content(model)
+    (model.path / "config.json").write_text((model.path / "config.json").read_text() + " ")
+    with pytest.raises(IntegrityError, match=r"found a model of digest .*; expected .* as its card says"):
+        registry.check_content(model)
+
+
+def test_a_classifier_is_bound_to_the_encoders_it_is_imported_with(
+    registry: Registry, classifier_file: Path
+) -> None:
+    import_encoder(registry, ESM2_FOLDER, "esm2")
+    import_encoder(registry, DNABERT_S_FOLDER, "dna")
+    encoders = {"dnabert_s": registry.place("dna"), "esm2": registry.place("esm2")}
+    model = import_classifier(registry, classifier_file, 500, encoders=encoders)
+    classifier, card = load_classifier(model.path)
+    assert (model.name, card.chunk_length, card.d_dna, card.d_protein) == ("classifier_500", 500, 96, 64)
+    assert card.encoders == {kind: read_model_folder(path).digest for kind, path in encoders.items()}
+    assert (card.encoder_names, card.precision) == ({}, "float32")
+    answers = torch.load(classifier_file.with_name("answers.pt"), weights_only=True)
+    found = torch.from_numpy(classifier.scores(answers["rows"].numpy()))
+    assert float((found - answers["scores"]).abs().max()) <= 1e-6
+
+
+def test_a_classifier_without_encoders_has_the_widths_of_the_authors_or_is_refused(
+    registry: Registry, classifier_file: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        InputError, match="found a classifier that takes 160 numbers; expected 768 of dnabert_s"
+    ):
+        import_classifier(registry, classifier_file, 300)
+    subprocess.run([sys.executable, str(PROGRAM), "3328", str(tmp_path)], check=True)
+    card = import_classifier(registry, tmp_path / "model.pth", 300).card
+    assert (card.d_dna, card.d_protein, card.encoders) == (768, 2560, {})
+    assert card.encoder_names == {"dnabert_s": "DNABERT-S", "esm2": "esm2_t36_3B_UR50D"}
+
+
+def test_encoders_in_the_wrong_place_are_refused(registry: Registry, classifier_file: Path) -> None:
+    with pytest.raises(InputError, match="found a model of kind esm2; expected dnabert_s"):
+        import_classifier(registry, classifier_file, 300, encoders={"dnabert_s": ESM2_FOLDER})
+
+
+@pytest.mark.parametrize("model", CATALOGUE, ids=lambda model: model.name)
+def test_the_size_of_a_published_model_is_that_of_its_tensors(model) -> None:
+    shapes = published_shapes(model.config).values()
+    parameters = sum(torch.Size(shape).numel() for shape in shapes)
+    assert count_parameters(model.config) == parameters
+    assert weights_bytes(model.config, "float16") == 2 * parameters
+    assert (
+        model_of_shape(model.config)
+        == model
+        == published_model(model.name)
+        == published_model(model.repository)
+    )
