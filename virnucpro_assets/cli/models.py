@@ -8,7 +8,9 @@ import typer
 from virnucpro_assets.cli.errors import one_line_errors
 
 models = typer.Typer(
-    help="List, fetch, import and verify the models: encoders and classifiers.", no_args_is_help=True
+    help="List, fetch, import and verify the models: encoders and classifiers.",
+    epilog="Examples: virnucpro models list | virnucpro models fetch DNABERT-S",
+    no_args_is_help=True,
 )
 
 Name = Annotated[str, typer.Argument(help="The model's name in the registry.")]

@@ -43,6 +43,9 @@ def import_encoder(
     to be. Raises InputError if the name is taken or cannot be one, IntegrityError if the files are
     damaged or of another model.
     """
+    if name:
+        # Before gigabytes are read.
+        registry.require_free(name, replace=replace)
     published = read_encoder(path)
     known = model_of_shape(published.config)
     name = name or (known.name if known else path.resolve().stem)

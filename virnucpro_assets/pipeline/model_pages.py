@@ -87,7 +87,7 @@ def _row(registry: Registry, name: str) -> tuple[str, ...]:
 
 
 def _about(model: InstalledModel) -> tuple[str, str, str, str]:
-    size = f"{model.stored_bytes / MIB:,.0f}"
+    size = f"{model.stored_bytes / MIB:,.1f}"
     match model.card:
         case ClassifierCard() as card:
             return (

@@ -42,6 +42,7 @@ COMMANDS = [
     "checks",
     "cleanup",
     "settings",
+    "models",
 ]
 
 

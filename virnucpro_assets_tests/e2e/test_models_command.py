@@ -85,7 +85,8 @@ def test_what_was_imported_is_listed_with_what_it_is(
     assert f"classifier for chunks of 500  {models / 'classifier_500'} (not there)" in out
     rows = {line.split()[0]: line for line in out.split("registry ")[1].splitlines()[2:]}
     assert set(rows) == {"classifier_300", "dna", "esm2_mine"}
-    assert "esm2, 32 wide: shape of no published model  float16" in rows["esm2_mine"]
+    kind = ("esm2,", "32", "wide:", "shape", "of", "no", "published", "model", "float16", "0.1")
+    assert rows["esm2_mine"].split() == ["esm2_mine", *kind, str(place.folder / "esm2_mine.pt")]
     assert "classifier, chunks of 300, 128 wide" in rows["classifier_300"]
     assert "SHA-256" in rows["classifier_300"]
 
@@ -97,9 +98,8 @@ def test_a_model_is_shown_with_its_memory_and_its_setting(outcomes: dict[str, Ou
         "memory in float16: 0.00 GiB of weights, about 0.01 GiB for a pack of 8192 tokens (computed)" in out
     )
     assert out.endswith("use it: VIRNUCPRO_ESM2=esm2_mine\n")
-    assert "encoders: esm2 " in outcomes["show classifier"].stdout.replace("dnabert_s", "").replace(
-        ", ", " "
-    ) or ("encoders: dnabert_s " in outcomes["show classifier"].stdout)
+    assert "encoders: dnabert_s " in outcomes["show classifier"].stdout
+    assert outcomes["show classifier"].stdout.endswith("use it: VIRNUCPRO_CLASSIFIERS=models\n")
 
 
 def test_verified_encoders_are_printed_with_cosine_and_difference(outcomes: dict[str, Outcome]) -> None:
