@@ -54,8 +54,9 @@ class Classifier(nn.Module):
         scores = np.empty((len(rows), 2), np.float32)
         for first in range(0, len(rows), _ROWS_AT_ONCE):
             some = slice(first, first + _ROWS_AT_ONCE)
-            # A copy, because torch refuses views of read-only memory.
-            logits = self(torch.tensor(rows[some], dtype=torch.float32, device=device))
+            # torch warns of views of read-only memory, so such rows are copied.
+            block = np.require(rows[some], np.float32, ["C", "W"])
+            logits = self(torch.from_numpy(block).to(device))
             scores[some] = functional.softmax(logits, dim=1).cpu().numpy()
         return scores
 

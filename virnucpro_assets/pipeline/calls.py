@@ -8,7 +8,6 @@ import numpy.typing as npt
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.files.digests import sha256_of_file
-from virnucpro_assets.inference.progress import Progress
 from virnucpro_assets.models.folders import WEIGHTS_FILE
 from virnucpro_assets.pipeline.claims import claimed
 from virnucpro_assets.pipeline.embeddings import fitting_merged
@@ -25,7 +24,6 @@ from virnucpro_assets.storage.call_tables import (
 )
 from virnucpro_assets.storage.calls import CALLS, VIRAL
 from virnucpro_assets.storage.hits import HITS_FILE, write_hits
-from virnucpro_assets.storage.merged import merged_blocks
 from virnucpro_assets.storage.prediction_tables import (
     PREDICTION_RESULTS_FILE,
     PREDICTIONS_FILE,
@@ -77,24 +75,11 @@ def score_rows(work: DropWork) -> Scores:
     """
     # torch stays out of the import path of whoever only describes the stages.
     from virnucpro_assets.models.classifier import load_classifier  # noqa: PLC0415
+    from virnucpro_assets.pipeline.scoring import scores_of_merged  # noqa: PLC0415
 
-    classifier, _ = load_classifier(work.settings.classifier_folder(work.index.manifest.chunk_length))
-    rows = work.index.manifest.rows
-    scores = np.full((rows, 2), np.nan, np.float32)
-    progress = Progress("classifier", "rows", rows, work.report)
-    for places, embeddings in merged_blocks(work.folder.path):
-        embedded = np.isfinite(embeddings).all(axis=1)
-        found = classifier.scores(embeddings[embedded])
-        if not (is_number := np.isfinite(found).all(axis=1)).all():
-            row = places[embedded][np.argmin(is_number)]
-            raise IntegrityError(
-                f"{work.settings.classifier_folder(work.index.manifest.chunk_length)}: found scores that are no "
-                f"numbers for row {row} of the index, whose embeddings are; expected two probabilities. "
-                "Use a classifier that was trained on embeddings like these."
-            )
-        scores[places[embedded]] = found
-        progress.advance(len(places))
-    return scores
+    folder = work.settings.classifier_folder(work.index.manifest.chunk_length)
+    classifier, _ = load_classifier(folder)
+    return scores_of_merged(classifier, folder, work.folder.path, work.report)
 
 
 def classifier_digest(work: DropWork) -> str:

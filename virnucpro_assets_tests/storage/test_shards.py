@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
-from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
+from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow, finite_rows
 from virnucpro_assets.storage.merged import (
     merged_blocks,
     merged_rows,
@@ -301,3 +301,10 @@ def test_shards_of_another_recipe_or_number_of_rows_are_not_merged(tmp_path: Pat
     with pytest.raises(IntegrityError, match=f"{recipes['esm2'].digest}.*{other['esm2'].digest}"):
         write_merged(tmp_path, folders, other, 20)
     assert not (tmp_path / "merged.toml").exists()
+
+
+def test_rows_are_finite_if_each_of_their_numbers_is_also_where_the_sum_is_not() -> None:
+    values = np.ones((6, 4), np.float32)
+    values[1, 2], values[2, 0], values[3, :2] = np.nan, -np.inf, (np.inf, -np.inf)
+    values[4] = 3e38
+    assert finite_rows(values).tolist() == [True, False, False, False, True, True]

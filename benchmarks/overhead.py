@@ -1,0 +1,170 @@
+"""What the platform costs: device processes against the same work in one process, side by side.
+
+    python -m benchmarks.overhead [--threads 2] [--parts 6] [--rounds 5] [--out FILE]
+
+ESM-2 8M with random weights in float32. In every round the same parts are computed in three ways, in an
+order that changes from round to round, on the same number of threads in all:
+
+- bare: this process reads the rows of each part and embeds them; nothing is written;
+- one slot: one device process with all threads, which also checks, digests and writes every part;
+- slots: as many device processes as there are threads, of one thread each.
+
+The overheads are medians of the rounds. What it costs to start the processes and load the model is measured
+once and given apart: the first part less what it takes later.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.checkpoint_overhead import tasks_of, timed
+from benchmarks.device_faults import SHAPES, in_precision, make_index, make_job, make_model
+from virnucpro_assets.inference.devices import Device
+from virnucpro_assets.inference.embedding import embed_sequences
+from virnucpro_assets.inference.messages import Finished, PartTask
+from virnucpro_assets.inference.pool import DevicePool, PoolOptions, Work
+from virnucpro_assets.inference.shard_runs import ShardJob
+from virnucpro_assets.inference.worker import sequences_for
+from virnucpro_assets.models.encoder import Encoder
+from virnucpro_assets.models.loading import load_encoder
+from virnucpro_assets.models.threads import limit_threads
+from virnucpro_assets.sequences.index import SequenceIndex
+from virnucpro_assets.storage.parts import rows_of
+
+MOST = 0.05
+
+
+def bare(job: ShardJob, encoder: Encoder, tasks: list[Work]) -> float:
+    """Seconds to embed the rows of all parts in this process."""
+    started = time.monotonic()
+    index = SequenceIndex.open(job.index.folder)
+    for task in tasks:
+        assert isinstance(task, PartTask)
+        rows = rows_of(task.plan, job.recipe.ranks)
+        batch = index.rows(int(rows[0]), int(rows[-1]) + 1, job.recipe.ranks)
+        embed_sequences(encoder, sequences_for("esm2", batch), job.recipe.token_budget)
+    return time.monotonic() - started
+
+
+def first_part(pool: DevicePool, tasks: list[Work]) -> tuple[float, float]:
+    """Seconds until every device has done one part, and those of the slowest computing among them."""
+    started = time.monotonic()
+    with pool.lease() as lease:
+        events = list(lease.run(deque(tasks[: len(pool.devices)])))
+    computing = [event.outcome.seconds for event in events if isinstance(event.outcome, Finished)]
+    return time.monotonic() - started, max(computing)
+
+
+def measure(job: ShardJob, threads: int, parts: int, rounds: int, folder: Path) -> dict[str, Any]:
+    """All rounds, and what they say together."""
+    tasks = tasks_of(job, parts)
+    limit_threads(threads)
+    encoder = load_encoder(job.encoder.folder, precision=job.encoder.precision)
+    one = [Device("cpu", 0, threads)]
+    many = [Device("cpu", number, 1) for number in range(threads)]
+    with (
+        DevicePool(one, PoolOptions(folder / "one")) as one_slot,
+        DevicePool(many, PoolOptions(folder / "many")) as slots,
+    ):
+        start_up = {"one_slot": first_part(one_slot, tasks)[0], "slots": first_part(slots, tasks)[0]}
+        warm = {"one_slot": first_part(one_slot, tasks)[0], "slots": first_part(slots, tasks)[0]}
+        ways: dict[str, Callable[[], float]] = {
+            "bare": lambda: bare(job, encoder, tasks),
+            "one_slot": lambda: timed(one_slot, tasks)[0],
+            "slots": lambda: timed(slots, tasks)[0],
+        }
+        bare(job, encoder, tasks[:1])
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for number in range(rounds):
+            names = list(ways)
+            for name in [*names[number % 3 :], *names[: number % 3]]:
+                seconds[name].append(ways[name]())
+    of_process = _overheads(seconds["one_slot"], seconds["bare"])
+    of_slots = _overheads(seconds["slots"], seconds["one_slot"])
+    return {
+        "parts_a_round": parts,
+        **{f"seconds_{name}": [round(value, 3) for value in of] for name, of in seconds.items()},
+        "overhead_of_process": round(statistics.median(of_process), 4),
+        "overhead_of_process_of_rounds": of_process,
+        "overhead_of_slots": round(statistics.median(of_slots), 4),
+        "overhead_of_slots_of_rounds": of_slots,
+        "seconds_to_start": {name: round(start_up[name] - warm[name], 2) for name in start_up},
+    }
+
+
+def _overheads(seconds: list[float], reference: list[float]) -> list[float]:
+    return [round(one / other - 1, 4) for one, other in zip(seconds, reference, strict=True)]
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as Markdown."""
+    seconds = {name: statistics.median(result[f"seconds_{name}"]) for name in ("bare", "one_slot", "slots")}
+    start = result["seconds_to_start"]
+    rows = [
+        ("bare", seconds["bare"], "", ""),
+        (
+            "one slot",
+            seconds["one_slot"],
+            f"{result['overhead_of_process']:+.1%}",
+            f"{start['one_slot']:.1f}",
+        ),
+        (
+            f"{result['threads']} slots",
+            seconds["slots"],
+            f"{result['overhead_of_slots']:+.1%} of one slot",
+            f"{start['slots']:.1f}",
+        ),
+    ]
+    lines = ["| | seconds | overhead | seconds to start |", "| --- | --- | --- | --- |"]
+    return "\n".join(
+        [*lines, *(f"| {name} | {taken:.2f} | {over} | {up} |" for name, taken, over, up in rows)]
+    )
+
+
+def main() -> None:
+    """Measure, print the table, and fail if the platform costs more than it may."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=sorted(SHAPES), default="8M")
+    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--parts", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--reads", type=int, default=6_000)
+    parser.add_argument("--token-budget", type=int, default=8_192)
+    parser.add_argument("--packs-per-part", type=int, default=2)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        index, encoder = make_index(folder, options.reads), make_model(folder / "model", options.shape)
+        job = make_job(
+            index,
+            in_precision(encoder, "float32"),
+            folder / "out",
+            options.token_budget,
+            options.packs_per_part,
+        )
+        measured = measure(job, options.threads, options.parts, options.rounds, folder)
+    result = {
+        "shape": options.shape,
+        "precision": "float32",
+        "threads": options.threads,
+        "token_budget": options.token_budget,
+        "packs_per_part": options.packs_per_part,
+        **measured,
+    }
+    print(table(result))
+    if options.out:
+        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if (largest := max(result["overhead_of_process"], result["overhead_of_slots"])) > MOST:
+        raise SystemExit(f"found an overhead of {largest:.1%}; expected at most {MOST:.0%}")
+
+
+if __name__ == "__main__":
+    main()
