@@ -28,10 +28,10 @@ from benchmarks.checkpoint_overhead import tasks_of, timed
 from benchmarks.device_faults import SHAPES, in_precision, make_index, make_job, make_model
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.embedding import embed_sequences
+from virnucpro_assets.inference.inputs import sequences_for
 from virnucpro_assets.inference.messages import Finished, PartTask
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions, Work
 from virnucpro_assets.inference.shard_runs import ShardJob
-from virnucpro_assets.inference.worker import sequences_for
 from virnucpro_assets.models.encoder import Encoder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.models.threads import limit_threads
