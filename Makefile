@@ -12,7 +12,7 @@ SITE      := $(VENV)/.installed-site
 INSTALL   := $(BIN)/pip install --quiet --constraint constraints.txt --editable
 DEMO_ENV  := VIRNUCPRO_DATA_ROOT=$(DEMO)/data DAGSTER_HOME=$(abspath $(DEMO))/dagster
 
-.PHONY: demo test e2e faults soak ui lint bench clean
+.PHONY: demo test e2e faults soak ui lint bench bench-check clean
 
 demo: $(INSTALLED)  ## run the main job on the embedded demo models and data
 	$(DEMO_ENV) $(BIN)/virnucpro demo --out $(DEMO)/results
@@ -44,6 +44,11 @@ bench: $(INSTALLED)  ## measure, side by side, what the documentation quotes
 	$(BIN)/python -m benchmarks.parsers
 	$(BIN)/python -m benchmarks.predict_scaling
 	$(BIN)/python -m benchmarks.checkpoint_overhead
+	$(BIN)/python -m benchmarks.encoders_cpu --quick
+
+bench-check: $(INSTALLED)  ## a quick run of what is measured against the original; fails if something became slower
+	$(INSTALL) '.[bench]'
+	$(BIN)/python -m benchmarks.check
 
 clean:  ## remove the environment and the demo's results
 	rm -rf $(VENV) $(DEMO)

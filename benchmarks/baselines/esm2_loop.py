@@ -39,6 +39,13 @@ def build_model(config: Esm2Config, state: State) -> ESM2:
     return model.requires_grad_(False)
 
 
+def batches_of(proteins: Sequence[str]) -> list[tuple[int, int]]:
+    """How many proteins each batch of the loop has, and the tokens to which each of them is padded."""
+    dataset = FastaBatchedDataset(list(range(len(proteins))), list(proteins))
+    batches = dataset.get_batch_indices(TOKENS_A_BATCH, extra_toks_per_seq=1)
+    return [(len(batch), max(len(proteins[place]) for place in batch) + 2) for batch in batches]
+
+
 def embed_proteins(model: ESM2, proteins: Sequence[str]) -> npt.NDArray[np.float32]:
     """float32 [n, width]: the mean over the residues of each protein, in the order given."""
     alphabet = Alphabet.from_architecture("ESM-1b")

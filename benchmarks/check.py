@@ -1,0 +1,83 @@
+"""Has anything become slower? Ratios of a fresh quick run against the committed ones.
+
+    python -m benchmarks.check [--committed benchmarks/results] [--fresh FOLDER]
+
+Every number named `ratio` in a committed result says how many times faster ours is than what it was
+measured beside. Each benchmark in CHECKED runs again, quickly, and a ratio that lost more than
+LOSS_ALLOWED of the committed one fails, as does one that is gone. With `--fresh` nothing
+runs: the results in that folder are compared.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+LOSS_ALLOWED = 0.15
+
+CHECKED = {"encoders_cpu.json": ("-m", "benchmarks.encoders_cpu", "--quick")}
+"""What makes a fresh version of each committed result, together with `--out FILE`."""
+
+
+def ratios_of(result: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, float]]:
+    """Every number named `ratio` in a result, with the names that lead to it."""
+    if isinstance(result, dict):
+        for name, value in result.items():
+            if name == "ratio":
+                yield " / ".join(place) or "ratio", float(value)
+            else:
+                yield from ratios_of(value, (*place, name))
+
+
+def losses(committed: Any, fresh: Any) -> list[str]:
+    """A line for each committed ratio that fell by more than LOSS_ALLOWED or is gone."""
+    found = dict(ratios_of(fresh))
+    lines = []
+    for name, ratio in ratios_of(committed):
+        if name not in found:
+            lines.append(f"{name}: found no ratio; expected about {ratio:.2f}")
+        elif found[name] < (1 - LOSS_ALLOWED) * ratio:
+            loss = 1 - found[name] / ratio
+            lines.append(
+                f"{name}: found a ratio of {found[name]:.2f}, {loss:.0%} less than {ratio:.2f}; "
+                f"expected a loss of at most {LOSS_ALLOWED:.0%}"
+            )
+    return lines
+
+
+def compare(committed: Path, fresh: Path) -> list[str]:
+    """The losses of all results that are checked, each with the name of its file."""
+    lines = []
+    for name in CHECKED:
+        results = (json.loads((folder / name).read_bytes()) for folder in (committed, fresh))
+        lines += [f"{name}: {line}" for line in losses(*results)]
+    return lines
+
+
+def measure(folder: Path) -> None:
+    """Run every benchmark that is checked, its result in `folder`."""
+    for name, command in CHECKED.items():
+        subprocess.run([sys.executable, *command, "--out", str(folder / name)], check=True)
+
+
+def main() -> None:
+    """Measure unless there are fresh results, compare, and fail if something was lost."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--committed", type=Path, default=Path(__file__).with_name("results"))
+    parser.add_argument("--fresh", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.fresh is None:
+            measure(Path(folder))
+        lost = compare(options.committed, options.fresh or Path(folder))
+    if lost:
+        raise SystemExit("\n".join(lost))
+    print("no ratio lost more than it may")
+
+
+if __name__ == "__main__":
+    main()
