@@ -8,7 +8,7 @@ frames and writes the index, which is sorted, without repeats, and carries diges
 loop reads them, writes chunks, reads those, translates and writes candidates, unsorted. Both take turns, each in a
 process of its own, whose peak memory is recorded; imports are not timed. What the loop would take for
 as many reads is reckoned from its rate, which half as many reads show to be constant. In the end ours takes four
-times the reads.
+times the reads; how the time grows is judged by processor time, which a busy machine disturbs less.
 """
 
 import argparse
@@ -82,6 +82,14 @@ def measure(reads: int, baseline_reads: int, rounds: int, folder: Path) -> dict[
         "fourfold_reads": 4 * reads,
         "fourfold_seconds": round(fourfold.seconds, 2),
         "fourfold_peak_mib": fourfold.peak_mib,
+        "growth_in_processor_time": round(
+            fourfold.processor / statistics.median(one.processor for one in ours), 3
+        ),
+        "ratio_in_processor_time": round(
+            (reads / statistics.median(one.processor for one in ours))
+            / (baseline_reads / statistics.median(one.processor for one in original)),
+            1,
+        ),
         "growth": round(fourfold.seconds / statistics.median(_seconds(ours)), 3),
     }
 
@@ -107,8 +115,9 @@ def table(result: dict[str, Any]) -> str:
         ),
     ]
     lines = [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows]
-    ratio = f"{result['ratio']} times the rate; four times the reads in {result['growth']} times the time"
-    return "\n".join([*lines, "", ratio])
+    rate = f"{result['ratio']} times the rate ({result['ratio_in_processor_time']} in processor time)"
+    growth = f"{result['growth']} times the time ({result['growth_in_processor_time']} in processor time)"
+    return "\n".join([*lines, "", f"{rate}; four times the reads take {growth}"])
 
 
 def _cell(value: str | float) -> str:
@@ -123,7 +132,11 @@ def failures(result: dict[str, Any]) -> list[str]:
         ("ratio", result["ratio"] >= LEAST_RATIO, f"at least {LEAST_RATIO}"),
         ("peak_mib", result["peak_mib"] <= MOST_MIB, f"at most {MOST_MIB}"),
         ("fourfold_peak_mib", result["fourfold_peak_mib"] <= MOST_MIB, f"at most {MOST_MIB}"),
-        ("growth", result["growth"] <= MOST_GROWTH, f"at most {MOST_GROWTH}"),
+        (
+            "growth_in_processor_time",
+            result["growth_in_processor_time"] <= MOST_GROWTH,
+            f"at most {MOST_GROWTH}",
+        ),
         ("seconds", max(result["seconds"]) <= MOST_SECONDS, f"at most {MOST_SECONDS}"),
     ]
     return [

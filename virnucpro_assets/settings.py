@@ -208,6 +208,10 @@ class Settings(BaseSettings):
     fused_kernels: bool | None = Field(
         None, description="whether layers are compiled; on GPUs in half precision if left out"
     )
+    peak_tflops: PositiveFloat | None = Field(
+        None,
+        description="peak rate of one device in this precision, for MFU; measured by each device if not given",
+    )
     token_budget: PositiveInt = Field(8192, ge=1024, description="tokens of a pack, special ones included")
     packs_per_part: PositiveInt = Field(64, description="packs between two checkpoints")
 

@@ -28,6 +28,7 @@ from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.incidents import Incidents
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 from virnucpro_assets.storage.shards import ShardManifest
+from virnucpro_assets.storage.telemetry import Telemetry
 from virnucpro_assets.vocabulary import EncoderKind
 
 GROUP = "embeddings"
@@ -127,12 +128,14 @@ def _materialisation(
             "width": shard.width,
             "tokens": counts.tokens,
             "tokens_per_second": round(shard.tokens_per_second, 1),
+            "sequences_per_second": round(shard.sequences_per_second, 1),
             "packing_efficiency": round(counts.efficiency(recipe.token_budget), 4),
             "packs": counts.packs,
             "parts": len(shard.parts),
             "reused_parts": shard.reused_parts,
             "device_seconds": round(shard.seconds, 3),
             "devices": ", ".join(shard.devices) or "none",
+            **_telemetry(shard.telemetry),
             **_incidents(shard.incidents),
             "precision": recipe.precision,
             "recipe": dg.MetadataValue.json({**recipe.model_dump(), "digest": recipe.digest}),
@@ -149,6 +152,16 @@ def _materialisation(
         },
         tags={"dagster/partition/drop": work.drop.key, "dagster/partition/rank": str(shard.rank)},
     )
+
+
+def _telemetry(telemetry: Telemetry) -> metadata.Metadata:
+    """What the devices waited for and held; MFU where their peak is known."""
+    figures: metadata.Metadata = {
+        "seconds_waited_for_input": round(telemetry.waited_for_input, 3),
+        "seconds_waited_for_output": round(telemetry.waited_for_output, 3),
+        "device_memory_mib": telemetry.peak_memory >> 20,
+    }
+    return figures if telemetry.mfu is None else {"mfu": round(telemetry.mfu, 4), **figures}
 
 
 def _incidents(incidents: Incidents) -> metadata.Metadata:

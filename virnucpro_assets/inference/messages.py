@@ -42,7 +42,8 @@ class PartTask(_Message):
     """Embed the rows of one part and write it to `target`.
 
     Rows that are `quarantined` already are left out. Packs are cut to `token_limit` where it is
-    set. With `announced` the rows of each pack are named before it is computed.
+    set. With `announced` the rows of each pack are named before it is computed. `peak_flops` is the
+    peak rate of the device; the process measures it where it is not known.
     """
 
     type: Literal["part"] = "part"
@@ -54,6 +55,7 @@ class PartTask(_Message):
     quarantined: list[QuarantinedRow] = []
     token_limit: int | None = None
     announced: bool = False
+    peak_flops: float | None = None
 
     @property
     def label(self) -> str:
@@ -163,7 +165,8 @@ class Finished(_Message):
 
     `seconds` is the time it was computed in. The device stood still for `waited_for_input` because
     the sequences were not there yet, and for `waited` because the part before was not yet on the
-    disk. `part` is what was written.
+    disk. `part` is what was written. Of a part, `flops` operations were computed on a device with a peak of
+    `peak_flops` a second, and the process has held `peak_memory` bytes of it at most.
     """
 
     type: Literal["finished"] = "finished"
@@ -171,6 +174,9 @@ class Finished(_Message):
     seconds: float
     waited_for_input: float = 0.0
     waited: float = 0.0
+    flops: int = 0
+    peak_flops: float = 0.0
+    peak_memory: int = 0
     part: PartRecord | None = None
 
 

@@ -30,6 +30,7 @@ from virnucpro_assets.storage.shards import (
     unfinish_shard,
     valid_parts,
 )
+from virnucpro_assets.storage.telemetry import Telemetry
 from virnucpro_assets.vocabulary import EncoderKind, QuarantinePolicy
 
 
@@ -61,7 +62,8 @@ class EmbeddingError(VirnucproError):
 class ShardJob:
     """What to compute: one encoder over some ranks of an index, `folders` by rank.
 
-    `quarantine` decides what becomes of a rank with rows that cannot be embedded.
+    `quarantine` decides what becomes of a rank with rows that cannot be embedded. `peak_flops` is the peak rate
+    of one device, for telemetry; each measures its own where it is not given.
     """
 
     index: SequenceIndex
@@ -69,6 +71,7 @@ class ShardJob:
     recipe: Recipe
     folders: dict[int, Path]
     quarantine: QuarantinePolicy = "fail"
+    peak_flops: float | None = None
 
 
 @dataclass
@@ -80,6 +83,7 @@ class _Shard:
     records: dict[int, PartRecord]
     seconds: float = 0.0
     tokens: int = 0
+    telemetry: Telemetry = field(default_factory=Telemetry)
     devices: set[str] = field(default_factory=set)
     failure: str | None = None
 
@@ -173,7 +177,16 @@ class _Run:
             raise TypeError(f"{task.label}: finished without a record")
         self._count(task.plan, task.plan.stop - task.plan.start)
         shard.records[task.plan.number] = record
-        shard.seconds += finished.seconds + finished.waited
+        seconds = finished.waited_for_input + finished.seconds + finished.waited
+        shard.seconds += seconds
+        shard.telemetry += Telemetry(
+            sequences=task.plan.stop - task.plan.start,
+            flops=finished.flops,
+            possible_flops=finished.peak_flops * seconds,
+            waited_for_input=finished.waited_for_input,
+            waited_for_output=finished.waited,
+            peak_memory=finished.peak_memory,
+        )
         shard.tokens += record.counts.tokens
         shard.devices.add(device)
         return shard if shard.complete else None
@@ -225,6 +238,7 @@ def _open_shard(job: ShardJob, rank: int, report: Reporter) -> _Shard:
     elif former := finished_shard(folder):
         # Nothing is left to compute: what is known of the computing stays known.
         shard.seconds, shard.tokens = former.seconds, former.computed_tokens
+        shard.telemetry = former.telemetry
         shard.devices = set(former.devices)
     return shard
 
@@ -239,6 +253,7 @@ def _tasks(job: ShardJob, shards: Iterable[_Shard]) -> Iterator[PartTask]:
                     plan=plan,
                     recipe=job.recipe,
                     target=shard.folder / plan.file_name,
+                    peak_flops=job.peak_flops,
                 )
 
 
@@ -251,6 +266,7 @@ def _finish(job: ShardJob, shard: _Shard) -> ShardManifest:
         parts=[shard.records[plan.number] for plan in shard.plans],
         seconds=shard.seconds,
         computed_tokens=shard.tokens,
+        telemetry=shard.telemetry,
         reused_parts=shard.reused,
         devices=sorted(shard.devices),
     )

@@ -8,6 +8,7 @@ in the part by row and reason.
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -28,13 +29,19 @@ from virnucpro_assets.inference.messages import (
     ProbeTask,
     Ready,
     SampleTask,
+    Task,
 )
 from virnucpro_assets.inference.replies import Replies
 from virnucpro_assets.inference.writer import BackgroundWriter
+from virnucpro_assets.models.flops import count_flops
+from virnucpro_assets.models.folders import read_config
+from virnucpro_assets.models.loading import DTYPES
+from virnucpro_assets.models.memory import peak_memory
+from virnucpro_assets.models.peak import measure_peak
 from virnucpro_assets.models.threads import limit_threads
 from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
 from virnucpro_assets.storage.parts import PartRecord, write_part
-from virnucpro_assets.vocabulary import QuarantineReason
+from virnucpro_assets.vocabulary import Precision, QuarantineReason
 
 
 class Worker:
@@ -46,6 +53,7 @@ class Worker:
         self._encoders = LoadedEncoders(device)
         self._writer = BackgroundWriter()
         self._token_limits: dict[EncoderChoice, int] = {}
+        self._peaks: dict[Precision, float] = {}
 
     def serve(self, descriptor: int) -> None:
         """Answer the orders that come in through a pipe, line by line, until it is closed."""
@@ -77,6 +85,7 @@ class Worker:
         finished = Finished(
             number=order.number,
             seconds=seconds,
+            **self._rates(order.task, made),
             waited_for_input=starved,
             waited=self._writer.wait(),
         )
@@ -89,6 +98,19 @@ class Worker:
             self._replies.send(_failed(finished.number, error))
         else:
             self._replies.send(finished.model_copy(update={"part": part}))
+
+    def _rates(self, task: Task, given: Input) -> dict[str, Any]:
+        """What a part took of its device; nothing for other tasks."""
+        if not isinstance(task, PartTask):
+            return {}
+        choice, device = task.encoder, self._encoders.get(task.encoder).device
+        if task.peak_flops is None and choice.precision not in self._peaks:
+            self._peaks[choice.precision] = measure_peak(device, DTYPES[choice.precision])
+        return {
+            "flops": count_flops(read_config(choice.folder), given.tokens.lengths).total,
+            "peak_flops": task.peak_flops or self._peaks[choice.precision],
+            "peak_memory": peak_memory(device),
+        }
 
     def _embed_part(self, task: PartTask, given: Input, number: int) -> Callable[[], PartRecord]:
         rows = given.rows

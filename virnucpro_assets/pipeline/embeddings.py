@@ -98,6 +98,7 @@ def _embed_claimed(
         recipe=make_recipe(work.settings, index, encoder),
         folders={rank: work.folder.shard(kind, rank, index.ranks) for rank in ranks},
         quarantine=work.settings.quarantine,
+        peak_flops=work.settings.peak_tflops and work.settings.peak_tflops * 1e12,
     )
     if replace:
         for folder in job.folders.values():

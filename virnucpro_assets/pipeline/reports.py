@@ -49,10 +49,12 @@ STAGE_ORDER = ("index", "dnabert_s", "esm2", "merge", "predictions", "precision_
 
 
 def report_drop(work: DropWork) -> DropReport:
-    """Gather the figures of a drop and write its page; returns the figures."""
+    """Gather the figures of a drop and write its page, and those of the ranks as JSON lines; returns the figures."""
     with claimed(work, "report"):
         report = gather_report(work)
         write_text(work.folder.report, render_report(report))
+        lines = (rank.model_dump_json() + "\n" for rank in report.ranks)
+        write_text(work.folder.telemetry, "".join(lines))
     return report
 
 
@@ -241,6 +243,11 @@ def _rank(shard: ShardManifest) -> RankFigures:
         tokens_per_second=shard.tokens_per_second,
         packing_efficiency=shard.counts.efficiency(shard.recipe.token_budget),
         device=", ".join(shard.devices) or "none",
+        sequences_per_second=shard.sequences_per_second,
+        mfu=shard.telemetry.mfu,
+        waited_for_input=shard.telemetry.waited_for_input,
+        waited_for_output=shard.telemetry.waited_for_output,
+        memory_mib=shard.telemetry.peak_memory >> 20,
     )
 
 

@@ -35,7 +35,11 @@ class StageFigures(_Figures):
 
 
 class RankFigures(_Figures):
-    """A shard: what one rank computed with one encoder. Efficiency is tokens over capacity, 0 to 1."""
+    """A shard: what one rank computed with one encoder.
+
+    Efficiency is tokens over capacity, MFU the share of the device's peak rate, None if that is not known;
+    the device stood still for `waited_for_input` and `waited_for_output` seconds and held `memory_mib` at most.
+    """
 
     encoder: str
     rank: int
@@ -44,6 +48,11 @@ class RankFigures(_Figures):
     tokens_per_second: float
     packing_efficiency: float
     device: str
+    sequences_per_second: float = 0.0
+    mfu: float | None = None
+    waited_for_input: float = 0.0
+    waited_for_output: float = 0.0
+    memory_mib: int = 0
 
 
 class CheckFigures(_Figures):

@@ -40,7 +40,7 @@ from virnucpro_assets.sequences.segments import copy_segments, gather_segments, 
 REASONS = ("", "empty", "too_short", "no_codon", "no_stop_free_frame", "not_scored")
 EMPTY, TOO_SHORT, NO_CODON, NO_STOP_FREE_FRAME = 1, 2, 3, 4
 
-BLOCK_BASES = 1 << 19
+BLOCK_BASES = 1 << 20
 """Chunk bases that are worked on at a time: small enough to stay in the processor's cache."""
 
 Bytes = npt.NDArray[np.uint8]

@@ -194,9 +194,11 @@ def _write_members(target: Path, spill: Spill, row_of_record: RowOfRecord) -> Ta
 def _write_reads(target: Path, reads: _ReadsAside, renames: Renames) -> TableWriter:
     with table_writer(target, READ_SCHEMA, READ_GROUP) as table:
         for batch in reads.batches():
-            names = cast(list[str], batch["name"].to_pylist())
             columns = {name: batch[name] for name in READ_SCHEMA.names}
-            table.add(columns | {"name": pa.array(renames.apply(table.rows, names), pa.string())})
+            if renames.touches(table.rows, batch.num_rows):
+                names = cast(list[str], batch["name"].to_pylist())
+                columns["name"] = pa.array(renames.apply(table.rows, names), pa.string())
+            table.add(columns)
     return table
 
 

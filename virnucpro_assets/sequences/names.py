@@ -49,6 +49,11 @@ class Renames:
         """How many reads get another name."""
         return len(self.positions)
 
+    def touches(self, first: int, count: int) -> bool:
+        """Whether one of `count` consecutive reads from read `first` of the drop on gets another name."""
+        start, stop = np.searchsorted(self.positions, [first, first + count])
+        return bool(start < stop)
+
     def apply(self, first: int, names: Sequence[str]) -> list[str]:
         """The final names of consecutive reads, the first of which is read `first` of the drop."""
         final = list(names)

@@ -152,6 +152,10 @@ class DropFolder:
         return self.path / "report.html"
 
     @property
+    def telemetry(self) -> Path:
+        return self.path / "telemetry.jsonl"
+
+    @property
     def check_page(self) -> Path:
         return self.path / "check_report.html"
 

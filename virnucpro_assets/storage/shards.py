@@ -29,18 +29,22 @@ from virnucpro_assets.storage.parts import (
     verify_part,
 )
 from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.telemetry import Telemetry
 from virnucpro_assets.storage.virtual import Block, write_view
 
 MANIFEST = "manifest.toml"
 VIEW = "shard.h5"
 
+_NO_TELEMETRY = Telemetry()
+
 
 class ShardManifest(BaseModel):
     """A finished shard: its recipe and its parts in the order of their rows.
 
-    `seconds` is the device time spent on it by the last run that computed any of it and
-    `computed_tokens` the tokens of that run; `reused_parts` is how many parts the last run found
-    already there. `view` is the record of `shard.h5`; only a shard that was never finished has none.
+    `seconds` is the device time spent on it by the last run that computed any of it, and
+    `computed_tokens` and `telemetry` the tokens and other figures of that run; `reused_parts` is how many
+    parts the last run found already there. `view` is the record of `shard.h5`; only a shard that was
+    never finished has none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +57,7 @@ class ShardManifest(BaseModel):
     view: FileRecord | None = None
     seconds: float = 0.0
     computed_tokens: int = 0
+    telemetry: Telemetry = _NO_TELEMETRY
     reused_parts: int = 0
     devices: list[str] = []
 
@@ -74,6 +79,11 @@ class ShardManifest(BaseModel):
     def tokens_per_second(self) -> float:
         """Tokens that the finishing run computed over its device time; 0 where it computed none."""
         return self.computed_tokens / self.seconds if self.seconds else 0.0
+
+    @property
+    def sequences_per_second(self) -> float:
+        """Sequences that the finishing run computed over its device time; 0 where it computed none."""
+        return self.telemetry.sequences / self.seconds if self.seconds else 0.0
 
 
 def rank_name(rank: int, ranks: int) -> str:

@@ -1,5 +1,6 @@
 """The engine where Dagster is not installed: the same tables, byte for byte."""
 
+import json
 import sys
 import sysconfig
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 import virnucpro_assets
+from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -68,6 +70,12 @@ def test_the_engine_alone_writes_the_same_tables(
     found = {path.name: path.read_bytes() for path in (installation.folder / "out").iterdir()}
     expected = {path.name: path.read_bytes() for path in predicted.out.iterdir()}
     assert found.keys() == expected.keys() == TABLES | {"report.html"}
+    (telemetry,) = installation.folder.rglob("telemetry.jsonl")
+    told = [json.loads(line) for line in telemetry.read_text().splitlines()]
+    assert [(rank["encoder"], rank["rank"]) for rank in told] == [
+        (kind, rank) for kind in ENCODER_KINDS for rank in range(4)
+    ]
+    assert all(rank["mfu"] > 0 and rank["memory_mib"] > 50 for rank in told if rank["rows"])
     assert [name for name in sorted(TABLES) if found[name] != expected[name]] == []
     assert not (installation.folder / "dagster").exists()
 

@@ -17,7 +17,8 @@ from virnucpro_assets.inference.embedding import embed_sequences
 from virnucpro_assets.inference.inputs import sequences_for
 from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embed_shards
-from virnucpro_assets.models.folders import WEIGHTS_FILE, read_model_folder
+from virnucpro_assets.models.flops import count_flops
+from virnucpro_assets.models.folders import WEIGHTS_FILE, read_config, read_model_folder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index
@@ -67,6 +68,29 @@ def test_every_part_of_every_rank_holds_what_its_encoder_gives(
             np.testing.assert_array_equal(stored, expected.embeddings)
             covered += rows.tolist()
     assert sorted(covered) == list(range(small_index.manifest.rows))
+
+
+def test_a_shard_tells_what_its_devices_did_and_waited_for(
+    shared_pool: DevicePool, make_job: MakeJob, small_index: SequenceIndex
+) -> None:
+    job = replace(make_job(), peak_flops=2e9)
+    config, ranks = read_config(job.encoder.folder), small_index.manifest.ranks
+    for shard in run(shared_pool, job):
+        telemetry = shard.telemetry
+        residues = small_index.protein_lengths()[shard.rank :: ranks].astype(np.int64)
+        assert telemetry.sequences == shard.rows == len(residues)
+        assert telemetry.flops == count_flops(config, residues + 2).total
+        assert telemetry.possible_flops == pytest.approx(2e9 * shard.seconds)
+        assert telemetry.mfu == pytest.approx(telemetry.flops / (2e9 * shard.seconds))
+        assert shard.sequences_per_second == pytest.approx(shard.rows / shard.seconds)
+        assert 0 <= telemetry.waited_for_input + telemetry.waited_for_output <= shard.seconds
+        assert 50 << 20 < telemetry.peak_memory < 8 << 30
+
+
+def test_a_device_measures_the_peak_that_it_is_not_told(shared_pool: DevicePool, make_job: MakeJob) -> None:
+    shards = run(shared_pool, make_job())
+    peaks = {shard.telemetry.possible_flops / shard.seconds for shard in shards}
+    assert all(1e9 < peak < 1e14 for peak in peaks)
 
 
 def test_a_finished_shard_is_not_computed_again(shared_pool: DevicePool, make_job: MakeJob) -> None:

@@ -74,7 +74,8 @@ def report():
         ranks=[
             RankFigures(
                 encoder="ESM-2", rank=0, rows=1875, tokens=97_512, tokens_per_second=16_533.4,
-                packing_efficiency=0.987, device="cuda:0",
+                packing_efficiency=0.987, device="cuda:0", sequences_per_second=318.2, mfu=0.574,
+                waited_for_input=0.5, waited_for_output=2.0, memory_mib=12_345,
             )
         ],
         checks=[
@@ -121,7 +122,8 @@ def test_the_figures_appear(report):
         "run-12", "9f8e7d6c5b4a", "made by virnucpro-assets 1.2.3.", "Classifier: A demo model.", "4,000", "58.7 M",
         "58,700,112", "10,000 candidates", "25.0 % were repeats", "612",
         "no reading frame without a stop codon 280 7.0 %",
-        "shorter than 3 bases 1 <0.1 %", "r7 → r7_1", "43 min 04 s", "16,533", "98.7 %", "1 of 2 checks did not pass.",
+        "shorter than 3 bases 1 <0.1 %", "r7 → r7_1", "43 min 04 s", "16,533 318 57.4 % 98.7 %",
+        "2.0 s 12,345", "1 of 2 checks did not pass.",
         "✗ failed share 0.87123 at least 0.9", "k141_8 18,233 61 high confidence 0.993 0.9999", "0.871",
         "counting letters reaches 0.742", "token budget 8,192", "ef56" * 16,
     ):  # fmt: skip
@@ -224,6 +226,7 @@ def test_one_of_a_kind_is_written_in_the_singular(report):
 
 
 def test_a_shard_without_tokens_has_no_packing_efficiency(report):
-    empty = report.ranks[0].model_copy(update={"rows": 0, "tokens": 0, "tokens_per_second": 0.0})
+    nothing = {"rows": 0, "tokens": 0, "tokens_per_second": 0.0, "sequences_per_second": 0.0, "mfu": None}
+    empty = report.ranks[0].model_copy(update=nothing)
     text = Page(render_report(report.model_copy(update={"ranks": [empty]}))).text
-    assert "0 cuda:0 0 0 – –" in text
+    assert "0 cuda:0 0 0 – – – –" in text
