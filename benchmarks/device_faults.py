@@ -29,6 +29,7 @@ import h5py
 import numpy as np
 
 from virnucpro_assets.inference.devices import Device, find_devices
+from virnucpro_assets.inference.kernels import Machine, choose_kernels
 from virnucpro_assets.inference.messages import EncoderChoice
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
 from virnucpro_assets.inference.shard_runs import ShardJob, embed_shards
@@ -40,7 +41,6 @@ from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.incidents import Incidents
 from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.storage.shards import ShardManifest, rank_name
-from virnucpro_assets.vocabulary import Precision
 
 SHAPES = {"8M": (6, 320, 20), "35M": (12, 480, 20), "650M": (33, 1280, 20)}
 RANKS = 2
@@ -62,7 +62,7 @@ def make_index(folder: Path, reads: int) -> SequenceIndex:
     return SequenceIndex.open(folder / "index")
 
 
-def make_model(folder: Path, shape: str, *, overflowing: bool = False) -> EncoderChoice:
+def make_model(folder: Path, shape: str, device: Device, *, overflowing: bool = False) -> EncoderChoice:
     """A model folder with random weights; `overflowing` ones are no finite number in float16."""
     layers, width, heads = SHAPES[shape]
     config = Esm2Config(num_hidden_layers=layers, hidden_size=width, num_attention_heads=heads)
@@ -70,7 +70,16 @@ def make_model(folder: Path, shape: str, *, overflowing: bool = False) -> Encode
     if overflowing:
         state["layers.0.fc1.bias"][0] = 1e5
     saved = save_encoder(folder, config, state)
-    return EncoderChoice(kind="esm2", folder=folder, digest=saved.digest, width=width, precision="float16")
+    kernels = choose_kernels("esm2", "float16", Machine(has_gpus=device.kind == "cuda"))
+    return EncoderChoice(
+        kind="esm2",
+        folder=folder,
+        digest=saved.digest,
+        width=width,
+        precision="float16",
+        attention=kernels.attention,
+        fused=kernels.fused,
+    )
 
 
 def make_job(index: SequenceIndex, encoder: EncoderChoice, out: Path, budget: int, packs: int) -> ShardJob:
@@ -80,18 +89,14 @@ def make_job(index: SequenceIndex, encoder: EncoderChoice, out: Path, budget: in
         index_digest=index.manifest.digest,
         weights_digest=encoder.digest,
         precision=encoder.precision,
-        attention="dense-runs",
+        attention=encoder.attention,
+        fused=encoder.fused,
         token_budget=budget,
         packs_per_part=packs,
         ranks=RANKS,
     )
     folders = {rank: out / rank_name(rank, RANKS) for rank in range(RANKS)}
     return ShardJob(index, encoder, recipe, folders)
-
-
-def in_precision(encoder: EncoderChoice, precision: Precision) -> EncoderChoice:
-    """The same weights in another precision of computing."""
-    return encoder.model_copy(update={"precision": precision})
 
 
 def run(
@@ -142,7 +147,7 @@ def files_of(shards: list[ShardManifest]) -> list[tuple[int, str, str]]:
 def measure(device: Device, shape: str, reads: int, budget: int, folder: Path) -> dict[str, Any]:
     """All cases, one after the other."""
     options = PoolOptions(folder / "locks")
-    index, encoder = make_index(folder, reads), make_model(folder / "model", shape)
+    index, encoder = make_index(folder, reads), make_model(folder / "model", shape, device)
     job = make_job(index, encoder, folder / "whole", budget, 4)
     shards, seconds = run(job, device, options)
     whole, planned = rows_of_parts(job, shards), sum(len(shard.parts) for shard in shards)
@@ -171,8 +176,8 @@ def measure(device: Device, shape: str, reads: int, budget: int, folder: Path) -
             "quarantined": len(incidents.quarantined),
             "min_cosine": float(cosines(rows_of_parts(tight, tight_shards), whole).min()),
         }
-    overflowing = make_model(folder / "overflowing", shape, overflowing=True)
-    exact = make_job(index, in_precision(overflowing, "float32"), folder / "exact", budget, 4)
+    overflowing = make_model(folder / "overflowing", shape, device, overflowing=True)
+    exact = make_job(index, overflowing.in_precision("float32"), folder / "exact", budget, 4)
     half = make_job(index, overflowing, folder / "half", budget, 4)
     expected = rows_of_parts(exact, run(exact, device, options)[0])
     half_shards, _ = run(half, device, options)
