@@ -84,6 +84,7 @@ class Esm2(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
+        self.fused = fused
         self._attend = ATTEND[attention]
         self._before: Callable[[_Layer, torch.Tensor, Rotary | PairedRotary], torch.Tensor]
         self._after: Callable[[_Layer, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -100,17 +101,65 @@ class Esm2(nn.Module):
     def from_published(
         cls, config: Esm2Config, state: State, attention: Attention = "dense-runs", *, fused: bool = False
     ) -> "Esm2":
-        """Build the model from tensors named as in `published_shapes`; `state` is emptied on the way.
+        """Build the model from tensors named as in `published_shapes`, in the dtype of the first.
 
         Without the tensor FREQUENCIES they are computed.
         """
+        sample = state["embed_tokens.weight"]
+        model = cls.empty(config, sample.dtype, sample.device, attention, fused=fused)
+        with torch.no_grad():
+            for name, place in model.places().items():
+                if name != FREQUENCIES or name in state:
+                    place.copy_(state[name])
+        return model.ready()
+
+    @classmethod
+    def empty(
+        cls,
+        config: Esm2Config,
+        dtype: torch.dtype,
+        device: torch.device,
+        attention: Attention = "dense-runs",
+        *,
+        fused: bool = False,
+    ) -> "Esm2":
+        """The model without weights: fill its `places`, then call `ready`. Its frequencies are computed."""
         with torch.device("meta"):
-            model = cls(config, attention, fused=fused)
-        model.load_state_dict(_own_names(config, state), assign=True)
-        model.requires_grad_(False).eval()
-        if model.embedding.weight.device.type == "cpu" and not fused:
-            model.lay_out_for_cpu()
+            model = cls(config, attention, fused=fused).to(dtype)
+        model = model.to_empty(device=device)
+        model.frequencies = rotary_frequencies(config.head_width, device)
         return model
+
+    def places(self) -> State:
+        """Where each tensor of `published_shapes`, and FREQUENCIES, belongs in the model's own tensors."""
+        places = {"embed_tokens.weight": self.embedding.weight, FREQUENCIES: self.get_buffer("frequencies")}
+        parts: tuple[tuple[str, nn.Module], ...]
+        for number, layer in enumerate(cast("Iterable[_Layer]", self.layers)):
+            for kind in ("weight", "bias"):
+                attention = f"layers.{number}.self_attn"
+                thirds = layer.qkv.get_parameter(kind).chunk(3)
+                places |= {
+                    f"{attention}.{name}.{kind}": third
+                    for name, third in zip(_PROJECTIONS, thirds, strict=True)
+                }
+                parts = (
+                    (f"{attention}.out_proj", layer.out),
+                    (f"{attention}_layer_norm", layer.attention_norm),
+                    (f"layers.{number}.final_layer_norm", layer.mlp_norm),
+                    (f"layers.{number}.fc1", layer.up),
+                    (f"layers.{number}.fc2", layer.down),
+                )
+                places |= {f"{name}.{kind}": part.get_parameter(kind) for name, part in parts}
+        for kind in ("weight", "bias"):
+            places[f"emb_layer_norm_after.{kind}"] = self.last_norm.get_parameter(kind)
+        return places
+
+    def ready(self) -> "Esm2":
+        """The model with its weights in place, laid out for the device it is on."""
+        self.requires_grad_(False).eval()
+        if self.embedding.weight.device.type == "cpu" and not self.fused:
+            self.lay_out_for_cpu()
+        return self
 
     @torch.no_grad()
     def lay_out_for_cpu(self) -> None:
@@ -163,24 +212,3 @@ def optional_shapes(config: Esm2Config) -> dict[str, tuple[int, ...]]:
 def is_ignored(name: str) -> bool:
     """Whether fair-esm's tensor `name` has no part in the representations: it is of another head."""
     return name.startswith(("lm_head.", "contact_head."))
-
-
-def _own_names(config: Esm2Config, state: State) -> State:
-    own = {"embedding.weight": state.pop("embed_tokens.weight")}
-    frequencies = state.pop(FREQUENCIES, None)
-    if frequencies is None:
-        frequencies = rotary_frequencies(config.head_width, own["embedding.weight"].device)
-    own["frequencies"] = frequencies
-    for part in ("weight", "bias"):
-        own[f"last_norm.{part}"] = state.pop(f"emb_layer_norm_after.{part}")
-        for number in range(config.num_hidden_layers):
-            layer = f"layers.{number}"
-            own[f"{layer}.qkv.{part}"] = torch.cat(
-                [state.pop(f"{layer}.self_attn.{projection}.{part}") for projection in _PROJECTIONS]
-            )
-            own[f"{layer}.out.{part}"] = state.pop(f"{layer}.self_attn.out_proj.{part}")
-            own[f"{layer}.attention_norm.{part}"] = state.pop(f"{layer}.self_attn_layer_norm.{part}")
-            own[f"{layer}.mlp_norm.{part}"] = state.pop(f"{layer}.final_layer_norm.{part}")
-            own[f"{layer}.up.{part}"] = state.pop(f"{layer}.fc1.{part}")
-            own[f"{layer}.down.{part}"] = state.pop(f"{layer}.fc2.{part}")
-    return own

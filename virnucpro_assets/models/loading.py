@@ -27,7 +27,7 @@ from virnucpro_assets.models.folders import (
     read_model_folder,
 )
 from virnucpro_assets.models.tokens import Tokens
-from virnucpro_assets.models.weights import check_shapes, read_weights, write_weights
+from virnucpro_assets.models.weights import check_shapes, fill_weights, read_weights, write_weights
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
 
@@ -61,16 +61,10 @@ def load_encoder(
     weights = folder / WEIGHTS_FILE
     model: nn.Module
     if isinstance(config, Esm2Config):
-        shapes = esm2.published_shapes(config)
-        state = read_weights(
-            weights,
-            shapes,
-            optional=esm2.optional_shapes(config),
-            ignored=esm2.is_ignored,
-            dtype=dtype,
-            device=device,
-        )
-        model = esm2.Esm2.from_published(config, state, attention, fused=fused)
+        empty = esm2.Esm2.empty(config, dtype, device, attention, fused=fused)
+        # Each projection goes where it belongs: put together later, the three of a layer would be there twice.
+        fill_weights(weights, empty.places(), optional=esm2.optional_shapes(config), ignored=esm2.is_ignored)
+        model = empty.ready()
     else:
         shapes = dnabert_s.published_shapes(config)
         state = read_weights(weights, shapes, ignored=dnabert_s.is_ignored, dtype=dtype, device=device)

@@ -8,7 +8,7 @@ a text.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -51,17 +51,46 @@ def read_weights(
     their dtype. Raises IntegrityError when the file is missing or damaged, lacks a name, has one
     that is none of these nor `ignored`, or another shape.
     """
+    optional = optional or {}
+    return {
+        name: _converted(tensor, torch.float32 if name in optional else dtype, device)
+        for name, tensor in _tensors(path, expected, optional, ignored)
+    }
+
+
+@torch.no_grad()
+def fill_weights(
+    path: Path,
+    places: Mapping[str, torch.Tensor],
+    *,
+    optional: Collection[str] = (),
+    ignored: Callable[[str], bool] = _none,
+) -> None:
+    """Read the tensors named in `places` from `path`, one by one, each into its place.
+
+    A place has the dtype and the device to convert to, and may be a part of a larger tensor, which
+    then need not be put together. One named in `optional` is left alone where the file has none.
+    Raises IntegrityError as `read_weights` does.
+    """
+    shapes = {name: tuple(place.shape) for name, place in places.items()}
+    exact = {name: shapes.pop(name) for name in optional}
+    for name, tensor in _tensors(path, shapes, exact, ignored):
+        places[name].copy_(tensor)
+
+
+def _tensors(
+    path: Path, expected: Shapes, optional: Shapes, ignored: Callable[[str], bool]
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Names and tensors as stored, in the order of the file, once every name and shape is checked."""
     require_file(path)
     try:
         with safe_open(path, framework="pt", device="cpu", backend="pread") as file:
             found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            exact = {name: shape for name, shape in (optional or {}).items() if name in found}
-            check_shapes(path, found, {**expected, **exact}, ignored=ignored)
-            return {
-                name: _converted(file.get_tensor(name), torch.float32 if name in exact else dtype, device)
-                for name in file.offset_keys()
-                if name in expected or name in exact
-            }
+            there = {name: shape for name, shape in optional.items() if name in found}
+            check_shapes(path, found, {**expected, **there}, ignored=ignored)
+            for name in file.offset_keys():
+                if name in expected or name in there:
+                    yield name, file.get_tensor(name)
     except SafetensorError as error:
         raise IntegrityError(
             f"{path}: found a damaged file ({error}); expected safetensors. Fetch the model again."
