@@ -49,6 +49,7 @@ bench: $(INSTALLED)  ## measure, side by side, what the documentation quotes
 bench-check: $(INSTALLED)  ## a quick run of what is measured against the original; fails if something became slower
 	$(INSTALL) '.[bench]'
 	$(BIN)/python -m benchmarks.check
+	$(BIN)/python -m benchmarks.model_loading --layers-3b 14
 
 clean:  ## remove the environment and the demo's results
 	rm -rf $(VENV) $(DEMO)

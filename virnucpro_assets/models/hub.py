@@ -61,6 +61,7 @@ def fetch_files(
     removed.
     """
     require_commit(repository, revision)
+    endpoint = endpoint.rstrip("/")
     api = HfApi(endpoint=endpoint, token=token or False)
     try:
         info = api.model_info(repository, revision=revision, files_metadata=True)
