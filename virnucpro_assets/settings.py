@@ -203,7 +203,8 @@ class Settings(BaseSettings):
     )
     attention: Attention | None = Field(
         None,
-        description="kernel of attention: dense-runs, varlen or flash; the fastest that was measured if left out",
+        description="kernel of attention: dense-runs, varlen, flash, or plain, which computes "
+        "as VirNucPro does, slowly; the fastest that was measured if left out",
     )
     fused_kernels: bool | None = Field(
         None, description="whether layers are compiled; on GPUs in half precision if left out"

@@ -8,9 +8,10 @@ Precision = Literal["float32", "bfloat16", "float16"]
 ENCODER_KINDS: tuple[EncoderKind, ...] = ("dnabert_s", "esm2")
 """In the order in which their numbers stand in a merged row: DNA first."""
 
-Attention = Literal["dense-runs", "varlen", "flash"]
+Attention = Literal["dense-runs", "varlen", "flash", "plain"]
 """Which kernel lets the tokens of a sequence see each other: dense products over runs of equal length, which
-every device has; PyTorch's kernel for sequences of varying length; or that of the flash-attn package."""
+every device has; PyTorch's kernel for sequences of varying length; that of the flash-attn package; or
+none at all, written out and one sequence at a time, as VirNucPro computes."""
 
 WhenBusy = Literal["wait", "refuse"]
 """What to do while another process owns a device or writes the same results."""

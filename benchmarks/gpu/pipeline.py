@@ -135,7 +135,9 @@ def _figures(drop: DropFolder) -> dict[str, Any]:
         waits[kind] = {
             "tokens_per_second": round(sum(shard.computed_tokens for shard in shards) / seconds),
             "waited_for_input": round(sum(shard.telemetry.waited_for_input for shard in shards) / seconds, 4),
-            "waited_for_output": round(sum(shard.telemetry.waited_for_output for shard in shards) / seconds, 4),
+            "waited_for_output": round(
+                sum(shard.telemetry.waited_for_output for shard in shards) / seconds, 4
+            ),
         }
     checks = {
         path.stem: "passed = true" in path.read_text()

@@ -62,25 +62,28 @@ def choose_kernels(
 
     The kernels for sequences of varying length compute in half precision only, and only that of
     flash-attn knows the biases of DNABERT-S. float32 is the reference, and is never compiled unless
-    asked for. Raises InputError if what is asked for cannot run here.
+    asked for; plain attention, which is for comparison with the original, never is. Raises
+    InputError if what is asked for cannot run here.
     """
     half = precision != "float32"
     usable: dict[Attention, bool] = {
         "flash": half and machine.has_flash,
         "varlen": half and machine.has_varlen and kind == "esm2",
         "dense-runs": True,
+        "plain": not half,
     }
     if attention is not None and not usable[attention]:
         raise InputError(
             "setting attention",
             where=repr(attention),
             found=f"{kind} in {precision} on {'GPUs' if machine.has_gpus else 'processors'}",
-            expected="GPUs and half precision; also ESM-2 and PyTorch 2.10 for varlen, flash-attn for flash",
+            expected="GPUs and half precision, also ESM-2 and PyTorch 2.10 for varlen, flash-attn for flash; "
+            "float32 for plain",
             advice="Set VIRNUCPRO_ATTENTION to dense-runs, or leave it out.",
         )
     if attention is None:
         attention = "varlen" if usable["varlen"] else "dense-runs"
     return Kernels(
         attention=attention,
-        fused=half and machine.has_compiler if fused is None else fused,
+        fused=attention != "plain" and (half and machine.has_compiler if fused is None else fused),
     )

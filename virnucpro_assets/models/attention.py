@@ -1,7 +1,8 @@
 """Attention inside each sequence of a pack, and the biases and rotations that belong to it.
 
 `ATTEND` is the one place that knows which kernel runs. Each takes the queries, keys and values of
-a pack, of any floating dtype, [total, 3, heads, head width], the queries not yet scaled, and returns
+a pack, of any floating dtype, [total, 3, heads, head width], the queries not yet scaled (but for
+"plain"), and returns
 [total, heads · head width]: every token has looked at the tokens of its own sequence.
 """
 
@@ -78,10 +79,24 @@ def attend_flash(qkv: torch.Tensor, pack: TokenPack, alibi: Alibi | None) -> tor
     return mixed.flatten(1)
 
 
+def attend_plain(qkv: torch.Tensor, pack: TokenPack, alibi: Alibi | None) -> torch.Tensor:
+    """Scores, biases, softmax and values written out; the queries are scaled already, where the original does."""
+    mixed = torch.empty_like(qkv[:, 0])
+    for run in pack.runs:
+        block = qkv[run.tokens].view(run.count, run.length, *qkv.shape[1:])
+        query, key, value = block.permute(2, 0, 3, 1, 4).unbind(0)
+        scores = query @ key.transpose(2, 3)
+        if alibi is not None:
+            scores = scores + alibi.table[None, :, : run.length, : run.length]
+        mixed[run.tokens] = (scores.softmax(dim=3) @ value).transpose(1, 2).flatten(0, 1)
+    return mixed.flatten(1)
+
+
 ATTEND: dict[Attention, Attend] = {
     "dense-runs": attend_dense_runs,
     "varlen": attend_varlen,
     "flash": attend_flash,
+    "plain": attend_plain,
 }
 
 

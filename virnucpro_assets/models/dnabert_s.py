@@ -50,6 +50,12 @@ class _Layer(nn.Module):
         return qkv
 
 
+def _heads_scaled(layer: _Layer, hidden: torch.Tensor) -> torch.Tensor:
+    qkv = layer.heads(hidden)
+    qkv[:, 0] *= qkv.shape[3] ** -0.5
+    return qkv
+
+
 def _after(layer: _Layer, hidden: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
     hidden = layer.attention_norm(layer.out(mixed.to(hidden.dtype), added=hidden))
     normed: torch.Tensor = layer.mlp_norm(layer.down(layer.gate_and_value(hidden), added=hidden))
@@ -65,6 +71,7 @@ class DnabertS(nn.Module):
         super().__init__()
         self.config = config
         self._attend = ATTEND[attention]
+        self._heads = _heads_scaled if attention == "plain" else _Layer.heads
         self._after: Callable[[_Layer, torch.Tensor, torch.Tensor], torch.Tensor]
         self._after = compiled(_after) if fused else _after
         self.words = nn.Embedding(config.vocab_size, config.hidden_size)
@@ -81,7 +88,7 @@ class DnabertS(nn.Module):
             model = cls(config, attention, fused=fused)
         own = {own: state.pop(published) for published, own in _names(config).items()}
         model.load_state_dict(own, assign=True)
-        if not fused:
+        if attention == "dense-runs" and not fused:
             pack_products(model)
         return model.requires_grad_(False).eval()
 
@@ -93,7 +100,9 @@ class DnabertS(nn.Module):
         dtype = torch.float32 if hidden.device.type == "cpu" else hidden.dtype
         alibi = Alibi.up_to(slopes, pack.longest, dtype)
         for layer in cast("Iterable[_Layer]", self.layers):
-            hidden = self._after(layer, hidden, self._attend(layer.heads(hidden).to(dtype), pack, alibi))
+            hidden = self._after(
+                layer, hidden, self._attend(self._heads(layer, hidden).to(dtype), pack, alibi)
+            )
         return hidden
 
 

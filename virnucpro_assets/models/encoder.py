@@ -18,10 +18,6 @@ from virnucpro_assets.models.tokens import Tokens
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.vocabulary import EncoderKind, Precision
 
-TOKENS_IN_CACHE = 1024
-"""A CPU computes a pack in pieces of about so many tokens: what one operator writes is then still in
-the cache when the next one reads it."""
-
 
 class Encoder(Protocol):
     """What the inference needs of a model."""
@@ -50,7 +46,8 @@ class PackedEncoder:
     """An encoder around a packed model: [total] token ids in, [total, width] hidden states out.
 
     `trimmed` tokens at either end of a sequence do not count in its mean: 1 for ESM-2, whose
-    mean is over residues only, 0 for DNABERT-S, whose mean is over all tokens.
+    mean is over residues only, 0 for DNABERT-S, whose mean is over all tokens. A pack is computed in
+    pieces of at most `piece_tokens` tokens or one sequence; 1 is one sequence at a time.
     """
 
     kind: EncoderKind
@@ -60,6 +57,7 @@ class PackedEncoder:
     model: nn.Module
     tokeniser: Callable[[Ragged], Tokens]
     trimmed: int
+    piece_tokens: int | None = None
 
     def tokenise(self, sequences: Ragged) -> Tokens:
         """Token ids with the model's special tokens."""
@@ -79,9 +77,7 @@ class PackedEncoder:
         return means
 
     def _pieces(self, pack: TokenPack) -> Iterable[TokenPack]:
-        if self.device.type != "cpu" or not len(pack):
-            return [pack]
-        return pack.cut(TOKENS_IN_CACHE)
+        return pack.cut(self.piece_tokens) if self.piece_tokens and len(pack) else [pack]
 
     def _means(self, pack: TokenPack) -> torch.Tensor:
         return mean_of_sequences(self.model(pack), pack, trimmed=self.trimmed)

@@ -12,9 +12,11 @@ as float16 left them. fair-esm and transformers take those, so they are kept: co
 turn a head by up to 5e-4 of its angle more or less. They stay float32 in every precision.
 
 What is before and what is after attention are two functions of a layer, so that a compiler may
-fuse each of them; the kernel of attention stands between.
+fuse each of them; the kernel of attention stands between. With plain attention both are in
+fair-esm's own order of operations, which gives its very numbers: for comparison, not for speed.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import cast
 
@@ -65,8 +67,26 @@ def _before(layer: _Layer, hidden: torch.Tensor, rotary: Rotary | PairedRotary) 
 
 
 def _before_fused(layer: _Layer, hidden: torch.Tensor, rotary: Rotary | PairedRotary) -> torch.Tensor:
-    assert isinstance(rotary, Rotary), "weights laid out for a CPU are not compiled"
-    return turned(layer.heads(hidden), rotary.cos, rotary.sin)
+    return _turned(layer.heads(hidden), rotary)
+
+
+def _before_plain(layer: _Layer, hidden: torch.Tensor, rotary: Rotary | PairedRotary) -> torch.Tensor:
+    qkv = layer.heads(hidden)
+    qkv[:, 0] *= qkv.shape[3] ** -0.5
+    return _turned(qkv, rotary)
+
+
+def _after_plain(layer: _Layer, hidden: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+    hidden = hidden + layer.out(mixed)
+    expanded = layer.up(layer.mlp_norm(hidden))
+    expanded = expanded * 0.5 * (1.0 + torch.erf(expanded / math.sqrt(2.0)))
+    summed: torch.Tensor = hidden + layer.down(expanded)
+    return summed
+
+
+def _turned(qkv: torch.Tensor, rotary: Rotary | PairedRotary) -> torch.Tensor:
+    assert isinstance(rotary, Rotary), "only dense runs take weights laid out for a CPU"
+    return turned(qkv, rotary.cos, rotary.sin)
 
 
 def _after(layer: _Layer, hidden: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
@@ -84,13 +104,15 @@ class Esm2(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        self.fused = fused
+        self.is_portable = attention == "dense-runs" and not fused
         self._attend = ATTEND[attention]
         self._before: Callable[[_Layer, torch.Tensor, Rotary | PairedRotary], torch.Tensor]
         self._after: Callable[[_Layer, torch.Tensor, torch.Tensor], torch.Tensor]
-        self._before, self._after = (
-            (compiled(_before_fused), compiled(_after)) if fused else (_before, _after)
-        )
+        self._before, self._after = _before, _after
+        if attention == "plain":
+            self._before, self._after = _before_plain, _after_plain
+        elif fused:
+            self._before, self._after = compiled(_before_fused), compiled(_after)
         self.embedding = nn.Embedding(len(TOKENS), config.hidden_size)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
         self.last_norm = nn.LayerNorm(config.hidden_size)
@@ -157,7 +179,7 @@ class Esm2(nn.Module):
     def ready(self) -> "Esm2":
         """The model with its weights in place, laid out for the device it is on."""
         self.requires_grad_(False).eval()
-        if self.embedding.weight.device.type == "cpu" and not self.fused:
+        if self.embedding.weight.device.type == "cpu" and self.is_portable:
             self.lay_out_for_cpu()
         return self
 

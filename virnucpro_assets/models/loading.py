@@ -43,6 +43,11 @@ TRIMMED: dict[EncoderKind, int] = {"dnabert_s": 0, "esm2": 1}
 """How many tokens at either end of a sequence its mean leaves out."""
 
 
+TOKENS_IN_CACHE = 1024
+"""A CPU computes a pack in pieces of about so many tokens: what one operator writes is then still in
+the cache when the next one reads it."""
+
+
 def load_encoder(
     folder: Path,
     *,
@@ -53,8 +58,9 @@ def load_encoder(
 ) -> PackedEncoder:
     """Load the encoder in `folder` onto `device`, weights and computing in `precision`.
 
-    `attention` is the kernel to use; with `fused` the rest of each layer is compiled. Raises
-    IntegrityError when a file of the folder is missing, damaged or does not fit the others.
+    `attention` is the kernel to use; "plain" also takes one sequence at a time. With `fused` the
+    rest of each layer is compiled. Raises IntegrityError when a file of the folder is missing,
+    damaged or does not fit the others.
     """
     config = read_config(folder)
     dtype, device = DTYPES[precision], torch.device(device)
@@ -79,6 +85,7 @@ def load_encoder(
         model=model,
         tokeniser=load_tokeniser(folder),
         trimmed=TRIMMED[config.kind],
+        piece_tokens=_piece_tokens(device, attention),
     )
 
 
@@ -88,6 +95,12 @@ def load_tokeniser(folder: Path) -> Tokeniser:
     if isinstance(config, Esm2Config):
         return tokenise_proteins
     return DnaTokenizer(folder / TOKENIZER_FILE, vocabulary=config.vocab_size)
+
+
+def _piece_tokens(device: torch.device, attention: Attention) -> int | None:
+    if attention == "plain":
+        return 1
+    return TOKENS_IN_CACHE if device.type == "cpu" else None
 
 
 def published_shapes(config: Esm2Config | DnabertSConfig) -> dict[str, tuple[int, ...]]:

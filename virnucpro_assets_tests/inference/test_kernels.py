@@ -65,9 +65,19 @@ def test_flash_attention_is_used_where_it_is_asked_for_and_installed() -> None:
     assert choose_kernels("dnabert_s", "float16", machine, "flash").attention == "flash"
 
 
+@pytest.mark.parametrize("machine", [GPUS, Machine(has_gpus=False)])
+@pytest.mark.parametrize("kind", ["esm2", "dnabert_s"])
+def test_plain_attention_is_to_be_had_everywhere_and_is_never_fused(
+    machine: Machine, kind: EncoderKind
+) -> None:
+    chosen = choose_kernels(kind, "float32", machine, "plain", fused=True)
+    assert chosen == Kernels("plain", fused=False)
+
+
 @pytest.mark.parametrize(
     ("kind", "precision", "machine", "attention"),
     [
+        ("esm2", "bfloat16", GPUS, "plain"),
         ("dnabert_s", "float16", GPUS, "varlen"),
         ("esm2", "float32", GPUS, "varlen"),
         ("esm2", "float16", Machine(has_gpus=False), "varlen"),
