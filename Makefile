@@ -42,8 +42,13 @@ lint: $(DEV)  ## format, lint, types, and the import contract
 bench: $(INSTALLED)  ## measure, side by side, what the documentation quotes
 	$(INSTALL) '.[bench]'
 	$(BIN)/python -m benchmarks.parsers
-	$(BIN)/python -m benchmarks.predict_scaling
-	$(BIN)/python -m benchmarks.checkpoint_overhead
+	$(BIN)/python -m benchmarks.front --reads 250000 --baseline-reads 20000
+	$(BIN)/python -m benchmarks.tokenising
+	$(BIN)/python -m benchmarks.back --rows 40000
+	$(BIN)/python -m benchmarks.overhead --rounds 3
+	$(BIN)/python -m benchmarks.duplicates --reads 40000
+	$(BIN)/python -m benchmarks.predict_scaling --reads 15000
+	$(BIN)/python -m benchmarks.checkpoint_overhead --rounds 3
 	$(BIN)/python -m benchmarks.encoders_cpu --quick
 
 bench-check: $(INSTALLED)  ## a quick run of what is measured against the original; fails if something became slower

@@ -1,6 +1,6 @@
 """What tokenising costs: the share of the time of the model that it feeds.
 
-    python -m benchmarks.tokenising [--sequences 64] [--rounds 5] [--out FILE]
+    python -m benchmarks.tokenising [--sequences 16] [--rounds 5] [--out FILE]
 
 DNABERT-S at its published shape (12 layers, width 768) with random weights and a vocabulary of 4,096
 learned from the shipped excerpts, and ESM-2 8M, its smallest shape, on reads of 300 bases and on
@@ -85,7 +85,7 @@ def table(results: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Measure, print the table, and fail if a share is too large."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sequences", type=int, default=64)
+    parser.add_argument("--sequences", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
