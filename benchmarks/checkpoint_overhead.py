@@ -23,7 +23,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.device_faults import SHAPES, in_precision, make_index, make_job, make_model
+from benchmarks.device_faults import SHAPES, make_index, make_job, make_model
 from virnucpro_assets.inference.devices import Device, find_devices
 from virnucpro_assets.inference.messages import Finished, PartTask
 from virnucpro_assets.inference.plans import expected_tokens, plan_parts
@@ -137,11 +137,14 @@ def main() -> None:
     device = find_devices(options.device)[0]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        index, encoder = make_index(folder, options.reads), make_model(folder / "model", options.shape)
+        index, encoder = (
+            make_index(folder, options.reads),
+            make_model(folder / "model", options.shape, device),
+        )
         precision = "float16" if device.kind == "cuda" else "float32"
         job = make_job(
             index,
-            in_precision(encoder, precision),
+            encoder.in_precision(precision),
             folder / "out",
             options.token_budget,
             options.packs_per_part,

@@ -25,19 +25,20 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.checkpoint_overhead import tasks_of, timed
-from benchmarks.device_faults import SHAPES, in_precision, make_index, make_job, make_model
+from benchmarks.device_faults import SHAPES, make_index, make_job, make_model
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.embedding import embed_sequences
+from virnucpro_assets.inference.encoders import LoadedEncoders
 from virnucpro_assets.inference.inputs import sequences_for
 from virnucpro_assets.inference.messages import Finished, PartTask
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions, Work
 from virnucpro_assets.inference.shard_runs import ShardJob
 from virnucpro_assets.models.encoder import Encoder
-from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.models.threads import limit_threads
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.storage.parts import rows_of
 
+CPU = Device("cpu", 0, 1)
 MOST = 0.05
 
 
@@ -66,7 +67,7 @@ def measure(job: ShardJob, threads: int, parts: int, rounds: int, folder: Path) 
     """All rounds, and what they say together."""
     tasks = tasks_of(job, parts)
     limit_threads(threads)
-    encoder = load_encoder(job.encoder.folder, precision=job.encoder.precision)
+    encoder = LoadedEncoders("cpu").get(job.encoder)
     one = [Device("cpu", 0, threads)]
     many = [Device("cpu", number, 1) for number in range(threads)]
     with (
@@ -142,10 +143,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        index, encoder = make_index(folder, options.reads), make_model(folder / "model", options.shape)
+        index, encoder = make_index(folder, options.reads), make_model(folder / "model", options.shape, CPU)
         job = make_job(
             index,
-            in_precision(encoder, "float32"),
+            encoder.in_precision("float32"),
             folder / "out",
             options.token_budget,
             options.packs_per_part,
