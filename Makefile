@@ -50,11 +50,11 @@ bench: $(INSTALLED)  ## measure, side by side, what the documentation quotes
 	$(BIN)/python -m benchmarks.predict_scaling --reads 15000
 	$(BIN)/python -m benchmarks.checkpoint_overhead --rounds 3
 	$(BIN)/python -m benchmarks.encoders_cpu --quick
+	$(BIN)/python -m benchmarks.model_loading --layers-3b 14
 
 bench-check: $(INSTALLED)  ## a quick run of what is measured against the original; fails if something became slower
 	$(INSTALL) '.[bench]'
 	$(BIN)/python -m benchmarks.check
-	$(BIN)/python -m benchmarks.model_loading --layers-3b 14
 
 clean:  ## remove the environment and the demo's results
 	rm -rf $(VENV) $(DEMO)
