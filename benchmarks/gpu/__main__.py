@@ -1,6 +1,6 @@
 """Everything that only a GPU can show, in parts that fit a few minutes each and add to one JSON file.
 
-    python -m benchmarks.gpu PART... [--out benchmarks/results/gpu.json] [--seconds 1.0]
+    python -m benchmarks.gpu PART... [--out benchmarks/results/gpu_h200.json] [--seconds 1.0]
 
 `agreement` half precision and fast kernels against float32, at the 650M shape
 `throughput` tokens a second of ESM-2 3B and 650M and of DNABERT-S, beside the rate of their products
@@ -32,7 +32,7 @@ def main() -> None:
     """Measure the parts that were asked for and add them to the file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="+", choices=PARTS)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/gpu.json"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/gpu_h200.json"))
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement, three times")
     parser.add_argument("--small", action="store_true")
     options = parser.parse_args()
