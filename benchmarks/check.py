@@ -19,7 +19,11 @@ from typing import Any
 
 LOSS_ALLOWED = 0.15
 
-CHECKED = {"encoders_cpu.json": ("-m", "benchmarks.encoders_cpu", "--quick")}
+CHECKED = {
+    "encoders_cpu.json": ("-m", "benchmarks.encoders_cpu", "--quick"),
+    "front.json": ("-m", "benchmarks.front", "--reads", "250000", "--baseline-reads", "20000"),
+    "back.json": ("-m", "benchmarks.back", "--rows", "40000"),
+}
 """What makes a fresh version of each committed result, together with `--out FILE`."""
 
 
