@@ -20,6 +20,7 @@ def on_ray(tmp_path: Path) -> Settings:
             "data_root": tmp_path / "data",
             "drops_folder": tmp_path / "drops",
             "dagster_home": tmp_path / "dagster",
+            "models": tmp_path / "models",
             "precision": "bfloat16",
             "cleanup_deletes": True,
             "calls": {"min_chunks": 7},

@@ -4,16 +4,17 @@ import dagster as dg
 import pytest
 
 from virnucpro_assets.defs.records import check_target, input_tags, version_tags
+from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
 PARTITIONS = dg.StaticPartitionsDefinition(["a", "b"])
 
 
-@dg.asset(partitions_def=PARTITIONS, code_version="1")
+@dg.asset(partitions_def=PARTITIONS, code_version=str(ENGINE_FORMAT))
 def upstream():
     return dg.MaterializeResult(data_version=dg.DataVersion("version of upstream"))
 
 
-@dg.asset(partitions_def=PARTITIONS, code_version="1", deps=[upstream])
+@dg.asset(partitions_def=PARTITIONS, code_version=str(ENGINE_FORMAT), deps=[upstream])
 def downstream():
     return dg.MaterializeResult(data_version=dg.DataVersion("version of downstream"))
 

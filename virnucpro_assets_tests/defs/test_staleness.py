@@ -6,6 +6,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
 from virnucpro_assets.defs.records import input_tags, version_tags
+from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
 PARTITIONS = dg.StaticPartitionsDefinition(["a", "b"])
 
@@ -14,13 +15,14 @@ class Version(dg.Config):
     version: str
 
 
-@dg.asset(partitions_def=PARTITIONS, code_version="1")
+@dg.asset(partitions_def=PARTITIONS, code_version=str(ENGINE_FORMAT))
 def index(config: Version):
     return dg.MaterializeResult(data_version=dg.DataVersion(config.version))
 
 
 @dg.multi_asset(
-    specs=[dg.AssetSpec("shard", deps=["index"], code_version="1", skippable=True)], partitions_def=PARTITIONS
+    specs=[dg.AssetSpec("shard", deps=["index"], code_version=str(ENGINE_FORMAT), skippable=True)],
+    partitions_def=PARTITIONS,
 )
 def shard(context: dg.AssetExecutionContext):
     tags = {**version_tags("recipe"), **input_tags(context.instance, "index", [context.partition_key])}

@@ -97,7 +97,13 @@ def test_a_disk_with_too_little_room_is_named_with_both_sizes(tmp_path: Path) ->
 def test_a_run_without_room_for_both_encoders_ends_before_it_computes_anything(indexed: DropWork) -> None:
     wide = EncoderChoices(indexed.settings)
     large = wide["esm2"].model_copy(update={"width": 10**12})
-    work = dataclasses.replace(indexed, encoders={"dnabert_s": wide["dnabert_s"], "esm2": large})
+    # No classifier fits so wide an encoder; without one there is only a warning.
+    without_classifier = indexed.settings.model_copy(
+        update={"classifiers": indexed.settings.data_root / "none"}
+    )
+    work = dataclasses.replace(
+        indexed, settings=without_classifier, encoders={"dnabert_s": wide["dnabert_s"], "esm2": large}
+    )
     assert embedding_bytes(work, "esm2", [0]) > 10**13
     require_room_for_embeddings(work, ["dnabert_s"], range(4))
     with pytest.raises(
