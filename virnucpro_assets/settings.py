@@ -242,6 +242,11 @@ class Settings(BaseSettings):
         description="a sequence that cannot be embedded fails its rank, or leaves its reads not_scored",
     )
 
+    owner: str = Field(
+        "team:virnucpro",
+        pattern=r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+)$",
+        description="whom the UI names as owner of the assets: team:NAME, or an e-mail address",
+    )
     automation: bool = Field(
         True,
         description="whether drops are looked for and worked on as they arrive, unless the UI says other",

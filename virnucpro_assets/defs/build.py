@@ -23,45 +23,53 @@ from virnucpro_assets.defs.sequences import sequence_drop, sequence_index
 from virnucpro_assets.defs.terminal import terminal_logger
 from virnucpro_assets.settings import Settings
 
+ABOUT_RANKS = "A drop is cut into ranks, which are computed, checked and repeated one by one."
+
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The definitions of a deployment with these settings."""
-    partitions = Partitions(settings.ranks)
+    partitions, owners = Partitions(settings.ranks), [settings.owner]
     with warnings.catch_warnings():
         # Checks by partition (preview) and the mapping between drops and ranks (beta) are what shows a
         # check and a materialisation by rank; both are held by the tests.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         warnings.simplefilter("ignore", dg.BetaWarning)
+        assets = [
+            chain("index_drops", [sequence_drop(), sequence_index(partitions)], settings, partitions),
+            embeddings(
+                "dnabert_s",
+                settings,
+                partitions,
+                "The nucleotides of each distinct stop-free frame as numbers by the language model DNABERT-S. "
+                f"{ABOUT_RANKS}",
+            ),
+            embeddings(
+                "esm2",
+                settings,
+                partitions,
+                "The protein of each distinct stop-free frame as numbers by the language model ESM-2. "
+                f"{ABOUT_RANKS}",
+            ),
+            classifier(settings),
+            chain(
+                "call_drops",
+                [
+                    merged_embeddings(partitions),
+                    predictions(settings, partitions),
+                    virus_calls(),
+                    drop_report(),
+                    check_report(),
+                ],
+                settings,
+                partitions,
+                pool=POOL,
+            ),
+        ]
+        owned = [
+            asset.map_asset_specs(lambda spec: spec.replace_attributes(owners=owners)) for asset in assets
+        ]
         return dg.Definitions(
-            assets=[
-                chain("index_drops", [sequence_drop(), sequence_index(partitions)], settings, partitions),
-                embeddings(
-                    "dnabert_s",
-                    settings,
-                    partitions,
-                    "The mean DNABERT-S embedding of each distinct candidate's nucleotides, one shard a rank.",
-                ),
-                embeddings(
-                    "esm2",
-                    settings,
-                    partitions,
-                    "The mean ESM-2 embedding of each distinct candidate's protein, one shard a rank.",
-                ),
-                classifier(settings),
-                chain(
-                    "call_drops",
-                    [
-                        merged_embeddings(partitions),
-                        predictions(settings, partitions),
-                        virus_calls(),
-                        drop_report(),
-                        check_report(),
-                    ],
-                    settings,
-                    partitions,
-                    pool=POOL,
-                ),
-            ],
+            assets=owned,
             sensors=[
                 automation_sensor(settings),
                 new_drops(settings, partitions),

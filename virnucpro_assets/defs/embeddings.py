@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from virnucpro_assets.defs import metadata, pictures
+from virnucpro_assets.defs import columns, metadata, pictures
 from virnucpro_assets.defs.automation import once
 from virnucpro_assets.defs.executors import backfill_policy, step_tags
 from virnucpro_assets.defs.failures import DropFailures
@@ -140,14 +140,7 @@ def _materialisation(
             "precision": recipe.precision,
             "recipe": dg.MetadataValue.json({**recipe.model_dump(), "digest": recipe.digest}),
             **pictures.packing(shard),
-            "dagster/column_schema": dg.TableSchema(
-                [
-                    dg.TableColumn("rows", "int64", "position in the index"),
-                    dg.TableColumn(
-                        "embeddings", f"float32[{shard.width}]", "mean over the tokens of a sequence"
-                    ),
-                ]
-            ),
+            **columns.of_arrays(asset, {"rows": "int64", "embeddings": f"float32[{shard.width}]"}),
             "folder": metadata.path(work.folder.shard(recipe.encoder, shard.rank, recipe.ranks)),
         },
         tags={"dagster/partition/drop": work.drop.key, "dagster/partition/rank": str(shard.rank)},

@@ -28,18 +28,6 @@ def counts_table(counts: Mapping[str, int], what: str) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.md(f"| {what} | count |\n| --- | ---: |\n{rows}")
 
 
-def column_schema(schema: Any) -> dg.TableSchema:
-    """The columns of a table from its Arrow schema."""
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(
-                field.name, str(field.type), constraints=dg.TableColumnConstraints(nullable=field.nullable)
-            )
-            for field in schema
-        ]
-    )
-
-
 def data_version(digest: str) -> dg.DataVersion:
     """What identifies the content of a materialisation."""
     return dg.DataVersion(digest)

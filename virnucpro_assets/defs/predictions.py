@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from virnucpro_assets.defs import metadata, pictures
+from virnucpro_assets.defs import columns, metadata, pictures
 from virnucpro_assets.defs.automation import never_made, once
 from virnucpro_assets.defs.chains import Link, Made, Turn
 from virnucpro_assets.defs.failures import mendable
@@ -69,6 +69,9 @@ def merged_embeddings(partitions: Partitions) -> Link:
             merged.digest,
             {
                 "dagster/row_count": merged.rows,
+                **columns.of_arrays(
+                    "merged_embeddings", {"rows": "int64", "embeddings": f"float32[{merged.width}]"}
+                ),
                 "width": merged.width,
                 "sources": len(merged.sources),
                 "recipes": dg.MetadataValue.json(
@@ -115,7 +118,7 @@ def predictions(settings: Settings, partitions: Partitions) -> Link:
             tables.digest,
             {
                 "dagster/row_count": summary.members,
-                "dagster/column_schema": metadata.column_schema(PREDICTION_SCHEMA),
+                **columns.of_table("predictions", PREDICTION_SCHEMA),
                 "virus": summary.virus,
                 "virus_share": summary.virus / summary.members if summary.members else 0.0,
                 "not_scored": summary.not_scored,
@@ -153,7 +156,7 @@ def virus_calls() -> Link:
             tables.digest,
             {
                 "dagster/row_count": tables.counts["reads"],
-                "dagster/column_schema": metadata.column_schema(READ_SCHEMA),
+                **columns.of_table("virus_calls", READ_SCHEMA),
                 "hits": tables.counts["hits"],
                 "viral_share": tables.counts["viral_reads"] / max(1, tables.counts["reads"]),
                 "calls": metadata.counts_table(

@@ -16,8 +16,8 @@ from virnucpro_assets.settings import Settings
 
 TAG = "virnucpro/process"
 """The process of a run of the command line."""
-WORKER = "virnucpro/worker"
-"""The process of a run that the daemon launched."""
+WORKER = ".dagster/virnucpro_worker"
+"""The process of a run that the daemon launched; the UI does not show tags that begin so."""
 GOING_ON = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 

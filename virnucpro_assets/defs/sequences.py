@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from virnucpro_assets.defs import metadata, pictures
+from virnucpro_assets.defs import columns, metadata, pictures
 from virnucpro_assets.defs.automation import once
 from virnucpro_assets.defs.chains import Link, Made, Turn
 from virnucpro_assets.defs.partitions import Partitions
@@ -12,6 +12,12 @@ from virnucpro_assets.pipeline.embeddings import index_drop
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
 GROUP = "sequences"
+INDEX_TYPES = {
+    "protein_length": "int32",
+    "nucleotide_length": "int32",
+    "protein": "string",
+    "nucleotide": "string",
+}
 
 
 def sequence_drop() -> Link:
@@ -77,14 +83,7 @@ def sequence_index(partitions: Partitions) -> Link:
                 "ranks": index.ranks,
                 "digest": index.digest,
                 "folder": metadata.path(work.folder.index),
-                "dagster/column_schema": dg.TableSchema(
-                    [
-                        dg.TableColumn("protein_length", "int32", "residues"),
-                        dg.TableColumn("nucleotide_length", "int32", "bases"),
-                        dg.TableColumn("protein", "string", "stop-free translation of the frame"),
-                        dg.TableColumn("nucleotide", "string", "the bases it was translated from"),
-                    ]
-                ),
+                **columns.of_arrays("sequence_index", INDEX_TYPES),
             },
         )
 
