@@ -96,4 +96,4 @@ def pack_of(lengths: np.ndarray[tuple[int], np.dtype[np.int64]], device: torch.d
 
 
 def _no_tokens(sequences: Ragged) -> Tokens:
-    raise NotImplementedError("packs are given as tokens here")
+    raise TypeError("packs are made of tokens here, not of sequences")
