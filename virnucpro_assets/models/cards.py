@@ -7,7 +7,7 @@ only their names: then nothing but name and width can be compared.
 
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,6 +18,29 @@ from virnucpro_assets.vocabulary import EncoderKind, Precision
 CARD_FILE = "card.json"
 
 Card = TypeVar("Card", bound=BaseModel)
+
+
+Inputs = Literal["both", "dna", "protein"]
+"""Which embeddings of a row a classifier takes."""
+
+
+class Calibration(BaseModel):
+    """From a raw to a calibrated P(virus): sigmoid(slope * logit(p) + intercept) (Platt 1999)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slope: float
+    intercept: float
+
+
+class Threshold(BaseModel):
+    """The least calibrated P(virus) at which a wanted precision was reached where it was evaluated."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    precision: float = Field(gt=0, le=1, description="wanted share of viruses among what is called virus")
+    least: float = Field(ge=0, le=1, description="calibrated P(virus) from which on it is reached")
+    recall: float = Field(ge=0, le=1, description="share of the viruses that are called then")
 
 
 class ClassifierCard(BaseModel):
@@ -35,6 +58,9 @@ class ClassifierCard(BaseModel):
     precision: Precision | None = Field(
         None, description="in which the embeddings were computed that it was trained on"
     )
+    inputs: Inputs = Field("both", description="the embeddings that it takes")
+    calibration: Calibration | None = Field(None, description="fitted on reads that it was not trained on")
+    thresholds: tuple[Threshold, ...] = Field((), description="by rising precision")
     training_data: str
     metrics: dict[str, float] = {}
     note: str = ""
@@ -42,8 +68,8 @@ class ClassifierCard(BaseModel):
 
     @property
     def width(self) -> int:
-        """How many numbers the classifier takes a row: the DNA's first, then the protein's."""
-        return self.d_dna + self.d_protein
+        """How many numbers the classifier takes a row: the DNA's first, then the protein's, as `inputs` says."""
+        return self.d_dna * (self.inputs != "protein") + self.d_protein * (self.inputs != "dna")
 
 
 class EncoderCard(BaseModel):
