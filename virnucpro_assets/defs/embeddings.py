@@ -45,21 +45,7 @@ def embeddings(
 ) -> dg.AssetsDefinition:
     """The asset of one encoder's embeddings, `esm2_embeddings` or `dnabert_s_embeddings`."""
     asset = f"{kind}_embeddings"
-    check_specs = [
-        dg.AssetCheckSpec(
-            "finite_values",
-            asset=asset,
-            blocking=True,
-            partitions_def=partitions.drop_ranks,
-            description="No embedding holds NaN or Inf. Quarantined sequences are a warning.",
-        ),
-        dg.AssetCheckSpec(
-            "packing_efficiency",
-            asset=asset,
-            partitions_def=partitions.drop_ranks,
-            description="Tokens in packs over what the packs could hold.",
-        ),
-    ]
+    check_specs = _check_specs(asset, partitions)
 
     @dg.multi_asset(
         name=asset,
@@ -85,28 +71,59 @@ def embeddings(
         context: dg.AssetExecutionContext, config: EmbeddingConfig, gpu_pool: GpuPool
     ) -> Iterator[Event]:
         mark_worker(context, settings)
-        asked, earlier, encoders = drops_and_ranks(context), EarlierTries(context), EncoderChoices(settings)
-        failures = DropFailures(len(asked))
-        with gpu_pool.lease() as lease:
-            for drop, ranks in asked.items():
-                missing = [rank for rank in ranks if not earlier.materialised(asset, f"{drop}|{rank}")]
-                with failures.of(drop):
-                    inputs = input_tags(context.instance, "sequence_index", [drop])
-                    work = DropWork.on(drop, settings, context.log.info, encoders)
-                    try:
-                        for shard in embed_drop(work, kind, missing, lease, replace=config.replace):
-                            yield _materialisation(asset, work, shard, inputs)
-                            for check in shard_checks(asset, shard, settings.min_packing_efficiency):
-                                yield _evaluation(context.instance, work, check)
-                    except EmbeddingError as error:
-                        failures.add(drop, error)
-                        for check in failure_checks(asset, error):
-                            yield _evaluation(context.instance, work, check)
-        failures.end_or_retry(context, settings)
+        yield from _embed(context, asset, kind, settings, gpu_pool, replace=config.replace)
         for spec in check_specs:
             yield dg.Output(None, output_name=spec.get_python_identifier())
 
     return compute
+
+
+def _check_specs(asset: str, partitions: Partitions) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(
+            "finite_values",
+            asset=asset,
+            blocking=True,
+            partitions_def=partitions.drop_ranks,
+            description="No embedding holds NaN or Inf. Quarantined sequences are a warning.",
+        ),
+        dg.AssetCheckSpec(
+            "packing_efficiency",
+            asset=asset,
+            partitions_def=partitions.drop_ranks,
+            description="Tokens in packs over what the packs could hold.",
+        ),
+    ]
+
+
+def _embed(
+    context: dg.AssetExecutionContext,
+    asset: str,
+    kind: EncoderKind,
+    settings: Settings,
+    gpu_pool: GpuPool,
+    *,
+    replace: bool,
+) -> Iterator[Event]:
+    """Each rank's events as soon as it is finished, drop by drop; then the failures of all, if there are any."""
+    asked, earlier, encoders = drops_and_ranks(context), EarlierTries(context), EncoderChoices(settings)
+    failures = DropFailures(len(asked))
+    with gpu_pool.lease() as lease:
+        for drop, ranks in asked.items():
+            missing = [rank for rank in ranks if not earlier.materialised(asset, f"{drop}|{rank}")]
+            with failures.of(drop):
+                inputs = input_tags(context.instance, "sequence_index", [drop])
+                work = DropWork.on(drop, settings, context.log.info, encoders)
+                try:
+                    for shard in embed_drop(work, kind, missing, lease, replace=replace):
+                        yield _materialisation(asset, work, shard, inputs)
+                        for check in shard_checks(asset, shard, settings.min_packing_efficiency):
+                            yield _evaluation(context.instance, work, check)
+                except EmbeddingError as error:
+                    failures.add(drop, error)
+                    for check in failure_checks(asset, error):
+                        yield _evaluation(context.instance, work, check)
+    failures.end_or_retry(context, settings)
 
 
 def _evaluation(instance: dg.DagsterInstance, work: DropWork, result: CheckResult) -> dg.AssetCheckEvaluation:

@@ -9,6 +9,8 @@ from virnucpro_assets.defs.partitions import Partitions
 from virnucpro_assets.pipeline.arrivals import list_drop
 from virnucpro_assets.pipeline.checks import CheckResult, every_read_accounted_for
 from virnucpro_assets.pipeline.embeddings import index_drop
+from virnucpro_assets.sequences.index import IndexManifest
+from virnucpro_assets.storage.drops import DropManifest
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
 GROUP = "sequences"
@@ -25,7 +27,6 @@ def sequence_drop() -> Link:
 
     def make(turn: Turn) -> Made:
         drop = list_drop(turn.drop, turn.settings)
-        files = zip(drop.source.files, drop.records, strict=True)
         return Made(
             drop.digest,
             {
@@ -33,17 +34,7 @@ def sequence_drop() -> Link:
                 "bytes": sum(record.size for record in drop.records),
                 "digest": drop.digest,
                 "chunk_length": drop.source.chunk_length,
-                "listing": dg.MetadataValue.table(
-                    [
-                        dg.TableRecord(
-                            {"path": str(file.path), "bytes": record.size, "sha256": record.sha256}
-                        )
-                        for file, record in files
-                    ],
-                    schema=dg.TableSchema(
-                        [dg.TableColumn("path"), dg.TableColumn("bytes", "int"), dg.TableColumn("sha256")]
-                    ),
-                ),
+                "listing": _listing(drop),
             },
         )
 
@@ -62,6 +53,19 @@ def sequence_drop() -> Link:
     )
 
 
+def _listing(drop: DropManifest) -> dg.TableMetadataValue:
+    files = zip(drop.source.files, drop.records, strict=True)
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord({"path": str(file.path), "bytes": record.size, "sha256": record.sha256})
+            for file, record in files
+        ],
+        schema=dg.TableSchema(
+            [dg.TableColumn("path"), dg.TableColumn("bytes", "int"), dg.TableColumn("sha256")]
+        ),
+    )
+
+
 def sequence_index(partitions: Partitions) -> Link:
     """The asset `sequence_index`."""
 
@@ -71,17 +75,9 @@ def sequence_index(partitions: Partitions) -> Link:
         return Made(
             index.digest,
             {
-                "dagster/row_count": index.rows,
-                "reads": index.reads,
-                "bases": index.bases,
-                "candidates": index.members,
-                "distinct_candidates": index.rows,
-                "repeated_share": 1 - index.rows / index.members if index.members else 0.0,
-                "renamed_reads": index.renamed,
+                **_index_figures(index),
                 **pictures.protein_lengths(work),
                 "reads_without_candidates": metadata.counts_table(index.reasons, "reason"),
-                "ranks": index.ranks,
-                "digest": index.digest,
                 "folder": metadata.path(work.folder.index),
                 **columns.of_arrays("sequence_index", INDEX_TYPES),
             },
@@ -117,3 +113,17 @@ def sequence_index(partitions: Partitions) -> Link:
         ],
         verify=verify,
     )
+
+
+def _index_figures(index: IndexManifest) -> dict[str, int | float | str]:
+    return {
+        "dagster/row_count": index.rows,
+        "reads": index.reads,
+        "bases": index.bases,
+        "candidates": index.members,
+        "distinct_candidates": index.rows,
+        "repeated_share": 1 - index.rows / index.members if index.members else 0.0,
+        "renamed_reads": index.renamed,
+        "ranks": index.ranks,
+        "digest": index.digest,
+    }
