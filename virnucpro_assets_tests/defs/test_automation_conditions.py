@@ -6,6 +6,10 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
+from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.execution.asset_backfill import AssetBackfillData
 
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, EMBEDDINGS
@@ -56,6 +60,20 @@ class Automation:
 
         assert recording.execute_in_process(instance=self.instance, tags=tags).success
 
+    def roots_of_the_backfill(self) -> dict[str, set[str]]:
+        """What the backfill daemon begins with when all is asked for at once that is asked for now."""
+        result = dg.evaluate_automation_conditions(self.definitions, self.instance, cursor=self.cursor)
+        self.cursor = result.cursor
+        with partition_loading_context(dynamic_partitions_store=self.instance):
+            view = AssetGraphView.for_test(self.definitions, self.instance)
+            asked = AssetGraphSubset.from_entity_subsets([one.true_subset for one in result.results])
+            backfill = AssetBackfillData.empty(asked, 0, self.instance)
+            roots = backfill.get_target_root_asset_graph_subset(view)
+            return {
+                subset.key.path[0]: set(subset.expensively_compute_partition_keys())
+                for subset in view.iterate_asset_subsets(roots)
+            }
+
 
 @pytest.fixture(scope="module")
 def definitions() -> dg.Definitions:
@@ -95,6 +113,17 @@ def test_each_part_of_a_new_drop_is_asked_for_once_and_in_order(running: Automat
     assert running.tick() == by_drop(*AFTER_EMBEDDINGS)
     running.made(*AFTER_EMBEDDINGS, drop="new")
     assert [running.tick() for _ in range(3)] == [{}] * 3
+
+
+def test_drops_that_wait_together_and_become_ready_together_make_a_backfill_that_can_begin(
+    running: Automation,
+) -> None:
+    running.add("new", "newer")
+    running.tick()
+    for drop in ("new", "newer"):
+        running.made(*BEFORE, *EMBEDDINGS, drop=drop)
+
+    assert running.roots_of_the_backfill() == {"merged_embeddings": {"new", "newer"}}
 
 
 @pytest.mark.parametrize("asset", ["classifier", "sequence_drop", "sequence_index", "esm2_embeddings"])
