@@ -1,14 +1,19 @@
 """Everything that only a GPU can show, in parts that fit a few minutes each and add to one JSON file.
 
     python -m benchmarks.gpu PART... [--out benchmarks/results/gpu_h200.json] [--seconds 1.0]
+        [--reads N] [--folder /dev/shm]
 
 `agreement` half precision and fast kernels against float32, at the 650M shape
 `throughput` tokens a second of ESM-2 3B and 650M and of DNABERT-S, beside the rate of their products
 `others` transformers' EsmModel and fair-esm's own module beside ours
 `variants` what was tried for the rest of the time
-`pipeline` the whole job on 100,000 generated reads, and once more with a process killed
+`pipeline` the whole job on 100,000 generated reads
+`pipeline-killed` the whole job on 30,000 reads, once left alone and once with its device process killed
 
-`--small` takes the 8M shape, few reads and whatever device there is: a trial of the command.
+A part that is done is in the file before the next one begins. Models and data of the last two go to
+a temporary folder in `--folder`, 6 GB at the 3B shape and the drop's 13 KB a candidate; parts of one
+call share the models. `--small` takes small shapes, few reads and whatever device there is: a trial
+of the command.
 """
 
 import argparse
@@ -20,12 +25,16 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu import agreement, others, pipeline, throughput, variants
-from benchmarks.gpu.models import ESM2_3B, ESM2_650M, SHAPES
+from benchmarks.gpu import agreement, pipeline, throughput, variants
+from benchmarks.gpu.models import ESM2_3B, ESM2_650M, SHAPES, SMALL_DNABERT_S
+from benchmarks.gpu.progress import step
 from benchmarks.shapes import DNABERT_S, ESM2_8M
+from virnucpro_assets.files.atomic import write_text
 
-PARTS = ("agreement", "throughput", "others", "variants", "pipeline")
-GPU_BUDGET, SMALL_BUDGET, READS, FEW_READS = 32768, 1024, 100_000, 400
+PARTS = ("agreement", "throughput", "others", "variants", "pipeline", "pipeline-killed")
+GPU_BUDGET, SMALL_BUDGET = 32768, 1024
+READS = {"pipeline": 100_000, "pipeline-killed": 30_000}
+FEW_READS = 400
 
 
 def main() -> None:
@@ -34,12 +43,32 @@ def main() -> None:
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/gpu_h200.json"))
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement, three times")
+    parser.add_argument("--reads", type=int, help="of each drop")
+    parser.add_argument("--folder", type=Path, help="where models and data go for the time")
     parser.add_argument("--small", action="store_true")
     options = parser.parse_args()
-    for part in options.parts:
-        started = time.monotonic()
-        found = _measure(part, options.seconds, small=options.small)
-        _add(options.out, part, found, time.monotonic() - started)
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        trial = _trial(Path(name), small=options.small)
+        for part in options.parts:
+            started = time.monotonic()
+            with step(part):
+                if part in READS:
+                    reads = options.reads or (FEW_READS if options.small else READS[part])
+                    found = (pipeline.whole if part == "pipeline" else pipeline.killed)(trial, reads)
+                else:
+                    found = _measure(part, options.seconds, small=options.small)
+            add(options.out, part, found, time.monotonic() - started)
+
+
+def _trial(folder: Path, *, small: bool) -> pipeline.Trial:
+    return pipeline.Trial(
+        protein=ESM2_8M if small else ESM2_3B,
+        dna=SMALL_DNABERT_S if small else DNABERT_S,
+        device="cuda:0" if torch.cuda.is_available() else "cpu:1",
+        token_budget=SMALL_BUDGET if small else GPU_BUDGET,
+        packs_per_part=1 if small else 4,
+        folder=folder,
+    )
 
 
 def _measure(part: str, seconds: float, *, small: bool) -> Any:
@@ -56,26 +85,26 @@ def _measure(part: str, seconds: float, *, small: bool) -> Any:
                 if (name == "esm2_8m") == small
             }
         case "others":
+            # fair-esm and transformers are slow to import, and not everywhere.
+            from benchmarks.gpu import others  # noqa: PLC0415
+
             return {
                 "esm2_650m": others.measure(middle, device, budget, seconds),
                 "esm2_3b": others.measure(large, device, budget, seconds),
             }
-        case "variants":
+        case _:
             return {
                 "esm2_3b": variants.measure(large, device, seconds),
                 "dnabert_s": variants.measure(DNABERT_S, device, seconds),
             }
-    with tempfile.TemporaryDirectory() as folder:
-        reads = FEW_READS if small else READS
-        name = "cuda:0" if device.type == "cuda" else "cpu:1"
-        return pipeline.measure(large, DNABERT_S, name, reads=reads, budget=budget, folder=Path(folder))
 
 
 def _budget(name: str, budget: int) -> int:
     return 2 * budget if name == "dnabert_s" else budget
 
 
-def _add(path: Path, part: str, found: Any, seconds: float) -> None:
+def add(path: Path, part: str, found: Any, seconds: float) -> None:
+    """Put what a part found in the file, in the place of what it found before, and say it."""
     result = json.loads(path.read_text()) if path.exists() else {}
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     result[part] = {
@@ -84,8 +113,7 @@ def _add(path: Path, part: str, found: Any, seconds: float) -> None:
         "seconds of this part": round(seconds),
         "found": found,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    write_text(path, json.dumps(result, indent=1) + "\n")
     print(json.dumps({part: result[part]}, indent=1), flush=True)
 
 

@@ -20,6 +20,9 @@ Config = Esm2Config | DnabertSConfig
 
 ESM2_650M = Esm2Config(num_hidden_layers=33, hidden_size=1280, num_attention_heads=20)
 ESM2_3B = Esm2Config(num_hidden_layers=36, hidden_size=2560, num_attention_heads=40)
+SMALL_DNABERT_S = DnabertSConfig(
+    num_hidden_layers=2, hidden_size=96, num_attention_heads=12, intermediate_size=192, vocab_size=4096
+)
 SHAPES: dict[str, Config] = {
     "esm2_8m": ESM2_8M,
     "esm2_650m": ESM2_650M,

@@ -1,9 +1,16 @@
-"""The whole job on a generated drop at published shapes, uninterrupted and with a process killed."""
+"""The whole job on a generated drop at published shapes, uninterrupted and with a device process killed.
+
+The order of things: both models are made of random numbers on the device and saved, once for all
+that is measured in one folder; then come the runs, each in a data root of its own. Every step and
+every stage says when it is done.
+"""
 
 import os
 import signal
 import threading
 import time
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +19,12 @@ import psutil
 import torch
 
 from benchmarks.gpu.models import Config, random_state
+from benchmarks.gpu.progress import Watch, say, step
 from virnucpro_assets import __version__
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.models.cards import ClassifierCard
 from virnucpro_assets.models.classifier import classifier_shapes, save_classifier
-from virnucpro_assets.models.folders import TOKENIZER_FILE
+from virnucpro_assets.models.folders import TOKENIZER_FILE, ModelFolder
 from virnucpro_assets.models.loading import save_encoder
 from virnucpro_assets.pipeline.arrivals import register_reads
 from virnucpro_assets.pipeline.run import run_drop
@@ -24,74 +32,199 @@ from virnucpro_assets.pipeline.stages import read_stages
 from virnucpro_assets.sequences.read_files import pair_files
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropFolder
-from virnucpro_assets.storage.shards import read_shard
+from virnucpro_assets.storage.prediction_tables import PREDICTION_RESULTS_FILE
+from virnucpro_assets.storage.shards import ShardManifest, read_shard
+from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
-DROP, BASES, CHUNK = "generated", 150, 300
+DROP, BASES, CHUNK, CHECKED = "generated", 150, 300, 8
+KILLED_AFTER = 2
+"""So many parts of the proteins are there when the device process is killed."""
 
 
-def measure(
-    protein: Config, dna: Config, device: str, *, reads: int, budget: int, folder: Path
-) -> dict[str, Any]:
-    """Time by stage, what the devices waited for, and whether a killed run gives the same parts."""
-    settings = _settings(protein, dna, device, budget, folder)
-    _write_reads(folder / "reads.fa", reads)
-    result: dict[str, Any] = {"reads": reads, "token_budget": budget}
-    watch = _MemoryWatch()
-    whole, seconds, _ = _run(settings.model_copy(update={"data_root": folder / "whole"}), folder)
-    result |= {"seconds": round(seconds, 1), **_figures(whole), "peak_device_mib": watch.stop()}
-    killed, seconds, heard = _run(
-        settings.model_copy(update={"data_root": folder / "killed"}), folder, kill=True
-    )
-    deaths = [line for line in heard if "SIGKILL" in line]
+@dataclass(frozen=True)
+class Trial:
+    """What runs have in common: the shapes, one device, the packs, and the folder that they lie in."""
+
+    protein: Config
+    dna: Config
+    device: str
+    token_budget: int
+    packs_per_part: int
+    folder: Path
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Settings that name the models, which are made when first asked for."""
+        digests = {kind: saved.digest for kind, saved in self._save_encoders().items()}
+        card = ClassifierCard(
+            chunk_length=CHUNK,
+            d_dna=self.dna.hidden_size,
+            d_protein=self.protein.hidden_size,
+            encoders=digests,
+            training_data="none: random numbers",
+            created_with=__version__,
+        )
+        generator = torch.Generator().manual_seed(6)
+        weights = {
+            name: torch.randn(shape, generator=generator).abs() / card.width**0.5
+            for name, shape in classifier_shapes(card.width).items()
+        }
+        save_classifier(self.folder / f"classifier_{CHUNK}", weights, card)
+        return Settings(
+            esm2=self.folder / "esm2",
+            dnabert_s=self.folder / "dnabert_s",
+            classifiers=self.folder,
+            devices=self.device,
+            precision="float16" if self._on_gpu else "float32",
+            token_budget=self.token_budget,
+            packs_per_part=self.packs_per_part,
+            chunk_length=CHUNK,
+            locks_folder=self.folder / "locks",
+            check_sample=CHECKED,
+            min_cosine=0.9,
+        )
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.device.startswith("cuda")
+
+    def _save_encoders(self) -> dict[EncoderKind, ModelFolder]:
+        made_on = torch.device("cuda:0" if self._on_gpu else "cpu")
+        dtype = torch.float16 if self._on_gpu else torch.float32
+        saved = {}
+        for config in (self.dna, self.protein):
+            tokenizer = (MODELS_FOLDER / "dnabert_s" / TOKENIZER_FILE) if config is self.dna else None
+            with step(f"{config.kind}: random weights on {made_on}"):
+                state = random_state(config, dtype, made_on)
+            with step(
+                f"{config.kind}: saving and digesting {sum(t.nbytes for t in state.values()) >> 20} MiB"
+            ):
+                saved[config.kind] = save_encoder(
+                    self.folder / config.kind,
+                    config,
+                    state,
+                    tokenizer_json=tokenizer and tokenizer.read_text(),
+                )
+            del state
+            if self._on_gpu:
+                # What this process holds on to would count as memory of the device processes.
+                torch.cuda.empty_cache()
+        return saved
+
+    def run(self, name: str, reads: int, *, kill: bool = False) -> "Run":
+        """The whole job on `reads` generated reads in a data root of its own; `kill` ends the device process once."""
+        settings = self.settings.model_copy(update={"data_root": self.folder / name})
+        settings.data_root.mkdir()
+        file = self.folder / f"{reads}.fa"
+        _write_reads(file, reads)
+        register_reads(DROP, pair_files([file], paired=False), settings)
+        heard: list[str] = []
+
+        def hear(line: str) -> None:
+            heard.append(line)
+            say(line)
+
+        started, done = time.monotonic(), threading.Event()
+        killer = threading.Thread(target=_kill_once, args=(settings.data_root, done))
+        with step(f"{name}: {reads:,} reads"), Watch(settings.data_root) as watch:
+            if kill:
+                killer.start()
+            try:
+                drop = run_drop(DROP, settings, hear)
+            finally:
+                done.set()
+        return Run(settings.ranks, drop, time.monotonic() - started, heard, watch.most_mib)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its drop, wall-clock seconds, what it said, and the most MiB of the GPU in use."""
+
+    ranks: int
+    drop: DropFolder
+    seconds: float
+    heard: list[str]
+    peak_device_mib: int
+
+    @property
+    def parts(self) -> list[tuple[EncoderKind, int, str, str]]:
+        """Encoder, rank, name and SHA-256 of each part."""
+        return [
+            (kind, shard.rank, part.name, part.file.sha256)
+            for kind in ENCODER_KINDS
+            for shard in self._shards(kind)
+            for part in shard.parts
+        ]
+
+    @property
+    def table(self) -> bytes:
+        """The table of predictions that people take away."""
+        return (self.drop.predictions / PREDICTION_RESULTS_FILE).read_bytes()
+
+    def figures(self) -> dict[str, Any]:
+        """Seconds by stage, what the devices did, and which checks passed."""
+        stages = {name: record.seconds for name, record in read_stages(self.drop.stages).items()}
+        checks = {
+            path.stem: "passed = true" in path.read_text()
+            for path in sorted(self.drop.checks.glob("predictions.*.toml"))
+        }
+        return {
+            "seconds": round(self.seconds, 1),
+            "stages": stages | {"between": round(self.seconds - sum(stages.values()), 1)},
+            "devices": {kind: self._device(kind, stages[kind]) for kind in ENCODER_KINDS},
+            "peak_device_mib": self.peak_device_mib,
+            "checks": checks,
+        }
+
+    def _device(self, kind: EncoderKind, stage: float) -> dict[str, float]:
+        """Start-up given apart, the rest is that of the time when the model was there."""
+        shards = self._shards(kind)
+        busy, loading = (
+            sum(shard.seconds for shard in shards),
+            sum(shard.telemetry.loading for shard in shards),
+        )
+        steady = busy - loading
+        tokens = sum(shard.computed_tokens for shard in shards)
+        waits = {
+            "waited_for_input": sum(shard.telemetry.waited_for_input for shard in shards),
+            "waited_for_output": sum(shard.telemetry.waited_for_output for shard in shards),
+        }
+        return {
+            "seconds_to_start_process": round(stage - busy, 2),
+            "seconds_to_load": round(loading, 2),
+            "tokens": tokens,
+            "tokens_per_second": round(tokens / steady),
+            **{name: round(seconds / steady, 4) for name, seconds in waits.items()},
+            "peak_mib": max(shard.telemetry.peak_memory for shard in shards) >> 20,
+        }
+
+    def _shards(self, kind: EncoderKind) -> list[ShardManifest]:
+        return [read_shard(self.drop.shard(kind, rank, self.ranks)) for rank in range(self.ranks)]
+
+
+def whole(trial: Trial, reads: int) -> dict[str, Any]:
+    """An uninterrupted run: seconds by stage, start-up, and what the devices waited for."""
+    run = trial.run("whole", reads)
+    return {"reads": reads, "token_budget": trial.token_budget} | run.figures()
+
+
+def killed(trial: Trial, reads: int) -> dict[str, Any]:
+    """A run whose device process is killed by SIGKILL among the proteins, against one that is left alone."""
+    alone = trial.run("alone", reads)
+    disturbed = trial.run("killed", reads, kill=True)
+    deaths = [line for line in disturbed.heard if "SIGKILL" in line]
     if not deaths:
         raise RuntimeError("the kill did not land")
-    result["killed"] = {
-        "seconds": round(seconds, 1),
+    return {
+        "reads": reads,
+        "token_budget": trial.token_budget,
+        "parts": len(alone.parts),
+        "uninterrupted": alone.figures(),
+        "killed": disturbed.figures(),
         "heard": deaths[0],
-        "parts_equal_byte_by_byte": _parts(killed) == _parts(whole),
-        "predictions_equal": _table(killed) == _table(whole),
+        "parts_equal_byte_by_byte": disturbed.parts == alone.parts,
+        "predictions_equal": disturbed.table == alone.table,
     }
-    return result
-
-
-def _settings(protein: Config, dna: Config, device: str, budget: int, folder: Path) -> Settings:
-    """Models with random weights, and settings that name them."""
-    made_on = torch.device("cuda:0" if device.startswith("cuda") else "cpu")
-    dtype = torch.float16 if made_on.type == "cuda" else torch.float32
-    digests = {}
-    for config in (dna, protein):
-        state = {name: tensor.cpu() for name, tensor in random_state(config, dtype, made_on).items()}
-        tokenizer = (MODELS_FOLDER / "dnabert_s" / TOKENIZER_FILE).read_text() if config is dna else None
-        saved = save_encoder(folder / config.kind, config, state, tokenizer_json=tokenizer)
-        digests[config.kind] = saved.digest
-    card = ClassifierCard(
-        chunk_length=CHUNK,
-        d_dna=dna.hidden_size,
-        d_protein=protein.hidden_size,
-        encoders=digests,
-        training_data="none: random numbers",
-        created_with=__version__,
-    )
-    generator = torch.Generator().manual_seed(6)
-    shapes = classifier_shapes(card.width)
-    weights = {
-        name: torch.randn(shape, generator=generator).abs() / card.width**0.5
-        for name, shape in shapes.items()
-    }
-    save_classifier(folder / f"classifier_{CHUNK}", weights, card)
-    return Settings(
-        data_root=folder / "whole",
-        esm2=folder / "esm2",
-        dnabert_s=folder / "dnabert_s",
-        classifiers=folder,
-        devices=device,
-        precision="float16" if made_on.type == "cuda" else "float32",
-        token_budget=budget,
-        packs_per_part=8,
-        chunk_length=CHUNK,
-        locks_folder=folder / "locks",
-        min_cosine=0.9,
-    )
 
 
 def _write_reads(path: Path, reads: int) -> None:
@@ -99,81 +232,11 @@ def _write_reads(path: Path, reads: int) -> None:
     path.write_bytes(b"".join(b">read_%d\n%b\n" % (i, row.tobytes()) for i, row in enumerate(bases)))
 
 
-def _run(settings: Settings, folder: Path, *, kill: bool = False) -> tuple[DropFolder, float, list[str]]:
-    heard: list[str] = []
-    settings.data_root.mkdir(parents=True)
-    register_reads(DROP, pair_files([folder / "reads.fa"], paired=False), settings)
-    done = threading.Event()
-    killer = threading.Thread(target=_kill_once, args=(settings.data_root, done))
-    if kill:
-        killer.start()
-    started = time.monotonic()
-    drop = run_drop(DROP, settings, heard.append)
-    seconds = time.monotonic() - started
-    done.set()
-    if kill:
-        killer.join()
-    return drop, seconds, heard
-
-
 def _kill_once(root: Path, done: threading.Event) -> None:
     """End the device process that computes proteins when some of its parts are there."""
-    while not done.wait(0.02):
-        if len(list(root.rglob("esm2/rank-*/part-?????.h5"))) >= 2:
+    while not done.wait(0.005):
+        if len(list(root.glob("*/*/esm2/rank-*/part-?????.h5"))) >= KILLED_AFTER:
             for child in psutil.Process().children(recursive=True):
                 if "virnucpro_assets.inference.device_process" in child.cmdline():
                     os.kill(child.pid, signal.SIGKILL)
                     return
-
-
-def _figures(drop: DropFolder) -> dict[str, Any]:
-    stages = {name: record.seconds for name, record in read_stages(drop.stages).items()}
-    waits = {}
-    for kind in ("dnabert_s", "esm2"):
-        shards = [read_shard(path) for path in sorted((drop.path / kind).glob("rank-*")) if path.is_dir()]
-        seconds = sum(shard.seconds for shard in shards)
-        waits[kind] = {
-            "tokens_per_second": round(sum(shard.computed_tokens for shard in shards) / seconds),
-            "waited_for_input": round(sum(shard.telemetry.waited_for_input for shard in shards) / seconds, 4),
-            "waited_for_output": round(
-                sum(shard.telemetry.waited_for_output for shard in shards) / seconds, 4
-            ),
-        }
-    checks = {
-        path.stem: "passed = true" in path.read_text()
-        for path in sorted(drop.checks.glob("predictions.*.toml"))
-    }
-    return {"stages": stages, "devices": waits, "checks": checks}
-
-
-def _parts(drop: DropFolder) -> list[tuple[str, str]]:
-    folders = sorted(drop.path.glob("*/rank-*"))
-    return [
-        (f"{folder.parent.name}/{folder.name}/{part.name}", part.file.sha256)
-        for folder in folders
-        for part in read_shard(folder).parts
-    ]
-
-
-def _table(drop: DropFolder) -> list[bytes]:
-    return [path.read_bytes() for path in sorted(drop.predictions.glob("*.tsv*"))]
-
-
-class _MemoryWatch:
-    """The most memory in use on the first GPU, looked at while something else runs."""
-
-    def __init__(self) -> None:
-        self._most, self._done = 0, threading.Event()
-        self._thread = threading.Thread(target=self._look)
-        self._thread.start()
-
-    def _look(self) -> None:
-        while torch.cuda.is_available() and not self._done.wait(0.5):
-            free, total = torch.cuda.mem_get_info()
-            self._most = max(self._most, total - free)
-
-    def stop(self) -> int:
-        """The most MiB, the parent's own context included."""
-        self._done.set()
-        self._thread.join()
-        return self._most >> 20

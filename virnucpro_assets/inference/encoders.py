@@ -1,5 +1,7 @@
 """The encoders that a device process holds: the one in use and, after NaN or Inf, its float32 twin."""
 
+import time
+
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.inference.messages import EncoderChoice
 from virnucpro_assets.models.encoder import Encoder
@@ -9,25 +11,31 @@ from virnucpro_assets.models.memory import is_out_of_memory, release_memory
 
 
 class LoadedEncoders:
-    """Loads encoders onto one device, and keeps those of one model as long as no other is asked for."""
+    """Loads encoders onto one device, and keeps those of one model as long as no other is asked for.
+
+    `seconds` is the time that loading has taken so far.
+    """
 
     def __init__(self, device: str) -> None:
         self._device = device
         self._loaded: dict[EncoderChoice, Encoder] = {}
+        self.seconds = 0.0
 
-    def get(self, choice: EncoderChoice) -> Encoder:
-        """The encoder of a choice, loaded if it is not there.
+    def get(self, choice: EncoderChoice, *, alone: bool = False) -> Encoder:
+        """The encoder of a choice, loaded if it is not there; with `alone` no other stays beside it then.
 
         Raises IntegrityError if its files are no longer those that were chosen.
         """
         if choice not in self._loaded:
-            self._keep_only(choice.digest)
+            started = time.monotonic()
+            self._keep_only("" if alone else choice.digest)
             if (found := read_model_folder(choice.folder).digest) != choice.digest:
                 raise IntegrityError(
                     f"{choice.folder}: found a model of digest {found}; expected {choice.digest}, as it was when the "
                     "run began. Start the run again once the model no longer changes."
                 )
             self._loaded[choice] = self._load(choice)
+            self.seconds += time.monotonic() - started
         return self._loaded[choice]
 
     def _load(self, choice: EncoderChoice) -> Encoder:

@@ -163,15 +163,17 @@ class Advanced(_Message):
 class Finished(_Message):
     """The task is done.
 
-    `seconds` is the time it was computed in. The device stood still for `waited_for_input` because
-    the sequences were not there yet, and for `waited` because the part before was not yet on the
-    disk. `part` is what was written. Of a part, `flops` operations were computed on a device with a peak of
-    `peak_flops` a second, and the process has held `peak_memory` bytes of it at most.
+    `seconds` is the time it was computed in, and `loading` what loading models took of it. The device
+    stood still for `waited_for_input` because the sequences were not there yet, and for `waited`
+    because the part before was not yet on the disk. `part` is what was written. Of a part, `flops`
+    operations were computed on a device with a peak of `peak_flops` a second, and the process has held
+    `peak_memory` bytes of it at most.
     """
 
     type: Literal["finished"] = "finished"
     number: int
     seconds: float
+    loading: float = 0.0
     waited_for_input: float = 0.0
     waited: float = 0.0
     flops: int = 0

@@ -183,6 +183,7 @@ class _Run:
             sequences=task.plan.stop - task.plan.start,
             flops=finished.flops,
             possible_flops=finished.peak_flops * seconds,
+            loading=finished.loading,
             waited_for_input=finished.waited_for_input,
             waited_for_output=finished.waited,
             peak_memory=finished.peak_memory,

@@ -66,7 +66,7 @@ class Worker:
 
     def _answer(self, order: Order, made: Input | Exception, starved: float) -> None:
         self._replies.send(Began(number=order.number))
-        started = time.monotonic()
+        started, loading = time.monotonic(), self._encoders.seconds
         write: Callable[[], PartRecord | None]
         try:
             if isinstance(made, Exception):
@@ -85,6 +85,7 @@ class Worker:
         finished = Finished(
             number=order.number,
             seconds=seconds,
+            loading=self._encoders.seconds - loading,
             **self._rates(order.task, made),
             waited_for_input=starved,
             waited=self._writer.wait(),
@@ -170,8 +171,9 @@ class Worker:
         return lambda: None
 
     def _embed_sample(self, task: SampleTask, given: Input, number: int) -> Callable[[], None]:
+        # Nothing is computed again in another precision here: a second model would only need memory.
         embedded = embed_sequences(
-            self._encoders.get(task.encoder),
+            self._encoders.get(task.encoder, alone=True),
             given.sequences,
             task.token_budget,
             tokens=given.tokens,

@@ -3,11 +3,12 @@
 What is stored was computed packed, in the precision in use. A sample of whole chunks is
 computed again in float32, in float16, and one sequence at a time; embeddings are compared by
 cosine, and what the classifier makes of them by label. Chunks with a quarantined sequence are
-left out: it has no embedding to compare, and computing it again may end the device process.
+left out: it has no embedding to compare, and computing it again may end the device process. All
+that is asked of one model comes together, so that a device loads it once in each precision.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,14 +90,12 @@ def _compare_sample(work: DropWork, lease: Lease) -> Iterator[CheckResult]:
     sample = sample_chunks(work.index, settings.check_sample, without=left_out)
     stored = read_merged_at(work.folder.path, sample.rows) if len(sample.rows) else _no_rows(work)
     with tempfile.TemporaryDirectory() as folder:
-        recomputed = _Recomputation(work, lease, sample, Path(folder))
-        reference = recomputed.embeddings("float32")
-        half = recomputed.embeddings("float16")
-        alone = recomputed.embeddings(in_use, one_at_a_time=True)
+        ways = {"alone": _Way(in_use, one_at_a_time=True), "half": _Way("float16"), "exact": _Way("float32")}
+        again = _embed_again(work, lease, sample, ways, Path(folder))
     for name, rows, against, note in [
-        (PRECISION_CHECKS[0], stored, reference, f"stored rows, {in_use}"),
-        (PRECISION_CHECKS[1], half, reference, "computed again, float16"),
-        (PRECISION_CHECKS[2], stored, alone, f"stored rows against one at a time, {in_use}"),
+        (PRECISION_CHECKS[0], stored, again["exact"], f"stored rows, {in_use}"),
+        (PRECISION_CHECKS[1], again["half"], again["exact"], "computed again, float16"),
+        (PRECISION_CHECKS[2], stored, again["alone"], f"stored rows against one at a time, {in_use}"),
     ]:
         if isinstance(rows, str) or isinstance(against, str):
             yield _failed(name, note, rows if isinstance(rows, str) else str(against))
@@ -123,33 +122,45 @@ def compare(work: DropWork, sample: ChunkSample, rows: Rows, reference: Rows) ->
     )
 
 
-class _Recomputation:
-    def __init__(self, work: DropWork, lease: Lease, sample: ChunkSample, folder: Path) -> None:
-        self._work, self._lease, self._sample, self._folder = work, lease, sample, folder
+@dataclass(frozen=True)
+class _Way:
+    """How a sample is computed again."""
 
-    def embeddings(self, precision: Precision, *, one_at_a_time: bool = False) -> Rows | str:
-        """The sample's merged rows, computed now, or why they cannot be: NaN or Inf."""
-        if not len(self._sample.rows):
-            return _no_rows(self._work)
-        tasks = [
-            SampleTask(
-                encoder=self._work.encoders[kind].in_precision(precision),
-                index=self._work.folder.index,
-                index_digest=self._work.index.manifest.digest,
-                rows=self._sample.rows.tolist(),
-                token_budget=self._work.settings.token_budget,
-                one_at_a_time=one_at_a_time,
-                target=self._folder / f"{kind}.npy",
-            )
-            for kind in ENCODER_KINDS
-        ]
-        self._lease.complete(tasks, self._work.report)
-        rows = np.concatenate([np.load(task.target, allow_pickle=False) for task in tasks], axis=1)
-        lost = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-        if len(lost):
-            first = self._sample.rows[lost[0]]
-            return f"{len(lost)} embeddings hold NaN or Inf in {precision}, the first at row {first} of the index"
-        return rows
+    precision: Precision
+    one_at_a_time: bool = False
+
+
+def _embed_again(
+    work: DropWork, lease: Lease, sample: ChunkSample, ways: Mapping[str, _Way], folder: Path
+) -> dict[str, Rows | str]:
+    """The sample's merged rows in each way, computed now, or why there are none: NaN or Inf."""
+    if not len(sample.rows):
+        return dict.fromkeys(ways, _no_rows(work))
+    tasks = {
+        (name, kind): SampleTask(
+            encoder=work.encoders[kind].in_precision(way.precision),
+            index=work.folder.index,
+            index_digest=work.index.manifest.digest,
+            rows=sample.rows.tolist(),
+            token_budget=work.settings.token_budget,
+            one_at_a_time=way.one_at_a_time,
+            target=folder / f"{name}-{kind}.npy",
+        )
+        # The model that was in work last comes first, in the precision in use: it is there already.
+        for kind in reversed(ENCODER_KINDS)
+        for name, way in sorted(ways.items(), key=lambda named: named[1].precision != work.settings.precision)
+    }
+    lease.complete(list(tasks.values()), work.report)
+    return {name: _joined(sample, [tasks[name, kind] for kind in ENCODER_KINDS]) for name in ways}
+
+
+def _joined(sample: ChunkSample, tasks: Sequence[SampleTask]) -> Rows | str:
+    rows = np.concatenate([np.load(task.target, allow_pickle=False) for task in tasks], axis=1)
+    lost = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(lost):
+        first, precision = sample.rows[lost[0]], tasks[0].encoder.precision
+        return f"{len(lost)} embeddings hold NaN or Inf in {precision}, the first at row {first} of the index"
+    return rows
 
 
 def _judge(work: DropWork, name: str, comparison: Comparison, note: str, *, exact: bool) -> CheckResult:

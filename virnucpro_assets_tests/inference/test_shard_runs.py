@@ -27,6 +27,7 @@ from virnucpro_assets.storage.incidents import QuarantinedRow
 from virnucpro_assets.storage.shards import ShardManifest, read_shard, set_aside_shard
 
 MakeJob = Callable[..., ShardJob]
+OpenPool = Callable[..., DevicePool]
 
 
 def run(pool: DevicePool, job: ShardJob, heard: list[str] | None = None) -> list[ShardManifest]:
@@ -85,6 +86,17 @@ def test_a_shard_tells_what_its_devices_did_and_waited_for(
         assert shard.sequences_per_second == pytest.approx(shard.rows / shard.seconds)
         assert 0 <= telemetry.waited_for_input + telemetry.waited_for_output <= shard.seconds
         assert 50 << 20 < telemetry.peak_memory < 8 << 30
+
+
+def test_loading_the_model_counts_in_the_first_run_of_a_process_only(
+    open_pool: OpenPool, make_job: MakeJob, tmp_path: Path
+) -> None:
+    with open_pool(7) as pool:
+        first, second = (
+            run(pool, replace(make_job(out=tmp_path / name), peak_flops=2e9)) for name in ("first", "second")
+        )
+    assert 0 < sum(shard.telemetry.loading for shard in first) < sum(shard.seconds for shard in first)
+    assert [shard.telemetry.loading for shard in second] == [0.0] * len(second)
 
 
 def test_a_device_measures_the_peak_that_it_is_not_told(shared_pool: DevicePool, make_job: MakeJob) -> None:

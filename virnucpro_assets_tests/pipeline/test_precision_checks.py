@@ -1,10 +1,15 @@
 """The checks that compute a sample again: which rows they take, what they count, what they record."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from virnucpro_assets.inference.messages import SampleTask
+from virnucpro_assets.inference.pool import Lease
+from virnucpro_assets.inference.progress import Reporter
+from virnucpro_assets.inference.rounds import Work
 from virnucpro_assets.models.classifier import load_classifier
 from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
 from virnucpro_assets.pipeline.calls import predict_drop
@@ -146,6 +151,29 @@ def test_bfloat16_passes_and_is_recorded(in_bfloat16: DropWork) -> None:
         assert result.threshold == "cosine at least 0.999, equal labels at least 0.98"
     used, half = (float(results[name].figures["largest_difference"]) for name in PRECISION_CHECKS[:2])
     assert used > half > 0
+
+
+class ListeningLease(Lease):
+    """A lease that keeps the samples that were asked of it."""
+
+    def complete(self, tasks: Sequence[Work], report: Reporter) -> None:
+        self.samples = [task for task in tasks if isinstance(task, SampleTask)]
+        super().complete(tasks, report)
+
+
+def test_the_samples_of_one_model_come_together_those_in_the_precision_in_use_first(
+    in_bfloat16: DropWork,
+) -> None:
+    with open_pool(in_bfloat16.settings) as pool:
+        lease = ListeningLease(pool, pool.devices)
+        results = list(check_precision(in_bfloat16, lease))
+    assert [result.passed for result in results] == [True, True, True]
+    asked = [(task.encoder.kind, task.encoder.precision, task.one_at_a_time) for task in lease.samples]
+    assert asked == [
+        (kind, precision, precision == "bfloat16")
+        for kind in ("esm2", "dnabert_s")
+        for precision in ("bfloat16", "float16", "float32")
+    ]
 
 
 def test_rows_of_bfloat16_name_it_in_their_recipe_and_differ_from_their_reference(

@@ -8,16 +8,20 @@ def test_figures_of_parts_add_up_and_memory_is_the_largest() -> None:
         sequences=3,
         flops=40,
         possible_flops=100.0,
+        loading=1.5,
         waited_for_input=0.5,
         waited_for_output=0.25,
         peak_memory=7,
     )
-    other = Telemetry(sequences=2, flops=20, possible_flops=20.0, waited_for_output=1.0, peak_memory=5)
+    other = Telemetry(
+        sequences=2, flops=20, possible_flops=20.0, loading=2.0, waited_for_output=1.0, peak_memory=5
+    )
     both = one + other
     assert both == Telemetry(
         sequences=5,
         flops=60,
         possible_flops=120.0,
+        loading=3.5,
         waited_for_input=0.5,
         waited_for_output=1.25,
         peak_memory=7,
