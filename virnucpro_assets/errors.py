@@ -7,6 +7,8 @@ else that is raised is a bug.
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 
 class VirnucproError(Exception):
     """Base of every error that a person can mend."""
@@ -56,3 +58,10 @@ def describe_os_error(error: OSError) -> str:
     """One line on a file that the system would not read or write."""
     place = error.filename or "a file"
     return f"{place}: found {error.strerror or error}. Check the path, who may use it, and the space on its disk."
+
+
+def describe_validation_error(error: ValidationError) -> str:
+    """What was found first, and in which field: to be put after "found"."""
+    first = error.errors()[0]
+    field = ".".join(map(str, first["loc"])) or "the file"
+    return f"{first['msg']!r} at {field}"

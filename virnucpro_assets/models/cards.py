@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, describe_validation_error
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.vocabulary import EncoderKind, Precision
 
@@ -116,6 +116,6 @@ def _read(path: Path, kind: type[Card], expected: str) -> Card:
     try:
         return kind.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "the file"
-        raise IntegrityError(f"{path}: found {first['msg']!r} at {field}; expected {expected}.") from error
+        raise IntegrityError(
+            f"{path}: found {describe_validation_error(error)}; expected {expected}."
+        ) from error

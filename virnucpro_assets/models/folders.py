@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, describe_validation_error
 from virnucpro_assets.files.digests import digest_of_files, sha256_of_file
 from virnucpro_assets.models.configs import ENCODER_CONFIG, DnabertSConfig, Esm2Config
 from virnucpro_assets.vocabulary import EncoderKind
@@ -62,11 +62,9 @@ def read_config(folder: Path) -> Esm2Config | DnabertSConfig:
     try:
         return ENCODER_CONFIG.validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "the file"
         raise IntegrityError(
-            f"{path}: found {first['msg']!r} at {field}; expected the config of an ESM-2 (model_type esm2) "
-            "or a DNABERT-S (model_type bert). Mend the file or fetch the model again."
+            f"{path}: found {describe_validation_error(error)}; expected the config of an ESM-2 "
+            "(model_type esm2) or a DNABERT-S (model_type bert). Mend the file or fetch the model again."
         ) from error
 
 

@@ -2,11 +2,12 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +54,21 @@ def end(process: subprocess.Popen[Any], signal_number: int, seconds: float = 20)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def running(
+    words: list[str], log: Path, environment: Mapping[str, str], folder: Path | None = None
+) -> Iterator[None]:
+    """A program that runs during the block, and must still run at its end; then it ends with all it started."""
+    with log.open("wb") as written:
+        process = subprocess.Popen(
+            words, env=environment, cwd=folder, stdout=written, stderr=written, start_new_session=True
+        )
+    try:
+        yield
+        assert process.poll() is None, log.read_text()[-6000:]
+    finally:
+        end(process, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -1,21 +1,18 @@
 """A Ray cluster on this machine: a head that computes nothing, and workers of one processor each."""
 
 import json
-import os
-import signal
-import subprocess
 import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from virnucpro_assets_tests.sites.debian import end, free_port
+from virnucpro_assets_tests.sites.debian import free_port, running
 from virnucpro_assets_tests.waiting import wait_until
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
@@ -60,15 +57,13 @@ def running_ray(workers: int, environment: Mapping[str, str]) -> Iterator[RayClu
     with tempfile.TemporaryDirectory(prefix="vr-", dir="/tmp", ignore_cleanup_errors=True) as name:
         cluster = RayCluster(dashboard, Path(name))
         head = ["--head", f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"]
-        with ExitStack() as running:
-            running.enter_context(
-                _node(ray, cluster, "head", environment, *head, f"--temp-dir={name}", cpus=0)
-            )
+        with ExitStack() as nodes:
+            nodes.enter_context(_node(ray, cluster, "head", environment, *head, f"--temp-dir={name}", cpus=0))
             wait_until(lambda: _size(cluster) == 1, 90)
             address = f"--address=127.0.0.1:{port}"
             # One after the other: two that start at once on one machine hinder each other.
             for number in range(1, workers + 1):
-                running.enter_context(_node(ray, cluster, f"worker-{number}", environment, address, cpus=1))
+                nodes.enter_context(_node(ray, cluster, f"worker-{number}", environment, address, cpus=1))
                 wait_until(lambda: _size(cluster) == number + 1, 90)  # noqa: B023
             yield cluster
 
@@ -77,30 +72,14 @@ def running_ray(workers: int, environment: Mapping[str, str]) -> Iterator[RayClu
 def _node(
     ray: Path, cluster: RayCluster, name: str, environment: Mapping[str, str], *options: str, cpus: int
 ) -> Iterator[None]:
-    log = cluster.folder / f"{name}.log"
-    with log.open("wb") as written:
-        process = subprocess.Popen(
-            [
-                *(ray, "start", "--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1"),
-                *(f"--num-cpus={cpus}", "--num-gpus=0", "--object-store-memory=100000000"),
-                *(
-                    f"--dashboard-agent-listen-port={free_port()}",
-                    f"--dashboard-agent-grpc-port={free_port()}",
-                ),
-                *options,
-            ],
-            env={**environment, **QUIET},
-            stdout=written,
-            stderr=written,
-            start_new_session=True,
-        )
-    try:
+    words = [
+        *(str(ray), "start", "--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1"),
+        *(f"--num-cpus={cpus}", "--num-gpus=0", "--object-store-memory=100000000"),
+        *(f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}"),
+        *options,
+    ]
+    with running(words, cluster.folder / f"{name}.log", {**environment, **QUIET}):
         yield
-        assert process.poll() is None, log.read_text()[-6000:]
-    finally:
-        end(process, signal.SIGTERM)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _size(cluster: RayCluster) -> int:

@@ -1,18 +1,16 @@
 """The services of deploy/systemd, started as their units say, with other paths and ports."""
 
 import configparser
-import os
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from virnucpro_assets_tests.deployments import Deployment
-from virnucpro_assets_tests.sites.debian import end, free_port
+from virnucpro_assets_tests.sites.debian import free_port, running
 from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import WebServer
 
@@ -95,33 +93,12 @@ def running_services(deployment: Deployment, **environment: str) -> Iterator[Ser
     )
     # What a unit starts before it: here once, for all.
     services.command(*shlex.split(here(unit("virnucpro-code")["ExecStartPre"])))
-    with ExitStack() as running:
+    with ExitStack() as started:
         for name in SERVICES:
             words = shlex.split(here(unit(name)["ExecStart"]))
-            running.enter_context(_running(words, services, root / f"{name}.log"))
+            started.enter_context(running(words, root / f"{name}.log", services.environment, deployment.root))
             if name == "virnucpro-code":
                 wait_until((root / "code.sock").exists, 60, pause=0.2)
         for server in (services.web, services.view):
             wait_until(server.ready, 60)
         yield services
-
-
-@contextmanager
-def _running(words: list[str], services: Services, log: Path) -> Iterator[None]:
-    with log.open("wb") as written:
-        process = subprocess.Popen(
-            words,
-            env=services.environment,
-            cwd=services.deployment.root,
-            stdout=written,
-            stderr=written,
-            start_new_session=True,
-        )
-    try:
-        yield
-        assert process.poll() is None, log.read_text()[-6000:]
-    finally:
-        end(process, signal.SIGTERM)
-        # Runs belong to the service, as they belong to its unit.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
