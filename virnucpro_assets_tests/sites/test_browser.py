@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from virnucpro_assets.defs.jobs import EMBEDDINGS
-from virnucpro_assets_tests.sites.browser import Browser, open_browser
+from virnucpro_assets_tests.sites.browser import SIZE, Browser, open_browser
 from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import running_web_server
 
@@ -62,6 +62,8 @@ def browser(new_deployment: Callable[[], Any], tmp_path_factory: pytest.TempPath
 
 
 def test_the_lineage_shows_every_asset_of_both_drops_as_made(browser: Browser) -> None:
+    # A graph that is drawn small shows names only.
+    browser.page.set_viewport_size({"width": 2600, "height": 1500})
     browser.open(
         "/assets/predictions?view=lineage&lineageScope=neighbors&lineageDepth=5",
         "sequence_drop",
@@ -71,6 +73,7 @@ def test_the_lineage_shows_every_asset_of_both_drops_as_made(browser: Browser) -
         "8 partitions",
     )
     browser.picture("assets")
+    browser.page.set_viewport_size(SIZE)
     assert browser.page.get_by_text("100% filled").count() == 8
     assert browser.page.get_by_text("8 partitions").count() == len(EMBEDDINGS)
 
