@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from virnucpro_assets import __version__
 from virnucpro_assets.demo.embeddings import embed_reads, read_scores
-from virnucpro_assets.demo.evaluation import Evaluation, auroc, evaluate
+from virnucpro_assets.demo.evaluation import Evaluation, evaluate
 from virnucpro_assets.demo.excerpts import read_excerpts
 from virnucpro_assets.demo.measure import bases_of_drop
 from virnucpro_assets.demo.paths import DATA_FOLDER
@@ -23,6 +23,7 @@ from virnucpro_assets.demo.truth import read_truth
 from virnucpro_assets.models.cards import ClassifierCard
 from virnucpro_assets.models.classifier import Classifier, load_classifier, save_classifier
 from virnucpro_assets.models.encoder import Encoder
+from virnucpro_assets.models.evaluation import auroc
 from virnucpro_assets.models.folders import read_model_folder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.models.training import TrainingSettings, train_classifier

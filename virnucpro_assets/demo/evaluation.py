@@ -1,10 +1,7 @@
-"""How well scores tell viruses from others: AUROC, its 95 % interval, and GC content beside it.
+"""How well scores tell viruses from others in the demo: AUROC, and that of GC content beside it.
 
-The area under the ROC curve is the chance that a virus read scores higher than another read, ties
-counting half (Hanley & McNeil, Radiology 1982). Its variance is that of DeLong, DeLong & Clarke-
-Pearson (Biometrics 1988), from midranks as in Sun & Xu (IEEE Signal Processing Letters 2014).
 The GC content of a read is what a classifier must beat: its direction is fixed on the training
-excerpts, so it cannot profit from knowing the answer. Plain numpy.
+excerpts, so it cannot profit from knowing the answer.
 
 The interval takes reads as independent. Those of the demo overlap, so the true one is wider.
 """
@@ -14,26 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from virnucpro_assets.demo.excerpts import Excerpt, read_excerpts
 from virnucpro_assets.demo.paths import DATA_FOLDER
 from virnucpro_assets.demo.truth import Truth
+from virnucpro_assets.models.evaluation import Auroc, auroc
 
-Floats = npt.NDArray[np.float64]
-Booleans = npt.NDArray[np.bool_]
-
-_NORMAL_975 = 1.959963984540054
 _MISSING = float("nan")
-
-
-@dataclass(frozen=True, slots=True)
-class Auroc:
-    """An area under the ROC curve with its 95 % interval, cut to 0 … 1."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,34 +29,6 @@ class Evaluation:
     unscored: int
     score: Auroc
     gc: Auroc
-
-
-def auroc(scores: Floats, is_virus: Booleans) -> Auroc:
-    """AUROC of float64 [n] `scores` for bool [n] `is_virus`, with DeLong's 95 % interval.
-
-    Raises ValueError unless there are at least two viruses and two others, or if a score is NaN.
-    """
-    positive, negative = scores[is_virus], scores[~is_virus]
-    if min(len(positive), len(negative)) < 2 or np.isnan(scores).any():
-        raise ValueError(
-            f"{len(positive)} viruses and {len(negative)} others, {np.isnan(scores).sum()} scores NaN; "
-            "expected at least 2 of each and no NaN"
-        )
-    ranks = midranks(np.concatenate((positive, negative)))
-    # The share of the other class that each read beats: its placement.
-    of_positive = (ranks[: len(positive)] - midranks(positive)) / len(negative)
-    of_negative = 1.0 - (ranks[len(positive) :] - midranks(negative)) / len(positive)
-    value = float(of_positive.mean())
-    variance = of_positive.var(ddof=1) / len(positive) + of_negative.var(ddof=1) / len(negative)
-    reach = _NORMAL_975 * float(np.sqrt(variance))
-    return Auroc(value, max(0.0, value - reach), min(1.0, value + reach))
-
-
-def midranks(values: Floats) -> Floats:
-    """float64 [n]: ranks from 1, equal values sharing the mean of theirs."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts - 1) / 2)[place], np.float64)
 
 
 def gc_content(bases: bytes) -> float:

@@ -8,10 +8,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from virnucpro_assets.demo.evaluation import Auroc, evaluate
+from virnucpro_assets.demo.evaluation import evaluate
 from virnucpro_assets.demo.paths import DROP_FILE
 from virnucpro_assets.demo.truth import read_truth
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.models.evaluation import Auroc
 from virnucpro_assets.sequences.read_files import pair_files
 from virnucpro_assets.sequences.reads import read_batches
 

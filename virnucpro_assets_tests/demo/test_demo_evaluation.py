@@ -1,78 +1,12 @@
-"""AUROC, its interval and the GC baseline against values known from elsewhere or by brute force."""
+"""The evaluation of the demo and its GC baseline, against values known from elsewhere or by brute force."""
 
-import math
-
-import numpy as np
 import pytest
 
-from virnucpro_assets.demo.evaluation import (
-    Auroc,
-    auroc,
-    evaluate,
-    gc_content,
-    gc_direction,
-    midranks,
-)
+from virnucpro_assets.demo.evaluation import evaluate, gc_content, gc_direction
 from virnucpro_assets.demo.excerpts import Excerpt, write_excerpts
 from virnucpro_assets.demo.truth import Truth
 
 NAN = float("nan")
-
-
-def placements(own, foreign):
-    """By DeLong's definition: the share of `foreign` below each of `own`, ties counting half."""
-    return ((own[:, None] > foreign) + 0.5 * (own[:, None] == foreign)).mean(axis=1)
-
-
-def test_midranks_share_the_mean_of_equal_values():
-    assert midranks(np.array([3.0, 1.0, 3.0, 2.0, 3.0])).tolist() == [4.0, 1.0, 4.0, 2.0, 4.0]
-
-
-def test_the_textbook_case_of_four_scores_is_three_quarters():
-    found = auroc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))
-    assert found.value == 0.75
-
-
-def test_scores_that_part_the_classes_have_area_one_and_no_width():
-    scores, is_virus = np.array([0.1, 0.2, 0.8, 0.9]), np.array([False, False, True, True])
-    assert auroc(scores, is_virus) == Auroc(1.0, 1.0, 1.0)
-    assert auroc(-scores, is_virus) == Auroc(0.0, 0.0, 0.0)
-
-
-def test_equal_scores_have_area_one_half():
-    assert auroc(np.zeros(6), np.arange(6) < 2) == Auroc(0.5, 0.5, 0.5)
-
-
-def test_value_and_interval_follow_the_definition_by_pairs():
-    random = np.random.default_rng(11)
-    is_virus = random.random(70) < 0.4
-    scores = np.round(random.normal(size=70) + is_virus, 1)
-    viruses, others = scores[is_virus], scores[~is_virus]
-    above, below = placements(viruses, others), 1.0 - placements(others, viruses)
-    spread = math.sqrt(np.var(above, ddof=1) / len(viruses) + np.var(below, ddof=1) / len(others))
-    found = auroc(scores, is_virus)
-    assert found.value == pytest.approx(above.mean(), abs=1e-12)
-    assert found.low == pytest.approx(above.mean() - 1.959963984540054 * spread, abs=1e-12)
-    assert found.high == pytest.approx(above.mean() + 1.959963984540054 * spread, abs=1e-12)
-
-
-def test_the_interval_covers_the_true_area_in_about_95_of_100_samples():
-    random, covered = np.random.default_rng(5), 0
-    truth = 0.5 * (1 + math.erf(1.0 / math.sqrt(2) / math.sqrt(2)))
-    is_virus = np.arange(120) < 60
-    for _ in range(400):
-        found = auroc(random.normal(size=120) + is_virus, is_virus)
-        covered += found.low <= truth <= found.high
-    assert 365 <= covered <= 392
-
-
-@pytest.mark.parametrize(
-    ("scores", "is_virus"),
-    [([0.1, 0.2, 0.3], [True, False, False]), ([NAN, 1, 2, 3], [True, True, False, False])],
-)
-def test_too_few_of_a_class_or_an_unknown_score_is_refused(scores, is_virus):
-    with pytest.raises(ValueError, match="expected at least 2 of each and no NaN"):
-        auroc(np.array(scores), np.array(is_virus))
 
 
 @pytest.mark.parametrize(
