@@ -74,7 +74,7 @@ def test_the_lineage_shows_every_asset_of_both_drops_as_made(browser: Browser) -
     )
     browser.picture("assets")
     browser.page.set_viewport_size(SIZE)
-    assert browser.page.get_by_text("100% filled").count() == 8
+    assert browser.page.get_by_text("100% filled").count() == 9
     assert browser.page.get_by_text("8 partitions").count() == len(EMBEDDINGS)
 
 
