@@ -34,11 +34,12 @@ FORGETTING = ("-m", "benchmarks.unwritten_device_process")
 ALLOWED = 0.03
 
 
-def tasks_of(job: ShardJob, count: int) -> list[Work]:
-    """`count` parts of rank 0 that are full; some come more than once if there are fewer."""
-    lengths = job.index.protein_lengths()[:: job.recipe.ranks]
-    tokens = expected_tokens("esm2", lengths)
-    plans = plan_parts(tokens, 0, job.recipe.token_budget, job.recipe.packs_per_part)[:-1]
+def tasks_of(job: ShardJob, count: int, rank: int = 0) -> list[Work]:
+    """`count` parts of a rank that are full; some come more than once if there are fewer."""
+    kind, index = job.encoder.kind, job.index
+    lengths = index.nucleotide_lengths() if kind == "dnabert_s" else index.protein_lengths()
+    tokens = expected_tokens(kind, lengths[rank :: job.recipe.ranks])
+    plans = plan_parts(tokens, rank, job.recipe.token_budget, job.recipe.packs_per_part)[:-1]
     if not plans:
         raise SystemExit("found no full part; expected one or more. Ask for more --reads.")
     return [
@@ -47,7 +48,7 @@ def tasks_of(job: ShardJob, count: int) -> list[Work]:
             index=job.index.folder,
             plan=plan,
             recipe=job.recipe,
-            target=job.folders[0] / plan.file_name,
+            target=job.folders[rank] / plan.file_name,
         )
         for plan in islice(cycle(plans), count)
     ]

@@ -85,7 +85,7 @@ def make_model(folder: Path, shape: str, device: Device, *, overflowing: bool = 
 def make_job(index: SequenceIndex, encoder: EncoderChoice, out: Path, budget: int, packs: int) -> ShardJob:
     """A job over all ranks."""
     recipe = Recipe(
-        encoder="esm2",
+        encoder=encoder.kind,
         index_digest=index.manifest.digest,
         weights_digest=encoder.digest,
         precision=encoder.precision,

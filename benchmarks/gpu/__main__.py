@@ -17,7 +17,6 @@ of the command.
 """
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -28,8 +27,8 @@ import torch
 from benchmarks.gpu import agreement, pipeline, throughput, variants
 from benchmarks.gpu.models import ESM2_3B, ESM2_650M, SHAPES, SMALL_DNABERT_S
 from benchmarks.gpu.progress import step
+from benchmarks.gpu.results import add
 from benchmarks.shapes import DNABERT_S, ESM2_8M
-from virnucpro_assets.files.atomic import write_text
 
 PARTS = ("agreement", "throughput", "others", "variants", "pipeline", "pipeline-killed")
 GPU_BUDGET, SMALL_BUDGET = 32768, 1024
@@ -101,20 +100,6 @@ def _measure(part: str, seconds: float, *, small: bool) -> Any:
 
 def _budget(name: str, budget: int) -> int:
     return 2 * budget if name == "dnabert_s" else budget
-
-
-def add(path: Path, part: str, found: Any, seconds: float) -> None:
-    """Put what a part found in the file, in the place of what it found before, and say it."""
-    result = json.loads(path.read_text()) if path.exists() else {}
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    result[part] = {
-        "device": gpu,
-        "torch": torch.__version__,
-        "seconds of this part": round(seconds),
-        "found": found,
-    }
-    write_text(path, json.dumps(result, indent=1) + "\n")
-    print(json.dumps({part: result[part]}, indent=1), flush=True)
 
 
 if __name__ == "__main__":

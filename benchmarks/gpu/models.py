@@ -1,16 +1,20 @@
 """Encoders of published shapes with random weights, made on the device, and packs for them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.gpu.progress import step
 from benchmarks.shapes import DNABERT_S, ESM2_8M
+from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.models import dnabert_s, esm2
 from virnucpro_assets.models.compiling import warm_up
 from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
 from virnucpro_assets.models.encoder import PackedEncoder
-from virnucpro_assets.models.loading import DTYPES, TRIMMED, published_shapes
+from virnucpro_assets.models.folders import TOKENIZER_FILE, ModelFolder
+from virnucpro_assets.models.loading import DTYPES, TRIMMED, published_shapes, save_encoder
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.tokens import Tokens
 from virnucpro_assets.sequences.ragged import Ragged
@@ -77,6 +81,21 @@ def make_encoder(config: Config, variant: Variant, device: torch.device) -> Pack
         tokeniser=_no_tokens,
         trimmed=TRIMMED[config.kind],
     )
+
+
+def save_random(config: Config, folder: Path, device: torch.device) -> ModelFolder:
+    """A model folder of random weights, in half precision if they are made on a GPU; says what it does."""
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    tokenizer = MODELS_FOLDER / "dnabert_s" / TOKENIZER_FILE if config.kind == "dnabert_s" else None
+    with step(f"{config.kind}: random weights on {device}"):
+        state = random_state(config, dtype, device)
+    with step(f"{config.kind}: saving and digesting {sum(t.nbytes for t in state.values()) >> 20} MiB"):
+        saved = save_encoder(folder, config, state, tokenizer_json=tokenizer and tokenizer.read_text())
+    del state
+    if device.type == "cuda":
+        # What this process holds on to would count as memory of the device processes.
+        torch.cuda.empty_cache()
+    return saved
 
 
 def equal_lengths(length: int, budget: int, device: torch.device) -> TokenPack:

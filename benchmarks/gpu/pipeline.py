@@ -18,14 +18,11 @@ import numpy as np
 import psutil
 import torch
 
-from benchmarks.gpu.models import Config, random_state
+from benchmarks.gpu.models import Config, save_random
 from benchmarks.gpu.progress import Watch, say, step
 from virnucpro_assets import __version__
-from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.models.cards import ClassifierCard
 from virnucpro_assets.models.classifier import classifier_shapes, save_classifier
-from virnucpro_assets.models.folders import TOKENIZER_FILE, ModelFolder
-from virnucpro_assets.models.loading import save_encoder
 from virnucpro_assets.pipeline.arrivals import register_reads
 from virnucpro_assets.pipeline.run import run_drop
 from virnucpro_assets.pipeline.stages import read_stages
@@ -55,7 +52,12 @@ class Trial:
     @cached_property
     def settings(self) -> Settings:
         """Settings that name the models, which are made when first asked for."""
-        digests = {kind: saved.digest for kind, saved in self._save_encoders().items()}
+        on_gpu = self.device.startswith("cuda")
+        made_on = torch.device("cuda:0" if on_gpu else "cpu")
+        digests = {
+            config.kind: save_random(config, self.folder / config.kind, made_on).digest
+            for config in (self.dna, self.protein)
+        }
         card = ClassifierCard(
             chunk_length=CHUNK,
             d_dna=self.dna.hidden_size,
@@ -75,7 +77,7 @@ class Trial:
             dnabert_s=self.folder / "dnabert_s",
             classifiers=self.folder,
             devices=self.device,
-            precision="float16" if self._on_gpu else "float32",
+            precision="float16" if on_gpu else "float32",
             token_budget=self.token_budget,
             packs_per_part=self.packs_per_part,
             chunk_length=CHUNK,
@@ -84,36 +86,10 @@ class Trial:
             min_cosine=0.9,
         )
 
-    @property
-    def _on_gpu(self) -> bool:
-        return self.device.startswith("cuda")
-
-    def _save_encoders(self) -> dict[EncoderKind, ModelFolder]:
-        made_on = torch.device("cuda:0" if self._on_gpu else "cpu")
-        dtype = torch.float16 if self._on_gpu else torch.float32
-        saved = {}
-        for config in (self.dna, self.protein):
-            tokenizer = (MODELS_FOLDER / "dnabert_s" / TOKENIZER_FILE) if config is self.dna else None
-            with step(f"{config.kind}: random weights on {made_on}"):
-                state = random_state(config, dtype, made_on)
-            with step(
-                f"{config.kind}: saving and digesting {sum(t.nbytes for t in state.values()) >> 20} MiB"
-            ):
-                saved[config.kind] = save_encoder(
-                    self.folder / config.kind,
-                    config,
-                    state,
-                    tokenizer_json=tokenizer and tokenizer.read_text(),
-                )
-            del state
-            if self._on_gpu:
-                # What this process holds on to would count as memory of the device processes.
-                torch.cuda.empty_cache()
-        return saved
-
-    def run(self, name: str, reads: int, *, kill: bool = False) -> "Run":
+    def run(self, name: str, reads: int, *, kill: bool = False, devices: str | None = None) -> "Run":
         """The whole job on `reads` generated reads in a data root of its own; `kill` ends the device process once."""
-        settings = self.settings.model_copy(update={"data_root": self.folder / name})
+        changes = {"data_root": self.folder / name, "devices": devices or self.device}
+        settings = self.settings.model_copy(update=changes)
         settings.data_root.mkdir()
         file = self.folder / f"{reads}.fa"
         _write_reads(file, reads)

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu import __main__ as command
 from benchmarks.gpu.models import SMALL_DNABERT_S
 from benchmarks.gpu.pipeline import Trial, killed
+from benchmarks.gpu.results import add
 from virnucpro_assets.models.configs import Esm2Config
 
 
 def test_a_killed_run_gives_the_rows_of_one_that_is_left_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    protein = Esm2Config(num_hidden_layers=6, hidden_size=256, num_attention_heads=4)
+    protein = Esm2Config(num_hidden_layers=6, hidden_size=128, num_attention_heads=4)
     trial = Trial(protein, SMALL_DNABERT_S, "cpu:1", token_budget=1024, packs_per_part=1, folder=tmp_path)
     found = killed(trial, 300)
     assert found["parts_equal_byte_by_byte"] is found["predictions_equal"] is True
@@ -33,9 +33,9 @@ def test_a_killed_run_gives_the_rows_of_one_that_is_left_alone(
 
 def test_a_part_leaves_those_before_it_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "results" / "gpu.json"
-    command.add(path, "pipeline", {"reads": 3}, 2.4)
-    command.add(path, "pipeline-killed", {"reads": 4}, 1.0)
-    command.add(path, "pipeline", {"reads": 5}, 1.6)
+    add(path, "pipeline", {"reads": 3}, 2.4)
+    add(path, "pipeline-killed", {"reads": 4}, 1.0)
+    add(path, "pipeline", {"reads": 5}, 1.6)
     found = json.loads(path.read_text())
     assert {part: result["found"] for part, result in found.items()} == {
         "pipeline": {"reads": 5},

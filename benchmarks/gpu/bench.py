@@ -1,0 +1,104 @@
+"""What the measurements of one device against two share: how large they are, the models, the index."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from benchmarks.device_faults import make_index, make_job
+from benchmarks.gpu.models import ESM2_3B, SMALL_DNABERT_S, Config, save_random
+from benchmarks.gpu.progress import step
+from benchmarks.shapes import DNABERT_S, ESM2_8M
+from virnucpro_assets.inference.devices import Device
+from virnucpro_assets.inference.kernels import Machine, choose_kernels
+from virnucpro_assets.inference.messages import EncoderChoice
+from virnucpro_assets.inference.pool import DevicePool, PoolOptions
+from virnucpro_assets.inference.shard_runs import ShardJob
+from virnucpro_assets.sequences.index import SequenceIndex
+from virnucpro_assets.vocabulary import EncoderKind, Precision
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large everything is.
+
+    Shapes, tokens of a pack and packs of a part by encoder; reads of the index; reads of the whole job
+    and packs of a part there.
+    """
+
+    shapes: dict[EncoderKind, Config]
+    budgets: dict[EncoderKind, int]
+    packs: dict[EncoderKind, int]
+    reads: int
+    reads_of_job: int
+    packs_of_job: int
+
+
+FULL = Size(
+    shapes={"esm2": ESM2_3B, "dnabert_s": DNABERT_S},
+    budgets={"esm2": 32768, "dnabert_s": 65536},
+    packs={"esm2": 2, "dnabert_s": 16},
+    reads=240_000,
+    reads_of_job=100_000,
+    packs_of_job=4,
+)
+SMALL = Size(
+    shapes={"esm2": ESM2_8M, "dnabert_s": SMALL_DNABERT_S},
+    budgets={"esm2": 1024, "dnabert_s": 1024},
+    packs={"esm2": 1, "dnabert_s": 2},
+    reads=1_200,
+    reads_of_job=400,
+    packs_of_job=1,
+)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One device, two devices, and the models and the index, each of which is made when first asked for."""
+
+    size: Size
+    one: Device
+    two: list[Device]
+    folder: Path
+
+    @cached_property
+    def index(self) -> SequenceIndex:
+        """The index of generated reads, in two ranks."""
+        with step(f"index of {self.size.reads:,} reads"):
+            return make_index(self.folder, self.size.reads)
+
+    def job(self, kind: EncoderKind, name: str) -> ShardJob:
+        """A job over both ranks, its shards in a folder of this name."""
+        if kind not in self._encoders:
+            self._encoders[kind] = self._make_encoder(kind)
+        out, size = self.folder / kind / name, self.size
+        return make_job(self.index, self._encoders[kind], out, size.budgets[kind], size.packs[kind])
+
+    @contextmanager
+    def pool_of_two(self) -> Iterator[DevicePool]:
+        """Both devices; their processes start with the first task."""
+        with DevicePool(self.two, PoolOptions(self.folder / "locks")) as pool:
+            yield pool
+
+    @cached_property
+    def _encoders(self) -> dict[EncoderKind, EncoderChoice]:
+        return {}
+
+    def _make_encoder(self, kind: EncoderKind) -> EncoderChoice:
+        on_gpu = self.one.kind == "cuda"
+        made_on = torch.device("cuda:0" if on_gpu else "cpu")
+        saved = save_random(self.size.shapes[kind], self.folder / f"model_{kind}", made_on)
+        precision: Precision = "float16" if on_gpu else "float32"
+        kernels = choose_kernels(kind, precision, Machine(has_gpus=on_gpu))
+        return EncoderChoice(
+            kind=kind,
+            folder=saved.path,
+            digest=saved.digest,
+            width=saved.width,
+            precision=precision,
+            attention=kernels.attention,
+            fused=kernels.fused,
+        )
