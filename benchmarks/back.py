@@ -30,7 +30,7 @@ from virnucpro_assets.models.classifier import (
     load_classifier,
     save_classifier,
 )
-from virnucpro_assets.pipeline.scoring import scores_of_merged
+from virnucpro_assets.pipeline.scoring import Scorer, scores_of_merged
 from virnucpro_assets.sequences.index import ReadTableBatch
 from virnucpro_assets.storage.merged import write_merged
 from virnucpro_assets.storage.parts import PackCounts, PartPlan, rows_of, write_part
@@ -122,8 +122,7 @@ def with_our_way(folder: Path, rows: int) -> np.ndarray:
     """Merge, score and write; returns the scores, float32 [rows, 2]."""
     folders = {kind: shard_folders(folder, kind) for kind in ENCODER_KINDS}
     write_merged(folder, folders, {kind: recipe_of(kind) for kind in ENCODER_KINDS}, rows)
-    classifier, _ = load_classifier(folder / "classifier")
-    scores = scores_of_merged(classifier, folder / "classifier", folder, lambda _: None)
+    (scores,) = scores_of_merged([Scorer.load(folder / "classifier")], folder, lambda _: None)
     write_predictions(_members(scores), _reads(rows), folder)
     return scores
 
@@ -132,7 +131,8 @@ def _members(scores: np.ndarray, at_once: int = 65_536) -> Iterator[ScoredMember
     for first in range(0, len(scores), at_once):
         some = scores[first : first + at_once]
         reads = np.arange(first, first + len(some))
-        yield ScoredMembers(reads, np.ones(len(some), np.int32), np.zeros(len(some), np.int8), some)
+        zeros = np.zeros(len(some), np.int8)
+        yield ScoredMembers(reads, np.ones(len(some), np.int32), zeros, some, zeros)
 
 
 def _reads(rows: int, at_once: int = 65_536) -> Iterator[ReadTableBatch]:

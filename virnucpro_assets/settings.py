@@ -178,6 +178,11 @@ class Settings(BaseSettings):
         MODELS_FOLDER,
         description="folder with classifier_300 and classifier_500; the registry is such a folder",
     )
+    short_below: NonNegativeInt = Field(
+        0,
+        description="reads of fewer bases are scored by the DNA alone, by classifier_300_dna or classifier_500_dna; "
+        "0: none. 300 is recommended once such a classifier is installed",
+    )
     hub: str = Field(
         "https://huggingface.co",
         validation_alias=AliasChoices("HF_ENDPOINT", "hub"),
@@ -332,6 +337,10 @@ class Settings(BaseSettings):
     def classifier_folder(self, chunk_length: int) -> Path:
         """The folder of the classifier for chunks of this length."""
         return self.classifiers / f"classifier_{chunk_length}"
+
+    def dna_classifier_folder(self, chunk_length: int) -> Path:
+        """The folder of the classifier that takes DNA alone, for chunks of this length."""
+        return self.classifiers / f"classifier_{chunk_length}_dna"
 
 
 def load_settings() -> Settings:

@@ -8,6 +8,9 @@ Precision = Literal["float32", "bfloat16", "float16"]
 ENCODER_KINDS: tuple[EncoderKind, ...] = ("dnabert_s", "esm2")
 """In the order in which their numbers stand in a merged row: DNA first."""
 
+Route = Literal["joint", "dna", "protein"]
+"""By which embeddings a read was scored: both side by side, or those of one encoder alone."""
+
 Attention = Literal["dense-runs", "varlen", "flash", "plain"]
 """Which kernel lets the tokens of a sequence see each other: dense products over runs of equal length, which
 every device has; PyTorch's kernel for sequences of varying length; that of the flash-attn package; or

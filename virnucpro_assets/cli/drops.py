@@ -294,9 +294,9 @@ def _predict(
     replace: bool = False,
     **options: Any,
 ) -> None:
-    from virnucpro_assets.models.cards import read_card
     from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
     from virnucpro_assets.pipeline.room import check_data_root, check_out
+    from virnucpro_assets.pipeline.routing import classifiers_in_use
     from virnucpro_assets.pipeline.run import export_results
     from virnucpro_assets.sequences.read_files import pair_files
     from virnucpro_assets.settings import load_settings
@@ -306,7 +306,7 @@ def _predict(
     check_out(out)
     check_data_root(settings.data_root)
     # Hours of embeddings would come before the step that asks for it.
-    read_card(settings.classifier_folder(options.get("chunk_length") or settings.chunk_length))
+    classifiers_in_use(settings, options.get("chunk_length") or settings.chunk_length)
     drop = name or key_from_name(reads[0])
     register_reads(drop, pair_files(reads, paired=paired), settings, replace=replace, **options)
     _materialise(drop, replace=replace)

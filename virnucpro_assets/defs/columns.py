@@ -41,6 +41,8 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "label": ("virus if p_virus is the larger, else others", EMBEDDED),
         "p_others": ("probability that the frame is not viral", EMBEDDED),
         "p_virus": ("probability that the frame is viral", EMBEDDED),
+        "route": ("by what it was scored: joint, dna or protein", "sequence_index.nucleotide"),
+        "p_virus_calibrated": ("p_virus as the classifier's card calibrates it", EMBEDDED),
     },
     "virus_calls": {
         "name": ("of the read or contig", ""),
@@ -58,6 +60,11 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "max_score_0": ("largest P(others) of any frame", "predictions.p_others"),
         "max_score_1": ("largest P(virus) of any frame", "predictions.p_virus"),
         "reason": ("why there is no call", "predictions.id"),
+        "route": ("by what the read was scored: joint, dna or protein", "predictions.route"),
+        "p_virus_calibrated": (
+            "max_score_1 as the classifier's card calibrates it",
+            "predictions.p_virus_calibrated",
+        ),
     },
 }
 

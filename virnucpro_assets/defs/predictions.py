@@ -12,7 +12,7 @@ from virnucpro_assets.defs.precision import check_specs, verify_precision
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.models.cards import read_card
 from virnucpro_assets.models.folders import WEIGHTS_FILE
-from virnucpro_assets.pipeline.calls import call_drop, predict_drop
+from virnucpro_assets.pipeline.calls import READS_BY_ROUTE, call_drop, predict_drop
 from virnucpro_assets.pipeline.checks import CheckResult, completeness
 from virnucpro_assets.pipeline.embeddings import merge_drop
 from virnucpro_assets.settings import Settings
@@ -161,6 +161,14 @@ def virus_calls() -> Link:
                 "viral_share": tables.counts["viral_reads"] / max(1, tables.counts["reads"]),
                 "calls": metadata.counts_table(
                     {name: n for name, n in tables.counts.items() if ", " in name}, "call"
+                ),
+                "reads_by_route": metadata.counts_table(
+                    {
+                        name.removeprefix(f"{READS_BY_ROUTE} "): n
+                        for name, n in tables.counts.items()
+                        if name.startswith(READS_BY_ROUTE)
+                    },
+                    "route",
                 ),
                 **pictures.calls(tables),
                 "made_from": dg.MetadataValue.json(tables.inputs),

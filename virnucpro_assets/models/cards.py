@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from virnucpro_assets.errors import IntegrityError, describe_validation_error
 from virnucpro_assets.files.atomic import write_text
-from virnucpro_assets.vocabulary import EncoderKind, Precision
+from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind, Precision, Route
 
 CARD_FILE = "card.json"
 
@@ -22,6 +22,13 @@ Card = TypeVar("Card", bound=BaseModel)
 
 Inputs = Literal["both", "dna", "protein"]
 """Which embeddings of a row a classifier takes."""
+
+TAKEN: dict[Inputs, tuple[EncoderKind, ...]] = {
+    "both": ENCODER_KINDS,
+    "dna": ("dnabert_s",),
+    "protein": ("esm2",),
+}
+"""The encoders of these embeddings, in the order of a merged row."""
 
 
 class Calibration(BaseModel):
@@ -70,6 +77,20 @@ class ClassifierCard(BaseModel):
     def width(self) -> int:
         """How many numbers the classifier takes a row: the DNA's first, then the protein's, as `inputs` says."""
         return self.d_dna * (self.inputs != "protein") + self.d_protein * (self.inputs != "dna")
+
+    @property
+    def takes(self) -> tuple[EncoderKind, ...]:
+        """The encoders whose embeddings it takes, in the order of a merged row."""
+        return TAKEN[self.inputs]
+
+    @property
+    def route(self) -> Route:
+        """What reads that it scores are said to be scored by."""
+        return "joint" if self.inputs == "both" else self.inputs
+
+    def columns(self, d_dna: int) -> slice:
+        """The columns that it takes of merged rows whose first `d_dna` numbers are the DNA's."""
+        return {"both": slice(None), "dna": slice(0, d_dna), "protein": slice(d_dna, None)}[self.inputs]
 
 
 class EncoderCard(BaseModel):

@@ -1,8 +1,8 @@
-"""VirNucPro's classifier: from the joined embeddings of a row to P(others) and P(virus).
+"""VirNucPro's classifier: from the embeddings of a row to P(others) and P(virus).
 
-Linear(d_dna + d_protein → 512), batch norm, ReLU, dropout 0.5, Linear(512 → 2), softmax
-(Li et al. 2025). A folder holds the weights under the published names and a card that says what
-they expect. Scores are computed in float32, a fixed number of rows at a time.
+Linear(width → 512), batch norm, ReLU, dropout 0.5, Linear(512 → 2), softmax (Li et al. 2025). Its
+width is that of both embeddings side by side, or of one alone. A folder holds the weights under the
+published names and a card that says what they expect. Scores are computed in float32, a fixed number of rows at a time.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ _ROWS_AT_ONCE = 8192
 
 
 class Classifier(nn.Module):
-    """The network; rows are [n, width] float32, the DNA's numbers before the protein's."""
+    """The network; rows are [n, width] float32, the DNA's numbers before the protein's where it takes both."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

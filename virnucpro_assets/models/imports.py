@@ -8,7 +8,7 @@ import torch
 from virnucpro_assets import __version__
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.files.digests import sha256_of_file
-from virnucpro_assets.models.cards import ClassifierCard, EncoderCard, write_card
+from virnucpro_assets.models.cards import TAKEN, ClassifierCard, EncoderCard, Inputs, write_card
 from virnucpro_assets.models.catalogue import PublishedModel, model_of_shape
 from virnucpro_assets.models.classifier import save_classifier
 from virnucpro_assets.models.folders import ModelFolder, read_model_folder
@@ -69,45 +69,58 @@ def import_classifier(
     """Install the authors' classifier in `path` for chunks of this length.
 
     With the model folders of its `encoders` it is bound to their digests; else their published names
-    are noted, which only its width speaks for. Raises InputError if width and encoders do not fit,
-    IntegrityError if the file is anything but such a classifier.
+    are noted, which only its width speaks for. One whose width is that of one encoder takes that one's
+    embeddings alone. Raises InputError if width and encoders do not fit, IntegrityError if the file is
+    anything but such a classifier.
     """
     state = read_legacy_classifier(path)
     width = state["hidden_layer.weight"].shape[1]
     bound = {kind: read_model_folder(folder) for kind, folder in (encoders or {}).items()}
-    widths = _widths(path, width, bound)
+    widths = _widths(bound)
+    inputs = _inputs(path, width, widths, bound)
     card = ClassifierCard(
         chunk_length=chunk_length,
         d_dna=widths["dnabert_s"],
         d_protein=widths["esm2"],
-        encoders={kind: folder.digest for kind, folder in bound.items()},
-        encoder_names={kind: name for kind, name in AUTHORS_ENCODERS.items() if kind not in bound},
+        encoders={kind: bound[kind].digest for kind in TAKEN[inputs] if kind in bound},
+        encoder_names={kind: AUTHORS_ENCODERS[kind] for kind in TAKEN[inputs] if kind not in bound},
         precision="float32",
+        inputs=inputs,
         training_data=AUTHORS_TRAINING.format(chunk_length=chunk_length),
         note=f"Imported from {path.name}, SHA-256 {sha256_of_file(path)}.",
         created_with=__version__,
     )
-    name = name or f"classifier_{chunk_length}"
+    name = name or f"classifier_{chunk_length}{'' if inputs == 'both' else f'_{inputs}'}"
     with registry.installing(name, replace=replace) as folder:
         save_classifier(folder, state, card)
     return registry.model(name)
 
 
-def _widths(path: Path, width: int, bound: Mapping[EncoderKind, ModelFolder]) -> dict[EncoderKind, int]:
+def _widths(bound: Mapping[EncoderKind, ModelFolder]) -> dict[EncoderKind, int]:
     for kind, folder in bound.items():
         if folder.kind != kind:
             raise InputError(
                 folder.path, found=f"a model of kind {folder.kind}", expected=kind, advice="Give another."
             )
-    widths = AUTHORS_WIDTHS | {kind: folder.width for kind, folder in bound.items()}
-    if sum(widths.values()) != width:
-        raise InputError(
-            path,
-            found=f"a classifier that takes {width} numbers",
-            expected=" + ".join(f"{widths[kind]} of {kind}" for kind in ENCODER_KINDS),
-            advice="Name the encoders that it was trained with, with --dnabert-s and --esm2.",
-        )
-    return widths
+    return AUTHORS_WIDTHS | {kind: folder.width for kind, folder in bound.items()}
+
+
+def _inputs(
+    path: Path, width: int, widths: Mapping[EncoderKind, int], bound: Mapping[EncoderKind, ModelFolder]
+) -> Inputs:
+    """Which embeddings a classifier of this width takes; of two encoders as wide, that which alone was named."""
+    fitting = [inputs for inputs, kinds in TAKEN.items() if sum(widths[kind] for kind in kinds) == width]
+    if len(fitting) > 1:
+        fitting = [inputs for inputs in fitting if TAKEN[inputs] == tuple(bound)]
+    if fitting:
+        return fitting[0]
+    sizes = [f"{widths[kind]} of {kind}" for kind in ENCODER_KINDS]
+    raise InputError(
+        path,
+        found=f"a classifier that takes {width} numbers",
+        expected=" + ".join(sizes) + ", or one of the two",
+        advice="Name the encoders that it was trained with, with --dnabert-s and --esm2.",
+    )
 
 
 def _encoder_card(

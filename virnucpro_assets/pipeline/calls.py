@@ -1,17 +1,16 @@
 """Stages of a drop, second half: scores, predictions, and calls."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.atomic import atomic_file
-from virnucpro_assets.files.digests import sha256_of_file
-from virnucpro_assets.models.folders import WEIGHTS_FILE
 from virnucpro_assets.pipeline.claims import claimed
 from virnucpro_assets.pipeline.embeddings import fitting_merged
-from virnucpro_assets.pipeline.fit import fitting_card
+from virnucpro_assets.pipeline.fit import fitting_routing
+from virnucpro_assets.pipeline.routing import Routing, check_scored_by, classifiers_in_use
 from virnucpro_assets.pipeline.stages import recorded_stage
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.reads import read_batches
@@ -33,8 +32,11 @@ from virnucpro_assets.storage.prediction_tables import (
 from virnucpro_assets.storage.scored_members import ScoredMembers
 from virnucpro_assets.storage.tables_manifest import TablesManifest, read_tables, write_tables_manifest
 
-SCORES_FILE = "scores.npy"
+SCORES_FILE, SHORT_SCORES_FILE = "scores.npy", "scores_short.npy"
 PREDICTION_FILES = (PREDICTION_RESULTS_FILE, PREDICTIONS_FILE)
+READS_BY_ROUTE = "called reads scored by"
+"""Before the name of a route: what the calls' manifest counts."""
+
 CALL_FILES = (CONSENSUS_FILE, CONTIG_CALLS_FILE, CHUNK_CALLS_FILE, READ_CALLS_FILE, HITS_FILE)
 
 Scores = npt.NDArray[np.float32]
@@ -43,48 +45,52 @@ Scores = npt.NDArray[np.float32]
 def predict_drop(work: DropWork) -> tuple[TablesManifest, PredictionSummary]:
     """Score every row of a drop and write one prediction a member, in the order of the input.
 
+    Each classifier scores every row, because one row may occur in reads of any length; which scores
+    count for a member is decided by the length of its read.
+
     Members of quarantined rows have no scores. VirNucPro's text file knows no missing number, so
     they are left out of the tables of predictions, and counted.
 
-    Raises IntegrityError if the merged embeddings or the classifier do not fit the settings.
+    Raises IntegrityError if the merged embeddings or a classifier do not fit the settings, InputError as
+    `classifiers_in_use` does.
     """
     index, folder = work.index, work.folder.predictions
     with claimed(work, "predictions"), recorded_stage(work.folder.stages, "predictions") as figures:
-        fitting_card(work.settings, index.manifest.chunk_length, work.encoders)
+        routing = fitting_routing(work)
         merged = fitting_merged(work)
-        scores = score_rows(work)
-        with atomic_file(folder / SCORES_FILE) as stream:
-            np.save(stream, scores, allow_pickle=False)
-        summary = write_predictions(_scored_members(work, scores), index.read_batches(), folder)
+        scores = score_rows(work, routing)
+        for name, found in zip(score_files(routing), scores, strict=True):
+            with atomic_file(folder / name) as stream:
+                np.save(stream, found, allow_pickle=False)
+        summary = write_predictions(
+            _scored_members(work, routing, scores), index.read_batches(), folder, routing.scored_by
+        )
         inputs = {f"recipe of {kind}": recipe.digest for kind, recipe in merged.recipes.items()}
-        inputs |= {
-            "index": index.manifest.digest,
-            "merged_embeddings": merged.digest,
-            "classifier": classifier_digest(work),
-        }
+        inputs |= {"index": index.manifest.digest, "merged_embeddings": merged.digest, **routing.inputs}
         counts = {"members": summary.members, "virus": summary.virus, "not_scored": summary.not_scored}
         figures.update(counts)
-        return write_tables_manifest(folder, (SCORES_FILE, *PREDICTION_FILES), inputs, counts), summary
+        names = (*score_files(routing), *PREDICTION_FILES)
+        tables = write_tables_manifest(folder, names, inputs, counts)
+        if SHORT_SCORES_FILE not in names:
+            (folder / SHORT_SCORES_FILE).unlink(missing_ok=True)
+        return tables, summary
 
 
-def score_rows(work: DropWork) -> Scores:
-    """float32 [rows, 2]: P(others) and P(virus) of every row, in the order of the index.
+def score_files(routing: Routing) -> Sequence[str]:
+    """The files of scores, in the order of the classifiers."""
+    return (SCORES_FILE, SHORT_SCORES_FILE)[: len(routing.named)]
 
-    NaN in the rows that are quarantined for either encoder and in no other. Raises IntegrityError,
-    naming the row, for NaN in other embeddings or if the classifier gives no number.
+
+def score_rows(work: DropWork, routing: Routing) -> list[Scores]:
+    """float32 [rows, 2] by each classifier: P(others) and P(virus) of every row, in the order of the index.
+
+    Raises IntegrityError as `scores_of_merged` does.
     """
     # torch stays out of the import path of whoever only describes the stages.
-    from virnucpro_assets.models.classifier import load_classifier  # noqa: PLC0415
-    from virnucpro_assets.pipeline.scoring import scores_of_merged  # noqa: PLC0415
+    from virnucpro_assets.pipeline.scoring import Scorer, scores_of_merged  # noqa: PLC0415
 
-    folder = work.settings.classifier_folder(work.index.manifest.chunk_length)
-    classifier, _ = load_classifier(folder)
-    return scores_of_merged(classifier, folder, work.folder.path, work.report)
-
-
-def classifier_digest(work: DropWork) -> str:
-    """SHA-256 of the weights of the classifier in use."""
-    return sha256_of_file(work.settings.classifier_folder(work.index.manifest.chunk_length) / WEIGHTS_FILE)
+    scorers = [Scorer.load(one.folder) for one in routing.named.values()]
+    return scores_of_merged(scorers, work.folder.path, work.report)
 
 
 def call_drop(work: DropWork) -> TablesManifest:
@@ -93,8 +99,8 @@ def call_drop(work: DropWork) -> TablesManifest:
     A read is called on the candidates that have scores. One that has candidates but none with a
     score gets no call and the reason `not_scored`, and is in neither of VirNucPro's text files.
 
-    Raises IntegrityError if the predictions are of another index, or a file of the drop changed
-    since it was listed.
+    Raises IntegrityError if the predictions are of another index or by other classifiers, or a file of
+    the drop changed since it was listed; InputError as `classifiers_in_use` does.
     """
     index, folder = work.index, work.folder.calls
     with claimed(work, "calls"), recorded_stage(work.folder.stages, "calls") as figures:
@@ -104,9 +110,18 @@ def call_drop(work: DropWork) -> TablesManifest:
                 f"{work.folder.predictions}: found predictions of index {predictions.inputs['index']}; "
                 f"expected {index.manifest.digest}. Materialise predictions again."
             )
-        scores = np.load(work.folder.predictions / SCORES_FILE, mmap_mode="r", allow_pickle=False)
+        routing = classifiers_in_use(work.settings, index.manifest.chunk_length)
+        check_scored_by(work.folder.predictions, predictions, routing)
+        scores = [
+            np.load(work.folder.predictions / name, mmap_mode="r", allow_pickle=False)
+            for name in score_files(routing)
+        ]
         summary = write_calls(
-            _scored_members(work, scores), index.read_batches(), folder, work.settings.calls
+            _scored_members(work, routing, scores),
+            index.read_batches(),
+            folder,
+            work.settings.calls,
+            routing.scored_by,
         )
         work.drop.check_files()
         chosen = work.drop.source.min_score
@@ -129,10 +144,17 @@ def call_drop(work: DropWork) -> TablesManifest:
             "not_scored_reads": summary.reasons.get("not_scored", 0),
         }
         counts |= {f"{call}, {tier}": n for call, tiers in summary.calls.items() for tier, n in tiers.items()}
+        counts |= {f"{READS_BY_ROUTE} {route}": count for route, count in summary.routes.items()}
         inputs = {**predictions.inputs, "predictions": predictions.digest, "min_score": str(min_score)}
+        inputs |= routing.inputs_of_calls
         return write_tables_manifest(folder, CALL_FILES, inputs, counts)
 
 
-def _scored_members(work: DropWork, scores: Scores) -> Iterator[ScoredMembers]:
+def _scored_members(work: DropWork, routing: Routing, scores: Sequence[Scores]) -> Iterator[ScoredMembers]:
+    route_of_read = routing.route_of_reads(work.index)
     for batch in work.index.member_batches():
-        yield ScoredMembers(batch.read, batch.chunk, batch.frame, scores[batch.row])
+        route = route_of_read[batch.read]
+        chosen = scores[0][batch.row]
+        for place, others in enumerate(scores[1:], start=1):
+            chosen[route == place] = others[batch.row[route == place]]
+        yield ScoredMembers(batch.read, batch.chunk, batch.frame, chosen, route)

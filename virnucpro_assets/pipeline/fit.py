@@ -1,18 +1,19 @@
-"""Whether the classifier in use belongs to the encoders in use and to a drop's chunk length.
+"""Whether the classifiers in use belong to the encoders in use and to a drop's chunk length.
 
 It is asked before an embedding starts, so that hours of computing do not end in embeddings that no
 classifier can read, and again before scores are made. A card that knows its encoders by digest
 decides. One that knows only their names is compared by name and width; what stays unverified then
-is said, and computed.
+is said, and computed. A classifier that takes one encoder's embeddings is compared with that one alone.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.inference.messages import EncoderChoice
-from virnucpro_assets.models.cards import CARD_FILE, ClassifierCard, read_card, read_encoder_card
+from virnucpro_assets.models.cards import CARD_FILE, ClassifierCard, read_encoder_card
+from virnucpro_assets.pipeline.routing import Routing, classifiers_in_use
 from virnucpro_assets.pipeline.work import DropWork
-from virnucpro_assets.settings import Settings
 from virnucpro_assets.vocabulary import EncoderKind
 
 
@@ -26,34 +27,35 @@ def check_fit(work: DropWork) -> None:
     if not (folder / CARD_FILE).exists():
         work.report(f"warning: {folder} holds no classifier; embeddings are computed for none")
         return
-    card = fitting_card(work.settings, length, work.encoders)
-    for line in unverified(card, work.encoders):
-        work.report(f"warning: {folder}: {line}")
+    for one in fitting_routing(work).named.values():
+        for line in unverified(one.card, work.encoders):
+            work.report(f"warning: {one.folder}: {line}")
 
 
-def fitting_card(
-    settings: Settings, chunk_length: int, encoders: Mapping[EncoderKind, EncoderChoice]
-) -> ClassifierCard:
-    """The card of the classifier for this chunk length, if it was trained on these encoders.
+def fitting_routing(work: DropWork) -> Routing:
+    """The classifiers that score a drop, if they were trained on its encoders and its chunk length.
 
-    Raises IntegrityError, naming both sides, if chunk length, width, digest or name differ.
+    Raises IntegrityError, naming both sides, if chunk length, width, digest or name differ, and InputError
+    as `classifiers_in_use` does.
     """
-    folder = settings.classifier_folder(chunk_length)
-    card = read_card(folder)
-    expected: dict[str, int | str] = {
-        "chunk length": card.chunk_length,
-        "DNA width": card.d_dna,
-        "protein width": card.d_protein,
-    }
-    found: dict[str, int | str] = {
-        "chunk length": chunk_length,
-        "DNA width": encoders["dnabert_s"].width,
-        "protein width": encoders["esm2"].width,
-    }
-    for kind, digest in card.encoders.items():
-        expected[f"digest of {kind}"], found[f"digest of {kind}"] = digest, encoders[kind].digest
-    for kind, name in card.encoder_names.items():
-        if model := _model_name(encoders[kind]):
+    length = work.index.manifest.chunk_length
+    routing = classifiers_in_use(work.settings, length)
+    for one in routing.named.values():
+        _require_fit(one.folder, one.card, length, work.encoders)
+    return routing
+
+
+def _require_fit(
+    folder: Path, card: ClassifierCard, chunk_length: int, encoders: Mapping[EncoderKind, EncoderChoice]
+) -> None:
+    expected: dict[str, int | str] = {"chunk length": card.chunk_length}
+    found: dict[str, int | str] = {"chunk length": chunk_length}
+    for kind in card.takes:
+        what, width = ("DNA", card.d_dna) if kind == "dnabert_s" else ("protein", card.d_protein)
+        expected[f"{what} width"], found[f"{what} width"] = width, encoders[kind].width
+        if digest := card.encoders.get(kind):
+            expected[f"digest of {kind}"], found[f"digest of {kind}"] = digest, encoders[kind].digest
+        if (name := card.encoder_names.get(kind)) and (model := _model_name(encoders[kind])):
             expected[f"{kind} model"], found[f"{kind} model"] = name, model
     for name, value in expected.items():
         if found[name] != value:
@@ -61,7 +63,6 @@ def fitting_card(
                 f"{folder}: found a classifier trained for {name} {value}; expected {name} {found[name]}. "
                 "Choose the classifier that belongs to these encoders and this chunk length (VIRNUCPRO_CLASSIFIERS)."
             )
-    return card
 
 
 def unverified(card: ClassifierCard, encoders: Mapping[EncoderKind, EncoderChoice]) -> list[str]:
@@ -70,9 +71,9 @@ def unverified(card: ClassifierCard, encoders: Mapping[EncoderKind, EncoderChoic
         f"it was trained with {name}; that {encoders[kind].folder} holds the same weights is not verified "
         "(import it again with the encoders' names to bind it to them)"
         for kind, name in card.encoder_names.items()
-        if kind not in card.encoders
+        if kind in card.takes and kind not in card.encoders
     ]
-    in_use = sorted({encoder.precision for encoder in encoders.values()} - {card.precision})
+    in_use = sorted({encoders[kind].precision for kind in card.takes} - {card.precision})
     if card.precision and in_use:
         lines.append(
             f"it was trained on embeddings in {card.precision}; they are computed in {in_use[0]} here"

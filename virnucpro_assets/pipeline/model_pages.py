@@ -69,6 +69,13 @@ def _in_use(settings: Settings) -> dict[str, str]:
     folders |= {
         f"classifier for chunks of {length}": settings.classifier_folder(length) for length in CHUNK_LENGTHS
     }
+    if settings.short_below:
+        folders |= {
+            f"classifier for reads below {settings.short_below}, chunks of {length}": (
+                settings.dna_classifier_folder(length)
+            )
+            for length in CHUNK_LENGTHS
+        }
     return {what: _found(folder) for what, folder in folders.items()}
 
 
@@ -91,7 +98,7 @@ def _about(model: InstalledModel) -> tuple[str, str, str, str]:
     match model.card:
         case ClassifierCard() as card:
             return (
-                f"classifier, chunks of {card.chunk_length}, {card.width} wide",
+                f"classifier, chunks of {card.chunk_length}, {card.width} wide, {card.route}",
                 "float32",
                 size,
                 card.note,
@@ -117,6 +124,8 @@ def _text(value: object) -> str:
 def _use_of_classifier(path: Path) -> list[str]:
     if path.name in {f"classifier_{length}" for length in CHUNK_LENGTHS}:
         return [f"use it: VIRNUCPRO_CLASSIFIERS={path.parent}"]
+    if path.name in {f"classifier_{length}_dna" for length in CHUNK_LENGTHS}:
+        return [f"use it for short reads: VIRNUCPRO_CLASSIFIERS={path.parent} VIRNUCPRO_SHORT_BELOW=300"]
     return ["use it: put it under the name classifier_300 or classifier_500, see VIRNUCPRO_CLASSIFIERS"]
 
 

@@ -20,6 +20,7 @@ from virnucpro_assets.inference.messages import SampleTask
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.pipeline.checks import CheckResult
 from virnucpro_assets.pipeline.embeddings import fitting_merged
+from virnucpro_assets.pipeline.routing import classifiers_in_use
 from virnucpro_assets.pipeline.samples import ChunkSample, sample_chunks
 from virnucpro_assets.pipeline.stages import recorded_stage
 from virnucpro_assets.pipeline.work import DropWork
@@ -107,18 +108,24 @@ def _compare_sample(work: DropWork, lease: Lease) -> Iterator[CheckResult]:
 def compare(work: DropWork, sample: ChunkSample, rows: Rows, reference: Rows) -> Comparison:
     """Compare merged rows [n, d_dna + d_protein] of a sample with their reference.
 
-    Cosines are computed in float64, for the DNA and the protein half of each row by itself.
+    Cosines are computed in float64, for the DNA and the protein half of each row by itself. Labels are those
+    of the classifier in use that agrees least.
     """
     split = work.encoders["dnabert_s"].width
     halves = [(rows[:, :split], reference[:, :split]), (rows[:, split:], reference[:, split:])]
     cosines = np.concatenate([_cosines(found, expected) for found, expected in halves])
-    scores, expected_scores = _scores(work, rows), _scores(work, reference)
-    is_virus, expected_virus = (values[:, 1] > values[:, 0] for values in (scores, expected_scores))
+    by_classifier = list(zip(_scores(work, rows), _scores(work, reference), strict=True))
     return Comparison(
         cosines=cosines,
         largest_difference=float(np.abs(rows - reference).max(initial=0.0)),
-        candidate_agreement=_share(is_virus == expected_virus),
-        chunk_agreement=_share(_chunk_labels(sample, scores) == _chunk_labels(sample, expected_scores)),
+        candidate_agreement=min(
+            _share((found[:, 1] > found[:, 0]) == (expected[:, 1] > expected[:, 0]))
+            for found, expected in by_classifier
+        ),
+        chunk_agreement=min(
+            _share(_chunk_labels(sample, found) == _chunk_labels(sample, expected))
+            for found, expected in by_classifier
+        ),
     )
 
 
@@ -190,12 +197,15 @@ def _failed(name: str, note: str, reason: str) -> CheckResult:
     )
 
 
-def _scores(work: DropWork, rows: Rows) -> Rows:
+def _scores(work: DropWork, rows: Rows) -> list[Rows]:
+    """Scores [n, 2] of merged rows by each classifier in use."""
     # torch stays out of the import path of whoever only describes the checks.
-    from virnucpro_assets.models.classifier import load_classifier  # noqa: PLC0415
+    from virnucpro_assets.pipeline.scoring import Scorer  # noqa: PLC0415
 
-    classifier, _ = load_classifier(work.settings.classifier_folder(work.index.manifest.chunk_length))
-    return classifier.scores(rows)
+    routing = classifiers_in_use(work.settings, work.index.manifest.chunk_length)
+    d_dna = work.encoders["dnabert_s"].width
+    scorers = [Scorer.load(one.folder) for one in routing.named.values()]
+    return [scorer.classifier.scores(scorer.part(rows, d_dna)) for scorer in scorers]
 
 
 def _chunk_labels(sample: ChunkSample, scores: Rows) -> npt.NDArray[np.bool_]:

@@ -7,10 +7,12 @@ from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.models.cards import read_card
+from virnucpro_assets.pipeline.calls import READS_BY_ROUTE
 from virnucpro_assets.pipeline.checks import CheckResult, read_checks
 from virnucpro_assets.pipeline.claims import claimed
 from virnucpro_assets.pipeline.demo_truth import evaluate_demo
 from virnucpro_assets.pipeline.quarantine import named_rows
+from virnucpro_assets.pipeline.routing import LEAST, SHORT, USUAL
 from virnucpro_assets.pipeline.stages import StageRecord, read_stages
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.report import drop_figures
@@ -87,6 +89,7 @@ def gather_report(work: DropWork) -> DropReport:
             "token budget of a pack": recipe.token_budget,
             "packs of a part": recipe.packs_per_part,
             "repeated names": work.drop.source.duplicates,
+            **_settings_of_scores(work, tables),
         },
         models=list(_models(work, recipes, tables)),
         reads=index.reads,
@@ -101,6 +104,7 @@ def gather_report(work: DropWork) -> DropReport:
         quarantine=list(_quarantine(work, shards)),
         not_scored_candidates=tables.counts["not_scored_members"],
         calls={call: {tier: tables.counts[f"{call}, {tier}"] for tier in TIERS} for call in CALLS},
+        routes=_routes(tables),
         hits=tables.counts["hits"],
         stages=list(_stages(work)),
         ranks=[_rank(shard) for shard in shards],
@@ -128,12 +132,7 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
     yield f"drop {report.drop}, generation {report.generation}"
     frames = counted(report.candidates, "stop-free frame")
     yield f"{counted(report.reads, 'read')}, {frames}, {report.unique_candidates:,} distinct"
-    for reason, count in report.reasons.items():
-        if count:
-            yield f"{counted(count, 'read')} without a call: {REASON_IN_WORDS.get(reason, reason)}"
-    for call, tiers in report.calls.items():
-        counts = ", ".join(f"{count:,} {tier.replace('_', ' ')}" for tier, count in tiers.items() if count)
-        yield f"{call}: {sum(tiers.values()):,}" + (f" ({counts})" if counts else "")
+    yield from _lines_of_calls(report)
     if report.quarantined:
         yield f"{counted(report.quarantined, 'sequence')} could not be embedded: {work.folder.quarantine / TABLE}"
     yield f"{counted(report.hits, 'hit')} in {work.folder.calls / 'hits.fasta'}"
@@ -150,6 +149,17 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
     if removed:
         yield f"note: {removed.line}; `virnucpro materialize {key}` computes them again"
     yield f"report: {work.folder.report.absolute()}"
+
+
+def _lines_of_calls(report: DropReport) -> Iterator[str]:
+    for reason, count in report.reasons.items():
+        if count:
+            yield f"{counted(count, 'read')} without a call: {REASON_IN_WORDS.get(reason, reason)}"
+    for call, tiers in report.calls.items():
+        counts = ", ".join(f"{count:,} {tier.replace('_', ' ')}" for tier, count in tiers.items() if count)
+        yield f"{call}: {sum(tiers.values()):,}" + (f" ({counts})" if counts else "")
+    if report.routes:
+        yield "scored by " + ", ".join(f"{name}: {counted(n, 'read')}" for name, n in report.routes.items())
 
 
 def _lines_of_checks(report: DropReport) -> Iterator[str]:
@@ -169,10 +179,34 @@ def _models(
     for kind in ENCODER_KINDS:
         folder = work.settings.encoder_folder(kind)
         yield ModelFigures(role=kind, name=folder.name, digest=recipes[kind].weights_digest)
-    folder = work.settings.classifier_folder(work.index.manifest.chunk_length)
-    yield ModelFigures(
-        role="classifier", name=folder.name, digest=tables.inputs["classifier"], note=read_card(folder).note
-    )
+    length = work.index.manifest.chunk_length
+    folders = {
+        USUAL: work.settings.classifier_folder(length),
+        SHORT: work.settings.dna_classifier_folder(length),
+    }
+    for role, folder in folders.items():
+        if role in tables.inputs:
+            note = read_card(folder).note
+            yield ModelFigures(role=role, name=folder.name, digest=tables.inputs[role], note=note)
+
+
+def _settings_of_scores(work: DropWork, tables: TablesManifest) -> dict[str, str | int | float]:
+    """What was other than by default: a classifier for short reads, a wanted precision."""
+    found: dict[str, str | int | float] = {}
+    if "short_below" in tables.inputs:
+        found["bases below which a read is scored by its DNA"] = int(tables.inputs["short_below"])
+    leasts = {name: value for name, value in tables.inputs.items() if name.startswith(LEAST)}
+    if leasts and work.settings.calls.wanted_precision is not None:
+        found["wanted precision"] = work.settings.calls.wanted_precision
+    return found | {name: float(value) for name, value in leasts.items()}
+
+
+def _routes(tables: TablesManifest) -> dict[str, int]:
+    """Called reads by what scored them, where there is more than one way."""
+    if "short_below" not in tables.inputs:
+        return {}
+    prefix = f"{READS_BY_ROUTE} "
+    return {name.removeprefix(prefix): n for name, n in tables.counts.items() if name.startswith(prefix)}
 
 
 def _subjects(work: DropWork, tables: TablesManifest) -> dict[str, str]:

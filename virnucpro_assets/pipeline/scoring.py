@@ -1,5 +1,7 @@
-"""Scoring the merged embeddings of a drop: one streamed pass, a block of rows at a time."""
+"""Scoring the merged embeddings of a drop: one streamed pass for all its classifiers, a block of rows at a time."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -7,37 +9,64 @@ import numpy.typing as npt
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.inference.progress import Progress, Reporter
-from virnucpro_assets.models.classifier import Classifier
+from virnucpro_assets.models.cards import ClassifierCard
+from virnucpro_assets.models.classifier import Classifier, load_classifier
 from virnucpro_assets.storage.incidents import finite_rows
 from virnucpro_assets.storage.merged import merged_blocks, read_merged
+
+Scores = npt.NDArray[np.float32]
 
 _ROWS_AT_ONCE = 2048
 """27 MB of rows of the published width."""
 
 
-def scores_of_merged(
-    classifier: Classifier, classifier_folder: Path, folder: Path, report: Reporter
-) -> npt.NDArray[np.float32]:
-    """float32 [rows, 2]: P(others) and P(virus) of every row merged in `folder`, in the order of the index.
+@dataclass(frozen=True)
+class Scorer:
+    """A classifier that was loaded, its card, and its folder."""
 
-    NaN in the rows that are quarantined for either encoder and in no other. Raises IntegrityError,
-    naming the row, for NaN in other embeddings or if the classifier, which is that of
-    `classifier_folder`, gives no number.
+    classifier: Classifier
+    card: ClassifierCard
+    folder: Path
+
+    @classmethod
+    def load(cls, folder: Path) -> "Scorer":
+        """Load the classifier in `folder`; raises as `load_classifier` does."""
+        return cls(*load_classifier(folder), folder)
+
+    def part(self, rows: npt.NDArray[np.float32], d_dna: int) -> npt.NDArray[np.float32]:
+        """float32 [n, width]: what it takes of merged rows [n, d_dna + d_protein]; a view."""
+        return rows[:, self.card.columns(d_dna)]
+
+
+def scores_of_merged(scorers: Sequence[Scorer], folder: Path, report: Reporter) -> list[Scores]:
+    """float32 [rows, 2] by each scorer: P(others) and P(virus) of every row merged in `folder`, in index order.
+
+    NaN in the rows that are quarantined for an encoder that the classifier takes, and in no other. Raises
+    IntegrityError, naming the row, for NaN in other embeddings or if a classifier gives no number.
     """
-    rows = read_merged(folder).rows
-    scores = np.full((rows, 2), np.nan, np.float32)
-    progress = Progress("classifier", "rows", rows, report)
+    merged = read_merged(folder)
+    d_dna = merged.widths["dnabert_s"]
+    scores = [np.full((merged.rows, 2), np.nan, np.float32) for _ in scorers]
+    progress = Progress("classifier", "rows", merged.rows, report)
     for places, embeddings in merged_blocks(folder, _ROWS_AT_ONCE):
-        embedded = finite_rows(embeddings)
-        if not embedded.all():
-            places, embeddings = places[embedded], embeddings[embedded]  # noqa: PLW2901
-        found = classifier.scores(embeddings)
-        if not (is_number := np.isfinite(found).all(axis=1)).all():
-            raise IntegrityError(
-                f"{classifier_folder}: found scores that are no numbers for row {places[np.argmin(is_number)]} of the "
-                "index, whose embeddings are; expected two probabilities. Use a classifier that was trained on "
-                "embeddings like these."
-            )
-        scores[places] = found
-        progress.advance(len(embedded))
+        for scorer, found in zip(scorers, scores, strict=True):
+            _score(scorer, places, scorer.part(embeddings, d_dna), found)
+        progress.advance(len(places))
     return scores
+
+
+def _score(
+    scorer: Scorer, places: npt.NDArray[np.int64], rows: npt.NDArray[np.float32], scores: Scores
+) -> None:
+    """Put the scores of `rows` at their `places` in `scores`, but for rows with NaN."""
+    embedded = finite_rows(rows)
+    if not embedded.all():
+        places, rows = places[embedded], rows[embedded]
+    found = scorer.classifier.scores(rows)
+    if not (is_number := np.isfinite(found).all(axis=1)).all():
+        raise IntegrityError(
+            f"{scorer.folder}: found scores that are no numbers for row {places[np.argmin(is_number)]} of the "
+            "index, whose embeddings are; expected two probabilities. Use a classifier that was trained on "
+            "embeddings like these."
+        )
+    scores[places] = found

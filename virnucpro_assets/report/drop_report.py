@@ -110,7 +110,8 @@ class DropReport(_Figures):
     """All figures of a drop's report.
 
     `candidates` are stop-free frames, `unique_candidates` the distinct ones among them (what was
-    computed). `calls` counts reads by call and tier, `reasons` reads without a call by reason.
+    computed). `calls` counts reads by call and tier, `reasons` reads without a call by reason, `routes` called
+    reads by what scored them, if there is more than one way.
     `quarantined` counts sequences without an embedding by encoder, `quarantine` shows the first of
     them, and `not_scored_candidates` are the candidates that have one of them.
     """
@@ -132,6 +133,7 @@ class DropReport(_Figures):
     renamed_examples: list[Renamed] = []
     reasons: dict[str, int] = {}
     calls: dict[str, dict[str, int]] = {}
+    routes: dict[str, int] = {}
     hits: int = 0
     quarantined: int = 0
     quarantine: list[QuarantinedFigures] = []

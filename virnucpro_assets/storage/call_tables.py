@@ -1,7 +1,7 @@
 """The calls of a drop, per chunk and per read or contig.
 
 - `chunk_calls.parquet`: scored chunks in input order: id, name, chunk, is_virus, max_score_0 (P(others)),
-  max_score_1 (P(virus)).
+  max_score_1 (P(virus)), route, p_virus_calibrated (of max_score_1, null without a calibration).
 - `read_calls.parquet`: every read of the drop in input order with its call, or the reason why it
   has none.
 - `prediction_results_highestscore.csv`: VirNucPro's own consensus file, sorted by id, separated by
@@ -12,7 +12,7 @@ Sorted files go through SortedLines, in which a NUL stands behind the id so that
 id even where an id holds a character below the tab. Memory does not grow with the drop.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from virnucpro_assets.storage.calls import (
 from virnucpro_assets.storage.columns import chosen, schema, text_lines
 from virnucpro_assets.storage.number_text import float32_text, three_decimals
 from virnucpro_assets.storage.prediction_tables import chunk_ids
+from virnucpro_assets.storage.routes import JOINT_ALONE, ScoredBy, calibrated_column
 from virnucpro_assets.storage.scored_members import ScoredMembers, scored_reads
 from virnucpro_assets.storage.sorted_lines import SortedLines
 
@@ -60,7 +61,9 @@ CHUNK_SCHEMA: Any = schema(
         "is_virus": pa.bool_(),
         "max_score_0": pa.float32(),
         "max_score_1": pa.float32(),
+        "route": pa.string(),
     },
+    nullable={"p_virus_calibrated": pa.float64()},
 )
 READ_SCHEMA: Any = schema(
     {"name": pa.string(), "length": pa.int64(), "chunks": pa.int32(), "scored_chunks": pa.int32()},
@@ -76,6 +79,8 @@ READ_SCHEMA: Any = schema(
         "max_score_0": pa.float32(),
         "max_score_1": pa.float32(),
         "reason": pa.string(),
+        "route": pa.string(),
+        "p_virus_calibrated": pa.float64(),
     },
 )
 
@@ -85,8 +90,11 @@ def write_calls(
     reads: Iterator[ReadTableBatch],
     folder: Path,
     thresholds: CallThresholds,
+    by: Sequence[ScoredBy] = JOINT_ALONE,
 ) -> CallSummary:
     """Write the four files into `folder` from all members and all reads of a drop, in input order.
+
+    The members' routes are positions in `by`.
 
     Raises IntegrityError if the members are not those of the reads.
     """
@@ -100,21 +108,21 @@ def write_calls(
         consensus = files.enter_context(SortedLines(folder))
         contigs = files.enter_context(SortedLines(folder))
         for piece in scored_reads(members, reads):
-            chunks = call_chunks(piece.members[piece.members.is_scored])
-            calls = call_reads(chunks, thresholds)
-            chunk_columns = _chunk_columns(piece.reads, chunks)
-            read_columns = _read_columns(piece.reads, calls)
+            chunks = call_chunks(piece.members[piece.members.is_scored], by)
+            calls = call_reads(chunks, thresholds, by)
+            chunk_columns = _chunk_columns(piece.reads, chunks, by)
+            read_columns = _read_columns(piece.reads, calls, by)
             chunk_table.add(chunk_columns)
             read_table.add(read_columns)
             consensus.add(_consensus_lines(chunk_columns))
             contigs.add(_contig_lines(piece.reads, calls))
-            summary.add(chunks, calls, read_columns["reason"])
+            summary.add(chunks, calls, read_columns["reason"], by)
         _write_sorted(folder / CONSENSUS_FILE, CONSENSUS_HEADER, consensus)
         _write_sorted(folder / CONTIG_CALLS_FILE, CONTIG_HEADER, contigs)
     return summary
 
 
-def _chunk_columns(reads: ReadTableBatch, chunks: ChunkCalls) -> dict[str, Any]:
+def _chunk_columns(reads: ReadTableBatch, chunks: ChunkCalls, by: Sequence[ScoredBy]) -> dict[str, Any]:
     return {
         "id": chunk_ids(reads, chunks.read, chunks.chunk),
         "name": chosen(reads.names, chunks.read - reads.first),
@@ -122,6 +130,8 @@ def _chunk_columns(reads: ReadTableBatch, chunks: ChunkCalls) -> dict[str, Any]:
         "is_virus": chunks.is_virus,
         "max_score_0": chunks.max_scores[:, 0],
         "max_score_1": chunks.max_scores[:, 1],
+        "route": chosen([one.route for one in by], chunks.route),
+        "p_virus_calibrated": calibrated_column(by, chunks.route, chunks.max_scores[:, 1]),
     }
 
 
@@ -131,7 +141,7 @@ def _consensus_lines(columns: dict[str, Any]) -> bytes:
     return text_lines([columns["id"], is_virus, *scores], "\0\t\t\n")
 
 
-def _read_columns(reads: ReadTableBatch, calls: ReadCalls) -> dict[str, Any]:
+def _read_columns(reads: ReadTableBatch, calls: ReadCalls, by: Sequence[ScoredBy]) -> dict[str, Any]:
     called = calls.read - reads.first
     has_no_call = np.ones(len(reads.names), bool)
     has_no_call[called] = False
@@ -160,6 +170,10 @@ def _read_columns(reads: ReadTableBatch, calls: ReadCalls) -> dict[str, Any]:
         "max_score_0": spread(calls.max_scores[:, 0]),
         "max_score_1": spread(calls.max_scores[:, 1]),
         "reason": pa.array(REASONS).take(reason),
+        "route": pa.array([one.route for one in by]).take(spread(calls.route)),
+        "p_virus_calibrated": calibrated_column(by, calls.route, calls.max_scores[:, 1]).take(
+            spread(np.arange(len(calls.read)))
+        ),
     }
 
 

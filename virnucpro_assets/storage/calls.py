@@ -4,8 +4,12 @@ A chunk is virus if the largest P(virus) of its frames is at least the largest P
 call weighs its chunks by how decided they are. The rules are those that users of VirNucPro
 (Li et al., Briefings in Bioinformatics 2025, bbaf224) apply to its chunk file; they read the
 scores from its text, so the shortest decimals are what is computed with here too.
+
+With a wanted precision a chunk is virus, and a read Viral, if the calibrated P(virus) of its best frame
+reaches the classifier's threshold for it. Of the other reads the rules above say which are Non-viral.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.storage.number_text import as_printed
+from virnucpro_assets.storage.routes import JOINT_ALONE, ScoredBy, reaches_wanted
 from virnucpro_assets.storage.scored_members import ScoredMembers
 
 CALLS = ("Viral", "Non-viral", "Ambiguous")
@@ -41,6 +46,9 @@ class CallThresholds:
         float, "their share of the chunks that are not ambiguous that confidence needs"
     ] = 0.1
     min_chunks: Annotated[int, "chunks that confidence needs"] = 5
+    wanted_precision: Annotated[
+        float | None, "share of viruses wanted among what is called virus; a precision that the card knows"
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +56,15 @@ class ChunkCalls:
     """Scored chunks in input order.
 
     `read` int64 [c] is the read's position, `chunk` int32 [c] counts from 1, `max_scores` float32
-    [c, 2] are the largest P(others) and P(virus) of the chunk's frames.
+    [c, 2] are the largest P(others) and P(virus) of the chunk's frames, `route` int8 [c] says by which of
+    the drop's classifiers, `is_virus` bool [c] is the consensus.
     """
 
     read: npt.NDArray[np.int64]
     chunk: npt.NDArray[np.int32]
     max_scores: npt.NDArray[np.float32]
-
-    @property
-    def is_virus(self) -> npt.NDArray[np.bool_]:
-        """bool [c]: the consensus of each chunk."""
-        return np.asarray(self.max_scores[:, 1] >= self.max_scores[:, 0])
+    route: npt.NDArray[np.int8]
+    is_virus: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,8 @@ class ReadCalls:
 
     `read` is the read's position, `call` and `tier` are positions in CALLS and TIERS, `chunks` and
     `confident_viral`, `confident_non_viral`, `ambiguous` count chunks, the shares are of the chunks
-    that are not ambiguous, `max_scores` float32 [n, 2] are the largest of its chunks.
+    that are not ambiguous, `max_scores` float32 [n, 2] are the largest of its chunks, `route` int8 [n]
+    says by which of the drop's classifiers.
     """
 
     read: npt.NDArray[np.int64]
@@ -81,18 +88,25 @@ class ReadCalls:
     viral_share: Doubles
     non_viral_share: Doubles
     max_scores: npt.NDArray[np.float32]
+    route: npt.NDArray[np.int8]
 
 
-def call_chunks(members: ScoredMembers) -> ChunkCalls:
-    """The consensus of every chunk among `members`, which hold whole chunks and are all scored."""
+def call_chunks(members: ScoredMembers, by: Sequence[ScoredBy] = JOINT_ALONE) -> ChunkCalls:
+    """The consensus of every chunk among `members`, which hold whole chunks and are all scored.
+
+    Routes are positions in `by`.
+    """
     starts = _starts(members.read, members.chunk)
-    if len(starts) == 0:
-        return ChunkCalls(members.read, members.chunk, members.scores)
-    largest = np.maximum.reduceat(members.scores, starts, axis=0)
-    return ChunkCalls(members.read[starts], members.chunk[starts], largest)
+    largest = np.maximum.reduceat(members.scores, starts, axis=0) if len(starts) else members.scores
+    route = members.route[starts]
+    reaches = reaches_wanted(by, route, largest[:, 1])
+    is_virus = largest[:, 1] >= largest[:, 0] if reaches is None else reaches
+    return ChunkCalls(members.read[starts], members.chunk[starts], largest, route, is_virus)
 
 
-def call_reads(chunks: ChunkCalls, thresholds: CallThresholds) -> ReadCalls:
+def call_reads(
+    chunks: ChunkCalls, thresholds: CallThresholds, by: Sequence[ScoredBy] = JOINT_ALONE
+) -> ReadCalls:
     """The call of every read among `chunks`, which hold whole reads.
 
     Over a read's chunks: delta = largest P(virus) - largest P(others), weight = sqrt(|delta|), and
@@ -108,7 +122,10 @@ def call_reads(chunks: ChunkCalls, thresholds: CallThresholds) -> ReadCalls:
     counts = np.diff(starts, append=len(chunks.read))
     clear = np.maximum(counts - ambiguous, 1)
     shares = confident_viral / clear, confident_non_viral / clear
-    is_viral = weighted_delta > thresholds.viral_above
+    largest = np.maximum.reduceat(chunks.max_scores, starts, axis=0) if len(starts) else chunks.max_scores
+    route = chunks.route[starts]
+    reaches = reaches_wanted(by, route, largest[:, 1])
+    is_viral = weighted_delta > thresholds.viral_above if reaches is None else reaches
     is_non_viral = weighted_delta < -thresholds.viral_above
     call = np.select([is_viral, is_non_viral], [VIRAL, NON_VIRAL], AMBIGUOUS)
     tier = _tiers(
@@ -118,7 +135,6 @@ def call_reads(chunks: ChunkCalls, thresholds: CallThresholds) -> ReadCalls:
         np.where(is_viral, *shares) >= thresholds.min_confident_share,
         counts >= thresholds.min_chunks,
     )
-    largest = np.maximum.reduceat(chunks.max_scores, starts, axis=0) if len(starts) else chunks.max_scores
     return ReadCalls(
         chunks.read[starts],
         call.astype(np.int8),
@@ -130,6 +146,7 @@ def call_reads(chunks: ChunkCalls, thresholds: CallThresholds) -> ReadCalls:
         ambiguous,
         *shares,
         largest,
+        route,
     )
 
 

@@ -1,13 +1,13 @@
 """The predictions of a drop: one line a scored member, in the order of the input.
 
-- `predictions.parquet`: id, label, p_others, p_virus.
-- `prediction_results.txt`: the same as VirNucPro writes it, tab-separated. Its score1 is P(others),
+- `predictions.parquet`: id, label, p_others, p_virus, route, p_virus_calibrated (null without a calibration).
+- `prediction_results.txt`: the first four as VirNucPro writes them, tab-separated. Its score1 is P(others),
   its score2 P(virus).
 
 Members that could not be scored are counted and left out. Memory does not grow with the drop.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,21 @@ from virnucpro_assets.sequences.index import ReadTableBatch
 from virnucpro_assets.sequences.index_tables import table_writer
 from virnucpro_assets.storage.columns import chosen, joined, schema, text_lines
 from virnucpro_assets.storage.number_text import Texts, float32_text
+from virnucpro_assets.storage.routes import JOINT_ALONE, ScoredBy, calibrated_column
 from virnucpro_assets.storage.scored_members import ScoredMembers, scored_reads
 
 PREDICTIONS_FILE = "predictions.parquet"
 PREDICTION_RESULTS_FILE = "prediction_results.txt"
 LABELS = ("others", "virus")
 PREDICTION_SCHEMA: Any = schema(
-    {"id": pa.string(), "label": pa.string(), "p_others": pa.float32(), "p_virus": pa.float32()},
+    {
+        "id": pa.string(),
+        "label": pa.string(),
+        "p_others": pa.float32(),
+        "p_virus": pa.float32(),
+        "route": pa.string(),
+    },
+    nullable={"p_virus_calibrated": pa.float64()},
 )
 ROWS_PER_GROUP = 1 << 17
 HEADER = b"Sequence_ID\tPrediction\tscore1\tscore2\n"
@@ -43,9 +51,14 @@ class PredictionSummary:
 
 
 def write_predictions(
-    members: Iterator[ScoredMembers], reads: Iterator[ReadTableBatch], folder: Path
+    members: Iterator[ScoredMembers],
+    reads: Iterator[ReadTableBatch],
+    folder: Path,
+    by: Sequence[ScoredBy] = JOINT_ALONE,
 ) -> PredictionSummary:
     """Write both files into `folder` from all members and all reads of a drop, in input order.
+
+    The members' routes are positions in `by`.
 
     Raises IntegrityError if the members are not those of the reads.
     """
@@ -62,7 +75,16 @@ def write_predictions(
             is_virus = scored.scores[:, 1] > scored.scores[:, 0]
             labels = chosen(LABELS, is_virus)
             others, of_virus = scored.scores.T.copy()
-            table.add({"id": ids, "label": labels, "p_others": others, "p_virus": of_virus})
+            table.add(
+                {
+                    "id": ids,
+                    "label": labels,
+                    "p_others": others,
+                    "p_virus": of_virus,
+                    "route": chosen([one.route for one in by], scored.route),
+                    "p_virus_calibrated": calibrated_column(by, scored.route, of_virus),
+                }
+            )
             text.write(text_lines([ids, labels, float32_text(others), float32_text(of_virus)], "\t\t\t\n"))
             written += len(scored)
             virus += int(is_virus.sum())

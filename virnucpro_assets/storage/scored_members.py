@@ -24,19 +24,22 @@ class ScoredMembers:
 
     `read` int64 [m] is the read's position in the drop, `chunk` int32 [m] counts from 1, `frame`
     int8 [m] is a position in FRAMES, `scores` float32 [m, 2] are P(others) and P(virus): NaN for a
-    member that could not be scored.
+    member that could not be scored. `route` int8 [m] says by which of the drop's classifiers.
     """
 
     read: npt.NDArray[np.int64]
     chunk: npt.NDArray[np.int32]
     frame: npt.NDArray[np.int8]
     scores: npt.NDArray[np.float32]
+    route: npt.NDArray[np.int8]
 
     def __len__(self) -> int:
         return len(self.read)
 
     def __getitem__(self, which: slice | npt.NDArray[np.bool_]) -> "ScoredMembers":
-        return ScoredMembers(self.read[which], self.chunk[which], self.frame[which], self.scores[which])
+        return ScoredMembers(
+            self.read[which], self.chunk[which], self.frame[which], self.scores[which], self.route[which]
+        )
 
     @property
     def is_scored(self) -> npt.NDArray[np.bool_]:
@@ -84,7 +87,11 @@ class _MemberSource:
     def __init__(self, batches: Iterator[ScoredMembers]) -> None:
         self._batches = batches
         self._rest = ScoredMembers(
-            np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int8), np.empty((0, 2), np.float32)
+            np.empty(0, np.int64),
+            np.empty(0, np.int32),
+            np.empty(0, np.int8),
+            np.empty((0, 2), np.float32),
+            np.empty(0, np.int8),
         )
 
     def take(self, count: int) -> ScoredMembers:
@@ -106,6 +113,7 @@ def _concatenated(pieces: list[ScoredMembers]) -> ScoredMembers:
         np.concatenate([piece.chunk for piece in pieces]),
         np.concatenate([piece.frame for piece in pieces]),
         np.concatenate([piece.scores for piece in pieces]),
+        np.concatenate([piece.route for piece in pieces]),
     )
 
 

@@ -18,7 +18,7 @@ from virnucpro_assets.models.imports import import_classifier, import_encoder
 from virnucpro_assets.models.loading import published_shapes
 from virnucpro_assets.models.registry import Registry
 from virnucpro_assets.models.sizes import count_parameters, weights_bytes
-from virnucpro_assets_tests.models.published_files import fair_esm_module, save_fair_esm
+from virnucpro_assets_tests.models.published_files import change_json, fair_esm_module, save_fair_esm
 
 PROGRAM = Path(__file__).with_name("save_classifier.py")
 
@@ -118,6 +118,33 @@ def test_a_classifier_without_encoders_has_the_widths_of_the_authors_or_is_refus
     card = import_classifier(registry, tmp_path / "model.pth", 300).card
     assert (card.d_dna, card.d_protein, card.encoders) == (768, 2560, {})
     assert card.encoder_names == {"dnabert_s": "DNABERT-S", "esm2": "esm2_t36_3B_UR50D"}
+
+
+@pytest.mark.parametrize(
+    ("width", "inputs", "known"),
+    [(768, "dna", {"dnabert_s": "DNABERT-S"}), (2560, "protein", {"esm2": "esm2_t36_3B_UR50D"})],
+)
+def test_a_classifier_as_wide_as_one_encoder_takes_that_one_alone(
+    registry: Registry, tmp_path: Path, width: int, inputs: str, known: dict[str, str]
+) -> None:
+    subprocess.run([sys.executable, str(PROGRAM), str(width), str(tmp_path)], check=True)
+    model = import_classifier(registry, tmp_path / "model.pth", 300)
+    assert (model.name, model.card.inputs, model.card.width) == (f"classifier_300_{inputs}", inputs, width)
+    assert model.card.encoder_names == known
+    classifier, _ = load_classifier(model.path)
+    answers = torch.load(tmp_path / "answers.pt", weights_only=True)
+    found = torch.from_numpy(classifier.scores(answers["rows"].numpy()))
+    assert float((found - answers["scores"]).abs().max()) <= 1e-6
+
+
+def test_of_two_encoders_as_wide_as_the_classifier_the_one_that_is_named_is_taken(
+    registry: Registry, tmp_path: Path
+) -> None:
+    dna = shutil.copytree(DNABERT_S_FOLDER, tmp_path / "dna")
+    change_json(dna / "config.json", hidden_size=2560, num_attention_heads=10)
+    subprocess.run([sys.executable, str(PROGRAM), "2560", str(tmp_path)], check=True)
+    card = import_classifier(registry, tmp_path / "model.pth", 300, encoders={"dnabert_s": dna}).card
+    assert (card.inputs, list(card.encoders)) == ("dna", ["dnabert_s"])
 
 
 def test_encoders_in_the_wrong_place_are_refused(registry: Registry, classifier_file: Path) -> None:

@@ -85,6 +85,26 @@ def test_a_classifier_that_does_not_fit_is_refused_before_a_device_is_touched(
     assert not list(work.folder.path.glob("*/rank-*"))
 
 
+@pytest.mark.parametrize(
+    ("inputs", "other"), [("dna", {"d_protein": 2560}), ("protein", {"d_dna": 768, "chunk_length": 300})]
+)
+def test_a_classifier_is_compared_with_the_encoders_that_it_takes_alone(
+    tmp_path: Path, models: Path, inputs: str, other: dict[str, object]
+) -> None:
+    said: list[str] = []
+    work = indexed(tmp_path, models, said)
+    card = models / "classifier_300" / "card.json"
+    change_json(card, inputs=inputs, encoders={}, **other)
+    check_fit(work)
+    assert [line for line in said if "warning" in line] == []
+    taken, left_out = ("dnabert_s", "esm2") if inputs == "dna" else ("esm2", "dnabert_s")
+    change_json(card, encoders={left_out: "0" * 64})
+    check_fit(work)
+    change_json(card, encoders={taken: "0" * 64})
+    with pytest.raises(IntegrityError, match=f"trained for digest of {taken} 0+; expected"):
+        check_fit(work)
+
+
 def test_a_classifier_that_fits_by_digest_is_taken_without_a_word(tmp_path: Path, models: Path) -> None:
     said: list[str] = []
     check_fit(indexed(tmp_path, models, said))

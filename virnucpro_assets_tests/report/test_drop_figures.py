@@ -18,6 +18,7 @@ def calls(tmp_path):
         np.array([1, 1, 1, 1, 1, 2, 3, 4, 5], np.int32),
         np.zeros(9, np.int8),
         np.stack([1 - virus, virus], axis=1),
+        np.zeros(9, np.int8),
     )
     counts = np.bincount(read).astype(np.int32)
     reads = ReadTableBatch(

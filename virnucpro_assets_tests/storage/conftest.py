@@ -53,7 +53,13 @@ def _scored_drop(
         ReadTableBatch(
             0, names, chunks.astype(np.int64) * 300 + 7, chunks, counts, np.array(reasons, np.int8)
         ),
-        ScoredMembers(read, chunk.astype(np.int32), frame.astype(np.int8), scores.astype(np.float32)),
+        ScoredMembers(
+            read,
+            chunk.astype(np.int32),
+            frame.astype(np.int8),
+            scores.astype(np.float32),
+            np.zeros(len(read), np.int8),
+        ),
     )
 
 

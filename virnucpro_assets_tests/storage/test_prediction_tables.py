@@ -21,9 +21,10 @@ def test_the_parquet_table_has_the_same_rows_as_the_text(golden_drop, tmp_path):
     write_predictions(golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path)
     lines = (tmp_path / "prediction_results.txt").read_text().splitlines()[1:]
     table = pq.read_table(tmp_path / "predictions.parquet")
-    assert table.schema.names == ["id", "label", "p_others", "p_virus"]
-    assert [str(kind) for kind in table.schema.types] == ["string", "string", "float", "float"]
-    rows = zip(*(table[name].to_pylist() for name in table.schema.names), strict=True)
+    names = ["id", "label", "p_others", "p_virus"]
+    assert table.schema.names == [*names, "route", "p_virus_calibrated"]
+    assert [str(kind) for kind in table.schema.types[:4]] == ["string", "string", "float", "float"]
+    rows = zip(*(table[name].to_pylist() for name in names), strict=True)
     expected = [line.split("\t") for line in lines]
     assert [(i, label, str(np.float32(a)), str(np.float32(b))) for i, label, a, b in rows] == [
         tuple(line) for line in expected

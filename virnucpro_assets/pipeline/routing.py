@@ -1,0 +1,166 @@
+"""Which classifiers score a drop, and which of its reads each of them.
+
+There is the usual classifier of the drop's chunk length. With the setting `short_below`, reads with
+fewer bases go to a second one, which takes the DNA's embeddings alone. A read goes one way with all
+its chunks. What routes need is looked at before an embedding starts: a setting that asks for what
+no card has is refused then, and not after hours.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.models.calibration import calibrated
+from virnucpro_assets.models.cards import CARD_FILE, ClassifierCard, read_card
+from virnucpro_assets.models.folders import WEIGHTS_FILE
+from virnucpro_assets.sequences.index import SequenceIndex
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.routes import ScoredBy
+from virnucpro_assets.storage.tables_manifest import TablesManifest
+
+USUAL, SHORT = "classifier", "short classifier"
+LEAST = "least calibrated P(virus) of"
+_INPUTS = (USUAL, f"calibration of {USUAL}", SHORT, f"calibration of {SHORT}", "short_below")
+
+
+@dataclass(frozen=True)
+class ClassifierInUse:
+    """A classifier by its folder, its card, and what is wanted of it."""
+
+    folder: Path
+    card: ClassifierCard
+    wanted_precision: float | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of its weights."""
+        return sha256_of_file(self.folder / WEIGHTS_FILE)
+
+    @property
+    def calibration(self) -> str:
+        """Slope and intercept in words, empty without a calibration."""
+        found = self.card.calibration
+        return f"slope {found.slope}, intercept {found.intercept}" if found else ""
+
+    @property
+    def least(self) -> float | None:
+        """The calibrated P(virus) for the wanted precision; None if none is wanted, or the card has none."""
+        fitting = (one.least for one in self.card.thresholds if one.precision == self.wanted_precision)
+        return next(fitting, None) if self.card.calibration else None
+
+    @property
+    def scored_by(self) -> ScoredBy:
+        """What the tables need to know of it."""
+        calibration = self.card.calibration
+        calibrate = partial(calibrated, calibration=calibration) if calibration else None
+        return ScoredBy(self.card.route, calibrate, self.least)
+
+
+@dataclass(frozen=True)
+class Routing:
+    """The usual classifier, and the one for reads of fewer than `short_below` bases, if they have their own."""
+
+    usual: ClassifierInUse
+    short: ClassifierInUse | None = None
+    short_below: int = 0
+
+    @property
+    def named(self) -> dict[str, ClassifierInUse]:
+        """The classifiers by what they are for; positions in it are the routes of members."""
+        return {USUAL: self.usual} | ({SHORT: self.short} if self.short else {})
+
+    @property
+    def scored_by(self) -> tuple[ScoredBy, ...]:
+        """What the tables need to know of each, in the same order."""
+        return tuple(one.scored_by for one in self.named.values())
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What decides the scores beside the embeddings, by name."""
+        found = {name: one.digest for name, one in self.named.items()}
+        found |= {
+            f"calibration of {name}": one.calibration for name, one in self.named.items() if one.calibration
+        }
+        return found | ({"short_below": str(self.short_below)} if self.short else {})
+
+    @property
+    def inputs_of_calls(self) -> dict[str, str]:
+        """What decides the calls beside the scores, by name: nothing but a wanted precision."""
+        return {
+            f"{LEAST} {name}": str(one.least) for name, one in self.named.items() if one.least is not None
+        }
+
+    def route_of_reads(self, index: SequenceIndex) -> npt.NDArray[np.int8]:
+        """int8 [reads]: the position of each read's classifier in `named`; one byte a read."""
+        if self.short is None:
+            return np.zeros(index.manifest.reads, np.int8)
+        batches = (batch.lengths < self.short_below for batch in index.read_batches())
+        return np.concatenate([np.empty(0, np.int8), *batches], dtype=np.int8, casting="unsafe")
+
+
+def classifiers_in_use(settings: Settings, chunk_length: int) -> Routing:
+    """The classifiers that the settings name for this chunk length, by their cards.
+
+    Raises IntegrityError if the usual one is missing or a card is damaged, InputError if the settings ask
+    for a classifier of short reads that is not installed or takes more than DNA, or for a precision that
+    a card knows no threshold for.
+    """
+    wanted = settings.calls.wanted_precision
+    folder = settings.classifier_folder(chunk_length)
+    usual = ClassifierInUse(folder, read_card(folder), wanted)
+    routing = Routing(usual)
+    if settings.short_below:
+        routing = Routing(usual, _short(settings, chunk_length), settings.short_below)
+    for one in routing.named.values():
+        if wanted is not None and one.least is None:
+            raise _no_threshold(one, wanted)
+    return routing
+
+
+def check_scored_by(folder: Path, predictions: TablesManifest, routing: Routing) -> None:
+    """Raise IntegrityError if the predictions in `folder` were not made by these classifiers."""
+    expected: Mapping[str, str] = routing.inputs
+    for name in _INPUTS:
+        found, wanted = predictions.inputs.get(name), expected.get(name)
+        if found != wanted:
+            raise IntegrityError(
+                f"{folder}: found predictions made with {name} {found or 'none'}; expected {wanted or 'none'} as in "
+                "the settings. Materialise predictions again."
+            )
+
+
+def _short(settings: Settings, chunk_length: int) -> ClassifierInUse:
+    folder = settings.dna_classifier_folder(chunk_length)
+    if not (folder / CARD_FILE).exists():
+        raise InputError(
+            "setting short_below",
+            found=f"{settings.short_below}, but no classifier in {folder}",
+            expected="a classifier that takes DNA alone there",
+            advice="Train or import one, or set VIRNUCPRO_SHORT_BELOW to 0.",
+        )
+    card = read_card(folder)
+    if card.inputs != "dna":
+        raise InputError(
+            folder,
+            found=f"a classifier that takes {card.inputs}",
+            expected="one that takes dna alone, for reads below short_below",
+            advice="Train or import one, or set VIRNUCPRO_SHORT_BELOW to 0.",
+        )
+    return ClassifierInUse(folder, card, settings.calls.wanted_precision)
+
+
+def _no_threshold(one: ClassifierInUse, wanted: float) -> InputError:
+    known = [threshold.precision for threshold in one.card.thresholds] if one.card.calibration else []
+    listed = ", ".join(map(str, known)) or "none"
+    return InputError(
+        "setting calls.wanted_precision",
+        found=f"{wanted}, for which {one.folder} has no threshold",
+        expected=f"a precision that its card knows: {listed}",
+        advice="Set VIRNUCPRO_CALLS__WANTED_PRECISION to one of them, or leave it out.",
+    )
