@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
 
-ENGINE_FORMAT = 2
+ENGINE_FORMAT = 3
 """Raised by one whenever a change of the code may change stored results."""
 
 

@@ -42,6 +42,7 @@ class Faults(BaseModel):
     `log` gets a line `begun|packed|written PID KIND RANK PART` for what happens to each part. The disk
     refuses what the file `write` says, a WriteFault that may change while the process runs. Before each
     pack the process sleeps for `pause` seconds, before each write of a part for `write_pause`.
+    No pack is computed before `gather` processes, of all that wrote into `log`, have begun a part.
     A pack of more than `memory_tokens` does not fit into memory. A pack with one of the sequences
     `crashing`, or with all of `crashing_together`, ends the process, one with a sequence of `hanging`
     never comes back, one with a sequence of `not_finite` gives NaN for it. With `once`, a file that must
@@ -52,6 +53,7 @@ class Faults(BaseModel):
 
     log: Path | None = None
     pause: float = 0.0
+    gather: int = 0
     write_pause: float = 0.0
     write: Path | None = None
     memory_tokens: int | None = None
@@ -170,6 +172,7 @@ def _trouble_before(
     def entering(positions: Any) -> None:
         if announce:
             announce(positions)
+        _wait_for_others(faults)
         time.sleep(faults.pause)
         if _breaks(faults) == "pack":
             os.abort()
@@ -183,6 +186,13 @@ def _trouble_before(
             time.sleep(FOR_EVER)
 
     return entering
+
+
+def _wait_for_others(faults: Faults) -> None:
+    if faults.log is None:
+        return
+    while len({line.split()[1] for line in faults.log.read_text().splitlines()}) < faults.gather:
+        time.sleep(0.02)
 
 
 class _FaultyEncoder:

@@ -106,9 +106,10 @@ def test_an_ended_step_leaves_no_process_and_is_resumed_on_any_number_of_devices
     used, lost = set[int](), list[dict[str, int]]()
     for number, (slots, with_signal) in enumerate(stops):
         # Those that start first must not be done with everything before the last one has started.
-        program = Faults(log=log.path, pause=PAUSE * len(slots) ** 2).program
+        gather = len(used) + len(slots)
+        program = Faults(log=log.path, pause=PAUSE * len(slots), gather=gather).program
         step = bench.step(*slots, name=f"step-{number}", program=program)
-        wait_for_workers(step, log, len(used) + len(slots))
+        wait_for_workers(step, log, gather)
         new = at_work(log) - used
         used |= new
         wait_for_more(step, log, draw)
