@@ -7,7 +7,6 @@ the environment.
 """
 
 import os
-import re
 import tempfile
 import tomllib
 from pathlib import Path
@@ -15,9 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AliasChoices,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -25,7 +22,6 @@ from pydantic import (
     PositiveInt,
     SecretStr,
     ValidationError,
-    field_validator,
 )
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
@@ -38,85 +34,18 @@ from pydantic_settings import (
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.models.cards import Inputs
+from virnucpro_assets.models.versions import ClassifierVersions
+from virnucpro_assets.settings_groups import AlertSettings, RaySettings
 from virnucpro_assets.storage.calls import CallThresholds
 from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision, QuarantinePolicy, WhenBusy
 
 SETTINGS_FILE = "virnucpro.toml"
-HEADER = re.compile(r"[A-Za-z0-9-]+: [ -~]+")
 
 
 def _number(value: Any) -> Any:
     """A number from the text of a variable: a choice of numbers does not take texts by itself."""
     return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
-class AlertSettings(BaseModel):
-    """Who hears of failures. Without a target nobody does; what is a secret is never shown."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    log: bool = Field(False, description="write alerts to the log of the process that evaluates the sensors")
-    webhook: SecretStr | None = Field(
-        None, description="http(s) address to which each alert is sent as JSON; a secret, it may hold a token"
-    )
-    webhook_header: SecretStr | None = Field(
-        None,
-        description="one header of these requests, NAME: VALUE, as Authorization: Bearer TOKEN; a secret",
-    )
-    mail_to: str = Field("", description="addresses to which alerts go by e-mail, separated by commas")
-    mail_from: str = Field(
-        "", description="the sender's address of these e-mails; by default the first of mail_to"
-    )
-    smtp_host: str = Field("localhost", description="the server that takes e-mails")
-    smtp_port: PositiveInt = Field(587, le=65535, description="the port of that server")
-    smtp_security: Literal["starttls", "ssl", "none"] = Field(
-        "starttls", description="how the way to it is protected; none only for a server on this machine"
-    )
-    smtp_user: str = Field("", description="the name to log in with; empty: no login")
-    smtp_password: SecretStr | None = Field(None, description="the password of that name; a secret")
-    timeout_seconds: PositiveFloat = Field(
-        10, description="how long one target may take, all attempts together"
-    )
-    attempts: PositiveInt = Field(
-        3, le=10, description="how often sending is tried, with a pause that doubles"
-    )
-    repeat_hours: PositiveFloat = Field(
-        24, description="the same failure of the same drop is told again only after so long"
-    )
-    ui_url: str = Field(
-        "http://127.0.0.1:3000", description="where people open the UI; links in alerts begin so"
-    )
-
-    @field_validator("webhook")
-    @classmethod
-    def _is_web_address(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
-            raise ValueError("an address that begins with http:// or https://")
-        return value
-
-    @field_validator("webhook_header")
-    @classmethod
-    def _is_header(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not HEADER.fullmatch(value.get_secret_value()):
-            raise ValueError("a header, NAME: VALUE, in one line")
-        return value
-
-    @property
-    def has_target(self) -> bool:
-        """Whether anybody hears of failures."""
-        return self.log or self.webhook is not None or bool(self.mail_to)
-
-
-class RaySettings(BaseModel):
-    """A Ray cluster that computes the steps, and what each of them asks for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    address: str = Field("http://127.0.0.1:8265", description="the cluster's job server, its dashboard")
-    num_cpus: PositiveFloat = Field(1, description="processors that each step asks for")
-    num_gpus: NonNegativeFloat = Field(
-        1, description="GPUs that a step with embeddings asks for; 0 on a cluster without any"
-    )
 
 
 class Settings(BaseSettings):
@@ -297,6 +226,12 @@ class Settings(BaseSettings):
     )
     min_packing_efficiency: float = Field(0.9, description="least tokens in packs over capacity, full packs")
 
+    classifier_margin: NonNegativeFloat = Field(
+        0.01,
+        lt=1,
+        description="by how much AUROC and F1 of a new classifier may be below those of the one in use",
+    )
+
     alerts: AlertSettings = Field(default_factory=AlertSettings, description="who hears of failures, and how")
     fresh_hours: PositiveFloat | None = Field(
         None,
@@ -335,12 +270,30 @@ class Settings(BaseSettings):
         return installed if len(chosen.parts) == 1 and installed.is_dir() else chosen
 
     def classifier_folder(self, chunk_length: int) -> Path:
-        """The folder of the classifier for chunks of this length."""
-        return self.classifiers / f"classifier_{chunk_length}"
+        """The folder of the classifier for chunks of this length: the version in use, if one was trained here.
+
+        Raises IntegrityError if that version is missing or damaged.
+        """
+        trained = self.classifier_versions(chunk_length).folder_in_use()
+        return trained or self.classifiers / f"classifier_{chunk_length}"
 
     def dna_classifier_folder(self, chunk_length: int) -> Path:
-        """The folder of the classifier that takes DNA alone, for chunks of this length."""
-        return self.classifiers / f"classifier_{chunk_length}_dna"
+        """The folder of the classifier that takes DNA alone, as `classifier_folder`."""
+        trained = self.classifier_versions(chunk_length, "dna").folder_in_use()
+        return trained or self.classifiers / f"classifier_{chunk_length}_dna"
+
+    def classifier_versions(self, chunk_length: int, inputs: Inputs = "both") -> ClassifierVersions:
+        """The classifiers for chunks of this length that were trained here.
+
+        Those that take DNA alone have a place of their own, that of the classifier for short reads.
+        """
+        place = f"{chunk_length}_dna" if inputs == "dna" else str(chunk_length)
+        return ClassifierVersions(self.training_root / "classifiers" / place)
+
+    @property
+    def training_root(self) -> Path:
+        """Where training sets and classifiers are kept: no drop can have this name."""
+        return self.data_root / "_training"
 
 
 def load_settings() -> Settings:

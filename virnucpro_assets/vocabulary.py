@@ -16,6 +16,11 @@ Attention = Literal["dense-runs", "varlen", "flash", "plain"]
 every device has; PyTorch's kernel for sequences of varying length; that of the flash-attn package; or
 none at all, written out and one sequence at a time, as VirNucPro computes."""
 
+Label = Literal["virus", "others"]
+"""What a sequence is, or is called."""
+
+LABELS: tuple[Label, ...] = ("virus", "others")
+
 WhenBusy = Literal["wait", "refuse"]
 """What to do while another process owns a device or writes the same results."""
 

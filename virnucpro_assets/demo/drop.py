@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from virnucpro_assets.demo.excerpts import Excerpt, gzipped
-from virnucpro_assets.demo.reads import LABELS, Read, sample_reads
+from virnucpro_assets.demo.reads import Read, sample_reads
 from virnucpro_assets.demo.regions import seen_sources
 from virnucpro_assets.files.atomic import write_bytes, write_text
+from virnucpro_assets.vocabulary import LABELS
 
 SEED = 20_250
 READS_PER_LABEL = 400

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from virnucpro_assets.demo.regions import Label, Role
+from virnucpro_assets.demo.regions import Role
 from virnucpro_assets.files.atomic import write_bytes
+from virnucpro_assets.vocabulary import Label
 
 ROLES: tuple[Role, ...] = ("training", "validation", "held_out")
 

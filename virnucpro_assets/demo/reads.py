@@ -11,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.demo.excerpts import Excerpt
-from virnucpro_assets.demo.regions import Label
 from virnucpro_assets.sequences.ragged import Ragged
-
-LABELS: tuple[Label, ...] = ("virus", "others")
+from virnucpro_assets.vocabulary import LABELS, Label
 
 _COMPLEMENT = bytes.maketrans(b"ACGTRYKMBVDH", b"TGCAYRMKVBHD")
 

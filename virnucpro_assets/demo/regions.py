@@ -9,7 +9,6 @@ that training never saw (`unseen_genome`); results are given for both.
 from dataclasses import dataclass
 from typing import Literal
 
-Label = Literal["virus", "others"]
 Role = Literal["training", "validation", "held_out"]
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from virnucpro_assets.demo.regions import Label
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.vocabulary import Label
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,11 @@ TAKEN: dict[Inputs, tuple[EncoderKind, ...]] = {
 """The encoders of these embeddings, in the order of a merged row."""
 
 
+def columns_of(inputs: Inputs, d_dna: int) -> slice:
+    """The columns of these embeddings in merged rows whose first `d_dna` numbers are the DNA's."""
+    return {"both": slice(None), "dna": slice(0, d_dna), "protein": slice(d_dna, None)}[inputs]
+
+
 class Calibration(BaseModel):
     """From a raw to a calibrated P(virus): sigmoid(slope * logit(p) + intercept) (Platt 1999)."""
 
@@ -90,7 +95,7 @@ class ClassifierCard(BaseModel):
 
     def columns(self, d_dna: int) -> slice:
         """The columns that it takes of merged rows whose first `d_dna` numbers are the DNA's."""
-        return {"both": slice(None), "dna": slice(0, d_dna), "protein": slice(d_dna, None)}[self.inputs]
+        return columns_of(self.inputs, d_dna)
 
 
 class EncoderCard(BaseModel):

@@ -6,6 +6,7 @@ when that loss has not fallen for some epochs. Everything random comes from one 
 process's own random state is left as it was.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,11 +59,13 @@ def train_classifier(
     settings: TrainingSettings,
     *,
     is_validation: npt.NDArray[np.bool_] | None = None,
+    on_epoch: Callable[[int, Epoch], None] = lambda _, __: None,
 ) -> Trained:
     """Train on float32 [n, width] `rows` with bool [n] labels, on the CPU.
 
     The validation part is drawn at random by the settings' share, or given as bool [n]: reads that
-    overlap tell on each other, so a part from other regions of the genomes judges better. Raises
+    overlap tell on each other, so a part from other regions of the genomes judges better. `on_epoch` hears
+    of each epoch, counted from 1. Raises
     ValueError unless training and validation part have at least two rows and one.
     """
     if is_validation is None:
@@ -76,7 +79,14 @@ def train_classifier(
     labels = torch.tensor(is_virus, dtype=torch.int64)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        return _train(data, labels, torch.from_numpy(training), torch.from_numpy(validation), settings)
+        return _train(
+            data,
+            labels,
+            torch.from_numpy(training),
+            torch.from_numpy(validation),
+            settings,
+            on_epoch=on_epoch,
+        )
 
 
 def _train(
@@ -85,6 +95,8 @@ def _train(
     training: torch.Tensor,
     validation: torch.Tensor,
     settings: TrainingSettings,
+    *,
+    on_epoch: Callable[[int, Epoch], None],
 ) -> Trained:
     classifier = Classifier(data.shape[1])
     optimiser = SGD(classifier.parameters(), lr=settings.learning_rate, momentum=settings.momentum)
@@ -96,6 +108,7 @@ def _train(
         training_loss = _learn(classifier, optimiser, data, labels, batches)
         scheduler.step()
         history.append(Epoch(training_loss, *_judge(classifier, data[validation], labels[validation])))
+        on_epoch(len(history), history[-1])
         if len(history) == 1 or history[-1].validation_loss < history[best].validation_loss:
             best, state = len(history) - 1, _copy_of_state(classifier)
     return Trained(state, tuple(history), best)

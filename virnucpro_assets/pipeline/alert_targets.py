@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from virnucpro_assets import __version__
 from virnucpro_assets.errors import VirnucproError
-from virnucpro_assets.settings import AlertSettings
+from virnucpro_assets.settings_groups import AlertSettings
 
 FIRST_PAUSE = 0.5
 TOO_MANY, SERVER_ERRORS = 429, 500

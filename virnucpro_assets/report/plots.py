@@ -134,6 +134,34 @@ def stage_times(seconds: Mapping[str, float], *, form: Form = "png") -> bytes:
         return _drawn(figure, "stages", "Seconds that each stage took", form)
 
 
+def roc(curves: Mapping[str, Sequence[tuple[float, float]]], *, form: Form = "png") -> bytes:
+    """ROC curves by name: the share of viruses that are found over the share of others taken for one."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(3.6)
+        axes.plot((0, 1), (0, 1), color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
+        for (name, points), colour in zip(curves.items(), (VERMILLION, BLUE, GREEN), strict=False):
+            across, up = zip(*points, strict=True)
+            axes.plot(across, up, color=colour, linewidth=1.6, label=name)
+        axes.set(xlabel="others called virus", ylabel="viruses found", xlim=(0, 1), ylim=(0, 1.01))
+        axes.grid(linewidth=0.6)
+        axes.legend(loc="lower right", frameon=False)
+        return _drawn(figure, "roc", f"ROC curves of {' and '.join(curves)}", form)
+
+
+def reliability(curves: Mapping[str, Sequence[tuple[float, float]]], *, form: Form = "png") -> bytes:
+    """The share of viruses over the mean P(virus) of each bin, by the name of the scores."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(3.6)
+        axes.plot((0, 1), (0, 1), color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
+        for (name, points), colour in zip(curves.items(), (BLUE, VERMILLION), strict=False):
+            across, up = zip(*points, strict=True)
+            axes.plot(across, up, color=colour, linewidth=1.2, marker="o", markersize=4, label=name)
+        axes.set(xlabel="mean P(virus)", ylabel="share of viruses", xlim=(0, 1), ylim=(0, 1))
+        axes.grid(linewidth=0.6)
+        axes.legend(loc="upper left", frameon=False)
+        return _drawn(figure, "reliability", f"Reliability of {' and '.join(curves)} scores", form)
+
+
 def _canvas(height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     return figure, figure.subplots()

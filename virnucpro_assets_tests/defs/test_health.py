@@ -6,7 +6,8 @@ import dagster as dg
 import pytest
 
 from virnucpro_assets.defs.build import build_definitions
-from virnucpro_assets.settings import AlertSettings, Settings
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.settings_groups import AlertSettings
 
 RUNNING, STOPPED = dg.DefaultSensorStatus.RUNNING, dg.DefaultSensorStatus.STOPPED
 PREDICTIONS = dg.AssetKey("predictions")

@@ -20,7 +20,8 @@ from virnucpro_assets.pipeline.checks import CheckResult
 from virnucpro_assets.pipeline.stages import StageRecord
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.member_names import first_members
-from virnucpro_assets.settings import AlertSettings, Settings
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.settings_groups import AlertSettings
 from virnucpro_assets.storage.drops import DropManifest, DropStore
 from virnucpro_assets_tests.deployments import Deployment
 from virnucpro_assets_tests.e2e.test_dagster_failures import poison_one_row

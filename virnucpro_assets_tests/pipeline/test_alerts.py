@@ -11,7 +11,8 @@ import pytest
 
 from virnucpro_assets.pipeline.alert_targets import TargetError
 from virnucpro_assets.pipeline.alerts import Alert, Failure, tell
-from virnucpro_assets.settings import AlertSettings, Settings
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.settings_groups import AlertSettings
 from virnucpro_assets_tests.receivers import (
     Mailbox,
     Webhook,

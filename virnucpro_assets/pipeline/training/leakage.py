@@ -1,0 +1,65 @@
+"""Leakage: rows that say again what a later split holds, and would make a classifier look better than it is.
+
+Two rows are identical if their nucleotides or their proteins are the same. A row is near-identical to a
+split if some share of its 31-mers, on either strand, occurs there. Sequences are compared by 64-bit
+digests (BLAKE2b), of which two different ones agree about once in 2^32 rows, 31-mers themselves.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from virnucpro_assets.sequences.index import RowBatch
+from virnucpro_assets.sequences.kmers import canonical_kmers
+from virnucpro_assets.sequences.ragged import Ragged
+
+Digests = npt.NDArray[np.uint64]
+
+
+@dataclass
+class Seen:
+    """What the splits that were filled so far hold."""
+
+    _nucleotides: list[Digests] = field(default_factory=list)
+    _proteins: list[Digests] = field(default_factory=list)
+    _kmers: list[Digests] = field(default_factory=list)
+
+    def add(self, batch: RowBatch) -> None:
+        """Take rows of a split that is filled."""
+        self._nucleotides.append(digests_of(batch.nucleotides))
+        self._proteins.append(digests_of(batch.proteins))
+        self._kmers.append(np.unique(canonical_kmers(batch.nucleotides)[0]))
+
+    def settle(self) -> None:
+        """Make what was added ready to be compared with."""
+        for held in (self._nucleotides, self._proteins, self._kmers):
+            held[:] = [np.unique(np.concatenate(held))] if held else []
+
+    def identical(self, batch: RowBatch) -> npt.NDArray[np.bool_]:
+        """bool [n]: which rows have nucleotides or a protein that is held."""
+        same = _among(digests_of(batch.nucleotides), self._nucleotides)
+        return same | _among(digests_of(batch.proteins), self._proteins)
+
+    def shared(self, batch: RowBatch) -> npt.NDArray[np.float64]:
+        """float64 [n]: the share of each row's 31-mers that are held; 0 for a row without any."""
+        kmers, row = canonical_kmers(batch.nucleotides)
+        found = np.bincount(row[_among(kmers, self._kmers)], minlength=len(batch.rows))
+        return np.asarray(found / np.maximum(1, np.bincount(row, minlength=len(batch.rows))))
+
+
+def digests_of(sequences: Ragged) -> Digests:
+    """uint64 [n]: a digest of each sequence."""
+    digests = b"".join(
+        hashlib.blake2b(sequences[place], digest_size=8).digest() for place in range(len(sequences))
+    )
+    return np.frombuffer(digests, "<u8").astype(np.uint64)
+
+
+def _among(values: Digests, held: list[Digests]) -> npt.NDArray[np.bool_]:
+    """bool [n]: which values are among sorted ones."""
+    if not held or not len(held[0]):
+        return np.zeros(len(values), np.bool_)
+    place = np.minimum(np.searchsorted(held[0], values), len(held[0]) - 1)
+    return np.asarray(held[0][place] == values, np.bool_)

@@ -1,0 +1,86 @@
+"""Settings that belong together: of alerts, and of a Ray cluster."""
+
+import re
+from typing import Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    field_validator,
+)
+
+HEADER = re.compile(r"[A-Za-z0-9-]+: [ -~]+")
+
+
+class AlertSettings(BaseModel):
+    """Who hears of failures. Without a target nobody does; what is a secret is never shown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    log: bool = Field(False, description="write alerts to the log of the process that evaluates the sensors")
+    webhook: SecretStr | None = Field(
+        None, description="http(s) address to which each alert is sent as JSON; a secret, it may hold a token"
+    )
+    webhook_header: SecretStr | None = Field(
+        None,
+        description="one header of these requests, NAME: VALUE, as Authorization: Bearer TOKEN; a secret",
+    )
+    mail_to: str = Field("", description="addresses to which alerts go by e-mail, separated by commas")
+    mail_from: str = Field(
+        "", description="the sender's address of these e-mails; by default the first of mail_to"
+    )
+    smtp_host: str = Field("localhost", description="the server that takes e-mails")
+    smtp_port: PositiveInt = Field(587, le=65535, description="the port of that server")
+    smtp_security: Literal["starttls", "ssl", "none"] = Field(
+        "starttls", description="how the way to it is protected; none only for a server on this machine"
+    )
+    smtp_user: str = Field("", description="the name to log in with; empty: no login")
+    smtp_password: SecretStr | None = Field(None, description="the password of that name; a secret")
+    timeout_seconds: PositiveFloat = Field(
+        10, description="how long one target may take, all attempts together"
+    )
+    attempts: PositiveInt = Field(
+        3, le=10, description="how often sending is tried, with a pause that doubles"
+    )
+    repeat_hours: PositiveFloat = Field(
+        24, description="the same failure of the same drop is told again only after so long"
+    )
+    ui_url: str = Field(
+        "http://127.0.0.1:3000", description="where people open the UI; links in alerts begin so"
+    )
+
+    @field_validator("webhook")
+    @classmethod
+    def _is_web_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("an address that begins with http:// or https://")
+        return value
+
+    @field_validator("webhook_header")
+    @classmethod
+    def _is_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not HEADER.fullmatch(value.get_secret_value()):
+            raise ValueError("a header, NAME: VALUE, in one line")
+        return value
+
+    @property
+    def has_target(self) -> bool:
+        """Whether anybody hears of failures."""
+        return self.log or self.webhook is not None or bool(self.mail_to)
+
+
+class RaySettings(BaseModel):
+    """A Ray cluster that computes the steps, and what each of them asks for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str = Field("http://127.0.0.1:8265", description="the cluster's job server, its dashboard")
+    num_cpus: PositiveFloat = Field(1, description="processors that each step asks for")
+    num_gpus: NonNegativeFloat = Field(
+        1, description="GPUs that a step with embeddings asks for; 0 on a cluster without any"
+    )
