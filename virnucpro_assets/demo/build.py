@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from virnucpro_assets.demo.classifiers import CHUNK_LENGTHS, train_demo_classifier
+from virnucpro_assets.demo.classifiers import CLASSIFIERS, train_demo_classifier
 from virnucpro_assets.demo.data import write_data
 from virnucpro_assets.demo.paths import DATA_FOLDER, DNABERT_S_FOLDER, ESM2_FOLDER, classifier_folder
 from virnucpro_assets.demo.tiny_models import write_encoders
@@ -26,9 +26,9 @@ def main() -> None:
     if packages is not None:
         write_data(packages, DATA_FOLDER)
     write_encoders(ESM2_FOLDER, DNABERT_S_FOLDER)
-    for chunk_length in CHUNK_LENGTHS:
-        folder = classifier_folder(chunk_length)
-        card = train_demo_classifier(folder, chunk_length, ESM2_FOLDER, DNABERT_S_FOLDER)
+    for chunk_length, inputs in CLASSIFIERS:
+        folder = classifier_folder(chunk_length, inputs)
+        card = train_demo_classifier(folder, chunk_length, ESM2_FOLDER, DNABERT_S_FOLDER, inputs)
         lines = (f"  {name} {value}" for name, value in card.metrics.items())
         sys.stdout.write("\n".join((str(folder), *lines)) + "\n")
 

@@ -7,6 +7,7 @@ scored, and weights and a card with what was measured are written.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from virnucpro_assets.demo.paths import DATA_FOLDER
 from virnucpro_assets.demo.reads import bases_of, is_virus, labelled_reads
 from virnucpro_assets.demo.regions import Role
 from virnucpro_assets.demo.truth import read_truth
-from virnucpro_assets.models.cards import ClassifierCard
+from virnucpro_assets.models.cards import TAKEN, ClassifierCard
 from virnucpro_assets.models.classifier import Classifier, load_classifier, save_classifier
 from virnucpro_assets.models.encoder import Encoder
 from virnucpro_assets.models.evaluation import auroc
@@ -30,6 +31,9 @@ from virnucpro_assets.models.training import TrainingSettings, train_classifier
 from virnucpro_assets.sequences.ragged import Ragged
 
 CHUNK_LENGTHS = (300, 500)
+CLASSIFIERS: tuple[tuple[int, Literal["both", "dna"]], ...] = ((300, "both"), (500, "both"), (300, "dna"))
+"""Chunk length and inputs of each: the one of the DNA alone is for short reads."""
+
 SHORTEST_READ = 150
 TRAINING_READS_PER_LABEL, VALIDATION_READS_PER_LABEL = 2_000, 500
 TRAINING_SEED, VALIDATION_SEED = 7, 8
@@ -56,12 +60,28 @@ class LabelledRows:
 
 
 def train_demo_classifier(
-    folder: Path, chunk_length: int, esm2_folder: Path, dnabert_s_folder: Path
+    folder: Path,
+    chunk_length: int,
+    esm2_folder: Path,
+    dnabert_s_folder: Path,
+    inputs: Literal["both", "dna"] = "both",
 ) -> ClassifierCard:
     """Train on the shipped excerpts and write weights and card into `folder`."""
     protein, dna = load_encoder(esm2_folder), load_encoder(dnabert_s_folder)
-    training = labelled_rows("training", chunk_length, dna, protein)
-    validation = labelled_rows("validation", chunk_length, dna, protein)
+    card = ClassifierCard(
+        chunk_length=chunk_length,
+        d_dna=dna.width,
+        d_protein=protein.width,
+        encoders={
+            kind: read_model_folder(dnabert_s_folder if kind == "dnabert_s" else esm2_folder).digest
+            for kind in TAKEN[inputs]
+        },
+        inputs=inputs,
+        training_data=TRAINING_DATA,
+        note=NOTE,
+        created_with=__version__,
+    )
+    training, validation = (labelled_rows(role, card, dna, protein) for role in ("training", "validation"))
     trained = train_classifier(
         np.concatenate((training.rows, validation.rows)),
         np.concatenate((training.is_virus[training.read], validation.is_virus[validation.read])),
@@ -70,51 +90,37 @@ def train_demo_classifier(
     )
     classifier = Classifier(training.rows.shape[1])
     classifier.load_state_dict(trained.state)
-    card = ClassifierCard(
-        chunk_length=chunk_length,
-        d_dna=dna.width,
-        d_protein=protein.width,
-        encoders={
-            "esm2": read_model_folder(esm2_folder).digest,
-            "dnabert_s": read_model_folder(dnabert_s_folder).digest,
-        },
-        training_data=TRAINING_DATA,
-        metrics=_metrics(classifier, chunk_length, dna, protein, validation),
-        note=NOTE,
-        created_with=__version__,
-    )
+    card = card.model_copy(update={"metrics": _metrics(classifier, card, dna, protein, validation)})
     save_classifier(folder, trained.state, card)
     return card
 
 
-def labelled_rows(role: Role, chunk_length: int, dna: Encoder, protein: Encoder) -> LabelledRows:
-    """Embedded candidates of the reads that are sampled from the excerpts of `role`."""
+def labelled_rows(role: Role, card: ClassifierCard, dna: Encoder, protein: Encoder) -> LabelledRows:
+    """Embedded candidates of the reads that are sampled from the excerpts of `role`, as the card wants them."""
     count, seed = (
         (TRAINING_READS_PER_LABEL, TRAINING_SEED)
         if role == "training"
         else (VALIDATION_READS_PER_LABEL, VALIDATION_SEED)
     )
-    reads = labelled_reads(read_excerpts(DATA_FOLDER, role), count, SHORTEST_READ, chunk_length, seed)
-    embedded = embed_reads(bases_of(reads), chunk_length, dna, protein)
-    return LabelledRows(embedded.read, embedded.rows, is_virus(reads))
+    reads = labelled_reads(read_excerpts(DATA_FOLDER, role), count, SHORTEST_READ, card.chunk_length, seed)
+    embedded = embed_reads(bases_of(reads), card.chunk_length, dna, protein)
+    return LabelledRows(embedded.read, embedded.rows[:, card.columns(dna.width)], is_virus(reads))
 
 
 def evaluate_demo_classifier(folder: Path, esm2_folder: Path, dnabert_s_folder: Path) -> Evaluation:
     """Score the demo drop with the classifier in `folder`, for all genomes."""
     classifier, card = load_classifier(folder)
-    scored = _score_drop(
-        classifier, card.chunk_length, load_encoder(dnabert_s_folder), load_encoder(esm2_folder)
-    )
+    scored = _score_drop(classifier, card, load_encoder(dnabert_s_folder), load_encoder(esm2_folder))
     return evaluate(*scored, read_truth())
 
 
 def _metrics(
-    classifier: Classifier, chunk_length: int, dna: Encoder, protein: Encoder, validation: LabelledRows
+    classifier: Classifier, card: ClassifierCard, dna: Encoder, protein: Encoder, validation: LabelledRows
 ) -> dict[str, float]:
     scores = read_scores(len(validation.is_virus), validation.read, classifier.scores(validation.rows))
     known = ~np.isnan(scores)
     metrics = {"validation_auroc": auroc(scores[known], validation.is_virus[known]).value}
-    drop_scores, bases = _score_drop(classifier, chunk_length, dna, protein)
+    drop_scores, bases = _score_drop(classifier, card, dna, protein)
     for suffix, genome in (("", None), ("_seen_genomes", "seen"), ("_unseen_genomes", "unseen")):
         found = evaluate(drop_scores, bases, read_truth(), genome=genome)
         metrics |= {
@@ -130,10 +136,11 @@ def _metrics(
 
 
 def _score_drop(
-    classifier: Classifier, chunk_length: int, dna: Encoder, protein: Encoder
+    classifier: Classifier, card: ClassifierCard, dna: Encoder, protein: Encoder
 ) -> tuple[dict[str, float], dict[str, bytes]]:
     """Score and letters of every read of the demo drop, by name."""
     bases = bases_of_drop()
-    embedded = embed_reads(Ragged.from_strings(bases.values()), chunk_length, dna, protein)
-    scores = read_scores(len(bases), embedded.read, classifier.scores(embedded.rows))
+    embedded = embed_reads(Ragged.from_strings(bases.values()), card.chunk_length, dna, protein)
+    rows = embedded.rows[:, card.columns(dna.width)]
+    scores = read_scores(len(bases), embedded.read, classifier.scores(rows))
     return dict(zip(bases, scores.tolist(), strict=True)), bases
