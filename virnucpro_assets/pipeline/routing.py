@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.errors import InputError, IntegrityError
-from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.files.digests import digest_of_files, sha256_of_file
 from virnucpro_assets.models.calibration import calibrated
 from virnucpro_assets.models.cards import CARD_FILE, ClassifierCard, read_card
 from virnucpro_assets.models.folders import WEIGHTS_FILE
@@ -88,6 +88,11 @@ class Routing:
             f"calibration of {name}": one.calibration for name, one in self.named.items() if one.calibration
         }
         return found | ({"short_below": str(self.short_below)} if self.short else {})
+
+    @property
+    def digest(self) -> str:
+        """What tells these classifiers and their use from others: of one without a calibration its own digest."""
+        return self.usual.digest if len(self.inputs) == 1 else digest_of_files(self.inputs.items())
 
     @property
     def inputs_of_calls(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ import torch
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.models.calibration import calibrated
 from virnucpro_assets.models.cards import Calibration, ClassifierCard, read_card
 from virnucpro_assets.models.classifier import classifier_shapes, load_classifier, save_classifier
@@ -19,6 +20,7 @@ from virnucpro_assets.pipeline.embeddings import embed_drop
 from virnucpro_assets.pipeline.fit import check_fit
 from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, check_precision
 from virnucpro_assets.pipeline.reports import gather_report, report_drop, summary_lines
+from virnucpro_assets.pipeline.routing import classifiers_in_use
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.storage.calls import CallThresholds
 from virnucpro_assets.storage.merged import merged_blocks
@@ -276,3 +278,14 @@ def test_a_wanted_precision_needs_a_threshold_of_both_classifiers(finished: Drop
         check_fit(work)
     calibrate(models, "classifier_300_dna")
     check_fit(work)
+
+
+def test_the_digest_of_one_classifier_is_its_own_and_of_routes_tells_their_border(
+    finished: DropWork, models: Path
+) -> None:
+    alone, routed, other = (
+        classifiers_in_use(under(finished, models, short_below=below).settings, 300)
+        for below in (0, 300, 200)
+    )
+    assert alone.digest == sha256_of_file(models / "classifier_300" / "model.safetensors")
+    assert len({alone.digest, routed.digest, other.digest}) == 3
