@@ -143,9 +143,8 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
             f"{found.baseline_name} alone {found.baseline:.3f}"
         )
     yield from _lines_of_checks(report)
-    for model in report.models:
-        if model.note:
-            yield f"note: {model.note}"
+    for note in dict.fromkeys(model.note for model in report.models if model.note):
+        yield f"note: {note}"
     if removed:
         yield f"note: {removed.line}; `virnucpro materialize {key}` computes them again"
     yield f"report: {work.folder.report.absolute()}"

@@ -15,7 +15,7 @@ from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.models.classifier import load_classifier
 from virnucpro_assets.models.folders import WEIGHTS_FILE
 from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
-from virnucpro_assets.pipeline.calls import SCORES_FILE, call_drop, predict_drop
+from virnucpro_assets.pipeline.calls import SCORES_FILE, SHORT_SCORES_FILE, call_drop, predict_drop
 from virnucpro_assets.pipeline.checks import finite_values, record_check
 from virnucpro_assets.pipeline.embeddings import index_drop, merge_drop
 from virnucpro_assets.pipeline.quarantine import record_quarantined
@@ -187,6 +187,24 @@ def test_quarantined_rows_have_no_score_and_all_others_the_one_they_would_have(
     lines = (work.folder.predictions / "prediction_results.txt").read_text().splitlines()[1:]
     assert [line.split("\t")[0] for line in lines] == names
     assert all(0 <= float(value) <= 1 for line in lines for value in line.split("\t")[2:])
+
+
+def test_the_dna_alone_scores_what_only_esm2_could_not_embed(troubled: tuple[DropWork, Quarantined]) -> None:
+    work, quarantined = troubled
+    routed = replace(work, settings=work.settings.model_copy(update={"short_below": 1_000_000}))
+    (members,) = work.index.member_batches()
+    _, summary = predict_drop(routed)
+    (lost,) = quarantined["dnabert_s"]
+    assert summary.not_scored == (members.row == lost.row).sum()
+    scores = np.load(work.folder.predictions / SHORT_SCORES_FILE, allow_pickle=False)
+    dna = load_classifier(work.settings.dna_classifier_folder(300))[0]
+    expected = dna.scores(embeddings_of(work, "dnabert_s"))
+    expected[lost.row] = np.nan
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)
+    table = pq.read_table(work.folder.predictions / "predictions.parquet")
+    kept = members.row[members.row != lost.row]
+    np.testing.assert_array_equal(table["p_virus"].to_numpy(), scores[kept, 1])
+    assert set(table["route"].to_pylist()) == {"dna"}
 
 
 def test_a_read_without_any_score_is_not_scored_and_one_with_some_is_called(

@@ -33,9 +33,7 @@ CALIBRATION = {"slope": 2.0, "intercept": -0.5}
 
 def save_dna_classifier(folder: Path, like: ClassifierCard) -> None:
     """A classifier of random weights that takes the DNA's embeddings alone."""
-    card = like.model_copy(
-        update={"inputs": "dna", "encoders": {"dnabert_s": like.encoders["dnabert_s"]}, "note": "random"}
-    )
+    card = like.model_copy(update={"inputs": "dna", "encoders": {"dnabert_s": like.encoders["dnabert_s"]}})
     generator = torch.Generator().manual_seed(3)
     state = {
         name: torch.zeros((), dtype=torch.int64)
@@ -129,6 +127,7 @@ def test_the_report_and_the_tables_count_reads_by_route(finished: DropWork, mode
     assert report.routes == {"joint": called - short, "dna": short}
     assert [model.role for model in report.models][2:] == ["classifier", "short classifier"]
     assert f"scored by joint: {called - short} reads, dna: {short} reads" in summary_lines("d", work.settings)
+    assert len([line for line in summary_lines("d", work.settings) if line.startswith("note: ")]) == 1
     page = work.folder.report.read_text()
     assert f"Scored by: joint, {called - short} reads; dna, {short} reads." in page
     assert table(work, "calls/chunk_calls.parquet")["route"].count("dna") == short
