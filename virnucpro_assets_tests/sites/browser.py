@@ -29,6 +29,12 @@ class Browser:
         for text in texts:
             expect(self.page.get_by_text(text, exact=False).first).to_be_visible(timeout=PATIENCE)
 
+    def counts(self, text: str, times: int) -> None:
+        """Wait until the page shows a text so many times."""
+        from playwright.sync_api import expect  # noqa: PLC0415
+
+        expect(self.page.get_by_text(text)).to_have_count(times, timeout=PATIENCE)
+
     def picture(self, name: str) -> Path:
         """Take a picture once nothing is loading any more."""
         from playwright.sync_api import expect  # noqa: PLC0415
