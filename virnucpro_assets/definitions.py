@@ -9,7 +9,7 @@ from functools import cache
 import dagster as dg
 
 from virnucpro_assets.defs.build import build_definitions
-from virnucpro_assets.defs.jobs import CALL_DROP, EMBED_DROP, INDEX_DROP
+from virnucpro_assets.defs.jobs import CALL_DROP, EMBED_DROP, INDEX_DROP, TRAIN_CLASSIFIER
 from virnucpro_assets.settings import load_settings
 
 defs: dg.Definitions = build_definitions(load_settings())
@@ -28,6 +28,11 @@ def embed_drop() -> dg.JobDefinition:
 def call_drop() -> dg.JobDefinition:
     """The third job of a drop."""
     return _here().resolve_job_def(CALL_DROP.name)
+
+
+def train_classifier() -> dg.JobDefinition:
+    """The job that trains a classifier."""
+    return _here().resolve_job_def(TRAIN_CLASSIFIER.name)
 
 
 @cache

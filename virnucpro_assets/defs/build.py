@@ -8,19 +8,21 @@ from virnucpro_assets.defs.alerts import alert_sensors
 from virnucpro_assets.defs.automation import automation_sensor
 from virnucpro_assets.defs.chains import chain
 from virnucpro_assets.defs.check_report import check_report
+from virnucpro_assets.defs.classifier import classifier
 from virnucpro_assets.defs.cleanup import cleanup_job, nightly_cleanup
 from virnucpro_assets.defs.embeddings import embeddings
 from virnucpro_assets.defs.executors import executor
 from virnucpro_assets.defs.freshness import overdue
 from virnucpro_assets.defs.gpu_pool import POOL, gpu_pool
-from virnucpro_assets.defs.jobs import JOBS
+from virnucpro_assets.defs.jobs import JOBS, TRAIN_CLASSIFIER
 from virnucpro_assets.defs.partitions import Partitions
-from virnucpro_assets.defs.predictions import classifier, merged_embeddings, predictions, virus_calls
+from virnucpro_assets.defs.predictions import merged_embeddings, predictions, virus_calls
 from virnucpro_assets.defs.report import drop_report
 from virnucpro_assets.defs.schedules import nightly_drops, retry_failed
 from virnucpro_assets.defs.sensors import new_drops
 from virnucpro_assets.defs.sequences import sequence_drop, sequence_index
 from virnucpro_assets.defs.terminal import terminal_logger
+from virnucpro_assets.defs.training import training
 from virnucpro_assets.settings import Settings
 
 ABOUT_RANKS = "A drop is cut into ranks, which are computed, checked and repeated one by one."
@@ -64,6 +66,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
                 partitions,
                 pool=POOL,
             ),
+            training(settings),
         ]
         owned = [
             asset.map_asset_specs(lambda spec: spec.replace_attributes(owners=owners)) for asset in assets
@@ -81,7 +84,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
                 retry_failed(settings, partitions),
                 nightly_cleanup(settings),
             ],
-            jobs=[*JOBS, cleanup_job(settings)],
+            jobs=[*JOBS, TRAIN_CLASSIFIER, cleanup_job(settings)],
             resources={"gpu_pool": gpu_pool(settings)},
             executor=executor(settings),
             loggers={"console": dg.colored_console_logger, "terminal": terminal_logger},

@@ -1,4 +1,4 @@
-"""The three jobs that make a drop, in their order.
+"""The three jobs that make a drop, in their order; and the one that trains a classifier.
 
 A run has one set of partitions, so a drop takes three runs: what is cut by drop up to the
 index, the embeddings by rank, and what is cut by drop after them.
@@ -22,5 +22,12 @@ CALL_DROP = dg.define_asset_job(
     "call_drop",
     list(AFTER_EMBEDDINGS),
     description="Merge the embeddings of a drop, predict, call and report.",
+)
+TRAINING_STEP = "train"
+TRAINING = ("training_set", "trained_classifier", "classifier_evaluation")
+TRAIN_CLASSIFIER = dg.define_asset_job(
+    "train_classifier",
+    list(TRAINING),
+    description="Train a classifier on labelled drops that are embedded: name them in the run's config.",
 )
 JOBS = (INDEX_DROP, EMBED_DROP, CALL_DROP)

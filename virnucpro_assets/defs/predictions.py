@@ -1,17 +1,13 @@
-"""Assets by drop, second half: merged embeddings, predictions and calls; and the classifier."""
+"""Assets by drop, second half: merged embeddings, predictions and calls."""
 
 import dagster as dg
 
 from virnucpro_assets.defs import columns, metadata, pictures
-from virnucpro_assets.defs.automation import never_made, once
+from virnucpro_assets.defs.automation import once
 from virnucpro_assets.defs.chains import Link, Made, Turn
-from virnucpro_assets.defs.failures import mendable
 from virnucpro_assets.defs.freshness import freshness
 from virnucpro_assets.defs.partitions import Partitions, across_ranks
 from virnucpro_assets.defs.precision import check_specs, verify_precision
-from virnucpro_assets.files.digests import sha256_of_file
-from virnucpro_assets.models.cards import read_card
-from virnucpro_assets.models.folders import WEIGHTS_FILE
 from virnucpro_assets.pipeline.calls import READS_BY_ROUTE, call_drop, predict_drop
 from virnucpro_assets.pipeline.checks import CheckResult, completeness
 from virnucpro_assets.pipeline.embeddings import merge_drop
@@ -23,40 +19,6 @@ from virnucpro_assets.storage.prediction_tables import PREDICTION_SCHEMA, PREDIC
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
 GROUP = "calls"
-
-
-def classifier(settings: Settings) -> dg.AssetsDefinition:
-    """The asset `classifier`."""
-
-    @dg.asset(
-        group_name="models",
-        kinds={"pytorch"},
-        code_version=str(ENGINE_FORMAT),
-        automation_condition=never_made(),
-        description="The small network that tells viruses from others, for chunks of the length in the settings.",
-    )
-    def classifier(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-        folder = settings.classifier_folder(settings.chunk_length)
-        with mendable():
-            card = read_card(folder)
-        digest = sha256_of_file(folder / WEIGHTS_FILE)
-        return dg.MaterializeResult(
-            data_version=metadata.data_version(digest),
-            metadata={
-                "chunk_length": card.chunk_length,
-                "width": card.width,
-                "trained_on": card.training_data,
-                "note": card.note,
-                "digest": digest,
-                "encoders": dg.MetadataValue.json(
-                    {str(kind): value for kind, value in card.encoders.items()}
-                ),
-                "folder": metadata.path(folder),
-                **card.metrics,
-            },
-        )
-
-    return classifier
 
 
 def merged_embeddings(partitions: Partitions) -> Link:

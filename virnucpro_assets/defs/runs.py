@@ -1,11 +1,11 @@
 """Runs without the UI: the jobs of a drop, one after the other, on an instance."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, BEFORE_EMBEDDINGS, EMBEDDINGS
+from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, BEFORE_EMBEDDINGS, EMBEDDINGS, TRAINING_STEP
 from virnucpro_assets.defs.partitions import DROPS, Partitions
 from virnucpro_assets.defs.process_runs import TAG, fail_dead_runs, this_process
 from virnucpro_assets.defs.standing import Work, stretches
@@ -72,6 +72,26 @@ def make_again(
             _run(embed_drop, instance, tags, {}, assets)
     if after := [asset for asset in AFTER_EMBEDDINGS if asset in work]:
         _run(call_drop, instance, {PARTITION: drop}, {}, after)
+
+
+def embed_drop(
+    jobs: tuple[Job, Job, Job], instance: dg.DagsterInstance, partitions: Partitions, drop: str
+) -> None:
+    """Run as much of the three jobs on a drop as ends with its merged embeddings.
+
+    Raises RunError as `materialise_drop` does.
+    """
+    fail_dead_runs(instance)
+    if not instance.has_dynamic_partition(DROPS, drop):
+        instance.add_dynamic_partitions(DROPS, [drop])
+    assets = ("sequence_drop", "sequence_index", *EMBEDDINGS, "merged_embeddings")
+    work = {asset: set(partitions.of_asset(asset, drop) or ()) for asset in assets}
+    make_again(jobs, instance, partitions, drop, work)
+
+
+def run_training(job: Job, instance: dg.DagsterInstance, config: Mapping[str, Any]) -> None:
+    """Run the job that trains a classifier. Raises RunError as `materialise_drop` does."""
+    _run(job, instance, {}, {"ops": {TRAINING_STEP: {"config": dict(config)}}})
 
 
 def _run(

@@ -19,13 +19,13 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16")
 
 def installed_lines(settings: Settings) -> list[str]:
     """The models in use with the settings that name them, then those in the registry."""
-    lines = _table(("in use as", "folder"), list(_in_use(settings).items()))
+    lines = table(("in use as", "folder"), list(_in_use(settings).items()))
     registry = Registry(settings.models)
     rows = [_row(registry, name) for name in registry.names()]
     lines += ["", f"registry {settings.models.absolute()}"]
     if not rows:
         return [*lines, "holds no model; begin with `virnucpro models fetch` or `virnucpro models import`"]
-    return lines + _table(("name", "what", "stored as", "MiB", "from"), rows)
+    return lines + table(("name", "what", "stored as", "MiB", "from"), rows)
 
 
 def published_lines() -> list[str]:
@@ -41,7 +41,7 @@ def published_lines() -> list[str]:
         )
         for model in CATALOGUE
     ]
-    return _table(("name", "parameters", "GiB float32", "GiB 16 bit", "licence", "fetched from"), rows)
+    return table(("name", "parameters", "GiB float32", "GiB 16 bit", "licence", "fetched from"), rows)
 
 
 def model_lines(settings: Settings, name: str) -> list[str]:
@@ -49,8 +49,8 @@ def model_lines(settings: Settings, name: str) -> list[str]:
     model = Registry(settings.models).model(name)
     lines = [f"folder: {model.path.absolute()}"]
     if isinstance(model.card, ClassifierCard):
-        return [*lines, *_card_lines(model.card), *_use_of_classifier(model.path)]
-    lines += _card_lines(model.card) if model.card else [f"digest: {read_model_folder(model.path).digest}"]
+        return [*lines, *card_lines(model.card), *_use_of_classifier(model.path)]
+    lines += card_lines(model.card) if model.card else [f"digest: {read_model_folder(model.path).digest}"]
     config = read_config(model.path)
     for precision in PRECISIONS:
         weights, pack = (
@@ -111,7 +111,8 @@ def _about(model: InstalledModel) -> tuple[str, str, str, str]:
             return (f"{config.kind}, {config.hidden_size} wide", "", size, "no card")
 
 
-def _card_lines(card: ClassifierCard | EncoderCard) -> list[str]:
+def card_lines(card: ClassifierCard | EncoderCard) -> list[str]:
+    """What a card says, a line a field."""
     return [f"{name}: {_text(value)}" for name, value in card.model_dump(mode="json").items() if value != ""]
 
 
@@ -129,7 +130,7 @@ def _use_of_classifier(path: Path) -> list[str]:
     return ["use it: put it under the name classifier_300 or classifier_500, see VIRNUCPRO_CLASSIFIERS"]
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines with columns as wide as their widest cell, the last as it is."""
     widths = [max(len(row[place]) for row in [header, *rows]) for place in range(len(header) - 1)]
     return [

@@ -5,7 +5,14 @@ import pytest
 
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.gpu_pool import POOL
-from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, BEFORE_EMBEDDINGS, EMBEDDINGS, JOBS
+from virnucpro_assets.defs.jobs import (
+    AFTER_EMBEDDINGS,
+    BEFORE_EMBEDDINGS,
+    EMBEDDINGS,
+    JOBS,
+    TRAIN_CLASSIFIER,
+    TRAINING,
+)
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
@@ -15,16 +22,16 @@ def definitions() -> dg.Definitions:
     return build_definitions(Settings(ranks=3))
 
 
-def test_the_three_jobs_make_every_asset_once(definitions):
+def test_the_three_jobs_of_a_drop_and_that_of_training_make_every_asset_once(definitions):
     assets = {key.to_user_string() for key in definitions.resolve_asset_graph().materializable_asset_keys}
     of_jobs = [
         key.to_user_string()
-        for job in JOBS
+        for job in (*JOBS, TRAIN_CLASSIFIER)
         for key in definitions.resolve_job_def(job.name).asset_layer.selected_asset_keys
     ]
 
     assert sorted(of_jobs) == sorted(assets)
-    assert assets == {*BEFORE_EMBEDDINGS, *EMBEDDINGS, *AFTER_EMBEDDINGS}
+    assert assets == {*BEFORE_EMBEDDINGS, *EMBEDDINGS, *AFTER_EMBEDDINGS, *TRAINING}
 
 
 def test_every_step_that_drives_devices_takes_a_slot_of_the_pool(definitions):
@@ -46,7 +53,7 @@ def test_every_check_is_cut_like_its_asset_and_all_but_two_hold_back_what_follow
     assert not_blocking == {"packing_efficiency", "float16_matches_float32"}
     for key, node in checks.items():
         assert node.partitions_def == graph.get(key.asset_key).partitions_def, key
-    assert len(checks) == 1 + 2 * 2 + 1 + 3
+    assert len(checks) == 1 + 2 * 2 + 1 + 3 + 1
 
 
 def test_every_asset_has_a_description_a_group_and_the_version_of_the_engine(definitions):
@@ -54,7 +61,7 @@ def test_every_asset_has_a_description_a_group_and_the_version_of_the_engine(def
     for key in graph.materializable_asset_keys:
         node = graph.get(key)
         assert node.description, key
-        assert node.group_name in {"sequences", "embeddings", "calls", "models"}, key
+        assert node.group_name in {"sequences", "embeddings", "calls", "models", "training"}, key
         assert node.code_version == str(ENGINE_FORMAT), key
 
 

@@ -42,7 +42,9 @@ COMMANDS = [
     "checks",
     "cleanup",
     "settings",
+    "train",
     "models",
+    "classifiers",
 ]
 
 

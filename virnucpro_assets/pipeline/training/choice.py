@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
 
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.pipeline.training.labels import SourcesBy
 from virnucpro_assets.pipeline.training.leakage import Seen, digests_of
+from virnucpro_assets.pipeline.training.options import SetOptions
 from virnucpro_assets.pipeline.training.rows import SourceRows
 from virnucpro_assets.pipeline.training.splits import (
     FEWEST_SOURCES,
@@ -31,19 +30,6 @@ from virnucpro_assets.storage.training_set import SourceRecord
 from virnucpro_assets.vocabulary import LABELS, Label
 
 Integers = npt.NDArray[np.int64]
-
-
-class SetOptions(BaseModel):
-    """How rows become a training set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    sources: SourcesBy = "names"
-    validation_share: float = Field(0.15, gt=0, lt=0.5)
-    test_share: float = Field(0.15, gt=0, lt=0.5)
-    near_identical: float = Field(0.1, gt=0, le=1)
-    source_factor: float = Field(4.0, ge=1)
-    seed: int = Field(0, ge=0)
 
 
 @dataclass(frozen=True)

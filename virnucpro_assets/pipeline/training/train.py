@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
 
 from virnucpro_assets import __version__
 from virnucpro_assets.demo.paths import MODELS_FOLDER
@@ -30,14 +29,13 @@ from virnucpro_assets.models.calibration import (
     fit_calibration,
     reliability,
 )
-from virnucpro_assets.models.cards import TAKEN, Calibration, ClassifierCard, Inputs, columns_of
+from virnucpro_assets.models.cards import TAKEN, Calibration, ClassifierCard, columns_of
 from virnucpro_assets.models.classifier import Classifier, save_classifier
 from virnucpro_assets.models.evaluation import roc_points, thresholds
 from virnucpro_assets.models.folders import WEIGHTS_FILE
 from virnucpro_assets.models.training import Epoch, Trained, TrainingSettings, train_classifier
 from virnucpro_assets.models.versions import Version, VersionRecord
 from virnucpro_assets.pipeline.checks import CheckResult
-from virnucpro_assets.pipeline.training.choice import SetOptions
 from virnucpro_assets.pipeline.training.evaluate import (
     Compared,
     Scores,
@@ -48,6 +46,7 @@ from virnucpro_assets.pipeline.training.evaluate import (
     virus_scores,
 )
 from virnucpro_assets.pipeline.training.labels import LabelledDrop
+from virnucpro_assets.pipeline.training.options import SetOptions, TrainOptions
 from virnucpro_assets.pipeline.training.splits import SPLITS, TEST, VALIDATION
 from virnucpro_assets.pipeline.training.training_set import make_training_set
 from virnucpro_assets.report.classifier_report import (
@@ -65,22 +64,6 @@ LOCK = "training.lock"
 SHARE = "validation_share"
 PAGE, DATA = "evaluation.html", "evaluation.json"
 DEMO_NOTE = "Trained on the demo's encoders, which are tiny and have random weights: not for science."
-
-
-class TrainOptions(BaseModel):
-    """How a classifier is trained; the defaults are those of the published training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    inputs: Inputs = "both"
-    learning_rate: float = Field(2e-4, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    rate_step_epochs: int = Field(10, ge=1)
-    rate_factor: float = Field(0.85, gt=0, le=1)
-    batch_size: int = Field(32, ge=2)
-    epochs: int = Field(200, ge=1)
-    patience: int = Field(10, ge=0)
-    seed: int = Field(0, ge=0)
 
 
 @dataclass(frozen=True)

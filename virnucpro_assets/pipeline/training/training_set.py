@@ -10,8 +10,9 @@ from virnucpro_assets.files.digests import digest_of_files
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.pipeline.recipes import EncoderChoices
 from virnucpro_assets.pipeline.room import check_data_root, require_room
-from virnucpro_assets.pipeline.training.choice import Choice, SetOptions, choose_rows
+from virnucpro_assets.pipeline.training.choice import Choice, choose_rows
 from virnucpro_assets.pipeline.training.labels import LabelledDrop
+from virnucpro_assets.pipeline.training.options import SetOptions
 from virnucpro_assets.pipeline.training.rows import SourceRows, gather_rows
 from virnucpro_assets.pipeline.training.splits import LEFT_OUT
 from virnucpro_assets.pipeline.work import DropWork

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from virnucpro_assets.models.threads import limit_threads
-from virnucpro_assets.pipeline.training.choice import SetOptions
 from virnucpro_assets.pipeline.training.labels import LabelledDrop
-from virnucpro_assets.pipeline.training.train import TrainedVersion, TrainOptions, train
+from virnucpro_assets.pipeline.training.options import SetOptions, TrainOptions
+from virnucpro_assets.pipeline.training.train import TrainedVersion, train
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.vocabulary import LABELS
 from virnucpro_assets_tests.labelled import embedded_drops, write_labelled_reads

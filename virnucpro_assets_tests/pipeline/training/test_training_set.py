@@ -9,8 +9,8 @@ import pytest
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.training.choice import SetOptions
 from virnucpro_assets.pipeline.training.labels import LabelledDrop
+from virnucpro_assets.pipeline.training.options import SetOptions
 from virnucpro_assets.pipeline.training.splits import SPLITS, TEST, TRAINING, VALIDATION
 from virnucpro_assets.pipeline.training.training_set import make_training_set
 from virnucpro_assets.pipeline.work import DropWork

@@ -1,0 +1,245 @@
+"""The commands on classifiers: training one, and choosing among those that were trained."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from virnucpro_assets.cli.drops import ChunkLength, Length, app
+from virnucpro_assets.cli.errors import one_line_errors
+
+classifiers = typer.Typer(
+    help="List the classifiers that were trained here, and choose which one is in use.",
+    epilog="Examples: virnucpro classifiers list | virnucpro classifiers back",
+    no_args_is_help=True,
+)
+
+
+class Takes(StrEnum):
+    """The embeddings that a classifier takes."""
+
+    both = "both"
+    dna = "dna"
+    protein = "protein"
+
+
+class SourcesBy(StrEnum):
+    """What tells from which genome a read is."""
+
+    names = "names"
+    drops = "drops"
+
+
+Version = Annotated[
+    str, typer.Argument(help="The version's name, 12 digits; or `configured`, that of the settings.")
+]
+Short = Annotated[
+    bool, typer.Option("--short-reads", help="The classifier for short reads, which takes DNA alone.")
+]
+
+
+@app.command(
+    epilog="Examples: virnucpro train --virus phages.fa --others bacteria/ | virnucpro train --labels table.tsv "
+    "--inputs dna | see docs/training.md"
+)
+def train(
+    virus: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--virus", help="Reads or genomes of viruses: a file, or a folder of files; repeatable."
+        ),
+    ] = None,
+    others: Annotated[
+        list[Path] | None, typer.Option("--others", help="The same of anything else; repeatable.")
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="Instead: a table of drops that are there, with drop, label, source."),
+    ] = None,
+    chunk_length: Length = None,
+    inputs: Annotated[
+        Takes | None,
+        typer.Option("--inputs", help="The embeddings that it takes; default: both. dna is for short reads."),
+    ] = None,
+    sources: Annotated[
+        SourcesBy | None,
+        typer.Option(
+            "--sources",
+            help="What tells the genome of a read: its name (the default; what stands before a colon, else all "
+            "of it), or its drop.",
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Decides about all that is random.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="At most; default: 200.")] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option("--patience", help="Epochs without a lower loss before it stops; default: 10."),
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Default: 0.0002.")] = None,
+    momentum: Annotated[float | None, typer.Option("--momentum", help="Default: 0.9.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", help="Rows of a step; default: 32.")
+    ] = None,
+    rate_step_epochs: Annotated[
+        int | None, typer.Option("--rate-step-epochs", help="Epochs after which the rate falls; default: 10.")
+    ] = None,
+    rate_factor: Annotated[
+        float | None, typer.Option("--rate-factor", help="What it is multiplied by then; default: 0.85.")
+    ] = None,
+    validation_share: Annotated[
+        float | None, typer.Option("--validation-share", help="Of the rows; default: 0.15.")
+    ] = None,
+    test_share: Annotated[
+        float | None, typer.Option("--test-share", help="Of the rows; default: 0.15.")
+    ] = None,
+    near_identical: Annotated[
+        float | None,
+        typer.Option(
+            "--near-identical", help="Share of 31-mers in another split that is too much; default: 0.1."
+        ),
+    ] = None,
+    source_factor: Annotated[
+        float | None,
+        typer.Option(
+            "--source-factor", help="How many times the median rows one source may give; default: 4."
+        ),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace drops of the same names that have other files.")
+    ] = False,
+) -> None:
+    """Train a classifier on labelled sequences; it takes its place if it is not worse than the one in use.
+
+    The files become drops and are embedded as any other. Ends with 5 if the classifier is worse: it is kept,
+    and not in use.
+    """
+    given = {name: value for name, value in locals().items() if value is not None}
+    for name in ("virus", "others", "labels", "chunk_length", "replace"):
+        given.pop(name, None)
+    with one_line_errors():
+        length = int(chunk_length.value) if chunk_length else None
+        _train(virus or [], others or [], labels, length, replace=replace, options=given)
+
+
+@classifiers.command("list", epilog="Example: virnucpro classifiers list")
+def list_classifiers() -> None:
+    """List the classifiers that were trained here, how good each is, and which is in use."""
+    with one_line_errors():
+        from virnucpro_assets.pipeline.classifier_pages import version_lines
+        from virnucpro_assets.settings import load_settings
+
+        for line in version_lines(load_settings()):
+            typer.echo(line)
+
+
+@classifiers.command(epilog="Example: virnucpro classifiers show 0123456789ab")
+def show(version: Version) -> None:
+    """Print what a classifier was trained on, how good it is, and where its evaluation is."""
+    with one_line_errors():
+        from virnucpro_assets.pipeline.classifier_pages import one_version_lines
+        from virnucpro_assets.settings import load_settings
+
+        for line in one_version_lines(load_settings(), version):
+            typer.echo(line)
+
+
+@classifiers.command(
+    epilog="Examples: virnucpro classifiers use 0123456789ab | virnucpro classifiers use configured --short-reads"
+)
+def use(version: Version, chunk_length: Length = None, short_reads: Short = False) -> None:
+    """Take a classifier into use, whatever the check said of it; drops predicted from now on name it."""
+    with one_line_errors():
+        from virnucpro_assets.models.versions import CONFIGURED
+        from virnucpro_assets.pipeline.classifier_pages import find_version
+        from virnucpro_assets.settings import load_settings
+
+        settings = load_settings()
+        place = _place(settings, chunk_length, short_reads=short_reads)
+        if version != CONFIGURED:
+            place, _ = find_version(settings, version)
+        settings.classifier_versions(*place).use(version)
+        _say_in_use(settings, place)
+
+
+@classifiers.command(epilog="Examples: virnucpro classifiers back | virnucpro classifiers back --short-reads")
+def back(chunk_length: Length = None, short_reads: Short = False) -> None:
+    """Go back to the classifier that was in use before."""
+    with one_line_errors():
+        from virnucpro_assets.settings import load_settings
+
+        settings = load_settings()
+        place = _place(settings, chunk_length, short_reads=short_reads)
+        settings.classifier_versions(*place).back()
+        _say_in_use(settings, place)
+
+
+def _place(settings: Any, chunk_length: ChunkLength | None, *, short_reads: bool) -> Any:
+    return int(
+        chunk_length.value
+    ) if chunk_length else settings.chunk_length, "dna" if short_reads else "both"
+
+
+def _say_in_use(settings: Any, place: Any) -> None:
+    from virnucpro_assets.defs.classifier import record_in_use
+    from virnucpro_assets.defs.instance import open_instance
+    from virnucpro_assets.pipeline.classifier_pages import in_use_line
+
+    with open_instance(settings) as instance:
+        record_in_use(instance, settings)
+    typer.echo(in_use_line(settings, place))
+
+
+def _train(
+    virus: list[Path],
+    others: list[Path],
+    labels: Path | None,
+    chunk_length: int | None,
+    *,
+    replace: bool,
+    options: dict[str, Any],
+) -> None:
+    from virnucpro_assets.definitions import call_drop, embed_drop, index_drop, train_classifier
+    from virnucpro_assets.defs.instance import open_instance
+    from virnucpro_assets.defs.partitions import Partitions
+    from virnucpro_assets.defs.records import latest_record
+    from virnucpro_assets.defs.runs import embed_drop as embed
+    from virnucpro_assets.defs.runs import run_training
+    from virnucpro_assets.errors import InputError
+    from virnucpro_assets.inference.devices import find_devices
+    from virnucpro_assets.pipeline.room import check_data_root
+    from virnucpro_assets.pipeline.training.arrivals import is_embedded, register_labelled
+    from virnucpro_assets.pipeline.training.labels import read_labels, write_labels
+    from virnucpro_assets.pipeline.training.options import parse_options
+    from virnucpro_assets.settings import load_settings
+
+    settings = load_settings()
+    parse_options(options)
+    check_data_root(settings.data_root)
+    find_devices(settings.devices, visible=settings.visible_gpus)
+    if labels is None:
+        if not virus or not others:
+            raise InputError(
+                "training sources",
+                found=f"{len(virus)} of viruses and {len(others)} of others",
+                expected="files of both classes, or a table",
+                advice="Give --virus and --others, or --labels.",
+            )
+        length = chunk_length or settings.chunk_length
+        labelled = register_labelled(virus, others, settings, chunk_length=length, replace=replace)
+        labels = settings.training_root / "labels.tsv"
+        write_labels(labels, labelled)
+        typer.echo(f"table of labels: {labels.absolute()}", err=True)
+    else:
+        labelled = read_labels(labels)
+    with open_instance(settings) as instance:
+        for one in labelled:
+            if not is_embedded(one.drop, settings):
+                jobs = (index_drop, embed_drop, call_drop)
+                embed(jobs, instance, Partitions(settings.ranks), one.drop)
+        config = {name: getattr(value, "value", value) for name, value in options.items()}
+        run_training(train_classifier, instance, {"labels": str(labels.absolute()), **config})
+        record = latest_record(instance, "classifier_evaluation", None)
+        if record and (made := record.asset_materialization):
+            for name in ("verdict", "version", "page"):
+                typer.echo(f"{name}: {made.metadata[name].value}")

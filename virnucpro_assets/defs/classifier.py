@@ -1,0 +1,65 @@
+"""The asset of the classifier in use: it looks at which one that is, and makes none."""
+
+import dagster as dg
+
+from virnucpro_assets.defs import metadata
+from virnucpro_assets.defs.automation import never_made
+from virnucpro_assets.defs.failures import mendable
+from virnucpro_assets.defs.records import latest_record, version_tags
+from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.models.cards import CARD_FILE, read_card
+from virnucpro_assets.models.folders import WEIGHTS_FILE
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.recipe import ENGINE_FORMAT
+
+ASSET = "classifier"
+
+
+def classifier(settings: Settings) -> dg.AssetsDefinition:
+    """The asset `classifier`."""
+
+    @dg.asset(
+        name=ASSET,
+        group_name="models",
+        kinds={"pytorch"},
+        code_version=str(ENGINE_FORMAT),
+        automation_condition=never_made(),
+        description="The small network in use that tells viruses from others, for the settings' chunk length.",
+    )
+    def observe(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        with mendable():
+            digest, shown = _in_use(settings)
+        return dg.MaterializeResult(data_version=metadata.data_version(digest), metadata=shown)
+
+    return observe
+
+
+def record_in_use(instance: dg.DagsterInstance, settings: Settings) -> None:
+    """Put the classifier in use on record outside of its own run, if there is one and another is on record."""
+    if not (settings.classifier_folder(settings.chunk_length) / CARD_FILE).exists():
+        return
+    digest, shown = _in_use(settings)
+    latest = latest_record(instance, ASSET, None)
+    found = latest.asset_materialization if latest else None
+    if found is None or (found.tags or {}).get("dagster/data_version") != digest:
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(ASSET, metadata=shown, tags=version_tags(digest))
+        )
+
+
+def _in_use(settings: Settings) -> tuple[str, metadata.Metadata]:
+    """The digest of the classifier in use, and what is shown of it."""
+    folder = settings.classifier_folder(settings.chunk_length)
+    card = read_card(folder)
+    digest = sha256_of_file(folder / WEIGHTS_FILE)
+    return digest, {
+        "chunk_length": card.chunk_length,
+        "width": card.width,
+        "inputs": card.inputs,
+        "trained_on": card.training_data,
+        "note": card.note,
+        "digest": digest,
+        "encoders": dg.MetadataValue.json({str(kind): value for kind, value in card.encoders.items()}),
+        "folder": metadata.path(folder),
+        **card.metrics,
+    }

@@ -1,0 +1,64 @@
+"""Files of a class as drops: registered as any other, and named in a table of labels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
+from virnucpro_assets.pipeline.embeddings import fitting_merged
+from virnucpro_assets.pipeline.training.labels import LabelledDrop
+from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.sequences.read_files import ReadFile, pair_files
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drops import DropStore
+from virnucpro_assets.vocabulary import LABELS
+
+
+def register_labelled(
+    virus: Sequence[Path], others: Sequence[Path], settings: Settings, *, chunk_length: int, replace: bool
+) -> list[LabelledDrop]:
+    """Each path, a file of reads or a folder of them, as a drop of its class, called by class and path.
+
+    Raises InputError for a folder without a file, and as `register_reads` does.
+    """
+    labelled: dict[str, LabelledDrop] = {}
+    for label in LABELS:
+        for path in virus if label == "virus" else others:
+            key = _free_key(f"{label}-{key_from_name(path)}"[:60], labelled)
+            register_reads(key, _files_of(path), settings, chunk_length=chunk_length, replace=replace)
+            labelled[key] = LabelledDrop(drop=key, label=label)
+    return list(labelled.values())
+
+
+def is_embedded(drop: str, settings: Settings) -> bool:
+    """Whether the files registered for a drop are embedded and merged under these settings."""
+    if not DropStore(settings.data_root).is_listed(drop):
+        return False
+    try:
+        fitting_merged(DropWork.on(drop, settings, lambda _: None))
+    except IntegrityError:
+        return False
+    return True
+
+
+def _files_of(path: Path) -> list[ReadFile]:
+    if not path.is_dir():
+        return [ReadFile(path)]
+    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    if not files:
+        raise InputError(
+            path,
+            found="a folder without a file",
+            expected="files of reads or genomes",
+            advice="Give the folder that holds the files; folders in it are not looked into.",
+        )
+    return pair_files(files)
+
+
+def _free_key(key: str, taken: dict[str, LabelledDrop]) -> str:
+    """The key, with a number behind it if another path of the command has it."""
+    return next(
+        free
+        for number in range(1, 10_000)
+        if (free := key if number == 1 else f"{key}-{number}") not in taken
+    )

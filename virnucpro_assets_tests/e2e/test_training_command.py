@@ -1,0 +1,134 @@
+"""Training from the command line: in use, kept out, gone back from, and named by predictions."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.storage.drops import DropStore
+from virnucpro_assets.storage.tables_manifest import read_tables
+from virnucpro_assets_tests.conftest import Installation, Outcome
+from virnucpro_assets_tests.labelled import write_labelled_reads
+
+pytestmark = pytest.mark.timeout(240)
+
+FAST = ("--learning-rate", "0.01", "--batch-size", "64", "--epochs", "8")
+USELESS = ("--learning-rate", "1e-9", "--epochs", "1")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a sequence of commands said, by name."""
+
+    installation: Installation
+    outcomes: dict[str, Outcome]
+    predicted_with: dict[str, str]
+
+    def version(self, command: str) -> str:
+        found = re.search(
+            r"(?:version:? |use for chunks of 300: )([0-9a-f]{12})", self.outcomes[command].stdout
+        )
+        return found[1] if found else ""
+
+
+@pytest.fixture(scope="module")
+def told(new_installation: Callable[[str], Installation], small_reads: Path) -> Told:
+    """Training twice, the second time for nothing; prediction; the useless one in use all the same; and back."""
+    installation = new_installation("trained")
+    files = write_labelled_reads(installation.folder / "files", 150)
+    data, ranks = str(small_reads), {"VIRNUCPRO_RANKS": "1"}
+    none = ranks | {"VIRNUCPRO_CLASSIFIERS": "none"}
+    labels = ("--labels", "data/_training/labels.tsv")
+    sources = ("--virus", str(files["virus"]), "--others", str(files["others"]))
+    steps = [
+        {
+            "first": (("train", *sources, *FAST), none),
+            "worse": (("train", *labels, *USELESS), ranks),
+            "list": (("classifiers", "list"), ranks),
+            "predict": (("predict", data, "--out", "out", "--name", "d"), ranks),
+        },
+        {
+            "forced": (("train", *labels, *USELESS), ranks | {"VIRNUCPRO_CLASSIFIER_MARGIN": "0.99"}),
+            "again": (("materialize", "d"), ranks),
+        },
+        {
+            "back": (("classifiers", "back"), ranks),
+            "once more": (("materialize", "d"), ranks),
+            "show": (("classifiers", "show", "0" * 12), ranks),
+            "nothing": (("train",), ranks),
+            "configured": (("classifiers", "back"), ranks),
+            "too far": (("classifiers", "back"), ranks),
+        },
+    ]
+    outcomes, predicted = {}, {}
+    for step in steps:
+        found = installation.run_all(list(step.values()))
+        outcomes |= dict(zip(step, found, strict=True))
+        folder = DropStore(installation.data_root).current("d")[1]
+        predicted[list(step)[-1 if "nothing" not in step else 1]] = read_tables(folder.predictions).inputs[
+            "classifier"
+        ]
+    return Told(installation, outcomes, predicted)
+
+
+def test_the_commands_end_as_they_should(told):
+    codes = {name: outcome.exit_code for name, outcome in told.outcomes.items()}
+    assert codes == dict.fromkeys(told.outcomes, 0) | {"worse": 5, "show": 2, "nothing": 2, "too far": 2}
+    assert {name: outcome.trace for name, outcome in told.outcomes.items() if outcome.trace} == {}
+
+
+def test_training_says_how_good_the_classifier_is_and_where_its_evaluation_is(told):
+    lines = dict(line.split(": ", 1) for line in told.outcomes["first"].stdout.splitlines())
+    assert re.fullmatch(
+        r"AUROC 0\.\d{3} and F1 0\.\d{3} on the test split; there was none in use\.", lines["verdict"]
+    )
+    page = Path(lines["page"])
+    assert lines["version"] == page.parent.name == sha256_of_file(page.parent / "model.safetensors")[:12]
+    assert "By read length" in page.read_text()
+    table = (told.installation.data_root / "_training" / "labels.tsv").read_text()
+    assert table == "drop\tlabel\tsource\nvirus-virus\tvirus\t\nothers-others\tothers\t\n"
+
+
+def test_a_worse_one_is_kept_out_with_the_reason_in_one_line(told):
+    first = told.version("first")
+    error = told.outcomes["worse"].stderr.splitlines()[-1]
+    assert error.startswith("error: check not_worse_than_in_use: found AUROC 0.")
+    assert f"of {first}, the one in use: worse; expected AUROC and F1 at most 0.01 below" in error
+    kept = re.search(r"kept as version ([0-9a-f]{12}), and not in use", error)[1]
+    rows = told.outcomes["list"].stdout.splitlines()
+    assert [line.split()[3] for line in rows[1:]] == [first, kept]
+    assert ["  in use  " in line for line in rows[1:]] == [True, False]
+    assert told.version("forced") == kept
+
+
+def test_the_second_training_computes_no_embedding_again(told):
+    assert "dnabert_s: " in told.outcomes["first"].stderr
+    assert "dnabert_s: " not in told.outcomes["worse"].stderr
+    assert "there already" in told.outcomes["worse"].stderr
+
+
+def test_predictions_name_the_version_in_use_before_and_after_going_back(told):
+    first, forced = told.version("first"), told.version("forced")
+    found = {name: digest[:12] for name, digest in told.predicted_with.items()}
+    assert found == {"predict": first, "again": forced, "once more": first}
+    assert told.version("back") == first
+    assert "that of the settings" in told.outcomes["configured"].stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("show", "error: version '000000000000': found no such version; expected "),
+        (
+            "nothing",
+            "error: training sources: found 0 of viruses and 0 of others; expected files of both classes",
+        ),
+        ("too far", "none before it; expected a version that was taken into use."),
+    ],
+)
+def test_a_mistake_is_one_line(told, command, line):
+    assert line in told.outcomes[command].stderr
+    assert len(told.outcomes[command].stderr.splitlines()) == 1
