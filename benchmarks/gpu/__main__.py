@@ -7,6 +7,7 @@
 `throughput` tokens a second of ESM-2 3B and 650M and of DNABERT-S, beside the rate of their products
 `others` transformers' EsmModel and fair-esm's own module beside ours
 `variants` what was tried for the rest of the time
+`biases` the attention of DNABERT-S by several kernels, on packs of new lengths and on one pack
 `pipeline` the whole job on 100,000 generated reads
 `pipeline-killed` the whole job on 30,000 reads, once left alone and once with its device process killed
 
@@ -24,13 +25,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu import agreement, pipeline, throughput, variants
+from benchmarks.gpu import agreement, biases, pipeline, throughput, variants
 from benchmarks.gpu.models import ESM2_3B, ESM2_650M, SHAPES, SMALL_DNABERT_S
 from benchmarks.gpu.progress import step
 from benchmarks.gpu.results import add
 from benchmarks.shapes import DNABERT_S, ESM2_8M
 
-PARTS = ("agreement", "throughput", "others", "variants", "pipeline", "pipeline-killed")
+PARTS = ("agreement", "throughput", "others", "variants", "biases", "pipeline", "pipeline-killed")
 GPU_BUDGET, SMALL_BUDGET = 32768, 1024
 READS = {"pipeline": 100_000, "pipeline-killed": 30_000}
 FEW_READS = 400
@@ -91,6 +92,8 @@ def _measure(part: str, seconds: float, *, small: bool) -> Any:
                 "esm2_650m": others.measure(middle, device, budget, seconds),
                 "esm2_3b": others.measure(large, device, budget, seconds),
             }
+        case "biases":
+            return biases.measure(SMALL_DNABERT_S if small else DNABERT_S, device, seconds)
         case _:
             return {
                 "esm2_3b": variants.measure(large, device, seconds),
