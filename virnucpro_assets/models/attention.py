@@ -44,8 +44,8 @@ Attend = Callable[[torch.Tensor, TokenPack, Alibi | None], torch.Tensor]
 def attend_dense_runs(qkv: torch.Tensor, pack: TokenPack, alibi: Alibi | None) -> torch.Tensor:
     """Dense scaled dot-product attention over runs of equal length, without any padding.
 
-    Not by cuDNN, which plans for each new count and length, and reads have new ones in every pack: on an
-    H200 that took seven times as long as the computing.
+    Not by cuDNN, which plans for each new count and length, and reads have new ones in every pack: then
+    planning takes most of the time (`benchmarks.gpu biases`).
     """
     if qkv.is_cuda:
         with sdpa_kernel(_WITHOUT_PLANS):
