@@ -51,6 +51,7 @@ bench: $(INSTALLED)  ## measure, side by side, what the documentation quotes
 	$(BIN)/python -m benchmarks.checkpoint_overhead --rounds 3
 	$(BIN)/python -m benchmarks.encoders_cpu --quick
 	$(BIN)/python -m benchmarks.model_loading --layers-3b 14
+	$(BIN)/python -m benchmarks.short_reads
 
 bench-check: $(INSTALLED)  ## a quick run of what is measured against the original; fails if something became slower
 	$(INSTALL) '.[bench]'
