@@ -6,9 +6,9 @@ from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.automation import never_made
 from virnucpro_assets.defs.failures import mendable
 from virnucpro_assets.defs.records import latest_record, version_tags
-from virnucpro_assets.files.digests import sha256_of_file
-from virnucpro_assets.models.cards import CARD_FILE, read_card
-from virnucpro_assets.models.folders import WEIGHTS_FILE
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.models.cards import CARD_FILE
+from virnucpro_assets.pipeline.routing import classifiers_in_use
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
@@ -35,10 +35,16 @@ def classifier(settings: Settings) -> dg.AssetsDefinition:
 
 
 def record_in_use(instance: dg.DagsterInstance, settings: Settings) -> None:
-    """Put the classifier in use on record outside of its own run, if there is one and another is on record."""
+    """Put the classifier in use on record outside of its own run, if there is one and another is on record.
+
+    Settings that ask for more than is installed say so when they are used, and leave the record as it is.
+    """
     if not (settings.classifier_folder(settings.chunk_length) / CARD_FILE).exists():
         return
-    digest, shown = _in_use(settings)
+    try:
+        digest, shown = _in_use(settings)
+    except InputError:
+        return
     latest = latest_record(instance, ASSET, None)
     found = latest.asset_materialization if latest else None
     if found is None or (found.tags or {}).get("dagster/data_version") != digest:
@@ -48,18 +54,22 @@ def record_in_use(instance: dg.DagsterInstance, settings: Settings) -> None:
 
 
 def _in_use(settings: Settings) -> tuple[str, metadata.Metadata]:
-    """The digest of the classifier in use, and what is shown of it."""
-    folder = settings.classifier_folder(settings.chunk_length)
-    card = read_card(folder)
-    digest = sha256_of_file(folder / WEIGHTS_FILE)
-    return digest, {
+    """What tells the classifiers in use from others, and what is shown of them, first of all of the usual one.
+
+    A second classifier for short reads and the border between them are part of it: predictions become
+    stale when they change.
+    """
+    routing = classifiers_in_use(settings, settings.chunk_length)
+    card = routing.usual.card
+    return routing.digest, {
         "chunk_length": card.chunk_length,
         "width": card.width,
         "inputs": card.inputs,
         "trained_on": card.training_data,
         "note": card.note,
-        "digest": digest,
+        "digest": routing.usual.digest,
         "encoders": dg.MetadataValue.json({str(kind): value for kind, value in card.encoders.items()}),
-        "folder": metadata.path(folder),
+        "folder": metadata.path(routing.usual.folder),
+        **({"used_with": dg.MetadataValue.json(routing.inputs)} if len(routing.inputs) > 1 else {}),
         **card.metrics,
     }

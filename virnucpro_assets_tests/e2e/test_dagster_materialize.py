@@ -4,6 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 import dagster as dg
+import pyarrow.parquet as pq
 import pytest
 
 from virnucpro_assets.storage.drops import DropStore
@@ -186,6 +187,14 @@ def test_the_report_is_shown_as_a_path_and_pictures(records):
     assert not any(isinstance(value, dg.UrlMetadataValue) for value in metadata.values())
     assert metadata["checks"].value == 1 + 2 * 2 * 4 + 1 + 3
     assert metadata["failed_checks"].value == 0
+
+
+def test_the_calls_show_how_many_reads_were_scored_by_which_route(records, materialised):
+    (calls,) = records["virus_calls"]
+    folder = DropStore(materialised.root / "data").current("d1")[1]
+    found = pq.read_table(folder.calls / "read_calls.parquet", columns=["route"])["route"].to_pylist()
+    expected = f"| route | count |\n| --- | ---: |\n| joint | {found.count('joint')} |"
+    assert _metadata(calls)["reads_by_route"] == expected
 
 
 def test_ranks_were_recorded_as_they_were_finished_not_at_the_end(records):

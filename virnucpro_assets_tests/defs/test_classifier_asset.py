@@ -1,0 +1,63 @@
+"""The asset `classifier` has another version as soon as what scores reads is another."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from virnucpro_assets.defs.classifier import classifier, record_in_use
+from virnucpro_assets.demo.paths import MODELS_FOLDER, classifier_folder
+from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.settings import Settings
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def recorded(instance: dg.DagsterInstance) -> tuple[str, dict[str, Any]]:
+    """The version and the metadata on record."""
+    event = instance.get_latest_materialization_event(dg.AssetKey("classifier"))
+    assert event is not None
+    found = event.asset_materialization
+    assert found is not None and found.tags is not None
+    return found.tags["dagster/data_version"], {name: value.value for name, value in found.metadata.items()}
+
+
+def test_a_border_for_short_reads_is_part_of_the_version(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    usual, dna = (
+        sha256_of_file(classifier_folder(300, inputs) / "model.safetensors") for inputs in ("both", "dna")
+    )
+    plain, routed, other = (Settings(data_root=tmp_path, short_below=below) for below in (0, 300, 200))
+    assert dg.materialize([classifier(plain)], instance=instance).success
+    version, shown = recorded(instance)
+    assert version == shown["digest"] == usual
+    assert "used_with" not in shown
+
+    record_in_use(instance, routed)
+    with_routes, shown = recorded(instance)
+    assert shown["digest"] == usual
+    assert shown["used_with"] == {"classifier": usual, "short classifier": dna, "short_below": "300"}
+    record_in_use(instance, other)
+    assert len({version, with_routes, recorded(instance)[0]}) == 3
+
+
+def test_settings_that_ask_for_more_than_is_installed_leave_the_record_as_it_is(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    (tmp_path / "classifier_300").symlink_to(MODELS_FOLDER / "classifier_300")
+    plain, routed = (
+        Settings(data_root=tmp_path, classifiers=tmp_path, short_below=below) for below in (0, 300)
+    )
+    record_in_use(instance, plain)
+    before = recorded(instance)
+    record_in_use(instance, routed)
+    assert recorded(instance) == before
+    failed = dg.materialize([classifier(routed)], instance=instance, raise_on_error=False)
+    assert "no classifier in" in str(failed.get_step_failure_events()[0].step_failure_data.user_failure_data)
