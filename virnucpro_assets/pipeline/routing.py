@@ -147,7 +147,7 @@ def _short(settings: Settings, chunk_length: int) -> ClassifierInUse:
             "setting short_below",
             found=f"{settings.short_below}, but no classifier in {folder}",
             expected="a classifier that takes DNA alone there",
-            advice="Train or import one, or set VIRNUCPRO_SHORT_BELOW to 0.",
+            advice="Train one (`virnucpro train --inputs dna`) or import it, or set VIRNUCPRO_SHORT_BELOW to 0.",
         )
     card = read_card(folder)
     if card.inputs != "dna":
@@ -155,7 +155,7 @@ def _short(settings: Settings, chunk_length: int) -> ClassifierInUse:
             folder,
             found=f"a classifier that takes {card.inputs}",
             expected="one that takes dna alone, for reads below short_below",
-            advice="Train or import one, or set VIRNUCPRO_SHORT_BELOW to 0.",
+            advice="Train one (`virnucpro train --inputs dna`) or import it, or set VIRNUCPRO_SHORT_BELOW to 0.",
         )
     return ClassifierInUse(folder, card, settings.calls.wanted_precision)
 
