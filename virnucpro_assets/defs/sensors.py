@@ -15,6 +15,7 @@ from virnucpro_assets.defs.backfills import ask_for, drops_in_backfills
 from virnucpro_assets.defs.partitions import Partitions
 from virnucpro_assets.defs.process_runs import fail_dead_runs
 from virnucpro_assets.defs.standing import Standing
+from virnucpro_assets.defs.status_caches import mend_status_caches
 from virnucpro_assets.pipeline.deliveries import Scan
 from virnucpro_assets.settings import Settings
 
@@ -32,6 +33,10 @@ def new_drops(settings: Settings, partitions: Partitions) -> dg.SensorDefinition
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         for run in fail_dead_runs(context.instance):
             context.log.warning(f"run {run}: its process ended without a word; marked as failed")
+        for asset, lost in mend_status_caches(context.instance, partitions).items():
+            context.log.warning(
+                f"{asset}: Dagster's table of partitions passed over {', '.join(sorted(lost))}; made anew"
+            )
         found = look_for_drops(settings, context.cursor, time.time())
         for delivery in found.of("refused"):
             context.log.warning(f"{delivery.name}: refused, found {delivery.reason}")
