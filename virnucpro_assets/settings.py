@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     )
     classifiers: Path = Field(
         MODELS_FOLDER,
-        description="folder with classifier_300 and classifier_500; the registry is such a folder",
+        description="folder with classifier_300 and classifier_500, as the registry is; unless one was trained here",
     )
     short_below: NonNegativeInt = Field(
         0,

@@ -15,6 +15,7 @@ from virnucpro_assets.defs.backfills import ask_for, drops_in_backfills
 from virnucpro_assets.defs.partitions import DROPS, Partitions
 from virnucpro_assets.defs.standing import Standing, Work, joined
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drops import DropStore
 
 NIGHTLY, RETRY = "nightly_drops", "retry_failed"
 CURSOR = f"virnucpro/{NIGHTLY}"
@@ -46,6 +47,7 @@ def nightly_drops(settings: Settings, partitions: Partitions) -> dg.ScheduleDefi
         work = {
             drop: standing.anew(drop) if drop in changed else standing.never_begun(drop)
             for drop in standing.drops
+            if not DropStore(settings.data_root).is_taught_from(drop)
         }
         return _ask(context, NIGHTLY, work, f"nothing to do; {summary(found)}")
 

@@ -10,6 +10,7 @@ from virnucpro_assets.sequences.names import DuplicatePolicy
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DeliveryMark, DropManifest, DropSource, DropStore, check_key
+from virnucpro_assets.vocabulary import Label
 
 
 def key_from_name(path: Path) -> str:
@@ -29,9 +30,10 @@ def register_reads(
     chunk_length: int | None = None,
     duplicates: DuplicatePolicy | None = None,
     min_score: float | None = None,
+    label: Label | None = None,
     replace: bool = False,
 ) -> None:
-    """Say that `files` make up drop `key`.
+    """Say that `files` make up drop `key`; `label` is their class if they are to teach a classifier.
 
     Raises InputError for a missing file, and for a drop that was made from other files or with
     other options unless `replace` is set. A drop that never got an index, because its files were
@@ -52,6 +54,7 @@ def register_reads(
         chunk_length=chunk_length or settings.chunk_length,
         duplicates=duplicates or settings.duplicates,
         min_score=min_score,
+        label=label,
     )
     if before is not None and not before.same_reads(after) and not replace and store.is_indexed(key):
         raise InputError(

@@ -93,12 +93,14 @@ def missing_drops(settings: Settings) -> dict[str, str]:
     """Drops and deliveries that `virnucpro materialize` would make results of, and what each lacks.
 
     Deliveries that settle, wait or are refused are not among them, nor drops whose data were
-    cleaned up after their time.
+    cleaned up after their time or that were registered to teach a classifier.
     """
     store = DropStore(settings.data_root)
     missing = {}
     registered = store.keys()
     for key in registered:
+        if store.is_taught_from(key):
+            continue
         if not store.is_listed(key):
             missing[key] = "its files are not listed" if not store.was_listed(key) else "its files changed"
         elif not (folder := store.current(key)[1]).report.exists() and not removed_of(folder):

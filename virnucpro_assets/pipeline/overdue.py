@@ -2,7 +2,8 @@
 
 A drop waits from the first listing of its files, as its record says; one whose files were not listed
 yet, from the time at which it was registered or its delivery was complete. It waits no more once there
-are predictions of the files that it has now. What finished long ago is never overdue.
+are predictions of the files that it has now. What finished long ago is never overdue, nor what was
+registered to teach a classifier.
 """
 
 from datetime import UTC, datetime
@@ -31,6 +32,8 @@ def overdue_drops(settings: Settings, now: datetime) -> dict[str, float]:
 def _since(key: str, settings: Settings) -> datetime | None:
     """Since when a drop waits for its predictions; None if it does not."""
     store = DropStore(settings.data_root)
+    if store.is_taught_from(key):
+        return None
     if not store.was_listed(key):
         return _time_of(settings.data_root / key / "source.toml")
     drop, folder = store.current(key)

@@ -22,8 +22,9 @@ from virnucpro_assets.sequences.index import MANIFEST_FILE as INDEX_MANIFEST
 from virnucpro_assets.sequences.names import DuplicatePolicy
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.shards import rank_name
-from virnucpro_assets.vocabulary import EncoderKind
+from virnucpro_assets.vocabulary import EncoderKind, Label
 
+OTHER_THAN_READS = ("min_score", "follows_delivery", "delivery", "label")
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -51,7 +52,8 @@ class DropSource(BaseModel):
 
     `min_score` is the P(virus) that a hit needs, where it is not that of the settings. `delivery`
     is there if a scan of the drops folder registered the drop. With `follows_delivery` it was
-    asked for by name instead, and is whatever its delivery holds when its files are listed.
+    asked for by name instead, and is whatever its delivery holds when its files are listed. `label` is
+    there if the drop was registered to teach a classifier: nobody waits for its predictions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +63,7 @@ class DropSource(BaseModel):
     min_score: float | None = None
     follows_delivery: bool = False
     delivery: DeliveryMark | None = None
+    label: Label | None = None
     files: list[SourceFile]
 
     @classmethod
@@ -71,17 +74,20 @@ class DropSource(BaseModel):
         chunk_length: int,
         duplicates: DuplicatePolicy,
         min_score: float | None = None,
+        label: Label | None = None,
     ) -> "DropSource":
         """A source of these files, by their absolute paths; InputError if one is no UTF-8."""
         files = list(files)
         for file in files:
             _check_writable_name(file.path)
         named = [SourceFile(path=file.path.absolute(), mate=file.mate) for file in files]
-        return cls(chunk_length=chunk_length, duplicates=duplicates, min_score=min_score, files=named)
+        return cls(
+            chunk_length=chunk_length, duplicates=duplicates, min_score=min_score, label=label, files=named
+        )
 
     def same_reads(self, other: "DropSource") -> bool:
         """Whether both mean the same reads, cut and named in the same way."""
-        unlike = {name: getattr(other, name) for name in ("min_score", "follows_delivery", "delivery")}
+        unlike = {name: getattr(other, name) for name in OTHER_THAN_READS}
         return self.model_copy(update=unlike) == other
 
 
@@ -180,6 +186,11 @@ class DropStore:
     def keys(self) -> list[str]:
         """The keys of the drops that are registered, sorted."""
         return sorted(path.parent.name for path in self.root.glob("*/source.toml"))
+
+    def is_taught_from(self, key: str) -> bool:
+        """Whether drop `key` was registered to teach a classifier."""
+        source = self.source(key)
+        return source is not None and source.label is not None
 
     def register(self, key: str, source: DropSource) -> None:
         """Say which files make up drop `key`; replaces what was said before."""

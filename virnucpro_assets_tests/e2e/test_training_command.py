@@ -17,6 +17,8 @@ pytestmark = pytest.mark.timeout(240)
 
 FAST = ("--learning-rate", "0.01", "--batch-size", "64", "--epochs", "8")
 USELESS = ("--learning-rate", "1e-9", "--epochs", "1")
+LABELS = ("--labels", "data/_training/labels.tsv")
+RANKS = {"VIRNUCPRO_RANKS": "1"}
 
 
 @dataclass(frozen=True)
@@ -25,59 +27,44 @@ class Told:
 
     installation: Installation
     outcomes: dict[str, Outcome]
-    predicted_with: dict[str, str]
 
     def version(self, command: str) -> str:
         found = re.search(
-            r"(?:version:? |use for chunks of 300: )([0-9a-f]{12})", self.outcomes[command].stdout
+            r"(?:version: |use for chunks of 300: )([0-9a-f]{12})", self.outcomes[command].stdout
         )
         return found[1] if found else ""
 
 
+def run(installation: Installation, **commands: tuple[tuple[str, ...], dict[str, str]]) -> dict[str, Outcome]:
+    """Run command lines, each with variables of its own, by name."""
+    lines = [(words, RANKS | variables) for words, variables in commands.values()]
+    return dict(zip(commands, installation.run_all(lines), strict=True))
+
+
 @pytest.fixture(scope="module")
-def told(new_installation: Callable[[str], Installation], small_reads: Path) -> Told:
-    """Training twice, the second time for nothing; prediction; the useless one in use all the same; and back."""
+def told(new_installation: Callable[[str], Installation]) -> Told:
+    """Training twice, the second time for nothing, and what else there is to say of classifiers."""
     installation = new_installation("trained")
-    files = write_labelled_reads(installation.folder / "files", 150)
-    data, ranks = str(small_reads), {"VIRNUCPRO_RANKS": "1"}
-    none = ranks | {"VIRNUCPRO_CLASSIFIERS": "none"}
-    labels = ("--labels", "data/_training/labels.tsv")
+    files = write_labelled_reads(installation.folder / "files", 100)
     sources = ("--virus", str(files["virus"]), "--others", str(files["others"]))
-    steps = [
-        {
-            "first": (("train", *sources, *FAST), none),
-            "worse": (("train", *labels, *USELESS), ranks),
-            "list": (("classifiers", "list"), ranks),
-            "predict": (("predict", data, "--out", "out", "--name", "d"), ranks),
-        },
-        {
-            "forced": (("train", *labels, *USELESS), ranks | {"VIRNUCPRO_CLASSIFIER_MARGIN": "0.99"}),
-            "again": (("materialize", "d"), ranks),
-        },
-        {
-            "back": (("classifiers", "back"), ranks),
-            "once more": (("materialize", "d"), ranks),
-            "show": (("classifiers", "show", "0" * 12), ranks),
-            "nothing": (("train",), ranks),
-            "configured": (("classifiers", "back"), ranks),
-            "too far": (("classifiers", "back"), ranks),
-        },
-    ]
-    outcomes, predicted = {}, {}
-    for step in steps:
-        found = installation.run_all(list(step.values()))
-        outcomes |= dict(zip(step, found, strict=True))
-        folder = DropStore(installation.data_root).current("d")[1]
-        predicted[list(step)[-1 if "nothing" not in step else 1]] = read_tables(folder.predictions).inputs[
-            "classifier"
-        ]
-    return Told(installation, outcomes, predicted)
+    outcomes = run(
+        installation,
+        first=(("train", *sources, *FAST), {"VIRNUCPRO_CLASSIFIERS": "none"}),
+        worse=(("train", *LABELS, *USELESS), {}),
+        list=(("classifiers", "list"), {}),
+        show=(("classifiers", "show", "0" * 12), {}),
+        nothing=(("train",), {}),
+        back=(("classifiers", "back"), {}),
+        too_far=(("classifiers", "back"), {}),
+    )
+    return Told(installation, outcomes)
 
 
 def test_the_commands_end_as_they_should(told):
     codes = {name: outcome.exit_code for name, outcome in told.outcomes.items()}
-    assert codes == dict.fromkeys(told.outcomes, 0) | {"worse": 5, "show": 2, "nothing": 2, "too far": 2}
+    assert codes == dict.fromkeys(told.outcomes, 0) | {"worse": 5, "show": 2, "nothing": 2, "too_far": 2}
     assert {name: outcome.trace for name, outcome in told.outcomes.items() if outcome.trace} == {}
+    assert "in use for chunks of 300: that of the settings" in told.outcomes["back"].stdout
 
 
 def test_training_says_how_good_the_classifier_is_and_where_its_evaluation_is(told):
@@ -101,21 +88,12 @@ def test_a_worse_one_is_kept_out_with_the_reason_in_one_line(told):
     rows = told.outcomes["list"].stdout.splitlines()
     assert [line.split()[3] for line in rows[1:]] == [first, kept]
     assert ["  in use  " in line for line in rows[1:]] == [True, False]
-    assert told.version("forced") == kept
 
 
 def test_the_second_training_computes_no_embedding_again(told):
     assert "dnabert_s: " in told.outcomes["first"].stderr
     assert "dnabert_s: " not in told.outcomes["worse"].stderr
     assert "there already" in told.outcomes["worse"].stderr
-
-
-def test_predictions_name_the_version_in_use_before_and_after_going_back(told):
-    first, forced = told.version("first"), told.version("forced")
-    found = {name: digest[:12] for name, digest in told.predicted_with.items()}
-    assert found == {"predict": first, "again": forced, "once more": first}
-    assert told.version("back") == first
-    assert "that of the settings" in told.outcomes["configured"].stdout
 
 
 @pytest.mark.parametrize(
@@ -126,9 +104,35 @@ def test_predictions_name_the_version_in_use_before_and_after_going_back(told):
             "nothing",
             "error: training sources: found 0 of viruses and 0 of others; expected files of both classes",
         ),
-        ("too far", "none before it; expected a version that was taken into use."),
+        ("too_far", "none before it; expected a version that was taken into use."),
     ],
 )
 def test_a_mistake_is_one_line(told, command, line):
     assert line in told.outcomes[command].stderr
     assert len(told.outcomes[command].stderr.splitlines()) == 1
+
+
+@pytest.mark.thorough
+def test_predictions_name_the_version_in_use_before_and_after_going_back(told, small_reads):
+    installation, first = told.installation, told.version("first")
+
+    def predicted_with() -> str:
+        return read_tables(DropStore(installation.data_root).current("d")[1].predictions).inputs[
+            "classifier"
+        ][:12]
+
+    run(
+        installation,
+        use=(("classifiers", "use", first), {}),
+        predict=(("predict", str(small_reads), "--out", "out", "--name", "d"), {}),
+    )
+    assert predicted_with() == first
+    found = run(
+        installation,
+        forced=(("train", *LABELS, *USELESS), {"VIRNUCPRO_CLASSIFIER_MARGIN": "0.99"}),
+        again=(("materialize", "d"), {}),
+    )
+    forced = Told(installation, found).version("forced")
+    assert first != forced == predicted_with()
+    found = run(installation, back=(("classifiers", "back"), {}), once_more=(("materialize", "d"), {}))
+    assert Told(installation, found).version("back") == first == predicted_with()

@@ -13,6 +13,10 @@ DRAWINGS = {
     "lengths-of-reads": lambda form: plots.length_distribution(LENGTHS, form=form),
     "calls": lambda form: plots.calls_by_tier({"Viral": {"review": 3, "low_confidence": 0}}, form=form),
     "throughput": lambda form: plots.throughput({"ESM-2, rank 0": 16_533.2, "odd $x_ <b>&": 0.0}, form=form),
+    "roc": lambda form: plots.roc(
+        {"new": [(0, 0), (0.2, 0.9), (1, 1)], "in use": [(0, 0), (1, 1)]}, form=form
+    ),
+    "reliability": lambda form: plots.reliability({"raw": [(0.1, 0.2), (0.9, 0.7)]}, form=form),
     "stages": lambda form: plots.stage_times({"index": 1.25, "esm2": 300.0}, form=form),
 }
 

@@ -25,7 +25,9 @@ def register_labelled(
     for label in LABELS:
         for path in virus if label == "virus" else others:
             key = _free_key(f"{label}-{key_from_name(path)}"[:60], labelled)
-            register_reads(key, _files_of(path), settings, chunk_length=chunk_length, replace=replace)
+            register_reads(
+                key, _files_of(path), settings, chunk_length=chunk_length, label=label, replace=replace
+            )
             labelled[key] = LabelledDrop(drop=key, label=label)
     return list(labelled.values())
 
