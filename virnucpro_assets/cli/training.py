@@ -207,6 +207,7 @@ def _train(
     from virnucpro_assets.defs.runs import run_training
     from virnucpro_assets.errors import InputError
     from virnucpro_assets.inference.devices import find_devices
+    from virnucpro_assets.pipeline.arrivals import check_arrived
     from virnucpro_assets.pipeline.room import check_data_root
     from virnucpro_assets.pipeline.training.arrivals import is_embedded, register_labelled
     from virnucpro_assets.pipeline.training.labels import read_labels, write_labels
@@ -232,6 +233,9 @@ def _train(
         typer.echo(f"table of labels: {labels.absolute()}", err=True)
     else:
         labelled = read_labels(labels)
+        for one in labelled:
+            # Before the orchestrator hears the name: a misspelt one would stay as a partition.
+            check_arrived(one.drop, settings)
     with open_instance(settings) as instance:
         for one in labelled:
             if not is_embedded(one.drop, settings):

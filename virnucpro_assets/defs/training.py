@@ -1,8 +1,9 @@
 """Training as assets: a training set of labelled drops, a classifier, and its evaluation.
 
-They are one step, made when a person asks for it, with the drops and the options in the run's config;
-without any drop the step does nothing, so that whoever materialises all assets trains none. A
-classifier that is worse than the one in use is kept, the check fails, and nothing else changes.
+They are one step, made when a person asks for it, with the drops and the options in the run's config.
+Without any drop the step trains nothing and records what is there once more: whoever materialises all
+assets asks for these too, and an asset that is not recorded counts as failed. A classifier that is
+worse than the one in use is kept, the check fails, and nothing else changes.
 """
 
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from virnucpro_assets.defs.executors import step_tags
 from virnucpro_assets.defs.failures import mendable
 from virnucpro_assets.defs.jobs import TRAINING, TRAINING_STEP
 from virnucpro_assets.defs.process_runs import mark_worker
+from virnucpro_assets.defs.records import latest_record
 from virnucpro_assets.pipeline.checks import CheckError
 from virnucpro_assets.pipeline.training.labels import LabelledDrop, read_labels
 from virnucpro_assets.pipeline.training.options import FIELDS, parse_options
@@ -27,6 +29,7 @@ from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 GROUP = "training"
 SET, TRAINED, EVALUATION = TRAINING
 CHECK = "not_worse_than_in_use"
+VERSION, NOTHING = "dagster/data_version", "nothing"
 
 
 class _Sources(dg.Config):
@@ -70,8 +73,9 @@ def training(settings: Settings) -> dg.AssetsDefinition:
             set_options, options = parse_options(values)
         if not labelled:
             context.log.warning(
-                "no drop to learn from in the run's config (virus, others or labels): nothing to do"
+                "no drop to learn from in the run's config (virus, others or labels): nothing is trained"
             )
+            yield from _as_before(context.instance)
             yield dg.Output(None, output_name=check.get_python_identifier())
             return
         # torch and the plotting library stay out of the import path of the definitions.
@@ -111,7 +115,6 @@ def _specs() -> list[dg.AssetSpec]:
             group_name=GROUP,
             kinds={kind},
             code_version=str(ENGINE_FORMAT),
-            skippable=True,
             description=description,
         )
         for name, (description, deps, kind) in about.items()
@@ -123,6 +126,19 @@ def _labelled(config: Any) -> list[LabelledDrop]:
         return read_labels(Path(config.labels))
     virus = [LabelledDrop(drop=drop, label="virus") for drop in config.virus]
     return virus + [LabelledDrop(drop=drop, label="others") for drop in config.others]
+
+
+def _as_before(instance: dg.DagsterInstance) -> Iterator[dg.MaterializeResult[None]]:
+    """What was recorded of each asset last, or that there is nothing yet."""
+    for asset in TRAINING:
+        latest = latest_record(instance, asset, None)
+        if latest and (made := latest.asset_materialization):
+            version, shown = (made.tags or {}).get(VERSION, ""), dict(made.metadata)
+        else:
+            version, shown = NOTHING, {"note": dg.MetadataValue.text("nothing was trained yet")}
+        yield dg.MaterializeResult(
+            asset_key=asset, data_version=metadata.data_version(version), metadata=shown
+        )
 
 
 def _results(trained: Any) -> Iterator[dg.MaterializeResult[None]]:

@@ -47,6 +47,7 @@ def told(new_installation: Callable[[str], Installation]) -> Told:
     installation = new_installation("trained")
     files = write_labelled_reads(installation.folder / "files", 100)
     sources = ("--virus", str(files["virus"]), "--others", str(files["others"]))
+    (installation.folder / "misspelt.tsv").write_text("drop\tlabel\nnobody\tvirus\n")
     outcomes = run(
         installation,
         first=(("train", *sources, *FAST), {"VIRNUCPRO_CLASSIFIERS": "none"}),
@@ -54,6 +55,7 @@ def told(new_installation: Callable[[str], Installation]) -> Told:
         list=(("classifiers", "list"), {}),
         show=(("classifiers", "show", "0" * 12), {}),
         nothing=(("train",), {}),
+        misspelt=(("train", "--labels", "misspelt.tsv"), {}),
         back=(("classifiers", "back"), {}),
         too_far=(("classifiers", "back"), {}),
     )
@@ -62,7 +64,13 @@ def told(new_installation: Callable[[str], Installation]) -> Told:
 
 def test_the_commands_end_as_they_should(told):
     codes = {name: outcome.exit_code for name, outcome in told.outcomes.items()}
-    assert codes == dict.fromkeys(told.outcomes, 0) | {"worse": 5, "show": 2, "nothing": 2, "too_far": 2}
+    assert codes == dict.fromkeys(told.outcomes, 0) | {
+        "worse": 5,
+        "show": 2,
+        "nothing": 2,
+        "misspelt": 2,
+        "too_far": 2,
+    }
     assert {name: outcome.trace for name, outcome in told.outcomes.items() if outcome.trace} == {}
     assert "in use for chunks of 300: that of the settings" in told.outcomes["back"].stdout
 
@@ -104,6 +112,7 @@ def test_the_second_training_computes_no_embedding_again(told):
             "nothing",
             "error: training sources: found 0 of viruses and 0 of others; expected files of both classes",
         ),
+        ("misspelt", "error: drop nobody: found no delivery of this name in drops and no registered files"),
         ("too_far", "none before it; expected a version that was taken into use."),
     ],
 )
