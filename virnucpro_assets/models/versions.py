@@ -90,11 +90,11 @@ class ClassifierVersions:
         return history[-1].version if history else CONFIGURED
 
     def names(self) -> list[str]:
-        """All versions, the oldest first."""
+        """All versions, the oldest first, but damaged ones before all others."""
         if not self.root.is_dir():
             return []
         found = [path.name for path in self.root.iterdir() if NAME.fullmatch(path.name)]
-        return sorted(found, key=lambda name: (self._record(name).made_at, name))
+        return sorted(found, key=lambda name: (self._made_at(name), name))
 
     def version(self, name: str) -> Version:
         """The version of this name, every byte of it checked.
@@ -173,6 +173,13 @@ class ClassifierVersions:
 
     def _record(self, name: str) -> VersionRecord:
         return read_manifest(self.root / name / VERSION, VersionRecord)
+
+    def _made_at(self, name: str) -> datetime:
+        try:
+            return self._record(name).made_at
+        except IntegrityError:
+            # One damaged version hides no other; whoever asks for it is told.
+            return datetime.min.replace(tzinfo=UTC)
 
     def _history(self) -> list[Taken]:
         path = self.root / IN_USE

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.models.cards import Inputs
 from virnucpro_assets.models.versions import CONFIGURED, ClassifierVersions, Version
 from virnucpro_assets.pipeline.model_pages import CHUNK_LENGTHS, card_lines, table
@@ -27,17 +27,9 @@ def places(settings: Settings) -> dict[Place, ClassifierVersions]:
 def version_lines(settings: Settings) -> Iterator[str]:
     """All versions, a line each, those in use marked, and how good each was found."""
     rows = [
-        (
-            place_in_words(place),
-            name,
-            "in use" if versions.in_use() == name else "",
-            f"{version.record.made_at:%Y-%m-%d %H:%M}",
-            version.card.inputs,
-            version.record.verdict,
-        )
+        (place_in_words(place), name, "in use" if versions.in_use() == name else "", *_about(versions, name))
         for place, versions in places(settings).items()
         for name in versions.names()
-        for version in [versions.version(name)]
     ]
     if not rows:
         yield f"no classifier was trained in {settings.data_root.absolute()}; begin with `virnucpro train`"
@@ -84,6 +76,15 @@ def in_use_line(settings: Settings, place: Place) -> str:
     name = places(settings)[place].in_use()
     shown = f"that of the settings, {_configured(settings, place)}" if name == CONFIGURED else name
     return f"in use for {place_in_words(place)}: {shown}"
+
+
+def _about(versions: ClassifierVersions, name: str) -> tuple[str, str, str]:
+    """When a version was made, what it takes and what was found; of a damaged one what is wrong."""
+    try:
+        version = versions.version(name)
+    except IntegrityError as error:
+        return "damaged", "", str(error)
+    return f"{version.record.made_at:%Y-%m-%d %H:%M}", version.card.inputs, version.record.verdict
 
 
 def _configured(settings: Settings, place: Place) -> str:

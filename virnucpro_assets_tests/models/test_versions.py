@@ -12,6 +12,7 @@ from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.models.cards import read_card
 from virnucpro_assets.models.classifier import load_classifier, save_classifier
 from virnucpro_assets.models.versions import CONFIGURED, ClassifierVersions, Version, VersionRecord
+from virnucpro_assets.pipeline.classifier_pages import version_lines
 from virnucpro_assets.settings import Settings
 
 
@@ -104,3 +105,13 @@ def test_a_damaged_pointer_is_refused(versions, tmp_path):
     pointer.write_text(pointer.read_text().replace("2", "3"))
     with pytest.raises(IntegrityError, match="does not match the SHA-256 in its first line"):
         Settings(data_root=tmp_path).classifier_folder(300)
+
+
+def test_a_damaged_version_hides_no_other_in_the_list(versions, tmp_path):
+    whole, damaged = keep(versions, 1.0), keep(versions, 2.0)
+    (damaged.path / "version.toml").write_text("x")
+    lines = list(version_lines(Settings(data_root=tmp_path)))
+    assert versions.names() == [damaged.name, whole.name]
+    assert [line.split()[3] for line in lines[1:3]] == [damaged.name, whole.name]
+    assert "damaged" in lines[1]
+    assert "damaged" not in lines[2]
