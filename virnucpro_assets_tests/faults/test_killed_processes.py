@@ -107,7 +107,7 @@ def test_an_ended_step_leaves_no_process_and_is_resumed_on_any_number_of_devices
     for number, (slots, with_signal) in enumerate(stops):
         # Those that start first must not be done with everything before the last one has started.
         gather = len(used) + len(slots)
-        program = Faults(log=log.path, pause=PAUSE * len(slots), gather=gather).program
+        program = Faults(log=log.path, pause=2 * PAUSE * len(slots) ** 2, gather=gather).program
         step = bench.step(*slots, name=f"step-{number}", program=program)
         wait_for_workers(step, log, gather)
         new = at_work(log) - used
