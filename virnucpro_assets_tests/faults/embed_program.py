@@ -3,7 +3,8 @@
     python -m virnucpro_assets_tests.faults.embed_program SPECIFICATION.json
 
 Says on standard output, one JSON object a line, what it hears and in the end what it made. SIGTERM
-interrupts it as SIGINT does, which is what an orchestrator's step makes of it.
+and SIGINT interrupt it, which is what an orchestrator's step makes of them, also where a shell has
+started the tests in the background, and so with SIGINT ignored.
 """
 
 import json
@@ -54,7 +55,8 @@ class Specification(BaseModel):
 def main() -> int:
     """Embed what the file named by the first argument says."""
     given = Specification.model_validate_json(Path(sys.argv[1]).read_bytes())
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     process_handle.SILENCE_SECONDS = given.silence_seconds
     if given.write:
         refuse_writes(given.write)
