@@ -112,6 +112,11 @@ class Settings(BaseSettings):
         description="reads of fewer bases are scored by the DNA alone, by classifier_300_dna or classifier_500_dna; "
         "0: none. 300 is recommended once such a classifier is installed",
     )
+    score_frameless: bool = Field(
+        False,
+        description="reads in which no reading frame is stop-free are scored by the DNA alone, by the same classifier; "
+        "otherwise they have no score",
+    )
     hub: str = Field(
         "https://huggingface.co",
         validation_alias=AliasChoices("HF_ENDPOINT", "hub"),

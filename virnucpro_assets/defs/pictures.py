@@ -24,7 +24,7 @@ def protein_lengths(work: DropWork) -> Picture:
     from virnucpro_assets.report.plots import length_distribution  # noqa: PLC0415
 
     counter = LengthCounter()
-    counter.add(work.index.protein_lengths())
+    counter.add(work.index.protein_lengths()[: work.index.manifest.rows_with_protein])
     histogram = counter.histogram()
     return (
         {"lengths": picture(length_distribution(histogram, "candidates", "residues"))}

@@ -122,6 +122,7 @@ def _index_figures(index: IndexManifest) -> dict[str, int | float | str]:
         "bases": index.bases,
         "candidates": index.members,
         "distinct_candidates": index.rows,
+        **({"frameless_reads_kept": index.whole_chunks.reads} if index.whole_chunks else {}),
         "repeated_share": 1 - index.rows / index.members if index.members else 0.0,
         "renamed_reads": index.renamed,
         "ranks": index.ranks,

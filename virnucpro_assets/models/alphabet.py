@@ -27,13 +27,8 @@ _ID_OF_BYTE = _letter_table()
 
 
 def tokenise_proteins(proteins: Ragged) -> Tokens:
-    """`<cls>`, the residues, `<eos>` of each protein; a byte outside the alphabet is `<unk>`.
-
-    Raises ValueError for an empty protein: it has no residue to take a mean over.
-    """
+    """`<cls>`, the residues, `<eos>` of each protein; a byte outside the alphabet is `<unk>`."""
     residues = proteins.lengths
-    if not residues.all():
-        raise ValueError(f"protein {int(np.argmin(residues))} of the batch is empty")
     tokens = Tokens.from_lengths(np.empty(int(residues.sum()) + 2 * len(residues), np.int32), residues + 2)
     starts = tokens.offsets[:-1]
     tokens.ids[starts] = CLS

@@ -46,7 +46,8 @@ class PackedEncoder:
     """An encoder around a packed model: [total] token ids in, [total, width] hidden states out.
 
     `trimmed` tokens at either end of a sequence do not count in its mean: 1 for ESM-2, whose
-    mean is over residues only, 0 for DNABERT-S, whose mean is over all tokens. A pack is computed in
+    mean is over residues only, 0 for DNABERT-S, whose mean is over all tokens. What has no other token, an
+    empty protein, has zeros for its mean. A pack is computed in
     pieces of at most `piece_tokens` tokens or one sequence; 1 is one sequence at a time.
     """
 
@@ -86,14 +87,16 @@ class PackedEncoder:
 def mean_of_sequences(hidden: torch.Tensor, pack: TokenPack, *, trimmed: int) -> torch.Tensor:
     """float32 [n, width]: the mean of each sequence's rows of `hidden` [total, width].
 
-    The first and last `trimmed` tokens of a sequence are left out. The sum is in float32
-    whatever the dtype of `hidden`.
+    The first and last `trimmed` tokens of a sequence are left out; the mean of no tokens is zeros. The sum
+    is in float32 whatever the dtype of `hidden`.
     """
     means = torch.empty(len(pack), hidden.shape[1], dtype=torch.float32, device=hidden.device)
     first = 0
     for run in pack.runs:
         block = hidden[run.tokens].view(run.count, run.length, -1)
         counted = block[:, trimmed : run.length - trimmed]
-        means[first : first + run.count] = counted.mean(dim=1, dtype=torch.float32)
+        means[first : first + run.count] = (
+            counted.mean(dim=1, dtype=torch.float32) if counted.shape[1] else 0.0
+        )
         first += run.count
     return means

@@ -45,8 +45,8 @@ Scores = npt.NDArray[np.float32]
 def predict_drop(work: DropWork) -> tuple[TablesManifest, PredictionSummary]:
     """Score every row of a drop and write one prediction a member, in the order of the input.
 
-    Each classifier scores every row, because one row may occur in reads of any length; which scores
-    count for a member is decided by the length of its read.
+    Each classifier scores every row that has what it takes, because one row may occur in reads of any length;
+    which scores count for a member is decided by the length of its read, and by whether it has a protein.
 
     Members of quarantined rows have no scores. VirNucPro's text file knows no missing number, so
     they are left out of the tables of predictions, and counted.
@@ -90,7 +90,8 @@ def score_rows(work: DropWork, routing: Routing) -> list[Scores]:
     from virnucpro_assets.pipeline.scoring import Scorer, scores_of_merged  # noqa: PLC0415
 
     scorers = [Scorer.load(one.folder) for one in routing.named.values()]
-    return scores_of_merged(scorers, work.folder.path, work.report)
+    with_protein = work.index.manifest.rows_with_protein
+    return scores_of_merged(scorers, work.folder.path, work.report, with_protein=with_protein)
 
 
 def call_drop(work: DropWork) -> TablesManifest:
@@ -110,7 +111,7 @@ def call_drop(work: DropWork) -> TablesManifest:
                 f"{work.folder.predictions}: found predictions of index {predictions.inputs['index']}; "
                 f"expected {index.manifest.digest}. Materialise predictions again."
             )
-        routing = classifiers_in_use(work.settings, index.manifest.chunk_length)
+        routing = classifiers_in_use(work.settings, index.manifest.chunk_length, index.manifest)
         check_scored_by(work.folder.predictions, predictions, routing)
         scores = [
             np.load(work.folder.predictions / name, mmap_mode="r", allow_pickle=False)
@@ -151,9 +152,7 @@ def call_drop(work: DropWork) -> TablesManifest:
 
 
 def _scored_members(work: DropWork, routing: Routing, scores: Sequence[Scores]) -> Iterator[ScoredMembers]:
-    route_of_read = routing.route_of_reads(work.index)
-    for batch in work.index.member_batches():
-        route = route_of_read[batch.read]
+    for batch, route in routing.routed_members(work.index):
         chosen = scores[0][batch.row]
         for place, others in enumerate(scores[1:], start=1):
             chosen[route == place] = others[batch.row[route == place]]

@@ -39,7 +39,7 @@ def fitting_routing(work: DropWork) -> Routing:
     as `classifiers_in_use` does.
     """
     length = work.index.manifest.chunk_length
-    routing = classifiers_in_use(work.settings, length)
+    routing = classifiers_in_use(work.settings, length, work.index.manifest)
     for one in routing.named.values():
         _require_fit(one.folder, one.card, length, work.encoders)
     return routing

@@ -69,11 +69,11 @@ def _in_use(settings: Settings) -> dict[str, str]:
     folders |= {
         f"classifier for chunks of {length}": settings.classifier_folder(length) for length in CHUNK_LENGTHS
     }
-    if settings.short_below:
+    short = [f"reads below {settings.short_below}"] if settings.short_below else []
+    frameless = ["reads without a stop-free frame"] if settings.score_frameless else []
+    if of_dna := " and ".join(short + frameless):
         folders |= {
-            f"classifier for reads below {settings.short_below}, chunks of {length}": (
-                settings.dna_classifier_folder(length)
-            )
+            f"classifier for {of_dna}, chunks of {length}": settings.dna_classifier_folder(length)
             for length in CHUNK_LENGTHS
         }
     return {what: _found(folder) for what, folder in folders.items()}

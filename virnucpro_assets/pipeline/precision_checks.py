@@ -108,24 +108,25 @@ def _compare_sample(work: DropWork, lease: Lease) -> Iterator[CheckResult]:
 def compare(work: DropWork, sample: ChunkSample, rows: Rows, reference: Rows) -> Comparison:
     """Compare merged rows [n, d_dna + d_protein] of a sample with their reference.
 
-    Cosines are computed in float64, for the DNA and the protein half of each row by itself. Labels are those
-    of the classifier in use that agrees least.
+    Cosines are computed in float64, for the DNA and the protein half of each row by itself; there is no protein
+    half of a whole chunk. Labels are those of the classifier in use that agrees least, of what it scores.
     """
     split = work.encoders["dnabert_s"].width
-    halves = [(rows[:, :split], reference[:, :split]), (rows[:, split:], reference[:, split:])]
+    has_protein = _has_protein(work, sample)
+    halves = [
+        (rows[:, :split], reference[:, :split]),
+        (rows[has_protein, split:], reference[has_protein, split:]),
+    ]
     cosines = np.concatenate([_cosines(found, expected) for found, expected in halves])
-    by_classifier = list(zip(_scores(work, rows), _scores(work, reference), strict=True))
+    agreements = [
+        _agreement(sample, found, expected)
+        for found, expected in zip(_scores(work, sample, rows), _scores(work, sample, reference), strict=True)
+    ]
     return Comparison(
         cosines=cosines,
         largest_difference=float(np.abs(rows - reference).max(initial=0.0)),
-        candidate_agreement=min(
-            _share((found[:, 1] > found[:, 0]) == (expected[:, 1] > expected[:, 0]))
-            for found, expected in by_classifier
-        ),
-        chunk_agreement=min(
-            _share(_chunk_labels(sample, found) == _chunk_labels(sample, expected))
-            for found, expected in by_classifier
-        ),
+        candidate_agreement=min(of_candidates for of_candidates, _ in agreements),
+        chunk_agreement=min(of_chunks for _, of_chunks in agreements),
     )
 
 
@@ -197,21 +198,43 @@ def _failed(name: str, note: str, reason: str) -> CheckResult:
     )
 
 
-def _scores(work: DropWork, rows: Rows) -> list[Rows]:
-    """Scores [n, 2] of merged rows by each classifier in use."""
+def _has_protein(work: DropWork, sample: ChunkSample) -> npt.NDArray[np.bool_]:
+    """bool [n]: which rows of a sample have a protein, and are not whole chunks."""
+    return sample.rows < work.index.manifest.rows_with_protein
+
+
+def _scores(work: DropWork, sample: ChunkSample, rows: Rows) -> list[Rows]:
+    """Scores [n, 2] of a sample's merged rows by each classifier in use, NaN for what it does not score."""
     # torch stays out of the import path of whoever only describes the checks.
     from virnucpro_assets.pipeline.scoring import Scorer  # noqa: PLC0415
 
-    routing = classifiers_in_use(work.settings, work.index.manifest.chunk_length)
+    index = work.index.manifest
+    routing = classifiers_in_use(work.settings, index.chunk_length, index)
     d_dna = work.encoders["dnabert_s"].width
-    scorers = [Scorer.load(one.folder) for one in routing.named.values()]
-    return [scorer.classifier.scores(scorer.part(rows, d_dna)) for scorer in scorers]
+    scores = []
+    for scorer in (Scorer.load(one.folder) for one in routing.named.values()):
+        found = scorer.classifier.scores(scorer.part(rows, d_dna))
+        if scorer.takes_protein:
+            found[~_has_protein(work, sample)] = np.nan
+        scores.append(found)
+    return scores
 
 
-def _chunk_labels(sample: ChunkSample, scores: Rows) -> npt.NDArray[np.bool_]:
-    chunks, place = np.unique(sample.chunk, return_inverse=True)
+def _agreement(sample: ChunkSample, found: Rows, expected: Rows) -> tuple[float, float]:
+    """The shares of a sample's rows, and of its chunks, with equal labels; those without scores do not count."""
+    is_scored = np.asarray(np.isfinite(expected).all(axis=1))
+    of_rows = (found[:, 1] > found[:, 0]) == (expected[:, 1] > expected[:, 0])
+    of_chunks = _chunk_labels(sample, found, is_scored) == _chunk_labels(sample, expected, is_scored)
+    return _share(of_rows[is_scored]), _share(of_chunks)
+
+
+def _chunk_labels(
+    sample: ChunkSample, scores: Rows, is_scored: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    members = is_scored[sample.row]
+    chunks, place = np.unique(sample.chunk[members], return_inverse=True)
     largest = np.zeros((len(chunks), 2), np.float32)
-    np.maximum.at(largest, place, scores[sample.row])
+    np.maximum.at(largest, place, scores[sample.row[members]])
     return np.asarray(largest[:, 1] >= largest[:, 0])
 
 

@@ -82,6 +82,7 @@ def index_origin(drop: DropManifest, settings: Settings) -> IndexOrigin:
         ranks=settings.ranks,
         duplicates=drop.source.duplicates,
         engine_format=ENGINE_FORMAT,
+        frameless="kept" if settings.score_frameless else None,
     )
 
 

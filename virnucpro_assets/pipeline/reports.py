@@ -12,7 +12,7 @@ from virnucpro_assets.pipeline.checks import CheckResult, read_checks
 from virnucpro_assets.pipeline.claims import claimed
 from virnucpro_assets.pipeline.demo_truth import evaluate_demo
 from virnucpro_assets.pipeline.quarantine import named_rows
-from virnucpro_assets.pipeline.routing import LEAST, SHORT, USUAL
+from virnucpro_assets.pipeline.routing import FRAMELESS, LEAST, SHORT, USUAL
 from virnucpro_assets.pipeline.stages import StageRecord, read_stages
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.report import drop_figures
@@ -76,7 +76,7 @@ def gather_report(work: DropWork) -> DropReport:
     recipe = recipes["esm2"]
     chunk_calls, read_calls = work.folder.calls / CHUNK_CALLS_FILE, work.folder.calls / READ_CALLS_FILE
     protein_lengths = LengthCounter()
-    protein_lengths.add(work.index.protein_lengths())
+    protein_lengths.add(work.index.protein_lengths()[: index.rows_with_protein])
     return DropReport(
         drop=work.drop.key,
         generation=work.drop.generation,
@@ -98,6 +98,8 @@ def gather_report(work: DropWork) -> DropReport:
         virus_chunks=tables.counts["virus_chunks"],
         candidates=index.members,
         unique_candidates=index.rows,
+        frameless=index.whole_chunks.reads if index.whole_chunks else 0,
+        whole_chunks=index.whole_chunks.members if index.whole_chunks else 0,
         renamed=index.renamed,
         reasons=index.reasons | {"not_scored": tables.counts["not_scored_reads"]},
         quarantined=sum(len(shard.incidents.quarantined) for shard in shards),
@@ -130,8 +132,11 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
         )
     report = gather_report(work)
     yield f"drop {report.drop}, generation {report.generation}"
-    frames = counted(report.candidates, "stop-free frame")
-    yield f"{counted(report.reads, 'read')}, {frames}, {report.unique_candidates:,} distinct"
+    candidates = counted(report.candidates - report.whole_chunks, "stop-free frame")
+    if report.frameless:
+        frameless = counted(report.frameless, "read")
+        candidates += f" and {counted(report.whole_chunks, 'whole chunk')} of {frameless} without any"
+    yield f"{counted(report.reads, 'read')}, {candidates}, {report.unique_candidates:,} distinct"
     yield from _lines_of_calls(report)
     if report.quarantined:
         yield f"{counted(report.quarantined, 'sequence')} could not be embedded: {work.folder.quarantine / TABLE}"
@@ -182,6 +187,7 @@ def _models(
     folders = {
         USUAL: work.settings.classifier_folder(length),
         SHORT: work.settings.dna_classifier_folder(length),
+        FRAMELESS: work.settings.dna_classifier_folder(length),
     }
     for role, folder in folders.items():
         if role in tables.inputs:
@@ -202,7 +208,7 @@ def _settings_of_scores(work: DropWork, tables: TablesManifest) -> dict[str, str
 
 def _routes(tables: TablesManifest) -> dict[str, int]:
     """Called reads by what scored them, where there is more than one way."""
-    if "short_below" not in tables.inputs:
+    if not {SHORT, FRAMELESS} & set(tables.inputs):
         return {}
     prefix = f"{READS_BY_ROUTE} "
     return {name.removeprefix(prefix): n for name, n in tables.counts.items() if name.startswith(prefix)}

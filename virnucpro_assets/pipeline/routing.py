@@ -1,12 +1,13 @@
 """Which classifiers score a drop, and which of its reads each of them.
 
 There is the usual classifier of the drop's chunk length. With the setting `short_below`, reads with
-fewer bases go to a second one, which takes the DNA's embeddings alone. A read goes one way with all
-its chunks. What routes need is looked at before an embedding starts: a setting that asks for what
+fewer bases go to a second one, which takes the DNA's embeddings alone. With `score_frameless` so do,
+whatever their length, those whose whole chunks the index holds, because they have no protein. A read
+goes one way with all its chunks. What routes need is looked at before an embedding starts: a setting that asks for what
 no card has is refused then, and not after hours.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,14 +20,21 @@ from virnucpro_assets.files.digests import digest_of_files, sha256_of_file
 from virnucpro_assets.models.calibration import calibrated
 from virnucpro_assets.models.cards import CARD_FILE, ClassifierCard, read_card
 from virnucpro_assets.models.folders import WEIGHTS_FILE
-from virnucpro_assets.sequences.index import SequenceIndex
+from virnucpro_assets.sequences.batches import WHOLE_CHUNK
+from virnucpro_assets.sequences.index import IndexManifest, MemberBatch, SequenceIndex
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.routes import ScoredBy
 from virnucpro_assets.storage.tables_manifest import TablesManifest
 
-USUAL, SHORT = "classifier", "short classifier"
+USUAL, SHORT, FRAMELESS = "classifier", "short classifier", "frameless classifier"
+"""What a classifier is for. There is never more than one for DNA alone: for short reads, and then for frameless
+ones as well if there are any, or for those only."""
+
 LEAST = "least calibrated P(virus) of"
-_INPUTS = (USUAL, f"calibration of {USUAL}", SHORT, f"calibration of {SHORT}", "short_below")
+_INPUTS = (
+    *(f"{what}{name}" for name in (USUAL, SHORT, FRAMELESS) for what in ("", "calibration of ")),
+    "short_below",
+)
 
 
 @dataclass(frozen=True)
@@ -64,16 +72,21 @@ class ClassifierInUse:
 
 @dataclass(frozen=True)
 class Routing:
-    """The usual classifier, and the one for reads of fewer than `short_below` bases, if they have their own."""
+    """The usual classifier, and the one that takes DNA alone, if some reads go to it.
+
+    These are the reads of fewer than `short_below` bases, and those whose members are whole chunks.
+    """
 
     usual: ClassifierInUse
-    short: ClassifierInUse | None = None
+    dna: ClassifierInUse | None = None
     short_below: int = 0
 
     @property
     def named(self) -> dict[str, ClassifierInUse]:
         """The classifiers by what they are for; positions in it are the routes of members."""
-        return {USUAL: self.usual} | ({SHORT: self.short} if self.short else {})
+        return {USUAL: self.usual} | (
+            {SHORT if self.short_below else FRAMELESS: self.dna} if self.dna else {}
+        )
 
     @property
     def scored_by(self) -> tuple[ScoredBy, ...]:
@@ -87,7 +100,7 @@ class Routing:
         found |= {
             f"calibration of {name}": one.calibration for name, one in self.named.items() if one.calibration
         }
-        return found | ({"short_below": str(self.short_below)} if self.short else {})
+        return found | ({"short_below": str(self.short_below)} if self.short_below else {})
 
     @property
     def digest(self) -> str:
@@ -101,27 +114,40 @@ class Routing:
             f"{LEAST} {name}": str(one.least) for name, one in self.named.items() if one.least is not None
         }
 
-    def route_of_reads(self, index: SequenceIndex) -> npt.NDArray[np.int8]:
-        """int8 [reads]: the position of each read's classifier in `named`; one byte a read."""
-        if self.short is None:
-            return np.zeros(index.manifest.reads, np.int8)
+    def routed_members(self, index: SequenceIndex) -> Iterator[tuple[MemberBatch, npt.NDArray[np.int8]]]:
+        """All members in input order, each batch with int8 [m]: the position of their classifiers in `named`.
+
+        Holds one byte a read.
+        """
+        is_short = self._short_reads(index)
+        for batch in index.member_batches():
+            yield batch, (is_short[batch.read] | (batch.frame == WHOLE_CHUNK)).astype(np.int8)
+
+    def _short_reads(self, index: SequenceIndex) -> npt.NDArray[np.bool_]:
+        if not self.short_below:
+            return np.zeros(index.manifest.reads, np.bool_)
         batches = (batch.lengths < self.short_below for batch in index.read_batches())
-        return np.concatenate([np.empty(0, np.int8), *batches], dtype=np.int8, casting="unsafe")
+        return np.concatenate([np.empty(0, np.bool_), *batches])
 
 
-def classifiers_in_use(settings: Settings, chunk_length: int) -> Routing:
+def classifiers_in_use(settings: Settings, chunk_length: int, index: IndexManifest | None = None) -> Routing:
     """The classifiers that the settings name for this chunk length, by their cards.
 
-    Raises IntegrityError if the usual one is missing or a card is damaged, InputError if the settings ask
-    for a classifier of short reads that is not installed or takes more than DNA, or for a precision that
-    a card knows no threshold for.
+    The `index` of a drop decides whether any is needed for frameless reads; before there is one, the settings do.
+
+    Raises IntegrityError if the usual one is missing or a card is damaged, InputError if the settings or
+    the index ask for a classifier of DNA alone that is not installed or takes more, or the settings for a
+    precision that a card knows no threshold for.
     """
     wanted = settings.calls.wanted_precision
     folder = settings.classifier_folder(chunk_length)
     usual = ClassifierInUse(folder, read_card(folder), wanted)
     routing = Routing(usual)
-    if settings.short_below:
-        routing = Routing(usual, _short(settings, chunk_length), settings.short_below)
+    has_frameless = settings.score_frameless if index is None else index.whole_chunks is not None
+    if settings.short_below or settings.score_frameless or has_frameless:
+        dna = _of_dna_alone(settings, chunk_length)
+        if settings.short_below or has_frameless:
+            routing = Routing(usual, dna, settings.short_below)
     for one in routing.named.values():
         if wanted is not None and one.least is None:
             raise _no_threshold(one, wanted)
@@ -140,22 +166,32 @@ def check_scored_by(folder: Path, predictions: TablesManifest, routing: Routing)
             )
 
 
-def _short(settings: Settings, chunk_length: int) -> ClassifierInUse:
+def _of_dna_alone(settings: Settings, chunk_length: int) -> ClassifierInUse:
     folder = settings.dna_classifier_folder(chunk_length)
+    setting, wanted, off = (
+        ("short_below", str(settings.short_below), "set VIRNUCPRO_SHORT_BELOW to 0")
+        if settings.short_below
+        else (
+            "score_frameless",
+            "reads without a stop-free frame to score",
+            "set VIRNUCPRO_SCORE_FRAMELESS to 0 and materialise sequence_index again",
+        )
+    )
+    advice = f"Train one (`virnucpro train --inputs dna`) or import it, or {off}."
     if not (folder / CARD_FILE).exists():
         raise InputError(
-            "setting short_below",
-            found=f"{settings.short_below}, but no classifier in {folder}",
+            f"setting {setting}",
+            found=f"{wanted}, but no classifier in {folder}",
             expected="a classifier that takes DNA alone there",
-            advice="Train one (`virnucpro train --inputs dna`) or import it, or set VIRNUCPRO_SHORT_BELOW to 0.",
+            advice=advice,
         )
     card = read_card(folder)
     if card.inputs != "dna":
         raise InputError(
             folder,
             found=f"a classifier that takes {card.inputs}",
-            expected="one that takes dna alone, for reads below short_below",
-            advice="Train one (`virnucpro train --inputs dna`) or import it, or set VIRNUCPRO_SHORT_BELOW to 0.",
+            expected=f"one that takes dna alone, for the setting {setting}",
+            advice=advice,
         )
     return ClassifierInUse(folder, card, settings.calls.wanted_precision)
 

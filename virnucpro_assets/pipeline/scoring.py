@@ -33,15 +33,24 @@ class Scorer:
         """Load the classifier in `folder`; raises as `load_classifier` does."""
         return cls(*load_classifier(folder), folder)
 
+    @property
+    def takes_protein(self) -> bool:
+        """Whether it can score no row without a protein."""
+        return "esm2" in self.card.takes
+
     def part(self, rows: npt.NDArray[np.float32], d_dna: int) -> npt.NDArray[np.float32]:
         """float32 [n, width]: what it takes of merged rows [n, d_dna + d_protein]; a view."""
         return rows[:, self.card.columns(d_dna)]
 
 
-def scores_of_merged(scorers: Sequence[Scorer], folder: Path, report: Reporter) -> list[Scores]:
+def scores_of_merged(
+    scorers: Sequence[Scorer], folder: Path, report: Reporter, *, with_protein: int | None = None
+) -> list[Scores]:
     """float32 [rows, 2] by each scorer: P(others) and P(virus) of every row merged in `folder`, in index order.
 
-    NaN in the rows that are quarantined for an encoder that the classifier takes, and in no other. Raises
+    Only that many first rows of the index have a protein, or all if nothing is said. NaN in the other rows by a
+    classifier that takes proteins, in the rows that are quarantined for an encoder that the classifier takes,
+    and in no other. Raises
     IntegrityError, naming the row, for NaN in other embeddings or if a classifier gives no number.
     """
     merged = read_merged(folder)
@@ -49,8 +58,12 @@ def scores_of_merged(scorers: Sequence[Scorer], folder: Path, report: Reporter) 
     scores = [np.full((merged.rows, 2), np.nan, np.float32) for _ in scorers]
     progress = Progress("classifier", "rows", merged.rows, report)
     for places, embeddings in merged_blocks(folder, _ROWS_AT_ONCE):
+        has_protein = places < (merged.rows if with_protein is None else with_protein)
         for scorer, found in zip(scorers, scores, strict=True):
-            _score(scorer, places, scorer.part(embeddings, d_dna), found)
+            if scorer.takes_protein and not has_protein.all():
+                _score(scorer, places[has_protein], scorer.part(embeddings[has_protein], d_dna), found)
+            else:
+                _score(scorer, places, scorer.part(embeddings, d_dna), found)
         progress.advance(len(places))
     return scores
 

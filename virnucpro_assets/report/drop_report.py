@@ -109,10 +109,10 @@ class Evaluation(_Figures):
 class DropReport(_Figures):
     """All figures of a drop's report.
 
-    `candidates` are stop-free frames, `unique_candidates` the distinct ones among them (what was
-    computed). `calls` counts reads by call and tier, `reasons` reads without a call by reason, `routes` called
-    reads by what scored them, if there is more than one way.
-    `quarantined` counts sequences without an embedding by encoder, `quarantine` shows the first of
+    `candidates` are stop-free frames and the `whole_chunks` of the `frameless` reads that have none,
+    `unique_candidates` the distinct ones among them (what was computed). `calls` counts reads by call and tier,
+    `reasons` reads without a call by reason, `routes` called reads by what scored them, if there is more than
+    one way. `quarantined` counts sequences without an embedding by encoder, `quarantine` shows the first of
     them, and `not_scored_candidates` are the candidates that have one of them.
     """
 
@@ -129,6 +129,8 @@ class DropReport(_Figures):
     virus_chunks: int = 0
     candidates: int = 0
     unique_candidates: int = 0
+    frameless: int = 0
+    whole_chunks: int = 0
     renamed: int = 0
     renamed_examples: list[Renamed] = []
     reasons: dict[str, int] = {}

@@ -10,7 +10,12 @@ import numpy.typing as npt
 
 from virnucpro_assets.sequences.ragged import Ragged
 
-FRAMES = ("F1", "F2", "F3", "R1", "R2", "R3")
+FRAMES = ("F1", "F2", "F3", "R1", "R2", "R3", "N0")
+"""What stands behind a chunk's name in a candidate's: one of six reading frames, or none of them."""
+
+WHOLE_CHUNK = FRAMES.index("N0")
+"""A candidate that is the whole chunk and has no protein. Two letters as all others: users of VirNucPro's
+tables get the chunk's name by cutting them off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,7 @@ class ReadBatch:
 
 @dataclass(frozen=True, slots=True)
 class CandidateBatch:
-    """The stop-free frames of consecutive reads, ordered by read, chunk and frame.
+    """The candidates of consecutive reads, ordered by read, chunk and frame.
 
     `read` int64 [m] is the read's position in the drop, `chunk` int32 [m] counts from 1,
     `frame` int8 [m] is a position in FRAMES; `proteins` and `nucleotides` are upper case.

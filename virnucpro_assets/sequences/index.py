@@ -5,7 +5,7 @@ A folder with three Parquet files and a manifest, which is written last:
 - `rows.parquet`: one row per distinct (nucleotide, protein) pair, ordered by protein length
   descending, then by protein, then by nucleotide; columns protein_length, nucleotide_length,
   protein, nucleotide; row groups of ROW_GROUP rows.
-- `members.parquet`: every stop-free frame in input order; columns read, chunk, frame, row.
+- `members.parquet`: every candidate in input order; columns read, chunk, frame, row.
 - `reads.parquet`: every read in input order, with its final name and what became of it;
   columns name, length, chunks, members, reason (a position in REASONS).
 
@@ -16,7 +16,7 @@ keeps the one that it read last, because a rank walks through the rows in short 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +44,8 @@ class IndexOrigin(BaseModel):
 
     `drop_digest` is that of the files by name and content, `files_digest` that of their order and
     of who is whose mate. `engine_format` is the number by which the engine says that its results
-    may have changed.
+    may have changed. `frameless` reads, in which no frame is stop-free, are kept as whole chunks, or else
+    get that as their reason.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,6 +56,17 @@ class IndexOrigin(BaseModel):
     ranks: int
     duplicates: DuplicatePolicy = "suffix"
     engine_format: int = 0
+    frameless: Literal["kept"] | None = None
+
+
+class WholeChunks(BaseModel):
+    """Counts of what an index keeps of frameless reads: the reads, their members, the distinct rows of those."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reads: int
+    members: int
+    rows: int
 
 
 class IndexManifest(IndexOrigin):
@@ -62,7 +74,8 @@ class IndexManifest(IndexOrigin):
 
     `rows`, `members`, `reads` and `bases` are counts, `renamed` the reads whose name was a
     repeat, `reasons` the reads without a candidate by reason, `digest` the content digest
-    (see index_builder), `files` the size and SHA-256 of each Parquet file.
+    (see index_builder), `files` the size and SHA-256 of each Parquet file. `whole_chunks`, which are among
+    the former counts, are None if there are none.
     """
 
     format_version: int
@@ -74,6 +87,12 @@ class IndexManifest(IndexOrigin):
     reasons: dict[str, int]
     digest: str
     files: dict[str, FileRecord]
+    whole_chunks: WholeChunks | None = None
+
+    @property
+    def rows_with_protein(self) -> int:
+        """How many rows have a protein: the first ones. Those after them are whole chunks."""
+        return self.rows - (self.whole_chunks.rows if self.whole_chunks else 0)
 
     @property
     def origin(self) -> IndexOrigin:

@@ -8,8 +8,9 @@
 What is kept aside lies in a folder beside the target that is removed in the end, also on
 an error. The memory is a fixed amount plus what ReadNames needs for a read.
 
-The index depends on the reads, the chunk length and the number of ranks alone, and so does
-its content digest: SHA-256 over the lines `chunk_length=L`, `ranks=W` and, for the tables rows,
+The index depends on the reads, the chunk length, the number of ranks and on what becomes of reads
+without a stop-free frame alone. Its content digest is that of what it holds, so one of a drop without such
+reads is the same whatever becomes of them: SHA-256 over the lines `chunk_length=L`, `ranks=W` and, for the tables rows,
 members and reads in this order, `TABLE.COLUMN=DIGEST` for each column in the schema's order with
 the column digests that index_tables defines, joined by a newline each.
 """
@@ -28,7 +29,8 @@ import pyarrow as pa
 from virnucpro_assets.files.atomic import TEMPORARY_MARK, errors_naming
 from virnucpro_assets.files.digests import record_of_file
 from virnucpro_assets.files.manifests import write_manifest
-from virnucpro_assets.sequences.batches import ReadBatch
+from virnucpro_assets.sequences.batches import WHOLE_CHUNK, CandidateBatch, ReadBatch
+from virnucpro_assets.sequences.frameless import with_whole_chunks
 from virnucpro_assets.sequences.frames import REASONS, ReadOutcomes, candidates_of
 from virnucpro_assets.sequences.index import (
     FORMAT_VERSION,
@@ -38,6 +40,7 @@ from virnucpro_assets.sequences.index import (
     ROWS_FILE,
     IndexManifest,
     IndexOrigin,
+    WholeChunks,
 )
 from virnucpro_assets.sequences.index_tables import (
     MEMBER_GROUP,
@@ -91,12 +94,16 @@ def index_batches(
     with (
         errors_naming(folder),
         tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}{TEMPORARY_MARK}") as aside,
-        Spill(Path(aside), memory_budget) as spill,
+        Spill(Path(aside), memory_budget, origin.chunk_length) as spill,
         _ReadsAside(Path(aside) / "reads.arrows") as reads,
     ):
         names = ReadNames(_made(Path(aside) / "names"), policy=origin.duplicates)
+        kept = _KeptChunks()
         for batch in batches:
             candidates, outcomes = candidates_of(batch, origin.chunk_length)
+            if origin.frameless == "kept":
+                candidates, outcomes = with_whole_chunks(batch, origin.chunk_length, candidates, outcomes)
+                kept.add(candidates)
             spill.add(candidates)
             reads.add(batch, outcomes)
             names.add(batch.names)
@@ -106,7 +113,7 @@ def index_batches(
         renames = names.resolve()
         (folder / MANIFEST_FILE).unlink(missing_ok=True)
         with RowOfRecord(Path(aside) / "rows") as row_of_record:
-            rows = _write_rows(folder / ROWS_FILE, spill, row_of_record, memory_budget)
+            rows, rows_without_protein = _write_rows(folder / ROWS_FILE, spill, row_of_record, memory_budget)
             members = _write_members(folder / MEMBERS_FILE, spill, row_of_record)
         read_table = _write_reads(folder / READS_FILE, reads, renames)
     manifest = IndexManifest(
@@ -122,6 +129,7 @@ def index_batches(
             origin.chunk_length, origin.ranks, rows=rows, members=members, reads=read_table
         ),
         files={name: record_of_file(folder / name) for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE)},
+        whole_chunks=kept.counts(rows_without_protein),
     )
     write_manifest(folder / MANIFEST_FILE, manifest)
     return manifest
@@ -167,10 +175,32 @@ class _ReadsAside:
             yield from stream
 
 
-def _write_rows(target: Path, spill: Spill, row_of_record: RowOfRecord, budget: int) -> TableWriter:
+class _KeptChunks:
+    """Counts the whole chunks among the candidates, and the reads that have them."""
+
+    def __init__(self) -> None:
+        self._reads = 0
+        self._members = 0
+
+    def add(self, candidates: CandidateBatch) -> None:
+        reads = candidates.read[candidates.frame == WHOLE_CHUNK]
+        self._reads += len(np.unique(reads))
+        self._members += len(reads)
+
+    def counts(self, rows: int) -> WholeChunks | None:
+        return WholeChunks(reads=self._reads, members=self._members, rows=rows) if rows else None
+
+
+def _write_rows(
+    target: Path, spill: Spill, row_of_record: RowOfRecord, budget: int
+) -> tuple[TableWriter, int]:
+    """The table that was written, and how many of its rows have no protein."""
+    without_protein = 0
     with table_writer(target, ROW_SCHEMA, ROW_GROUP) as table:
-        for records in merged_rows(spill, row_of_record, budget):
-            proteins, nucleotides = split_records(records)
+        for residues, records in merged_rows(spill, row_of_record, budget):
+            proteins, nucleotides = split_records(residues, records)
+            if residues == 0:
+                without_protein += len(records)
             table.add(
                 {
                     "protein_length": proteins.lengths.astype(np.int32),
@@ -179,7 +209,7 @@ def _write_rows(target: Path, spill: Spill, row_of_record: RowOfRecord, budget: 
                     "nucleotide": text_array(nucleotides),
                 }
             )
-    return table
+    return table, without_protein
 
 
 def _write_members(target: Path, spill: Spill, row_of_record: RowOfRecord) -> TableWriter:

@@ -26,7 +26,6 @@ from virnucpro_assets.sequences.spill import (
     RunGroup,
     RunMembers,
     Spill,
-    record_width,
     sort_keys,
     sorted_distinct,
 )
@@ -63,25 +62,27 @@ class RowOfRecord:
         return np.frombuffer(content, np.int64)[members.position]
 
 
-def merged_rows(spill: Spill, rows: RowOfRecord, budget: int) -> Iterator[Records]:
-    """The rows of the index in order, in pieces of one protein length each; `rows` is filled."""
+def merged_rows(spill: Spill, rows: RowOfRecord, budget: int) -> Iterator[tuple[int, Records]]:
+    """The rows of the index in order, in pieces of one protein length each, with it; `rows` is filled."""
     row = 0
     by_length = sorted(spill.groups, key=lambda group: -group.protein_length)
-    for _, groups in groupby(by_length, key=attrgetter("protein_length")):
+    for residues, groups in groupby(by_length, key=attrgetter("protein_length")):
         for piece in _merged_groups(spill, list(groups), budget):
             for first, places in piece.places:
                 rows.put(first, row + places)
-            yield piece.records
+            yield residues, piece.records
             row += len(piece.records)
 
 
-def split_records(records: Records) -> tuple[Ragged, Ragged]:
-    """Proteins and nucleotides of records uint8 [n, 4p + 1]."""
-    residues = records.shape[1] // 4
-    is_base = np.ones((len(records), 3 * residues + 1), np.bool_)
-    is_base[:, -1] = records[:, -1] != 0
+def split_records(residues: int, records: Records) -> tuple[Ragged, Ragged]:
+    """Proteins and nucleotides of records whose proteins have that many residues."""
+    bases = records[:, residues:]
+    # Where there is a protein only the last base may be missing.
+    unsure = -1 if residues else 0
+    is_base = np.ones(bases.shape, np.bool_)
+    is_base[:, unsure:] = bases[:, unsure:] != 0
     proteins = Ragged.from_lengths(records[:, :residues].ravel(), np.full(len(records), residues, np.int64))
-    return proteins, Ragged.from_lengths(records[:, residues:][is_base], is_base.sum(axis=1, dtype=np.int64))
+    return proteins, Ragged.from_lengths(bases[is_base], is_base.sum(axis=1, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class _Cursor:
 
 def _merged_groups(spill: Spill, groups: list[RunGroup], budget: int) -> Iterator[_Piece]:
     cursors = [_Cursor(group) for group in groups]
-    width = record_width(groups[0].protein_length)
+    width = spill.width(groups[0])
     while cursors:
         share = max(SMALLEST_BLOCK, budget // (width * len(cursors)))
         blocks = [spill.read_records(cursor.group, cursor.read, share) for cursor in cursors]

@@ -6,7 +6,8 @@ bytes, and beside them the run's members in input order, each with the position 
 
 For proteins of p residues a pair is a record of 4p + 1 bytes: the protein, then its 3p or
 3p + 1 nucleotides, filled with NUL. So the records of one protein length are the rows of a
-matrix, compared and sorted as fixed-width byte strings.
+matrix, compared and sorted as fixed-width byte strings. A whole chunk, which has no protein, is a
+record of as many bytes as the longest chunk may have.
 """
 
 import os
@@ -23,10 +24,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from virnucpro_assets.sequences.batches import CandidateBatch
 from virnucpro_assets.sequences.index_tables import column_values
 from virnucpro_assets.sequences.ragged import Ragged
-from virnucpro_assets.sequences.segments import joined
+from virnucpro_assets.sequences.segments import copy_segments, joined
 
 Records = npt.NDArray[np.uint8]
-"""uint8 [n, 4p + 1]: distinct candidates whose proteins have p residues."""
+"""uint8 [n, 4p + 1]: distinct candidates whose proteins have p residues; [n, chunk length] without any."""
 
 MEMBER_BYTES = 64
 """What a member counts against the budget beside its letters: its numbers and their sorting."""
@@ -62,9 +63,9 @@ class RunMembers:
     records: int
 
 
-def record_width(protein_length: int) -> int:
-    """Bytes of a record: the protein and at most one base more than its codons."""
-    return 4 * protein_length + 1
+def record_width(protein_length: int, chunk_length: int) -> int:
+    """Bytes of a record: the protein and at most one base more than its codons, or a whole chunk without one."""
+    return 4 * protein_length + 1 if protein_length else chunk_length
 
 
 def sort_keys(records: Records) -> npt.NDArray[np.bytes_]:
@@ -84,11 +85,15 @@ def sorted_distinct(records: Records) -> tuple[Records, npt.NDArray[np.int64]]:
 
 
 class Spill:
-    """Runs in two files of `folder`; add candidates in input order, then `finish`, then read."""
+    """Runs in two files of `folder`; add candidates in input order, then `finish`, then read.
 
-    def __init__(self, folder: Path, budget: int) -> None:
+    No candidate has more than `chunk_length` nucleotides.
+    """
+
+    def __init__(self, folder: Path, budget: int, chunk_length: int) -> None:
         self.groups: list[RunGroup] = []
         self.records = 0
+        self._chunk_length = chunk_length
         self._runs: list[tuple[int, int]] = []
         self._budget = budget
         self._waiting: list[CandidateBatch] = []
@@ -122,9 +127,13 @@ class Spill:
         self._members.close()
         self._member_file.close()
 
+    def width(self, group: RunGroup) -> int:
+        """Bytes of each record of `group`."""
+        return record_width(group.protein_length, self._chunk_length)
+
     def read_records(self, group: RunGroup, start: int, count: int) -> Records:
         """At most `count` records of `group` from its record `start` on."""
-        width = record_width(group.protein_length)
+        width = self.width(group)
         count = min(count, group.count - start)
         content = os.pread(self._record_file.fileno(), count * width, group.offset + start * width)
         return np.frombuffer(content, np.uint8).reshape(count, width)
@@ -167,7 +176,11 @@ class Spill:
         borders = np.flatnonzero(np.diff(lengths[by_length])) + 1
         position = np.empty(len(lengths), np.int64)
         for members in np.split(by_length, borders):
-            distinct, place = sorted_distinct(_records_of(proteins, nucleotides, members))
+            distinct, place = sorted_distinct(
+                _records_of(proteins, nucleotides, members)
+                if lengths[members[0]]
+                else _records_without_proteins(nucleotides, members, self._chunk_length)
+            )
             position[members] = self.records + place
             offset = self._record_file.tell()
             self._record_file.write(distinct.data)
@@ -186,9 +199,19 @@ def _records_of(proteins: Ragged, nucleotides: Ragged, members: npt.NDArray[np.i
     residues = int(proteins.lengths[members[0]])
     bases = 3 * residues
     firsts = nucleotides.offsets[members]
-    records = np.zeros((len(members), record_width(residues)), np.uint8)
+    records = np.zeros((len(members), residues + bases + 1), np.uint8)
     records[:, :residues] = sliding_window_view(proteins.data, residues)[proteins.offsets[members]]
     records[:, residues:-1] = sliding_window_view(nucleotides.data, bases)[firsts]
     longer = np.flatnonzero(nucleotides.offsets[members + 1] - firsts > bases)
     records[longer, -1] = nucleotides.data[firsts[longer] + bases]
+    return records
+
+
+def _records_without_proteins(
+    nucleotides: Ragged, members: npt.NDArray[np.int64], chunk_length: int
+) -> Records:
+    """The records of `members`, which are whole chunks."""
+    records = np.zeros((len(members), chunk_length), np.uint8)
+    firsts, places = nucleotides.offsets[members], np.arange(len(members)) * chunk_length
+    copy_segments(nucleotides.data, firsts, nucleotides.lengths[members], records.reshape(-1), places)
     return records

@@ -16,7 +16,7 @@ from virnucpro_assets.models.loading import DTYPES, random_weights
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.tokens import Tokens
 from virnucpro_assets.sequences.ragged import Ragged
-from virnucpro_assets.vocabulary import Precision
+from virnucpro_assets.vocabulary import Attention, Precision
 
 SHAPES = [(6, 320, 20), (3, 64, 4), (2, 480, 20)]
 AMINO_ACIDS = np.frombuffer(b"ACDEFGHIKLMNPQRSTVWY", np.uint8)
@@ -135,3 +135,22 @@ def test_lower_precisions_stay_close_to_float32(precision: Precision, cosine: fl
 def test_an_empty_pack_has_no_embeddings() -> None:
     pack = TokenPack(torch.empty(0, dtype=torch.int64), np.empty(0, np.int64))
     assert encoder(SHAPES[1]).embed(pack).shape == (0, 64)
+
+
+@pytest.mark.parametrize("attention", ["dense-runs", "plain"])
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4], [3, 0, 2], [1, 3]])
+def test_an_empty_protein_is_zeros_and_changes_no_other(order: list[int], attention: Attention) -> None:
+    config = Esm2Config(num_hidden_layers=2, hidden_size=64, num_attention_heads=4)
+    model = esm2.Esm2.from_published(config, random_weights(config, seed=2), attention)
+    pieces = None if attention == "dense-runs" else 1
+    found = PackedEncoder("esm2", 64, "float32", torch.device("cpu"), model, tokenise_proteins, 1, pieces)
+    sequences = [proteins([30], seed=11)[0], b"", proteins([1], seed=12)[0], b"", proteins([30], seed=13)[0]]
+    tokens = tokenise_proteins(Ragged.from_strings(sequences))
+    means = found.embed(TokenPack.from_tokens(tokens.take(np.array(order)))).numpy()
+    for place, number in enumerate(order):
+        if not sequences[number]:
+            assert not means[place].any()
+        else:
+            alone = found.embed(TokenPack.from_tokens(tokens.take(np.array([number])))).numpy()
+            np.testing.assert_allclose(means[place], alone[0], rtol=0, atol=5e-6)
+            assert means[place].any()

@@ -1,7 +1,6 @@
 """The protein tokeniser against fair-esm's own alphabet."""
 
 import numpy as np
-import pytest
 from esm.data import Alphabet
 
 from virnucpro_assets.models.alphabet import LETTERS, TOKENS, tokenise_proteins
@@ -43,6 +42,7 @@ def test_no_proteins_give_no_tokens() -> None:
     assert (len(tokens), len(tokens.ids)) == (0, 0)
 
 
-def test_an_empty_protein_is_refused() -> None:
-    with pytest.raises(ValueError, match="protein 1 of the batch is empty"):
-        tokenise_proteins(Ragged.from_strings([b"M", b""]))
+def test_an_empty_protein_has_the_two_special_tokens() -> None:
+    tokens = tokenise_proteins(Ragged.from_strings([b"M", b"", b"", b"K"]))
+    assert tokens.lengths.tolist() == [3, 2, 2, 3]
+    assert tokens.ids[3:7].tolist() == [REFERENCE.cls_idx, REFERENCE.eos_idx] * 2

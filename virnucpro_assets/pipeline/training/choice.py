@@ -47,6 +47,8 @@ def choose_rows(rows: SourceRows, options: SetOptions) -> Choice:
     """Deal out, clear and balance; InputError if a split is left without one of the classes."""
     split, by_regions = _dealt(rows, options)
     left_out = {"quarantined": rows.quarantined, "at_borders_of_regions": int((split == LEFT_OUT).sum())}
+    if rows.whole_chunks:
+        left_out["whole_chunks"] = rows.whole_chunks
     contradicting = _contradicting(rows)
     left_out["in_both_classes"] = int((contradicting & (split != LEFT_OUT)).sum())
     split[contradicting] = LEFT_OUT

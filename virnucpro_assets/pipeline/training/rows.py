@@ -23,6 +23,8 @@ _BLOCK = 8192
 class SourceRows:
     """All rows of some drops that could be embedded, drop after drop, in the order of each index.
 
+    Whole chunks of reads without a stop-free frame are none of them: they have no protein to learn from.
+
     int64 [n] each: `drop` and `source` are positions in `works` and `sources`, `row` is of the drop's index,
     `place` counts the chunks of all drops in the order of the input, by the first member of the row, and
     `read_length` is that of its read in bases. `is_virus` is bool [n].
@@ -38,6 +40,7 @@ class SourceRows:
     place: Integers
     read_length: Integers
     quarantined: int
+    whole_chunks: int
 
     def sequences(self, wanted: Integers) -> Iterator[tuple[Integers, RowBatch]]:
         """The rows at `wanted`, ascending positions, in blocks, each with those positions."""
@@ -71,14 +74,16 @@ def gather_rows(works: Sequence[DropWork], labelled: Sequence[LabelledDrop], by:
     sources: dict[tuple[Label, str], int] = {}
     merged = [fitting_merged(work) for work in works]
     columns: list[tuple[Integers, ...]] = []
-    chunks = quarantined = 0
+    chunks = quarantined = whole_chunks = 0
     for number, (work, view, one) in enumerate(zip(works, merged, labelled, strict=True)):
         read, place = _first_members(work.index, chunks)
         chunks = max(chunks, int(place.max(initial=chunks - 1)) + 1)
         of_read, length = _of_reads(work.index, one, by, sources)
         missing = np.unique(np.concatenate([*quarantined_rows(work.folder.path, view).values()]))
-        row = np.setdiff1d(np.arange(work.index.manifest.rows), missing)
-        quarantined += len(missing)
+        with_protein = work.index.manifest.rows_with_protein
+        row = np.setdiff1d(np.arange(with_protein), missing)
+        quarantined += int((missing < with_protein).sum())
+        whole_chunks += work.index.manifest.rows - with_protein
         whole = np.full(len(row), number, np.int64)
         virus = np.full(len(row), one.label == "virus", np.int64)
         columns.append((whole, row, virus, of_read[read[row]], place[row], length[read[row]]))
@@ -86,7 +91,17 @@ def gather_rows(works: Sequence[DropWork], labelled: Sequence[LabelledDrop], by:
         np.concatenate(column) for column in zip(*columns, strict=True)
     )
     return SourceRows(
-        list(works), merged, list(sources), drop, row, virus == 1, source, place, read_length, quarantined
+        works=list(works),
+        merged=merged,
+        sources=list(sources),
+        drop=drop,
+        row=row,
+        is_virus=virus == 1,
+        source=source,
+        place=place,
+        read_length=read_length,
+        quarantined=quarantined,
+        whole_chunks=whole_chunks,
     )
 
 

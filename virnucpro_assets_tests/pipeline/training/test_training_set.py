@@ -19,6 +19,7 @@ from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets.storage.merged import read_merged_at
 from virnucpro_assets.storage.training_set import FILE, LabelledRows, TrainingSetManifest, read_training_set
+from virnucpro_assets_tests.frameless import frameless_bases
 from virnucpro_assets_tests.labelled import embed
 
 Reads = dict[str, str]
@@ -55,8 +56,21 @@ def made(
 ) -> Callable[..., tuple[TrainingSetManifest, LabelledRows, Settings]]:
     """A training set of the reads given for each class, and of a second drop of viruses."""
 
-    def make(virus: Reads, others: Reads, second: Reads | None = None, **options: object):
-        settings = Settings(data_root=tmp_path / "data", classifiers=tmp_path, devices="cpu:1", ranks=1)
+    def make(
+        virus: Reads,
+        others: Reads,
+        second: Reads | None = None,
+        *,
+        score_frameless: bool = False,
+        **options: object,
+    ):
+        settings = Settings(
+            data_root=tmp_path / "data",
+            classifiers=tmp_path,
+            devices="cpu:1",
+            ranks=1,
+            score_frameless=score_frameless,
+        )
         drops = {"v": virus, "o": others} | ({"w": second} if second else {})
         for key, reads in drops.items():
             path = tmp_path / f"{key}.fa"
@@ -153,6 +167,22 @@ def test_a_single_genome_is_split_by_regions_and_the_manifest_says_so(made):
         "virus: 1 source, too few to split by genome; split by regions of the input, so it is not known how well "
         "other genomes are told"
     ]
+
+
+def test_reads_without_a_stop_free_frame_teach_nothing(made):
+    virus, others = reads_of("virus"), reads_of("others")
+    frameless = {
+        f"virus{genome}:frameless": frameless_bases(150, genome).decode() for genome in range(GENOMES)
+    }
+    manifest, rows, settings = made(virus | frameless, others, score_frameless=True)
+    index = DropWork.on("v", settings, [].append).index
+    assert index.manifest.whole_chunks is not None
+    assert manifest.left_out["whole_chunks"] == index.manifest.whole_chunks.rows == GENOMES
+    assert not set.union(*(names_in(rows, settings, split) for split in range(3))) & {*frameless}
+    assert rows.embeddings[:, manifest.widths["dnabert_s"] :].any(axis=1).all()
+    without, plain, _ = made(virus, others)
+    assert np.array_equal(np.sort(plain.embeddings, axis=0), np.sort(rows.embeddings, axis=0))
+    assert "whole_chunks" not in without.left_out
 
 
 def test_the_same_training_set_is_not_made_twice(made, tmp_path):
