@@ -16,13 +16,14 @@ from queue import Queue
 import numpy as np
 
 from virnucpro_assets.errors import IntegrityError, VirnucproError
+from virnucpro_assets.inference.budgets import imitated_sequences
 from virnucpro_assets.inference.messages import (
     ORDERS,
+    BudgetTask,
     EncoderChoice,
     Order,
     PartTask,
-    ProbeTask,
-    SampleTask,
+    Task,
 )
 from virnucpro_assets.models.loading import Tokeniser, load_tokeniser
 from virnucpro_assets.models.tokens import Tokens
@@ -36,7 +37,7 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class Input:
-    """The sequences of a task, int64 [n] `rows` of the index, and their tokens."""
+    """The sequences of a task, int64 [n] `rows` of the index, and their tokens; imitated ones are rows 0 to n - 1."""
 
     rows: np.ndarray[tuple[int], np.dtype[np.int64]]
     sequences: Ragged
@@ -64,12 +65,15 @@ class Inputs:
         self._index: tuple[Path, SequenceIndex] | None = None
         self._tokeniser: tuple[EncoderChoice, Tokeniser] | None = None
 
-    def of(self, task: PartTask | ProbeTask | SampleTask) -> Input:
+    def of(self, task: Task) -> Input:
         """The input of a task.
 
         Raises IntegrityError if the index is not the one that the task was planned with.
         """
-        if isinstance(task, PartTask):
+        if isinstance(task, BudgetTask):
+            sequences = imitated_sequences(task.encoder.kind, task.chunk_length)
+            rows = np.arange(len(sequences))
+        elif isinstance(task, PartTask):
             rows = rows_of(task.plan, task.recipe.ranks)
             index = self._open(task.index, task.recipe.index_digest)
             batch = index.rows(int(rows[0]), int(rows[-1]) + 1, task.recipe.ranks)

@@ -19,11 +19,9 @@ from virnucpro_assets.inference.messages import (
     Failed,
     Finished,
     Order,
-    PartTask,
-    ProbeTask,
     Ready,
     Reply,
-    SampleTask,
+    Task,
     Waiting,
 )
 from virnucpro_assets.vocabulary import WhenBusy
@@ -48,7 +46,7 @@ class ProcessHandle:
         self, device: Device, locks: Path, when_busy: WhenBusy, program: Sequence[str] = PROGRAM
     ) -> None:
         self.device = device
-        self.tasks: dict[int, PartTask | ProbeTask | SampleTask] = {}
+        self.tasks: dict[int, Task] = {}
         self.is_ready = False
         self.in_work: int | None = None
         self.pack: list[int] = []
@@ -91,7 +89,7 @@ class ProcessHandle:
         """The descriptor that becomes readable when replies are there or the process has ended."""
         return self._stdout.fileno()
 
-    def send(self, number: int, task: PartTask | ProbeTask | SampleTask) -> None:
+    def send(self, number: int, task: Task) -> None:
         """Hand a task to the process under a number that no other task of it has."""
         if not self.tasks:
             self._progressed = time.monotonic()

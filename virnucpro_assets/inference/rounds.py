@@ -20,6 +20,7 @@ from virnucpro_assets.errors import BusyError, DeviceError
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.messages import (
     Advanced,
+    BudgetTask,
     Failed,
     Finished,
     PartTask,
@@ -34,9 +35,9 @@ from virnucpro_assets.inference.process_handle import ProcessHandle
 LOOK_SECONDS = 1.0
 """How often to look for processes that hang."""
 
-Work = PartTask | ProbeTask | SampleTask
+Work = PartTask | ProbeTask | SampleTask | BudgetTask
 Subject = tuple[int, int] | Path
-"""What a task is about: a part by rank and number, also when it is probed for, or the file of a sample."""
+"""What a task is about: a part by rank and number, also when it is probed for, or the file that it writes."""
 
 
 @dataclass(frozen=True)
@@ -167,5 +168,5 @@ def _subject(task: Work) -> Subject:
             return task.plan.rank, task.plan.number
         case ProbeTask():
             return task.part
-        case SampleTask():
+        case SampleTask() | BudgetTask():
             return task.target

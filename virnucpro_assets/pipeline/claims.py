@@ -14,6 +14,9 @@ No two runs wait for each other, whatever they do in whatever order, because of 
 3. Devices come after shards. A run that must wait for a shard while its processes own devices
    gives the devices back first (`before_waiting`): its next work starts the processes again.
 
+4. The measure of a token budget comes after shards and before devices: a run that must wait for it
+   gives its devices back first.
+
 What a killed run left half-made in a place is removed by the next one that holds its lock, and
 nothing else is. Nobody can still be writing it: the kernel ends the device processes with the
 process that started them and held the lock. One that stands in a call of the system at that

@@ -9,7 +9,7 @@ from virnucpro_assets.models.catalogue import CATALOGUE
 from virnucpro_assets.models.folders import WEIGHTS_FILE, read_config, read_model_folder
 from virnucpro_assets.models.registry import InstalledModel, Registry
 from virnucpro_assets.models.sizes import count_parameters, pack_bytes, weights_bytes
-from virnucpro_assets.settings import Settings
+from virnucpro_assets.settings import DEFAULT_BUDGET, Settings
 from virnucpro_assets.vocabulary import ENCODER_KINDS, Precision
 
 GIB, MIB = 1 << 30, 1 << 20
@@ -52,14 +52,15 @@ def model_lines(settings: Settings, name: str) -> list[str]:
         return [*lines, *card_lines(model.card), *_use_of_classifier(model.path)]
     lines += card_lines(model.card) if model.card else [f"digest: {read_model_folder(model.path).digest}"]
     config = read_config(model.path)
+    budget = settings.fixed_budget or DEFAULT_BUDGET
     for precision in PRECISIONS:
         weights, pack = (
             weights_bytes(config, precision),
-            pack_bytes(config, precision, settings.token_budget),
+            pack_bytes(config, precision, budget),
         )
         lines.append(
             f"memory in {precision}: {weights / GIB:.2f} GiB of weights, about {pack / GIB:.2f} GiB for a pack of "
-            f"{settings.token_budget} tokens (computed)"
+            f"{budget} tokens (computed)"
         )
     return [*lines, f"use it: VIRNUCPRO_{config.kind.upper()}={name}"]
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.inference.messages import SampleTask
 from virnucpro_assets.inference.pool import Lease
+from virnucpro_assets.pipeline.budgets import token_budget
 from virnucpro_assets.pipeline.checks import CheckResult
 from virnucpro_assets.pipeline.embeddings import fitting_merged
 from virnucpro_assets.pipeline.routing import classifiers_in_use
@@ -150,7 +151,7 @@ def _embed_again(
             index=work.folder.index,
             index_digest=work.index.manifest.digest,
             rows=sample.rows.tolist(),
-            token_budget=work.settings.token_budget,
+            token_budget=token_budget(work.settings, work.encoders[kind]),
             one_at_a_time=way.one_at_a_time,
             target=folder / f"{name}-{kind}.npy",
         )

@@ -8,6 +8,7 @@ from virnucpro_assets.inference.devices import names_gpus
 from virnucpro_assets.inference.kernels import Machine, choose_kernels
 from virnucpro_assets.inference.messages import EncoderChoice
 from virnucpro_assets.models.folders import read_model_folder
+from virnucpro_assets.pipeline.budgets import token_budget
 from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropManifest
@@ -87,7 +88,10 @@ def index_origin(drop: DropManifest, settings: Settings) -> IndexOrigin:
 
 
 def make_recipe(settings: Settings, index: IndexManifest, encoder: EncoderChoice) -> Recipe:
-    """The recipe of one encoder's embeddings for an index under the settings."""
+    """The recipe of one encoder's embeddings for an index under the settings.
+
+    Raises IntegrityError if its token budget is to be measured and was not yet.
+    """
     return Recipe(
         encoder=encoder.kind,
         index_digest=index.digest,
@@ -95,7 +99,7 @@ def make_recipe(settings: Settings, index: IndexManifest, encoder: EncoderChoice
         precision=encoder.precision,
         attention=encoder.attention,
         fused=encoder.fused,
-        token_budget=settings.token_budget,
+        token_budget=token_budget(settings, encoder),
         packs_per_part=settings.packs_per_part,
         ranks=index.ranks,
     )

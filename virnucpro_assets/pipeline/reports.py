@@ -86,7 +86,7 @@ def gather_report(work: DropWork) -> DropReport:
             "ranks": index.ranks,
             "P(virus) that a hit needs": tables.inputs["min_score"],
             "precision": recipe.precision,
-            "token budget of a pack": recipe.token_budget,
+            "token budget of a pack": _budgets(recipes),
             "packs of a part": recipe.packs_per_part,
             "repeated names": work.drop.source.duplicates,
             **_settings_of_scores(work, tables),
@@ -193,6 +193,14 @@ def _models(
         if role in tables.inputs:
             note = read_card(folder).note
             yield ModelFigures(role=role, name=folder.name, digest=tables.inputs[role], note=note)
+
+
+def _budgets(recipes: Mapping[EncoderKind, Recipe]) -> int | str:
+    """The token budget of both encoders, or that of each where they differ."""
+    budgets = {kind: recipe.token_budget for kind, recipe in recipes.items()}
+    if len(set(budgets.values())) == 1:
+        return next(iter(budgets.values()))
+    return ", ".join(f"{kind} {budget}" for kind, budget in sorted(budgets.items()))
 
 
 def _settings_of_scores(work: DropWork, tables: TablesManifest) -> dict[str, str | int | float]:

@@ -24,9 +24,11 @@ from pathlib import Path
 
 from virnucpro_assets.errors import InputError, NoRoomError
 from virnucpro_assets.inference.plans import expected_tokens, plan_parts
+from virnucpro_assets.pipeline.budgets import known_budget
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.compression import is_packed
 from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.settings import DEFAULT_BUDGET
 from virnucpro_assets.vocabulary import EncoderKind
 
 INDEX_PER_PLAIN_BYTE = 1.5
@@ -55,11 +57,12 @@ def embedding_bytes(work: DropWork, kind: EncoderKind, ranks: Sequence[int]) -> 
     """
     index, settings = work.index, work.settings
     lengths = index.nucleotide_lengths() if kind == "dnabert_s" else index.protein_lengths()
+    budget = known_budget(settings, work.encoders[kind]) or DEFAULT_BUDGET
     rows = parts = 0
     for rank in ranks:
         folder = work.folder.shard(kind, rank, index.manifest.ranks)
         tokens = expected_tokens(kind, lengths[rank :: index.manifest.ranks])
-        for plan in plan_parts(tokens, rank, settings.token_budget, settings.packs_per_part):
+        for plan in plan_parts(tokens, rank, budget, settings.packs_per_part):
             if not (folder / plan.file_name).exists():
                 rows += plan.stop - plan.start
                 parts += 1
