@@ -39,6 +39,7 @@ from virnucpro_assets.models.cards import Inputs
 from virnucpro_assets.models.versions import ClassifierVersions
 from virnucpro_assets.settings_groups import AlertSettings, RaySettings
 from virnucpro_assets.storage.calls import CallThresholds
+from virnucpro_assets.storage.embedding_cache import EmbeddingCache
 from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision, QuarantinePolicy, WhenBusy
 
 SETTINGS_FILE = "virnucpro.toml"
@@ -173,6 +174,11 @@ class Settings(BaseSettings):
         "encoder, found once and kept",
     )
     packs_per_part: PositiveInt = Field(64, description="packs between two checkpoints")
+    embedding_cache_gib: NonNegativeFloat = Field(
+        0,
+        allow_inf_nan=False,
+        description="room for embeddings that are kept for other drops with the same sequences, GiB; 0: none are kept",
+    )
 
     executor: Literal["in_process", "ray"] = Field(
         "in_process",
@@ -313,6 +319,17 @@ class Settings(BaseSettings):
         """
         place = f"{chunk_length}_dna" if inputs == "dna" else str(chunk_length)
         return ClassifierVersions(self.training_root / "classifiers" / place)
+
+    @property
+    def embedding_cache(self) -> EmbeddingCache | None:
+        """The cache of embeddings, if there is to be one."""
+        limit = int(self.embedding_cache_gib * 2**30)
+        return EmbeddingCache(self.cache_folder, limit) if limit else None
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where the cache of embeddings is, if there is one: no drop can have this name."""
+        return self.data_root / "_cache"
 
     @property
     def training_root(self) -> Path:

@@ -152,6 +152,7 @@ def _materialisation(
             "packs": counts.packs,
             "parts": len(shard.parts),
             "reused_parts": shard.reused_parts,
+            **_cached(shard),
             "device_seconds": round(shard.seconds, 3),
             "devices": ", ".join(shard.devices) or "none",
             **_telemetry(shard.telemetry),
@@ -173,6 +174,14 @@ def _budget(work: DropWork, recipe: Recipe) -> metadata.Metadata:
         measured = measured_budget(work.settings, work.encoders[recipe.encoder])
     shown: metadata.Metadata = {"token_budget": recipe.token_budget}
     return shown | {"token_budget_from": measured.note} if measured else shown
+
+
+def _cached(shard: ShardManifest) -> metadata.Metadata:
+    """How many rows the embedding cache gave, and their share; nothing where there was none."""
+    if not shard.recipe.cached:
+        return {}
+    share = shard.cached_rows / shard.rows if shard.rows else 0.0
+    return {"cached_rows": shard.cached_rows, "cached_share": round(share, 4)}
 
 
 def _telemetry(telemetry: Telemetry) -> metadata.Metadata:

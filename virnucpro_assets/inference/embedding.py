@@ -58,6 +58,11 @@ class Embedded:
         return np.flatnonzero(~np.isfinite(self.embeddings).all(axis=1))
 
 
+def nothing_embedded(width: int) -> Embedded:
+    """What comes of no sequences at all."""
+    return Embedded(np.empty((0, width), np.float32), PackCounts(), 0, None, np.empty(0, np.int64))
+
+
 def embed_sequences(
     encoder: Encoder,
     sequences: Ragged,

@@ -14,9 +14,11 @@ from pathlib import Path
 from queue import Queue
 
 import numpy as np
+import numpy.typing as npt
 
 from virnucpro_assets.errors import IntegrityError, VirnucproError
 from virnucpro_assets.inference.budgets import imitated_sequences
+from virnucpro_assets.inference.known_rows import KnownRows, look_up
 from virnucpro_assets.inference.messages import (
     ORDERS,
     BudgetTask,
@@ -29,19 +31,27 @@ from virnucpro_assets.models.loading import Tokeniser, load_tokeniser
 from virnucpro_assets.models.tokens import Tokens
 from virnucpro_assets.sequences.index import RowBatch, SequenceIndex
 from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.storage.cached_rows import CachedRows
+from virnucpro_assets.storage.embedding_cache import EmbeddingCache, maker_of
 from virnucpro_assets.storage.parts import rows_of
 from virnucpro_assets.vocabulary import EncoderKind
 
 _CHUNK = 1 << 16
 
+Rows = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class Input:
-    """The sequences of a task, int64 [n] `rows` of the index, and their tokens; imitated ones are rows 0 to n - 1."""
+    """The sequences that a task computes, int64 [n] `rows` of the index, and their tokens.
 
-    rows: np.ndarray[tuple[int], np.dtype[np.int64]]
+    Imitated ones are rows 0 to n - 1. `known` is what a part has not to compute.
+    """
+
+    rows: Rows
     sequences: Ragged
     tokens: Tokens
+    known: KnownRows | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,7 @@ class Inputs:
     def __init__(self) -> None:
         self._index: tuple[Path, SequenceIndex] | None = None
         self._tokeniser: tuple[EncoderChoice, Tokeniser] | None = None
+        self._cached: tuple[EmbeddingCache, str, CachedRows] | None = None
 
     def of(self, task: Task) -> Input:
         """The input of a task.
@@ -78,6 +89,8 @@ class Inputs:
             index = self._open(task.index, task.recipe.index_digest)
             batch = index.rows(int(rows[0]), int(rows[-1]) + 1, task.recipe.ranks)
             sequences = sequences_for(task.encoder.kind, batch)
+            if task.cache is not None:
+                return self._unknown(task, rows, sequences, task.cache)
         else:
             rows = np.array(task.rows, np.int64)
             index = self._open(task.index, task.index_digest)
@@ -86,6 +99,16 @@ class Inputs:
                 [sequences_for(kind, index.rows(row, row + 1))[0] for row in task.rows]
             )
         return Input(rows, sequences, self._tokenise(task.encoder, sequences))
+
+    def _unknown(self, task: PartTask, rows: Rows, sequences: Ragged, cache: EmbeddingCache) -> Input:
+        """The input of a part without the rows that the cache knows."""
+        maker = maker_of(task.recipe)
+        if self._cached is None or self._cached[:2] != (cache, maker):
+            self._cached = (cache, maker, CachedRows(cache, maker, task.encoder.width))
+        left_out = {row.row for row in task.quarantined}
+        known, unknown = look_up(self._cached[2], rows, sequences, left_out)
+        sequences = sequences.take(unknown)
+        return Input(rows[unknown], sequences, self._tokenise(task.encoder, sequences), known)
 
     def _open(self, folder: Path, digest: str) -> SequenceIndex:
         if self._index is None or self._index[0] != folder or self._index[1].manifest.digest != digest:

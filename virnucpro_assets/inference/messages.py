@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from virnucpro_assets.storage.embedding_cache import EmbeddingCache
 from virnucpro_assets.storage.incidents import QuarantinedRow
 from virnucpro_assets.storage.parts import PartPlan, PartRecord
 from virnucpro_assets.storage.recipe import Recipe
@@ -44,7 +45,8 @@ class PartTask(_Message):
 
     Rows that are `quarantined` already are left out. Packs are cut to `token_limit` where it is
     set. With `announced` the rows of each pack are named before it is computed. `peak_flops` is the
-    peak rate of the device; the process measures it where it is not known.
+    peak rate of the device; the process measures it where it is not known. Rows that `cache` holds are
+    taken from it.
     """
 
     type: Literal["part"] = "part"
@@ -57,6 +59,7 @@ class PartTask(_Message):
     token_limit: int | None = None
     announced: bool = False
     peak_flops: float | None = None
+    cache: EmbeddingCache | None = None
 
     @property
     def label(self) -> str:
@@ -189,7 +192,7 @@ class Finished(_Message):
     stood still for `waited_for_input` because the sequences were not there yet, and for `waited`
     because the part before was not yet on the disk. `part` is what was written. Of a part, `flops`
     operations were computed on a device with a peak of `peak_flops` a second, and the process has held
-    `peak_memory` bytes of it at most.
+    `peak_memory` bytes of it at most. `said` is what people should hear.
     """
 
     type: Literal["finished"] = "finished"
@@ -202,6 +205,7 @@ class Finished(_Message):
     peak_flops: float = 0.0
     peak_memory: int = 0
     part: PartRecord | None = None
+    said: list[str] = []
 
 
 class Failed(_Message):

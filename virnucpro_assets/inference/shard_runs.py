@@ -20,6 +20,7 @@ from virnucpro_assets.inference.retries import Retries
 from virnucpro_assets.inference.rounds import Died, Event, Work
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.member_names import first_members
+from virnucpro_assets.storage.embedding_cache import EmbeddingCache
 from virnucpro_assets.storage.incidents import QuarantinedRow
 from virnucpro_assets.storage.parts import PartPlan, PartRecord
 from virnucpro_assets.storage.recipe import Recipe
@@ -63,7 +64,8 @@ class ShardJob:
     """What to compute: one encoder over some ranks of an index, `folders` by rank.
 
     `quarantine` decides what becomes of a rank with rows that cannot be embedded. `peak_flops` is the peak rate
-    of one device, for telemetry; each measures its own where it is not given.
+    of one device, for telemetry; each measures its own where it is not given. Rows that `cache` holds are taken
+    from it.
     """
 
     index: SequenceIndex
@@ -72,6 +74,7 @@ class ShardJob:
     folders: dict[int, Path]
     quarantine: QuarantinePolicy = "fail"
     peak_flops: float | None = None
+    cache: EmbeddingCache | None = None
 
 
 @dataclass
@@ -180,7 +183,7 @@ class _Run:
         seconds = finished.waited_for_input + finished.seconds + finished.waited
         shard.seconds += seconds
         shard.telemetry += Telemetry(
-            sequences=task.plan.stop - task.plan.start,
+            sequences=task.plan.stop - task.plan.start - record.cached,
             flops=finished.flops,
             possible_flops=finished.peak_flops * seconds,
             loading=finished.loading,
@@ -190,6 +193,8 @@ class _Run:
         )
         shard.tokens += record.counts.tokens
         shard.devices.add(device)
+        for line in finished.said:
+            self._report(line)
         return shard if shard.complete else None
 
     def _count(self, plan: PartPlan, sequences: int) -> None:
@@ -255,6 +260,7 @@ def _tasks(job: ShardJob, shards: Iterable[_Shard]) -> Iterator[PartTask]:
                     recipe=job.recipe,
                     target=shard.folder / plan.file_name,
                     peak_flops=job.peak_flops,
+                    cache=job.cache,
                 )
 
 

@@ -15,9 +15,16 @@ import numpy as np
 from virnucpro_assets.errors import VirnucproError, describe_os_error
 from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.inference.budget_measure import measure_budget
-from virnucpro_assets.inference.embedding import Embedded, Listener, Positions, embed_sequences
+from virnucpro_assets.inference.embedding import (
+    Embedded,
+    Listener,
+    Positions,
+    embed_sequences,
+    nothing_embedded,
+)
 from virnucpro_assets.inference.encoders import LoadedEncoders
 from virnucpro_assets.inference.inputs import Input, Inputs, ahead
+from virnucpro_assets.inference.known_rows import keep_computed, worth_keeping
 from virnucpro_assets.inference.messages import (
     Advanced,
     Began,
@@ -41,6 +48,7 @@ from virnucpro_assets.models.loading import DTYPES
 from virnucpro_assets.models.memory import peak_memory
 from virnucpro_assets.models.peak import measure_peak
 from virnucpro_assets.models.threads import limit_threads
+from virnucpro_assets.storage.embedding_cache import maker_of
 from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
 from virnucpro_assets.storage.parts import PartRecord, write_part
 from virnucpro_assets.storage.token_budgets import write_budget
@@ -71,12 +79,13 @@ class Worker:
         self._replies.send(Began(number=order.number))
         started, loading = time.monotonic(), self._encoders.seconds
         write: Callable[[], PartRecord | None]
+        said: list[str] = []
         try:
             if isinstance(made, Exception):
                 raise made
             match order.task:
                 case PartTask() as task:
-                    write = self._embed_part(task, made, order.number)
+                    write = self._embed_part(task, made, order.number, said)
                 case ProbeTask() as task:
                     write = self._probe(task, made, order.number)
                 case SampleTask() as task:
@@ -95,19 +104,19 @@ class Worker:
             waited_for_input=starved,
             waited=self._writer.wait(),
         )
-        self._writer.submit(lambda: self._finish(finished, write))
+        self._writer.submit(lambda: self._finish(finished, write, said))
 
-    def _finish(self, finished: Finished, write: Callable[[], PartRecord | None]) -> None:
+    def _finish(self, finished: Finished, write: Callable[[], PartRecord | None], said: list[str]) -> None:
         try:
             part = write()
         except (VirnucproError, OSError) as error:
             self._replies.send(_failed(finished.number, error))
         else:
-            self._replies.send(finished.model_copy(update={"part": part}))
+            self._replies.send(finished.model_copy(update={"part": part, "said": said}))
 
     def _rates(self, task: Task, given: Input) -> dict[str, Any]:
-        """What a part took of its device; nothing for other tasks."""
-        if not isinstance(task, PartTask):
+        """What a part took of its device; nothing for other tasks, and where all was known."""
+        if not isinstance(task, PartTask) or not len(given.rows):
             return {}
         choice, device = task.encoder, self._encoders.get(task.encoder).device
         if task.peak_flops is None and choice.precision not in self._peaks:
@@ -118,8 +127,14 @@ class Worker:
             "peak_memory": peak_memory(device),
         }
 
-    def _embed_part(self, task: PartTask, given: Input, number: int) -> Callable[[], PartRecord]:
+    def _embed_part(
+        self, task: PartTask, given: Input, number: int, said: list[str]
+    ) -> Callable[[], PartRecord]:
         rows = given.rows
+        if not len(rows):
+            # Not even the model is loaded for a part that the cache knows whole.
+            nothing = nothing_embedded(task.encoder.width)
+            return lambda: _write_part(task, given, nothing, Incidents(), said)
         left_out = np.flatnonzero(np.isin(rows, [row.row for row in task.quarantined]))
         limits = (self._token_limits.get(task.encoder), task.token_limit)
         embedded = embed_sequences(
@@ -134,9 +149,7 @@ class Worker:
         if embedded.token_limit is not None and embedded.token_limit != task.token_limit:
             self._token_limits[task.encoder] = embedded.token_limit
         incidents = self._embed_again(task, given, embedded, left_out)
-        return lambda: write_part(
-            task.target, task.plan, task.recipe, embedded.embeddings, embedded.counts, incidents=incidents
-        )
+        return lambda: _write_part(task, given, embedded, incidents, said)
 
     def _embed_again(
         self, task: PartTask, given: Input, embedded: Embedded, left_out: Positions
@@ -207,6 +220,28 @@ class Worker:
             self._replies.send(Entered(number=number, rows=announced[positions].tolist()))
 
         return Listener(entering, advanced)
+
+
+def _write_part(
+    task: PartTask, given: Input, embedded: Embedded, incidents: Incidents, said: list[str]
+) -> PartRecord:
+    """Write a part with what was known of it, then keep for others what was computed."""
+    known, computed = given.known, embedded.embeddings
+    embeddings = computed if known is None else known.joined(given.rows, computed)
+    record = write_part(
+        task.target,
+        task.plan,
+        task.recipe,
+        embeddings,
+        embedded.counts,
+        incidents=incidents,
+        cached=0 if known is None else len(known.rows),
+    )
+    if known is not None and task.cache is not None:
+        said += known.said
+        kept = worth_keeping(given.rows, computed, incidents)
+        said += keep_computed(task.cache, maker_of(task.recipe), known, computed, kept)
+    return record
 
 
 def _failed(number: int, error: VirnucproError | OSError) -> Failed:

@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,13 +94,15 @@ def clean_up(
                 advice="Check the name.",
             )
     outcome = CleanUp(settings.data_root, delete)
-    if not delete:
+    moment = now or datetime.now(UTC)
+    claim: AbstractContextManager[None] = nullcontext()
+    if delete:
+        claim = locked(settings.data_root / LOCK, "a clean-up", "refuse", lambda _: None)
+    with claim:
         for key in keys or drops:
-            _clean(key, settings, outcome, at_work or {}, now or datetime.now(UTC))
-        return outcome
-    with locked(settings.data_root / LOCK, "a clean-up", "refuse", lambda _: None):
-        for key in keys or drops:
-            _clean(key, settings, outcome, at_work or {}, now or datetime.now(UTC))
+            _clean(key, settings, outcome, at_work or {}, moment)
+        if not keys:
+            _clean_cache(settings, outcome, moment)
     return outcome
 
 
@@ -127,6 +130,13 @@ def _clean(key: str, settings: Settings, outcome: CleanUp, at_work: Mapping[str,
     except (BusyError, IntegrityError) as error:
         outcome.kept.append(Kept(folder, str(error)))
         return
+    outcome.kept += [Kept(path, "a symbolic link") for path in finder.links]
+
+
+def _clean_cache(settings: Settings, outcome: CleanUp, now: datetime) -> None:
+    finder = Finder(settings.cache_folder, "", settings, now)
+    for found in finder.of_cache():
+        _take(found, outcome)
     outcome.kept += [Kept(path, "a symbolic link") for path in finder.links]
 
 

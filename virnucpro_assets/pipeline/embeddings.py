@@ -12,6 +12,7 @@ from virnucpro_assets.pipeline.fit import check_fit
 from virnucpro_assets.pipeline.quarantine import record_quarantined
 from virnucpro_assets.pipeline.recipes import check_ranks, index_origin, make_recipe
 from virnucpro_assets.pipeline.room import (
+    cache_bytes,
     check_data_root,
     embedding_bytes,
     index_bytes,
@@ -101,16 +102,19 @@ def _embed_claimed(
         folders={rank: work.folder.shard(kind, rank, index.ranks) for rank in ranks},
         quarantine=work.settings.quarantine,
         peak_flops=work.settings.peak_tflops and work.settings.peak_tflops * 1e12,
+        cache=work.settings.embedding_cache,
     )
     if replace:
         for folder in job.folders.values():
             set_aside_shard(folder, job.recipe)
     require_room_for_embeddings(work, [kind], ranks)
     with recorded_stage(work.folder.stages, kind) as figures:
-        tokens = 0
+        tokens = rows = cached = 0
         try:
             for shard in embed_shards(job, lease, work.report):
                 tokens += shard.counts.tokens
+                rows += shard.rows
+                cached += shard.cached_rows
                 _note_quarantined(work, kind, shard.rank, shard.incidents.quarantined)
                 yield shard
         except EmbeddingError as error:
@@ -124,6 +128,8 @@ def _embed_claimed(
                 "devices": ", ".join(map(str, lease.devices)),
             }
         )
+        if job.cache is not None:
+            figures.update({"cached_rows": cached, "cached_share": round(cached / rows, 4) if rows else 0.0})
 
 
 def _note_quarantined(work: DropWork, kind: EncoderKind, rank: int, rows: Sequence[QuarantinedRow]) -> None:
@@ -140,6 +146,7 @@ def require_room_for_embeddings(work: DropWork, kinds: Sequence[EncoderKind], ra
     if needed:
         check_data_root(work.folder.path)
         what = f"the {' and '.join(kinds)} embeddings and the tables of drop {work.drop.key}"
+        needed += cache_bytes(work, kinds, ranks)
         require_room(work.folder.path, needed + table_bytes(work), what)
 
 

@@ -102,6 +102,7 @@ def make_recipe(settings: Settings, index: IndexManifest, encoder: EncoderChoice
         token_budget=token_budget(settings, encoder),
         packs_per_part=settings.packs_per_part,
         ranks=index.ranks,
+        cached=settings.embedding_cache is not None,
     )
 
 

@@ -10,7 +10,8 @@
 A drop is finished when its calls are. Its age counts from the end of that stage as its record says;
 a record that says no time, written by an older version, counts from the time of its file. Only
 temporary files that no lock protects are judged by their own time: they are written in moments, so
-one that is a day old is nobody's. Nothing is looked for behind a symbolic link.
+one that is a day old is nobody's. Nothing is looked for behind a symbolic link. Of the embedding
+cache there are quarantined and unfinished files only: its limit sees to the rest.
 """
 
 import os
@@ -90,6 +91,10 @@ class Finder:
         for path in self._listed(self._folder):
             if TEMPORARY_MARK in path.name and self._is_nobodys(path):
                 yield self._one(path, "unfinished", "left by a killed run")
+
+    def of_cache(self) -> Iterator[Remains]:
+        """What may be removed of the embedding cache, where that is the folder: its segments stay."""
+        yield from self._set_aside(self._folder, self._folder)
 
     def of_generation(self, generation: Path) -> Iterator[Remains]:
         """What may be removed of one generation; call it while you hold its locks, if you mean to."""

@@ -295,6 +295,7 @@ def _rank(shard: ShardManifest) -> RankFigures:
         waited_for_input=shard.telemetry.waited_for_input,
         waited_for_output=shard.telemetry.waited_for_output,
         memory_mib=shard.telemetry.peak_memory >> 20,
+        cached_rows=shard.cached_rows if shard.recipe.cached else None,
     )
 
 

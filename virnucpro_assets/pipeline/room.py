@@ -29,6 +29,7 @@ from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.compression import is_packed
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import DEFAULT_BUDGET
+from virnucpro_assets.storage.embedding_cache import cache_size
 from virnucpro_assets.vocabulary import EncoderKind
 
 INDEX_PER_PLAIN_BYTE = 1.5
@@ -68,6 +69,15 @@ def embedding_bytes(work: DropWork, kind: EncoderKind, ranks: Sequence[int]) -> 
                 parts += 1
     # A row is float32 numbers and its int64 position, which stands in the part and in both views.
     return rows * (4 * work.encoders[kind].width + 3 * 8) + parts * PART_FRAME
+
+
+def cache_bytes(work: DropWork, kinds: Sequence[EncoderKind], ranks: Sequence[int]) -> int:
+    """The bytes by which the embedding cache grows at most; what it has to remove first makes room for the rest."""
+    cache = work.settings.embedding_cache
+    if cache is None:
+        return 0
+    grown = sum(embedding_bytes(work, kind, ranks) for kind in kinds)
+    return max(0, min(grown, cache.limit - cache_size(cache.folder)))
 
 
 def table_bytes(work: DropWork) -> int:

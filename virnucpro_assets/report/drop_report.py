@@ -39,6 +39,7 @@ class RankFigures(_Figures):
 
     Efficiency is tokens over capacity, MFU the share of the device's peak rate, None if that is not known;
     the device stood still for `waited_for_input` and `waited_for_output` seconds and held `memory_mib` at most.
+    `cached_rows` came from the embedding cache, None if there was none.
     """
 
     encoder: str
@@ -53,6 +54,7 @@ class RankFigures(_Figures):
     waited_for_input: float = 0.0
     waited_for_output: float = 0.0
     memory_mib: int = 0
+    cached_rows: int | None = Field(None, exclude_if=lambda cached: cached is None)
 
 
 class CheckFigures(_Figures):

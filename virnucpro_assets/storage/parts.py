@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
 from virnucpro_assets.files.digests import FileRecord
@@ -56,7 +56,7 @@ class PackCounts(BaseModel):
 
 
 class PartRecord(BaseModel):
-    """What a shard's manifest remembers of a part."""
+    """What a shard's manifest remembers of a part; `cached` is how many of its rows the embedding cache gave."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,6 +68,7 @@ class PartRecord(BaseModel):
     content_sha256: str
     counts: PackCounts
     incidents: Incidents = NO_INCIDENTS
+    cached: int = Field(0, exclude_if=lambda cached: not cached)
 
 
 def write_part(
@@ -78,8 +79,11 @@ def write_part(
     counts: PackCounts,
     *,
     incidents: Incidents = NO_INCIDENTS,
+    cached: int = 0,
 ) -> PartRecord:
     """Write a part's embeddings, float32 [stop - start, width], and return its record.
+
+    `cached` of its rows came from the embedding cache; `counts` are the packs of the others.
 
     Raises ValueError unless the rows that are quarantined are NaN and all others finite.
     """
@@ -107,8 +111,20 @@ def write_part(
             }
         )
 
-    file_record = write_sealed(path, fill)
-    return _record(plan, embeddings.shape[1], file_record, content, counts=counts, incidents=incidents)
+        if recipe.cached:
+            file.attrs["cached"] = cached
+
+    return PartRecord(
+        name=plan.file_name,
+        start=plan.start,
+        stop=plan.stop,
+        width=embeddings.shape[1],
+        file=write_sealed(path, fill),
+        content_sha256=content,
+        counts=counts,
+        incidents=incidents,
+        cached=cached,
+    )
 
 
 def verify_part(path: Path, plan: PartPlan, recipe: Recipe) -> PartRecord:
@@ -123,6 +139,7 @@ def verify_part(path: Path, plan: PartPlan, recipe: Recipe) -> PartRecord:
         rows, embeddings = file["rows"][:], file["embeddings"][:]
         counts = PackCounts(packs=int(file.attrs["packs"]), tokens=int(file.attrs["tokens"]))
         incidents = Incidents.model_validate_json(file.attrs.get("incidents", "{}"))
+        cached = int(file.attrs.get("cached", 0))
         content = str(file.attrs["content_sha256"])
     if content != _content_digest(rows, embeddings) or not np.array_equal(rows, rows_of(plan, recipe.ranks)):
         raise DamagedFileError(
@@ -131,7 +148,17 @@ def verify_part(path: Path, plan: PartPlan, recipe: Recipe) -> PartRecord:
         )
     if contradiction := incidents.contradiction(rows, embeddings):
         raise DamagedFileError(f"{path}: found {contradiction}. Move the file away and materialise it again.")
-    return _record(plan, embeddings.shape[1], file_record, content, counts=counts, incidents=incidents)
+    return PartRecord(
+        name=plan.file_name,
+        start=plan.start,
+        stop=plan.stop,
+        width=embeddings.shape[1],
+        file=file_record,
+        content_sha256=content,
+        counts=counts,
+        incidents=incidents,
+        cached=cached,
+    )
 
 
 def part_recipe(path: Path) -> Recipe:
@@ -163,21 +190,6 @@ def refuse_other_recipe(path: Path, found: Recipe, expected: Recipe) -> None:
 def rows_of(plan: PartPlan, ranks: int) -> npt.NDArray[np.int64]:
     """int64 [stop - start]: the rows of the index that a part covers, ascending."""
     return plan.rank + np.arange(plan.start, plan.stop, dtype=np.int64) * ranks
-
-
-def _record(
-    plan: PartPlan, width: int, file: FileRecord, content: str, *, counts: PackCounts, incidents: Incidents
-) -> PartRecord:
-    return PartRecord(
-        name=plan.file_name,
-        start=plan.start,
-        stop=plan.stop,
-        width=width,
-        file=file,
-        content_sha256=content,
-        counts=counts,
-        incidents=incidents,
-    )
 
 
 def _content_digest(rows: npt.NDArray[np.int64], embeddings: npt.NDArray[np.float32]) -> str:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from functools import cached_property
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
 
@@ -18,7 +18,11 @@ ENGINE_FORMAT = 3
 
 
 class Recipe(BaseModel):
-    """What made the embeddings of one encoder for one drop."""
+    """What made the embeddings of one encoder for one drop.
+
+    With `cached` rows may come from the embedding cache: they were computed in other packs, so their last
+    bits may differ. It is left out of what is stored where it is not so.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,6 +35,7 @@ class Recipe(BaseModel):
     token_budget: int
     packs_per_part: int
     ranks: int
+    cached: bool = Field(False, exclude_if=lambda cached: not cached)
     engine_format: int = ENGINE_FORMAT
 
     @cached_property
@@ -41,9 +46,7 @@ class Recipe(BaseModel):
 
     def differences(self, other: "Recipe") -> list[str]:
         """The fields in which `other` differs, each as `name: ours, theirs`."""
-        theirs = other.model_dump()
+        ours, theirs = dict(self), dict(other)
         return [
-            f"{name} {value} is now {theirs[name]}"
-            for name, value in self.model_dump().items()
-            if value != theirs[name]
+            f"{name} {value} is now {theirs[name]}" for name, value in ours.items() if value != theirs[name]
         ]

@@ -66,6 +66,11 @@ class ShardManifest(BaseModel):
         return sum((part.counts for part in self.parts), PackCounts())
 
     @property
+    def cached_rows(self) -> int:
+        """How many of its rows the embedding cache gave."""
+        return sum(part.cached for part in self.parts)
+
+    @property
     def incidents(self) -> Incidents:
         return sum((part.incidents for part in self.parts), NO_INCIDENTS)
 

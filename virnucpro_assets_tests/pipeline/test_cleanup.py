@@ -327,3 +327,21 @@ def test_a_damaged_record_keeps_its_drop_and_the_others_are_cleaned(littered: Dr
     assert [(kept.path, str(record) in kept.why) for kept in outcome.kept] == [(root / "d", True)]
     assert {name.split("/")[0] for name in found(outcome)} == {"e"}
     assert tree(root / "d") == before
+
+
+def test_of_the_embedding_cache_only_what_is_damaged_or_left_over_goes(finished: DropWork) -> None:
+    folder = finished.settings.cache_folder / ("a" * 64)
+    folder.mkdir(parents=True)
+    names = [f"{'b' * 64}.npy", f"{'c' * 64}.npy.quarantine-1", "d.npy.partial-1-ab", "e.npy.partial-2-cd"]
+    for size, name in enumerate(names, start=1):
+        (folder / name).write_bytes(b"x" * size)
+    long_ago = days_ago(2).timestamp()
+    os.utime(folder / names[2], (long_ago, long_ago))
+    outcome = clean_up(finished.settings, delete=True)
+    place = f"_cache/{'a' * 64}"
+    assert {name: thing for name, thing in found(outcome).items() if name.startswith("_cache")} == {
+        f"{place}/{names[1]}": ("quarantined", 2),
+        f"{place}/{names[2]}": ("unfinished", 3),
+    }
+    assert sorted(path.name for path in folder.iterdir()) == [names[0], names[3]]
+    assert found(clean_up(finished.settings, keys=["d"])) == {}

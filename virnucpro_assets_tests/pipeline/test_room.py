@@ -21,6 +21,7 @@ from virnucpro_assets.pipeline.room import (
     INDEX_PER_PACKED_BYTE,
     INDEX_PER_PLAIN_BYTE,
     PART_FRAME,
+    cache_bytes,
     check_data_root,
     embedding_bytes,
     index_bytes,
@@ -70,6 +71,28 @@ def test_the_room_for_embeddings_is_what_they_take_but_for_the_frames(indexed: D
     missing = (first.stop - first.start) * row + PART_FRAME
     assert embedding_bytes(indexed, "dnabert_s", range(4)) == missing
     assert embedding_bytes(indexed, "dnabert_s", [rank for rank in range(4) if rank != shards[0].rank]) == 0
+
+
+def test_the_cache_asks_for_room_up_to_its_limit_and_what_it_holds_already_lies_there(
+    indexed: DropWork,
+) -> None:
+    assert cache_bytes(indexed, ENCODER_KINDS, range(4)) == 0
+    large, small = (
+        dataclasses.replace(
+            indexed, settings=indexed.settings.model_copy(update={"embedding_cache_gib": size / 2**30})
+        )
+        for size in (1 << 30, 30_000)
+    )
+    all_of_it = sum(embedding_bytes(indexed, kind, range(4)) for kind in ENCODER_KINDS)
+    assert cache_bytes(large, ENCODER_KINDS, range(4)) == all_of_it
+    assert cache_bytes(small, ENCODER_KINDS, range(4)) == 30_000
+    with open_pool(small.settings) as pool, pool.lease() as lease:
+        for kind in ENCODER_KINDS:
+            list(embed_drop(small, kind, range(4), lease))
+    taken = sum(path.stat().st_size for path in small.settings.cache_folder.rglob("*.npy"))
+    assert 10_000 < taken <= 30_000
+    shutil.rmtree(small.folder.path / "esm2")
+    assert cache_bytes(small, ENCODER_KINDS, range(4)) == 30_000 - taken
 
 
 def test_packed_reads_ask_for_more_room_a_byte_than_plain_ones(tmp_path: Path, small_reads: Path) -> None:
