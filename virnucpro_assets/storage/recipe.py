@@ -46,7 +46,5 @@ class Recipe(BaseModel):
 
     def differences(self, other: "Recipe") -> list[str]:
         """The fields in which `other` differs, each as `name: ours, theirs`."""
-        ours, theirs = dict(self), dict(other)
-        return [
-            f"{name} {value} is now {theirs[name]}" for name, value in ours.items() if value != theirs[name]
-        ]
+        both = {name: (getattr(self, name), getattr(other, name)) for name in type(self).model_fields}
+        return [f"{name} {ours} is now {theirs}" for name, (ours, theirs) in both.items() if ours != theirs]
