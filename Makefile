@@ -47,6 +47,7 @@ bench: $(INSTALLED)  ## measure, side by side, what the documentation quotes
 	$(BIN)/python -m benchmarks.back --rows 40000
 	$(BIN)/python -m benchmarks.overhead --rounds 3
 	$(BIN)/python -m benchmarks.duplicates --reads 80000
+	$(BIN)/python -m benchmarks.cache --reads 1000 --rounds 1
 	$(BIN)/python -m benchmarks.predict_scaling --reads 15000
 	$(BIN)/python -m benchmarks.checkpoint_overhead --rounds 3
 	$(BIN)/python -m benchmarks.encoders_cpu --quick
