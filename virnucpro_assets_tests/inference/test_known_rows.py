@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
+from virnucpro_assets.inference.known_rows import keep_computed, look_up, worth_keeping
 from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.inference.shard_runs import ShardJob, embed_shards
 from virnucpro_assets.sequences.index import SequenceIndex
+from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.storage.cached_rows import CachedRows
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
+from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
 from virnucpro_assets_tests.inference.test_shard_runs import copied_model, scale_weights
 from virnucpro_assets_tests.jobs import build_small_index, small_job
@@ -82,8 +86,7 @@ def test_what_an_earlier_drop_holds_is_not_computed_again(
     assert distinct <= computed <= len(wanted) - hits
     assert sum(shard.telemetry.sequences for shard in shards) == computed
     if kind == "esm2":
-        tokens = {text: len(text) + 2 for text in wanted}
-        least = sum(size for text, size in tokens.items() if text not in known)
+        least = sum(len(text) + 2 for text in set(wanted) - known)
         most = sum(len(text) + 2 for text in wanted if text not in known)
         assert least <= sum(shard.counts.tokens for shard in shards) <= most
         assert sum(shard.counts.tokens for shard in plain) == sum(len(text) + 2 for text in wanted)
@@ -176,3 +179,25 @@ def test_a_cache_that_cannot_be_written_ends_no_run(
     shards = run(shared_pool, with_cache(drops[0], tmp_path / "first"), heard)
     assert sum(shard.rows for shard in shards) == drops[0].manifest.rows
     assert any("the embedding cache takes nothing up" in line for line in heard)
+
+
+def test_rows_that_came_about_otherwise_are_not_kept_and_quarantined_ones_not_asked_for(
+    tmp_path: Path,
+) -> None:
+    cache, rows = EmbeddingCache(tmp_path / "_cache", 1 << 20), np.arange(4, 24, 4)
+    texts = Ragged.from_strings([b"MA", b"MC", b"MD", b"ME", b"MF"])
+    computed = np.arange(10, dtype=np.float32).reshape(5, 2)
+    computed[2] = np.nan
+    incidents = Incidents(recomputed=[4], quarantined=[QuarantinedRow(row=12, reason="not_finite")])
+    kept = worth_keeping(rows, computed, incidents)
+    assert kept.tolist() == [False, True, False, True, True]
+    nothing, unknown = look_up(CachedRows(cache, "a" * 64, 2), rows, texts, [])
+    assert (nothing.rows.tolist(), unknown.tolist()) == ([], [0, 1, 2, 3, 4])
+    assert keep_computed(cache, "a" * 64, nothing, computed, kept) == []
+
+    known, unknown = look_up(CachedRows(cache, "a" * 64, 2), rows, texts, [16])
+    assert (known.rows.tolist(), unknown.tolist()) == ([8, 20], [0, 2, 3])
+    np.testing.assert_array_equal(known.embeddings, computed[[1, 4]])
+    fresh = np.array([[70, 71], [72, 73], [74, 75]], np.float32)
+    expected = [[70, 71], [2, 3], [72, 73], [74, 75], [8, 9]]
+    np.testing.assert_array_equal(known.joined(rows[unknown], fresh), expected)
