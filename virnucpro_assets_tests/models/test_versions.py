@@ -21,7 +21,7 @@ def versions(tmp_path: Path) -> ClassifierVersions:
     return Settings(data_root=tmp_path).classifier_versions(300)
 
 
-def keep(versions: ClassifierVersions, change: float, *, day: int = 1) -> Version:
+def keep(versions: ClassifierVersions, change: float, *, day: int = 1, microsecond: int = 0) -> Version:
     """The demo's classifier with one weight changed, as a version."""
     state = load_classifier(classifier_folder(300))[0].state_dict()
     state = {name: tensor.clone() for name, tensor in state.items()}
@@ -30,7 +30,7 @@ def keep(versions: ClassifierVersions, change: float, *, day: int = 1) -> Versio
         save_classifier(folder, state, read_card(classifier_folder(300)))
         record = VersionRecord(
             digest=sha256_of_file(folder / "model.safetensors"),
-            made_at=datetime(2026, 1, day, tzinfo=UTC),
+            made_at=datetime(2026, 1, day, microsecond=microsecond, tzinfo=UTC),
             training_set="s",
             options={},
             accepted=True,
@@ -48,6 +48,12 @@ def test_a_version_is_named_by_the_digest_of_its_weights_and_kept_once(versions)
     second = keep(versions, 2.0, day=3)
     assert versions.names() == [first.name, second.name]
     assert not list(versions.root.glob(".new*"))
+
+
+def test_versions_of_one_second_are_listed_in_the_order_in_which_they_were_made(versions):
+    made = [keep(versions, float(number), microsecond=number).name for number in range(1, 5)]
+    assert made != sorted(made)
+    assert versions.names() == made
 
 
 def test_the_settings_resolve_to_the_version_in_use_and_back_again(versions, tmp_path):

@@ -150,12 +150,12 @@ def _notes(rows: SourceRows, by_regions: set[Label]) -> list[str]:
         if label in by_regions:
             notes.append(
                 f"{label}: {len(names)} source{'s' if len(names) > 1 else ''}, too few to split by genome; split by "
-                "regions of the input, so it is not known how well other genomes are told"
+                "regions of the input, so it is not known how well other genomes are told."
             )
         elif len(names) > 100 and _reads(rows, label) < 2 * len(names):
             notes.append(
                 f"{label}: nearly every read is a source of its own; if they are reads of few genomes, say so with "
-                "the column source of the table, or with --sources drops"
+                "the column source of the table, or with --sources drops."
             )
     return notes
 

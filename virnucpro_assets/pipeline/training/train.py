@@ -113,16 +113,17 @@ def train(
         all_options = {name: str(value) for name, value in {**dict(set_options), **dict(options)}.items()}
         versions = settings.classifier_versions(length, options.inputs)
         with versions.adding() as new:
-            card = _card(manifest, options, judged, settings)
+            notes = [*_demo_notes(settings), *manifest.notes]
+            card = _card(manifest, options, judged, notes)
             save_classifier(new, trained.state, card)
             digest = sha256_of_file(new / WEIGHTS_FILE)
             check = not_worse(judged.groups[0], judged.compared, settings.classifier_margin, digest)
-            found = _report(manifest, card, trained, judged, check, options=all_options)
+            found = _report(manifest, card, trained, judged, check, options=all_options, notes=notes)
             write_text(new / PAGE, render_classifier_report(found))
             write_text(new / DATA, report_as_json(found))
             record = VersionRecord(
                 digest=digest,
-                made_at=datetime.now(UTC).replace(microsecond=0),
+                made_at=datetime.now(UTC),
                 training_set=manifest.digest,
                 options=all_options,
                 accepted=check.passed,
@@ -191,10 +192,14 @@ def _judge(
     )
 
 
-def _card(
-    manifest: TrainingSetManifest, options: TrainOptions, judged: _Judged, settings: Settings
-) -> ClassifierCard:
+def _demo_notes(settings: Settings) -> list[str]:
     on_demo = any(settings.encoder_folder(kind).is_relative_to(MODELS_FOLDER) for kind in ENCODER_KINDS)
+    return [DEMO_NOTE] if on_demo else []
+
+
+def _card(
+    manifest: TrainingSetManifest, options: TrainOptions, judged: _Judged, notes: list[str]
+) -> ClassifierCard:
     rows = ", ".join(
         f"{split} {' and '.join(f'{count} rows of {label}' for label, count in by_label.items())}"
         for split, by_label in manifest.counts.items()
@@ -213,7 +218,7 @@ def _card(
         metrics={
             f"test_{name}": round(value, 4) for name, value in figures.items() if isinstance(value, float)
         },
-        note=" ".join([*([DEMO_NOTE] if on_demo else []), *manifest.notes]),
+        note=" ".join(notes),
         created_with=__version__,
     )
 
@@ -226,6 +231,7 @@ def _report(
     check: CheckResult,
     *,
     options: dict[str, str],
+    notes: list[str],
 ) -> ClassifierReport:
     raw_bins = reliability(judged.scores, judged.is_virus)
     return ClassifierReport(
@@ -238,7 +244,7 @@ def _report(
         training_set=manifest.digest,
         counts=manifest.counts,
         left_out=manifest.left_out,
-        notes=[card.note] if card.note else [],
+        notes=notes,
         sources={
             split: {
                 label: sum(one.label == label and split in one.rows for one in manifest.sources)

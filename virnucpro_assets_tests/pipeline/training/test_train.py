@@ -50,6 +50,7 @@ def test_figures_are_those_of_the_stored_classifier_on_the_stored_test_rows(open
     assert card.calibration == trained.report.calibration
     assert card.encoders == manifest.encoders
     assert "not for science" in card.note
+    assert " ".join(trained.report.notes) == card.note
     by_length = {group.name: group.viruses + group.others for group in trained.report.groups[1:]}
     expected = {
         "150 to 199 bases": ((test.read_length >= 150) & (test.read_length < 200)).sum(),
