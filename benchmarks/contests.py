@@ -10,7 +10,6 @@ from tokenizers import Tokenizer
 
 from benchmarks.baselines import dnabert_s_loop, esm2_loop
 from benchmarks.sample_sequences import Mixture, candidates_in, sample_of
-from benchmarks.shapes import ENCODERS
 from virnucpro_assets.demo.excerpts import read_excerpts
 from virnucpro_assets.demo.paths import DATA_FOLDER
 from virnucpro_assets.demo.tokenizer import learn_tokenizer
@@ -42,10 +41,13 @@ class Contest:
 
 
 def make_contest(
-    name: str, mixture: Mixture, precisions: list[Precision], tokens: int, folder: Path
+    config: Esm2Config | DnabertSConfig,
+    mixture: Mixture,
+    precisions: list[Precision],
+    tokens: int,
+    folder: Path,
 ) -> Contest:
-    """Write the model folder of the encoder `name`, load both sides, and choose about `tokens` tokens."""
-    config = ENCODERS[name]
+    """Write the model folder of an encoder, load both sides, and choose about `tokens` tokens."""
     state = random_weights(config, seed=3)
     words = None
     if isinstance(config, DnabertSConfig):

@@ -171,7 +171,7 @@ def main() -> None:
         products = {precision: LayerProducts(ENCODERS[name], precision) for precision in precisions}
         for mixture in MIXTURES:
             with tempfile.TemporaryDirectory() as folder:
-                contest = make_contest(name, mixture, precisions, tokens[name], Path(folder))
+                contest = make_contest(ENCODERS[name], mixture, precisions, tokens[name], Path(folder))
             cases[f"{name}, {mixture}"] = measure(contest, products, rounds)
     result = {
         **machine,

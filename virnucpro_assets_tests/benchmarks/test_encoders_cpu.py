@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import contests
+from benchmarks.contests import make_contest
 from benchmarks.encoders_cpu import least_cosine, measure, shortfalls, table
 from benchmarks.gemm_rate import LayerProducts
 from benchmarks.sample_sequences import sample_of
@@ -37,12 +37,9 @@ def test_a_sample_has_the_lengths_of_the_whole() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
-def test_both_sides_of_a_contest_agree_and_are_timed(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(contests.ENCODERS, name, SMALL[name])
+def test_both_sides_of_a_contest_agree_and_are_timed(name: str, tmp_path: Path) -> None:
     precisions: list[Precision] = ["float32", "bfloat16"]
-    contest = contests.make_contest(name, "60 to 500", precisions, 500, tmp_path)
+    contest = make_contest(SMALL[name], "60 to 500", precisions, 500, tmp_path)
     result = measure(contest, {some: LayerProducts(SMALL[name], some) for some in precisions}, 1)
     assert result["tokens"] == pytest.approx(500, rel=0.1)
     assert result["float32"]["least_cosine"] >= 0.999999
