@@ -121,10 +121,10 @@ def install_in_worker(faults: Faults) -> None:
     )
     part_in_work: list[str] = [""]
 
-    def embed_part_logged(self: Any, task: Any, given: Any, number: int) -> Callable[[], Any]:
+    def embed_part_logged(self: Any, task: Any, *arguments: Any) -> Callable[[], Any]:
         part_in_work[0] = f"{task.encoder.kind} {task.plan.rank} {task.plan.number}"
         log("begun", part_in_work[0])
-        return embed_part(self, task, given, number)
+        return embed_part(self, task, *arguments)
 
     def embed_sequences_with_faults(
         encoder: Any, sequences: Any, *arguments: Any, listener: Any = None, **options: Any
