@@ -4,8 +4,8 @@
 
 The whole job with the demo models on reads of 300 bases, as a process of its own without the
 orchestrator; start-up and what is paid once a drop are in the time of both, so small drops gain less. Beside
-the wall clock stands the processor time of all processes, which a busy machine disturbs less; either
-may show that the cost is low enough.
+the wall clock, which decides, stands the processor time of all processes: where the two differ by much, the
+machine was busy with other work.
 """
 
 import argparse
@@ -110,8 +110,8 @@ def main() -> None:
     print(table(result))
     if options.out:
         options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    if (least := min(result["cost"], result["cost_in_processor_time"])) > MOST:
-        raise SystemExit(f"found {least} times the cost; expected at most {MOST}")
+    if (cost := result["cost"]) > MOST:
+        raise SystemExit(f"found {cost} times the cost; expected at most {MOST}")
 
 
 if __name__ == "__main__":

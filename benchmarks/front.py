@@ -8,7 +8,7 @@ frames and writes the index, which is sorted, without repeats, and carries diges
 loop reads them, writes chunks, reads those, translates and writes candidates, unsorted. Both take turns, each in a
 process of its own, whose peak memory is recorded; imports are not timed. What the loop would take for
 as many reads is reckoned from its rate, which half as many reads show to be constant. In the end ours takes four
-times the reads; how the time grows is judged by processor time, which a busy machine disturbs less.
+times the reads. The clock decides; where processor time differs by much, the machine was busy with other work.
 """
 
 import argparse
@@ -132,11 +132,7 @@ def failures(result: dict[str, Any]) -> list[str]:
         ("ratio", result["ratio"] >= LEAST_RATIO, f"at least {LEAST_RATIO}"),
         ("peak_mib", result["peak_mib"] <= MOST_MIB, f"at most {MOST_MIB}"),
         ("fourfold_peak_mib", result["fourfold_peak_mib"] <= MOST_MIB, f"at most {MOST_MIB}"),
-        (
-            "growth_in_processor_time",
-            result["growth_in_processor_time"] <= MOST_GROWTH,
-            f"at most {MOST_GROWTH}",
-        ),
+        ("growth", result["growth"] <= MOST_GROWTH, f"at most {MOST_GROWTH}"),
         ("seconds", max(result["seconds"]) <= MOST_SECONDS, f"at most {MOST_SECONDS}"),
     ]
     return [

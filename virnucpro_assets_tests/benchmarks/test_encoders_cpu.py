@@ -59,7 +59,9 @@ def test_what_falls_short_of_a_goal_is_named() -> None:
 
 def test_the_table_has_a_line_for_each_precision_measured() -> None:
     lines = table({"esm2_8m, reads of 150": {"float32": GOOD}}).splitlines()
-    assert lines[2:] == ["| esm2_8m, reads of 150 | float32 | 4.00 (4.00 to 4.00) | 1 | 95% | 1.000000 |"]
+    assert lines[2:] == [
+        "| esm2_8m, reads of 150 | float32 | 4.00 (4.00 to 4.00) | 1 | 95% | 4.21 | 1.000000 |"
+    ]
 
 
 def test_the_least_cosine_is_that_of_the_worst_row() -> None:
