@@ -9,6 +9,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from benchmarks.baselines import dnabert_s_loop, esm2_loop
+from benchmarks.cpu_slots import CpuSlots
 from benchmarks.sample_sequences import Mixture, candidates_in, sample_of
 from virnucpro_assets.demo.excerpts import read_excerpts
 from virnucpro_assets.demo.paths import DATA_FOLDER
@@ -46,8 +47,13 @@ def make_contest(
     precisions: list[Precision],
     tokens: int,
     folder: Path,
+    *,
+    slots: CpuSlots | None = None,
 ) -> Contest:
-    """Write the model folder of an encoder, load both sides, and choose about `tokens` tokens."""
+    """Write the model folder of an encoder, load both sides, and choose about `tokens` tokens.
+
+    Our engine runs in `slots` if there are any, else in this process.
+    """
     state = random_weights(config, seed=3)
     words = None
     if isinstance(config, DnabertSConfig):
@@ -63,9 +69,13 @@ def make_contest(
     if isinstance(config, Esm2Config):
         padded = sum(count * longest for count, longest in esm2_loop.batches_of(texts))
         figures["original_padding"] = round(1 - figures["tokens"] / padded, 4)
+    taken = sequences.take(chosen)
+    ours = {precision: _ours(encoder, taken) for precision, encoder in encoders.items()}
+    if slots is not None:
+        ours = slots.load(folder, precisions, taken, TOKEN_BUDGET)
     return Contest(
         original=_original(config, state, words, texts),
-        ours={precision: _ours(encoder, sequences.take(chosen)) for precision, encoder in encoders.items()},
+        ours=ours,
         operations=count_flops(config, lengths[chosen]).total,
         figures=figures,
     )

@@ -1,14 +1,16 @@
 """Both encoders on a CPU against the original's own loops, and as a share of the matrix products' rate.
 
-    python -m benchmarks.encoders_cpu [--threads 1] [--rounds 5] [--quick] [--out FILE]
+    python -m benchmarks.encoders_cpu [--threads 1 | --slots 2] [--rounds 5] [--quick] [--out FILE]
 
 Weights are random, of the published shapes of ESM-2 8M, 35M and DNABERT-S; sequences are candidates of
 real reads in two mixtures of lengths. In every round the original's loop, which is float32, our
 engine in each precision, and the matrix products alone take turns; ratios and shares are taken
-within a round, and their medians are given. A ratio over its share is what no engine can pass whose products are
-these: the ratio of an encoder that is nothing but products. With one thread times are of the processor: another
-user of the machine disturbs them least. bfloat16 is measured where the CPU computes in it
-(AVX512_BF16), or if asked for. `--quick` measures fewer tokens and demands nothing.
+within a round, and their medians are given. A ratio over its share is what no engine can pass
+whose products are these: the ratio of an encoder that is nothing but products. With one thread times are
+of the processor: another user of the machine disturbs them least. With `--slots` the whole machine is used
+as either side uses it: the original's loop by so many threads, ours by so many processes of one thread, by
+the clock. bfloat16 is measured where the CPU computes in it (AVX512_BF16), or if asked for. `--quick`
+measures fewer tokens and demands nothing.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ import numpy as np
 import torch
 
 from benchmarks.contests import TOKEN_BUDGET, Contest, Embed, Rows, make_contest
+from benchmarks.cpu_slots import CpuSlots
 from benchmarks.gemm_rate import LayerProducts, clock_of
 from benchmarks.sample_sequences import MIXTURES
 from benchmarks.shapes import ENCODERS
@@ -157,13 +161,17 @@ def main() -> None:
     """Measure, print the table, keep the JSON, and fail if a goal is missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--slots", type=int, help="processes of one thread for ours; threads for the original"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--encoders", nargs="+", choices=sorted(ENCODERS), default=list(ENCODERS))
     parser.add_argument("--precisions", nargs="+", choices=list(DTYPES))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    limit_threads(options.threads)
+    threads = options.slots or options.threads
+    limit_threads(threads)
     machine = processor()
     default = ["float32", "bfloat16"] if machine["avx512_bf16"] else ["float32"]
     precisions: list[Precision] = options.precisions or default
@@ -173,13 +181,17 @@ def main() -> None:
     for name in options.encoders:
         products = {precision: LayerProducts(ENCODERS[name], precision) for precision in precisions}
         for mixture in MIXTURES:
-            with tempfile.TemporaryDirectory() as folder:
-                contest = make_contest(ENCODERS[name], mixture, precisions, tokens[name], Path(folder))
-            cases[f"{name}, {mixture}"] = measure(contest, products, rounds)
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                CpuSlots(options.slots) if options.slots else nullcontext() as slots,
+            ):
+                contest = make_contest(ENCODERS[name], mixture, precisions, tokens[name], Path(folder), slots)
+                cases[f"{name}, {mixture}"] = measure(contest, products, rounds)
     result = {
         **machine,
         "torch": torch.__version__,
-        "threads": options.threads,
+        "threads": threads,
+        "slots": options.slots,
         "token_budget": TOKEN_BUDGET,
         "rounds": rounds,
         "seconds": round(time.monotonic() - started),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.contests import make_contest
+from benchmarks.cpu_slots import CpuSlots
 from benchmarks.encoders_cpu import least_cosine, measure, shortfalls, table
 from benchmarks.gemm_rate import LayerProducts
 from benchmarks.sample_sequences import sample_of
@@ -47,6 +48,14 @@ def test_both_sides_of_a_contest_agree_and_are_timed(name: str, tmp_path: Path) 
     for precision in precisions:
         found = result[precision]
         assert found["ratio"] == pytest.approx(result["original_seconds"][0] / found["seconds"][0], rel=0.5)
+
+
+def test_slots_embed_every_sequence_once_and_in_order(tmp_path: Path) -> None:
+    with CpuSlots(2) as slots:
+        contest = make_contest(SMALL["esm2"], "60 to 500", ["float32"], 500, tmp_path, slots=slots)
+        found, expected = contest.ours["float32"](), contest.original()
+    assert len(found) == contest.figures["sequences"] > 2
+    assert np.abs(found - expected).max() < 1e-5
 
 
 def test_what_falls_short_of_a_goal_is_named() -> None:
