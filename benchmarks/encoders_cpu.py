@@ -185,7 +185,9 @@ def main() -> None:
                 tempfile.TemporaryDirectory() as folder,
                 CpuSlots(options.slots) if options.slots else nullcontext() as slots,
             ):
-                contest = make_contest(ENCODERS[name], mixture, precisions, tokens[name], Path(folder), slots)
+                contest = make_contest(
+                    ENCODERS[name], mixture, precisions, tokens[name], Path(folder), slots=slots
+                )
                 cases[f"{name}, {mixture}"] = measure(contest, products, rounds)
     result = {
         **machine,
