@@ -44,7 +44,7 @@ bench: $(INSTALLED)  ## measure, side by side, what the documentation quotes
 	$(BIN)/python -m benchmarks.parsers
 	$(BIN)/python -m benchmarks.front --reads 250000 --baseline-reads 20000
 	$(BIN)/python -m benchmarks.tokenising
-	$(BIN)/python -m benchmarks.back --rows 40000
+	$(BIN)/python -m benchmarks.back --quick
 	$(BIN)/python -m benchmarks.overhead --rounds 3
 	$(BIN)/python -m benchmarks.duplicates --reads 80000
 	$(BIN)/python -m benchmarks.cache --reads 1000 --rounds 1

@@ -1,12 +1,13 @@
 """From embeddings to predictions: our way against the original's, side by side.
 
-    python -m benchmarks.back [--rows 200000] [--rounds 3] [--out FILE]
+    python -m benchmarks.back [--rows 200000] [--rounds 3] [--quick] [--out FILE]
 
 Random rows of 768 and 2,560 numbers, one candidate each, are laid out as the encoders leave them: ours as
 shards of four ranks, the original's as files of 10,000 sequences. Ours writes the merged view, streams it
 through the classifier and writes Parquet and text; the original's way joins by dictionary, saves, loads and goes
 row by row. Both take turns, each in a process of its own; imports are not timed. The scores must agree to
 1e-5. Memory is what a process holds at most beyond what it held before it began, and beside it the whole.
+`--quick` takes few rows, among which what is paid once weighs more, and demands nothing.
 """
 
 import argparse
@@ -45,6 +46,7 @@ RANKS = 4
 ROWS_OF_PART = 8192
 ROWS_OF_FILE = 10_000
 TOLERANCE = 1e-5
+QUICK_ROWS = 40_000
 LEAST_RATIO = 5.0
 MOST_MEMORY = 0.1
 
@@ -202,13 +204,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        result = measure(options.rows, options.rounds, Path(folder))
+        result = measure(QUICK_ROWS if options.quick else options.rows, options.rounds, Path(folder))
     print(table(result))
     if options.out:
         options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    if result["ratio"] < LEAST_RATIO or result["memory_share"] > MOST_MEMORY:
+    if not options.quick and (result["ratio"] < LEAST_RATIO or result["memory_share"] > MOST_MEMORY):
         raise SystemExit(
             f"found {result['ratio']} times the speed at {result['memory_share']:.1%} of the memory; "
             f"expected at least {LEAST_RATIO} times at {MOST_MEMORY:.0%}"

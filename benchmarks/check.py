@@ -1,11 +1,13 @@
-"""Has anything become slower? Ratios of a fresh quick run against the committed ones.
+"""Has anything become slower? Ratios of a fresh quick run against those of a committed quick run.
 
-    python -m benchmarks.check [--committed benchmarks/results] [--fresh FOLDER]
+    python -m benchmarks.check [--committed benchmarks/results/quick] [--fresh FOLDER | --record]
 
 Every number named `ratio` in a committed result says how many times faster ours is than what it was
-measured beside. Each benchmark in CHECKED runs again, quickly, and a ratio that lost more than
+measured beside. Each benchmark in CHECKED runs again, as quickly, and a ratio that lost more than
 LOSS_ALLOWED of the committed one fails, as does one that is gone; a loss is measured a second time
-and counts if it shows again. With `--fresh` nothing runs: the results in that folder are compared.
+and counts if it shows again. A quick run is compared with a quick one, because ratios depend on how much is
+measured. With `--fresh` nothing runs: the results in that folder are compared. With `--record`
+nothing is compared: what is measured becomes what later runs are compared with.
 """
 
 import argparse
@@ -22,7 +24,7 @@ LOSS_ALLOWED = 0.15
 CHECKED = {
     "encoders_cpu.json": ("-m", "benchmarks.encoders_cpu", "--quick"),
     "front.json": ("-m", "benchmarks.front", "--reads", "250000", "--baseline-reads", "20000"),
-    "back.json": ("-m", "benchmarks.back", "--rows", "40000"),
+    "back.json": ("-m", "benchmarks.back", "--quick"),
 }
 """What makes a fresh version of each committed result, together with `--out FILE`."""
 
@@ -71,9 +73,14 @@ def measure(folder: Path) -> None:
 def main() -> None:
     """Measure unless there are fresh results, compare, and fail if something was lost."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--committed", type=Path, default=Path(__file__).with_name("results"))
-    parser.add_argument("--fresh", type=Path)
+    parser.add_argument("--committed", type=Path, default=Path(__file__).parent / "results/quick")
+    one_of = parser.add_mutually_exclusive_group()
+    one_of.add_argument("--fresh", type=Path)
+    one_of.add_argument("--record", action="store_true")
     options = parser.parse_args()
+    if options.record:
+        options.committed.mkdir(exist_ok=True)
+        return measure(options.committed)
     with tempfile.TemporaryDirectory() as folder:
         fresh = options.fresh or Path(folder)
         if options.fresh is None:
