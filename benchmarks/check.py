@@ -80,7 +80,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.record:
         options.committed.mkdir(exist_ok=True)
-        return measure(options.committed)
+        measure(options.committed)
+        return
     with tempfile.TemporaryDirectory() as folder:
         fresh = options.fresh or Path(folder)
         if options.fresh is None:
