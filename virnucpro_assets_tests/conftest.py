@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from virnucpro_assets.inference.process_handle import ProcessHandle
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets_tests.jobs import build_small_index, write_small_reads
+from virnucpro_assets_tests.warm_devices import WarmDevices
 
 COMMAND_LINES = Path(__file__).with_name("command_lines.py")
 
@@ -94,6 +96,22 @@ def own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIRNUCPRO_LOCKS_FOLDER", str(tmp_path_factory.mktemp("locks")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Device processes of pools in this process stay warm between tests (`cold_devices` for those about starts)."""
+    warm = WarmDevices(tmp_path_factory.mktemp("warm"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("virnucpro_assets.inference.pool.ProcessHandle", warm)
+        yield
+    warm.close()
+
+
+@pytest.fixture
+def cold_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pool starts and ends device processes of its own."""
+    monkeypatch.setattr("virnucpro_assets.inference.pool.ProcessHandle", ProcessHandle)
 
 
 @pytest.fixture(scope="session")

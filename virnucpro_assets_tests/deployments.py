@@ -31,12 +31,16 @@ class Deployment:
     root: Path
 
     @property
+    def dagster_home(self) -> Path:
+        return self.root / "dagster"
+
+    @property
     def environment(self) -> dict[str, str]:
         """The environment of a process of this deployment."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("VIRNUCPRO_")}
         return kept | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "DAGSTER_HOME": str(self.root / "dagster"),
+            "DAGSTER_HOME": str(self.dagster_home),
             "VIRNUCPRO_DATA_ROOT": str(self.root / "data"),
             "VIRNUCPRO_DROPS_FOLDER": str(self.root / "drops"),
             "VIRNUCPRO_LOCKS_FOLDER": str(self.root / "locks"),
@@ -50,7 +54,7 @@ class Deployment:
         """The settings that `environment` gives, some of them changed."""
         return Settings(
             data_root=self.root / "data",
-            dagster_home=self.root / "dagster",
+            dagster_home=self.dagster_home,
             drops_folder=self.root / "drops",
             locks_folder=self.root / "locks",
             **{"devices": "cpu:1", "check_sample": 4, "automation": False, "step_retries": 0} | changes,

@@ -50,6 +50,7 @@ def test_both_sides_of_a_contest_agree_and_are_timed(name: str, tmp_path: Path) 
         assert found["ratio"] == pytest.approx(result["original_seconds"][0] / found["seconds"][0], rel=0.5)
 
 
+@pytest.mark.slow
 def test_slots_embed_every_sequence_once_and_in_order(tmp_path: Path) -> None:
     with CpuSlots(2) as slots:
         contest = make_contest(SMALL["esm2"], "60 to 500", ["float32"], 500, tmp_path, slots=slots)

@@ -10,6 +10,8 @@ from benchmarks.gpu.pipeline import Trial, killed
 from benchmarks.gpu.results import add
 from virnucpro_assets.models.configs import Esm2Config
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_killed_run_gives_the_rows_of_one_that_is_left_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

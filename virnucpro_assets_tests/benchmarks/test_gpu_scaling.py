@@ -11,6 +11,8 @@ from benchmarks.gpu.scaling import killed, one_against_two, table
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.models.configs import Esm2Config
 
+pytestmark = pytest.mark.slow
+
 SLOTS = [Device("cpu", 0, 1), Device("cpu", 1, 1)]
 
 

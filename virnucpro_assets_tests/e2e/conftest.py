@@ -1,5 +1,6 @@
 """Deployments for tests from end to end."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,13 +16,21 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
-def new_deployment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Deployment]:
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Dagster home of an empty instance, made once and copied."""
+    deployment = Deployment(tmp_path_factory.mktemp("template"))
+    with deployment.instance():
+        return deployment.dagster_home
+
+
+@pytest.fixture(scope="session")
+def new_deployment(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Callable[[], Deployment]:
     """Makes empty deployments."""
 
     def make() -> Deployment:
         deployment = Deployment(tmp_path_factory.mktemp("deployment"))
-        with deployment.instance():
-            return deployment
+        shutil.copytree(empty_home, deployment.dagster_home)
+        return deployment
 
     return make
 

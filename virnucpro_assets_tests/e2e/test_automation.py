@@ -16,7 +16,7 @@ from virnucpro_assets_tests.deployments import Deployment
 from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import running_web_server
 
-pytestmark = [pytest.mark.timeout(1200), pytest.mark.thorough]
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.daemon]
 
 AUTOMATION = {"VIRNUCPRO_AUTOMATION": "1", "VIRNUCPRO_LOOK_SECONDS": "5", "VIRNUCPRO_SETTLE_SECONDS": "4"}
 BY_DROP = (

@@ -176,6 +176,7 @@ def test_the_console_script_ends_in_the_same_way(mistakes: Mistakes) -> None:
     assert not (mistakes.installation.folder / "prepared").exists()
 
 
+@pytest.mark.slow
 def test_min_score_changes_the_hits_and_nothing_else(predicted: Any) -> None:
     calls = pq.read_table(predicted.out / "read_calls.parquet").to_pylist()
     scores = {row["name"]: row["max_score_1"] for row in calls if row["call"] == "Viral"}

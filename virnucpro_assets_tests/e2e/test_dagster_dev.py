@@ -12,7 +12,7 @@ from virnucpro_assets.defs.jobs import TRAINING
 from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, running_web_server
 
-pytestmark = [pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.timeout(420), pytest.mark.slow]
 
 DROPS = ("d1", "d2")
 BY_DROP = (

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HEAVY = ("torch", "transformers", "esm", "matplotlib", "tokenizers")
 EMPTY_PROJECT = "import dagster as dg\n\ndefs = dg.Definitions()\n"
 ROUNDS = 3
@@ -19,6 +21,7 @@ def test_dagster_accepts_the_definitions(deployment, repository):
     assert "Validation successful for code location virnucpro_assets" in printed
 
 
+@pytest.mark.slow
 def test_dg_accepts_the_definitions(deployment, repository):
     assert "All definitions loaded successfully" in deployment.command("dg", "check", "defs", cwd=repository)
 
@@ -32,6 +35,7 @@ def test_loading_the_definitions_imports_no_heavy_library(deployment):
     assert json.loads(deployment.command("python", "-W", "ignore", "-c", script)) == []
 
 
+@pytest.mark.slow
 def test_validation_takes_at_most_twice_the_time_of_an_empty_project(deployment, tmp_path):
     (tmp_path / "empty_project.py").write_text(EMPTY_PROJECT)
     ours, empty = [], []

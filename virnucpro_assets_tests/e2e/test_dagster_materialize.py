@@ -13,6 +13,7 @@ from virnucpro_assets.storage.shards import read_shard
 pytestmark = [
     pytest.mark.timeout(240),
     pytest.mark.filterwarnings("ignore:.*is in beta:dagster_shared.utils.warnings.BetaWarning"),
+    pytest.mark.slow,
 ]
 
 MODULE = ("-m", "virnucpro_assets.definitions")

@@ -20,6 +20,7 @@ def materialise(deployment, drop, ranks):
     return DropStore(settings.data_root).current(drop)[1]
 
 
+@pytest.mark.slow
 def test_one_rank_and_more_ranks_than_rows_predict_the_same(deployment):
     deployment.deliver("one", 4)
     deployment.deliver("many", 4)

@@ -60,6 +60,7 @@ def test_dagster_is_not_there_and_the_package_is(
     assert (engine.exit_code, engine.stdout) == (0, f"{virnucpro_assets.__version__}\n")
 
 
+@pytest.mark.slow
 def test_the_engine_alone_writes_the_same_tables(
     bare_python: Path, new_installation: Callable[[str], Any], predicted: Any, small_reads: Path
 ) -> None:

@@ -16,7 +16,7 @@ from virnucpro_assets_tests.held_ranks import held_rank
 from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, running_web_server
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.thorough]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.daemon]
 
 EMBEDDINGS = ("dnabert_s_embeddings", "esm2_embeddings")
 AFTER = ("merged_embeddings", "predictions", "virus_calls", "drop_report", "check_report")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.sequences.index import IndexManifest, SequenceIndex
@@ -26,6 +27,7 @@ def manifest_of(installation: Installation) -> IndexManifest:
     return SequenceIndex.open(DropStore(installation.data_root).current("mixed")[1].index).manifest
 
 
+@pytest.mark.slow
 def test_the_switch_scores_them_and_turned_back_they_have_their_reason_again(
     new_installation: Callable[[str], Installation],
 ) -> None:

@@ -197,6 +197,7 @@ def test_predictions_that_are_held_back_have_a_check_report_and_an_alert(deploym
     assert "check precision_in_use_matches_float32 of predictions" in body["failures"][0]["reason"]
 
 
+@pytest.mark.slow
 def test_a_finished_drop_has_one_check_report_that_a_command_makes_fresh(deployment):
     deployment.deliver("d1", 4)
     assert deployment.run("index_drop", "d1").success
@@ -302,6 +303,7 @@ def test_the_drops_of_a_run_are_known_from_its_tags(deployment):
         assert drops_at_work(instance) == {}
 
 
+@pytest.mark.slow
 def test_removed_data_show_in_the_table_of_drops_and_stay_on_record(deployment):
     deployment.deliver("d1", 4)
     assert deployment.run("index_drop", "d1").success
@@ -329,6 +331,7 @@ def test_removed_data_show_in_the_table_of_drops_and_stay_on_record(deployment):
     assert deployment.command("virnucpro", "drops", "--missing") == ""
 
 
+@pytest.mark.slow
 def test_a_failed_check_ends_the_command_with_5_and_an_unknown_drop_with_2(deployment):
     deployment.deliver("d1", 2)
     assert deployment.run("index_drop", "d1").success

@@ -9,7 +9,7 @@ import pytest
 from virnucpro_assets_tests.deployments import Deployment
 from virnucpro_assets_tests.held_ranks import held_rank
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
 EMBEDDINGS = ("dnabert_s_embeddings", "esm2_embeddings")
 AFTER = ("merged_embeddings", "predictions", "virus_calls", "drop_report")

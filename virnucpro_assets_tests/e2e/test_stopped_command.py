@@ -14,7 +14,7 @@ import pytest
 from virnucpro_assets.defs.process_runs import TAG
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
 SMALL_PARTS = {"VIRNUCPRO_TOKEN_BUDGET": "1024", "VIRNUCPRO_PACKS_PER_PART": "1"}
 ENCODERS = ("dnabert_s", "esm2")

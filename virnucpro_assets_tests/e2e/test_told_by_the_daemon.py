@@ -10,7 +10,7 @@ from virnucpro_assets_tests.receivers import running_webhook
 from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import REPOSITORY, running_web_server
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.thorough]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.daemon]
 
 TICKS = """
 query ($sensor: InstigationSelector!) {

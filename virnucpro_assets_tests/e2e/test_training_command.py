@@ -13,7 +13,7 @@ from virnucpro_assets.storage.tables_manifest import read_tables
 from virnucpro_assets_tests.conftest import Installation, Outcome
 from virnucpro_assets_tests.labelled import write_labelled_reads
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 
 FAST = ("--learning-rate", "0.01", "--batch-size", "64", "--epochs", "8")
 USELESS = ("--learning-rate", "1e-9", "--epochs", "1")
@@ -121,7 +121,7 @@ def test_a_mistake_is_one_line(told, command, line):
     assert len(told.outcomes[command].stderr.splitlines()) == 1
 
 
-@pytest.mark.thorough
+@pytest.mark.daemon
 def test_predictions_name_the_version_in_use_before_and_after_going_back(told, small_reads):
     installation, first = told.installation, told.version("first")
 

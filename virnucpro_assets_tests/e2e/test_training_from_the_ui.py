@@ -11,7 +11,7 @@ from virnucpro_assets_tests.labelled import embedded_drops, write_labelled_reads
 from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, running_web_server
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.thorough]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.daemon]
 
 LAUNCH = """
 mutation($params: ExecutionParams!) {

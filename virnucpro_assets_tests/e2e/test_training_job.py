@@ -31,9 +31,9 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def school(tmp_path: Path, taught: Path) -> Deployment:
-    shutil.copytree(taught, tmp_path / "data")
-    return Deployment(tmp_path)
+def school(deployment: Deployment, taught: Path) -> Deployment:
+    shutil.copytree(taught, deployment.root / "data")
+    return deployment
 
 
 def run_training(school: Deployment, config: dict[str, Any]) -> dg.ExecuteInProcessResult:

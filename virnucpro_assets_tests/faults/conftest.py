@@ -14,6 +14,11 @@ from virnucpro_assets_tests.faults.harness import Reference, Rows, reference_of,
 from virnucpro_assets_tests.faults.trouble import Trouble, finish
 
 
+@pytest.fixture(autouse=True)
+def real_starts(cold_devices: None) -> None:
+    """Starts and ends of device processes are what is tested here."""
+
+
 @pytest.fixture
 def bench(tmp_path: Path, small_index: SequenceIndex, healthy_pool: DevicePool) -> Iterator[Bench]:
     """A place for one test; its steps end with it."""

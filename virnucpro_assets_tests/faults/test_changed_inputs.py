@@ -109,8 +109,8 @@ class Stopped:
     "change",
     [
         change_weights,
-        pytest.param(change_precision, marks=pytest.mark.thorough),
-        pytest.param(change_index, marks=pytest.mark.thorough),
+        pytest.param(change_precision, marks=pytest.mark.slow),
+        pytest.param(change_index, marks=pytest.mark.slow),
     ],
 )
 def test_a_resume_after_a_change_is_refused_and_touches_nothing(tmp_path: Path, change: Change) -> None:
@@ -128,7 +128,7 @@ def test_a_resume_after_a_change_is_refused_and_touches_nothing(tmp_path: Path, 
     assert place.stored() == stopped.left
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [change_weights, change_precision, change_index])
 def test_a_replacement_after_a_change_keeps_the_former_aside_and_mixes_nothing(
     tmp_path: Path, change: Change

@@ -20,10 +20,8 @@ from virnucpro_assets_tests.faults.trouble import (
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.mark.parametrize(
-    "places",
-    [[2], pytest.param([1, 4], marks=pytest.mark.thorough), pytest.param([0, 1], marks=pytest.mark.thorough)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("places", [[2], [1, 4], [0, 1]])
 def test_sequences_that_end_their_process_are_found_and_no_other_is_lost(
     trouble: Trouble, numbers: Rows, places: list[int]
 ) -> None:
@@ -42,7 +40,7 @@ def test_sequences_that_end_their_process_are_found_and_no_other_is_lost(
     assert heard[-1].startswith(f"esm2: {len(numbers)} of {len(numbers)} (100%) sequences, ")
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_rank_with_a_fatal_sequence_fails_alone_and_names_it_and_is_mended_by_one_part(
     trouble: Trouble, numbers: Rows, healthy_pool: DevicePool
 ) -> None:
@@ -86,7 +84,7 @@ def test_a_pack_that_is_fatal_only_as_a_whole_is_cut_and_nothing_is_quarantined(
     assert_rows(job, numbers, where=trouble.pack, tolerance=5e-6)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_process_that_dies_once_of_a_pack_costs_that_part_and_nothing_else(
     trouble: Trouble, numbers: Rows
 ) -> None:

@@ -25,6 +25,7 @@ STALL_SECONDS = 15.0
 """Longer than a device process needs to start on a busy machine."""
 
 
+@pytest.mark.slow
 def test_a_stopped_process_is_found_and_its_parts_are_done_by_another(
     bench: Bench, reference: Reference
 ) -> None:
@@ -54,7 +55,7 @@ def test_a_stopped_process_is_found_and_its_parts_are_done_by_another(
     assert held.keys() <= done_again
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_sequence_that_hangs_once_costs_its_part_and_nothing_else(trouble: Trouble, numbers: Rows) -> None:
     job, heard = trouble.job(), list[str]()
     hanging = trouble.proteins([trouble.pack[2]])
@@ -69,7 +70,7 @@ def test_a_sequence_that_hangs_once_costs_its_part_and_nothing_else(trouble: Tro
     assert trouble.log.begun_again() == 1
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_sequence_that_always_hangs_is_found_and_quarantined_while_another_device_does_the_rest(
     trouble: Trouble, numbers: Rows
 ) -> None:

@@ -24,7 +24,7 @@ from virnucpro_assets_tests.faults.harness import (
 )
 
 PAUSE = 0.05
-thorough = pytest.mark.thorough
+slow = pytest.mark.slow
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -55,9 +55,9 @@ def assert_little_was_lost(log: PartLog, lost: list[dict[str, int]]) -> None:
     ("seed", "slots", "kills"),
     [
         (0, [0], 2),
-        pytest.param(1, [0], 7, marks=thorough),
-        pytest.param(2, [0, 1], 7, marks=thorough),
-        pytest.param(3, [0, 1], 6, marks=thorough),
+        pytest.param(1, [0], 7, marks=slow),
+        pytest.param(2, [0, 1], 7, marks=slow),
+        pytest.param(3, [0, 1], 6, marks=slow),
     ],
 )
 def test_killed_device_processes_are_started_again_and_the_result_is_the_same(
@@ -90,9 +90,9 @@ def test_killed_device_processes_are_started_again_and_the_result_is_the_same(
     ("seed", "stops", "last"),
     [
         (0, [([0, 1], signal.SIGKILL), ([0], signal.SIGTERM)], []),
-        pytest.param(1, [([0], signal.SIGKILL)] * 4, [0], marks=thorough),
-        pytest.param(2, [([0, 1], signal.SIGKILL)] * 2, [0, 1, 2, 3], marks=thorough),
-        pytest.param(3, [([0, 1, 2, 3], signal.SIGINT), ([0], signal.SIGKILL)], [0, 1], marks=thorough),
+        pytest.param(1, [([0], signal.SIGKILL)] * 4, [0], marks=slow),
+        pytest.param(2, [([0, 1], signal.SIGKILL)] * 2, [0, 1, 2, 3], marks=slow),
+        pytest.param(3, [([0, 1, 2, 3], signal.SIGINT), ([0], signal.SIGKILL)], [0, 1], marks=slow),
     ],
 )
 def test_an_ended_step_leaves_no_process_and_is_resumed_on_any_number_of_devices(

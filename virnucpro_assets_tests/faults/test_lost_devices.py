@@ -39,7 +39,7 @@ def test_a_device_whose_process_ends_at_every_start_is_given_up_and_the_other_do
     assert_equal(bench.job, reference)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_device_that_is_lost_in_the_middle_leaves_the_rest_to_the_other(
     bench: Bench, reference: Reference
 ) -> None:
@@ -70,7 +70,7 @@ def test_without_any_device_left_the_run_ends_with_one_line_and_is_resumed_on_an
     assert_equal(bench.job, reference)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_all_devices_lost_in_the_middle_keep_what_is_finished(bench: Bench, reference: Reference) -> None:
     log = PartLog(bench.folder / "log")
     step = bench.step(0, 1, program=Faults(log=log.path, pause=0.05).program, restarts=0)
@@ -87,7 +87,7 @@ def test_all_devices_lost_in_the_middle_keep_what_is_finished(bench: Bench, refe
     assert_equal(bench.job, reference)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("breaks", ["load", "pack"])
 def test_a_broken_device_beside_a_busy_one_costs_no_sequence_and_no_rank(
@@ -107,7 +107,8 @@ def test_a_broken_device_beside_a_busy_one_costs_no_sequence_and_no_rank(
     assert_rows(job, numbers)
 
 
-@pytest.mark.parametrize("breaks", [pytest.param("pack", marks=pytest.mark.thorough), "load"])
+@pytest.mark.slow
+@pytest.mark.parametrize("breaks", ["pack", "load"])
 def test_a_broken_device_alone_blames_no_sequence(
     trouble: Trouble, numbers: Rows, healthy_pool: DevicePool, breaks: Literal["load", "pack"]
 ) -> None:

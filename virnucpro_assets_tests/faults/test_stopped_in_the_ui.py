@@ -27,7 +27,7 @@ from virnucpro_assets_tests.faults.harness import is_free
 from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, running_web_server
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
 RANKS = 4
 SLOTS = 2
@@ -233,7 +233,7 @@ def test_a_run_cancelled_in_the_ui_ends_within_5_seconds_and_the_next_one_goes_o
     assert_resumed(session, "cancelled", kept)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_run_whose_process_is_killed_leaves_no_orphan_and_is_done_again(session: Session) -> None:
     run, processes = session.stop_in_the_middle("killed")
     (worker,) = {process.ppid() for process in processes}

@@ -159,6 +159,7 @@ def assert_close(found: dict[str, Any], expected: dict[str, Any]) -> None:
             assert found[name] == value, name
 
 
+@pytest.mark.slow
 def test_a_sequence_that_gives_nan_fails_the_run_or_is_not_scored_as_the_policy_says(
     tmp_path: Path, untroubled: Untroubled
 ) -> None:
@@ -182,7 +183,7 @@ def test_a_sequence_that_gives_nan_fails_the_run_or_is_not_scored_as_the_policy_
     assert_drop(place, untroubled, dict.fromkeys(rows, ("dnabert_s", "not_finite")))
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_weights_that_give_nan_score_no_read(tmp_path: Path, untroubled: Untroubled) -> None:
     models, place = poisoned_models(tmp_path / "models", None), DropPlace(tmp_path / "place")
     code, said = place.run(**models, quarantine="not_scored")
@@ -197,7 +198,7 @@ def test_weights_that_give_nan_score_no_read(tmp_path: Path, untroubled: Untroub
     assert sorted(int(line.split("\t")[2]) for line in table[1:]) == list(rows)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_sequences_that_kill_their_process_or_do_not_fit_are_not_scored(
     tmp_path: Path, untroubled: Untroubled, monkeypatch: pytest.MonkeyPatch
 ) -> None:

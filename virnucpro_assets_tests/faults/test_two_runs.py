@@ -20,11 +20,12 @@ from virnucpro_assets_tests.faults.harness import (
     part_files,
 )
 
-thorough = pytest.mark.thorough
+slow = pytest.mark.slow
 
 PAUSE = 0.05
 
 
+@pytest.mark.slow
 def test_a_second_run_waits_for_the_device_and_says_who_holds_it(bench: Bench, reference: Reference) -> None:
     first = bench.step(0, out="first", name="a", program=Faults(pause=PAUSE).program)
     first.wait_until(lambda: len(part_files(bench.job_in("first"))) > 1)
@@ -59,7 +60,7 @@ def test_a_second_run_is_refused_where_nobody_is_to_wait(bench: Bench, reference
     assert_equal(bench.job_in("first"), reference)
 
 
-@thorough
+@slow
 def test_a_run_works_on_its_free_device_while_it_waits_for_the_other(
     bench: Bench, reference: Reference
 ) -> None:
@@ -75,7 +76,7 @@ def test_a_run_works_on_its_free_device_while_it_waits_for_the_other(
     assert_nothing_is_left(first)
 
 
-@thorough
+@slow
 def test_a_run_that_waits_goes_on_once_the_other_is_killed(bench: Bench, reference: Reference) -> None:
     first = bench.step(0, out="first", name="a", program=Faults(pause=PAUSE).program)
     first.wait_until(lambda: len(part_files(bench.job_in("first"))) > 1)
@@ -87,6 +88,7 @@ def test_a_run_that_waits_goes_on_once_the_other_is_killed(bench: Bench, referen
     assert_equal(bench.job_in("second"), reference)
 
 
+@pytest.mark.slow
 def test_a_lock_file_of_a_dead_process_is_no_obstacle(bench: Bench, reference: Reference) -> None:
     dead = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True

@@ -11,7 +11,7 @@ from virnucpro_assets.vocabulary import ENCODER_KINDS
 from virnucpro_assets_tests.faults.drops import DropPlace, assert_equal_numbers
 from virnucpro_assets_tests.waiting import wait_until
 
-pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 LAST_WORDS = re.compile(r"(dnabert_s|esm2): (nothing to compute|[\d,]+ of [\d,]+ \(100%\) sequences)")
 NOTHING = "nothing to compute"

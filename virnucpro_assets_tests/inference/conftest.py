@@ -18,6 +18,11 @@ from virnucpro_assets_tests.jobs import small_job
 MakeJob = Callable[..., ShardJob]
 
 
+@pytest.fixture(autouse=True)
+def real_starts(cold_devices: None) -> None:
+    """Starts and ends of device processes are what is tested here."""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """As many threads as the device processes of these tests have."""

@@ -14,6 +14,7 @@ from virnucpro_assets.inference.pool import DevicePool, PoolOptions
 from virnucpro_assets.inference.shard_runs import ShardJob
 
 
+@pytest.mark.slow
 def test_as_many_runs_as_slots_own_one_each_and_the_next_is_refused(
     make_job: Callable[..., ShardJob], tmp_path: Path
 ) -> None:

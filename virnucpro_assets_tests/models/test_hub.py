@@ -195,6 +195,7 @@ def unfinished(place: Installation) -> list[Path]:
     return list(place.folder.rglob("model.safetensors.unfinished"))
 
 
+@pytest.mark.slow
 def test_after_a_fetch_nothing_needs_the_network(
     new_installation: Callable[[str], Installation], hub: Hub, tmp_path: Path
 ) -> None:

@@ -14,6 +14,8 @@ from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_second_drop_of_the_same_reads_says_what_it_took_from_the_cache(
     tmp_path: Path, small_reads: Path

@@ -185,6 +185,7 @@ def test_ranks_of_one_drop_are_computed_side_by_side(work: DropWork) -> None:
         assert (first, set(second), third) == ({}, {1}, {})
 
 
+@pytest.mark.slow
 def test_two_runs_that_take_the_encoders_in_opposite_order_do_not_wait_for_each_other(
     work: DropWork, start: Callable[..., Process]
 ) -> None:

@@ -287,6 +287,7 @@ def test_what_an_index_holds_is_scored_so_also_after_the_switch_was_turned(
     assert (again.reasons["no_stop_free_frame"], again.whole_chunks) == (5, None)
 
 
+@pytest.mark.slow
 def test_a_drop_without_frameless_reads_keeps_every_result_when_the_switch_is_turned(tmp_path: Path) -> None:
     framed = {f"r{number}": coding_bases(70, number) for number in range(4)}
     settings = settings_in(tmp_path, score_frameless=False)

@@ -16,6 +16,7 @@ def arrivals(tmp_path: Path) -> Arrivals:
     return Arrivals.under(tmp_path, settle_seconds=5)
 
 
+@pytest.mark.slow
 def test_a_scan_of_2000_known_drops_reads_nothing_and_is_quick_and_its_cursor_small(
     arrivals: Arrivals,
 ) -> None:

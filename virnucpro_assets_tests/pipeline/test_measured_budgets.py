@@ -118,6 +118,7 @@ def test_a_budget_is_a_number_or_the_word_for_a_measured_one(monkeypatch: pytest
             load_settings()
 
 
+@pytest.mark.slow
 def test_a_drop_with_measured_budgets_has_the_results_of_one_with_a_number(
     settings: Settings, finished: DropWork, small_reads: Path
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_drop_with_measured_budgets_has_the_results_of_one_with_a_number(
     assert sum("measuring" in line for line in again) == 0
 
 
+@pytest.mark.slow
 def test_embeddings_go_on_with_the_budget_that_was_measured_before_they_stopped(
     settings: Settings, stored: Path, small_reads: Path
 ) -> None:
@@ -157,6 +159,7 @@ def test_embeddings_go_on_with_the_budget_that_was_measured_before_they_stopped(
     assert "2048: 5, 4096: does not fit" in "\n".join(said)
 
 
+@pytest.mark.slow
 def test_a_damaged_budget_is_refused_and_measured_anew_on_request(settings: Settings, stored: Path) -> None:
     encoder = EncoderChoices(settings)["esm2"]
     assert token_budget(settings, encoder) == 2048
@@ -209,6 +212,7 @@ def test_another_precision_has_a_budget_of_its_own(settings: Settings, stored: P
     assert measured_budget(settings, encoder.in_precision("bfloat16")) is None
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_measure_once_and_agree(settings: Settings) -> None:
     environment = {
         "VIRNUCPRO_DATA_ROOT": str(settings.data_root),

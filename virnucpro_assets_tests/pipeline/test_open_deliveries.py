@@ -120,6 +120,7 @@ def test_missing_lists_drops_and_whole_deliveries_without_results(arrivals: Arri
     assert missing_drops(arrivals.settings).keys() == lacks.keys() - {"before", "s"}
 
 
+@pytest.mark.slow
 def test_missing_may_be_run_and_names_what_fails(arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIRNUCPRO_DEVICES", "cpu:1")
     monkeypatch.setenv("VIRNUCPRO_CHECK_SAMPLE", "4")

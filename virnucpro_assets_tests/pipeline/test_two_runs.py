@@ -13,7 +13,7 @@ import pytest
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
 SMALL_PARTS = {"VIRNUCPRO_TOKEN_BUDGET": "1024", "VIRNUCPRO_PACKS_PER_PART": "1"}
 

@@ -310,6 +310,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
 
+@pytest.mark.slow
 def test_twice_the_reads_take_less_than_64_bytes_more_memory_each(tmp_path: Path) -> None:
     def peak(reads: int) -> int:
         command = [
