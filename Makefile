@@ -10,21 +10,29 @@ INSTALLED := $(VENV)/.installed
 DEV       := $(VENV)/.installed-dev
 SITE      := $(VENV)/.installed-site
 INSTALL   := $(BIN)/pip install --quiet --constraint constraints.txt --editable
+# Two workers; a file stays with one of them, so that what its tests share is made once.
+TESTS     := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 DEMO_ENV  := VIRNUCPRO_DATA_ROOT=$(DEMO)/data DAGSTER_HOME=$(abspath $(DEMO))/dagster
 
-.PHONY: demo test e2e faults soak ui lint bench bench-check clean
+.PHONY: demo test test-all daemon e2e faults soak ui lint bench bench-check clean
 
 demo: $(INSTALLED)  ## run the main job on the embedded demo models and data
 	$(DEMO_ENV) $(BIN)/virnucpro demo --out $(DEMO)/results
 
-test: $(DEV)  ## run the tests
-	$(BIN)/python -m pytest
+test: $(DEV)  ## what a change is likely to break: under five minutes on two cores
+	$(TESTS)
+
+test-all: $(DEV)  ## every test that needs nothing but this environment: under 25 minutes on two cores
+	$(TESTS) -m "not daemon and not site"
+
+daemon: $(DEV)  ## drops that arrive at a running daemon: half an hour, most of it waiting
+	$(BIN)/python -m pytest -m daemon
 
 e2e: $(SITE)  ## whole deployments: PostgreSQL, Ray, services, a browser; needs Debian packages (docs/operations.md)
 	$(BIN)/python -m pytest virnucpro_assets_tests/sites -m site
 
 faults: $(DEV)  ## every fault that can be injected, and what remains of each
-	$(BIN)/python -m pytest virnucpro_assets_tests/faults -m "thorough or not thorough"
+	$(TESTS) virnucpro_assets_tests/faults -m "not daemon and not site"
 
 soak: $(DEV)  ## 200 random faults one after the other, compared with undisturbed results
 	$(BIN)/python -m virnucpro_assets_tests.faults.soak --out soak.md --json soak.json
