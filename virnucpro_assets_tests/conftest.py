@@ -15,7 +15,7 @@ from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets_tests.jobs import build_small_index, write_small_reads
 from virnucpro_assets_tests.warm_devices import WarmDevices
 
-COMMAND_LINES = Path(__file__).with_name("command_lines.py")
+REPOSITORY = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Installation:
         """Run command lines, each with variables of its own, one after the other in one process."""
         asked = [{"arguments": list(line), "environment": variables} for line, variables in lines]
         done = subprocess.run(
-            [sys.executable, str(COMMAND_LINES)],
+            [sys.executable, "-m", "virnucpro_assets_tests.command_lines"],
             cwd=self.folder,
-            env=self.environment,
+            env=self.environment | {"PYTHONPATH": str(REPOSITORY)},
             input=json.dumps(asked),
             capture_output=True,
             text=True,
