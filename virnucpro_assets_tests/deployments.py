@@ -23,6 +23,17 @@ from virnucpro_assets.defs.runs import PARTITION, RANGE_END, RANGE_START
 from virnucpro_assets.demo.paths import DROP_FILE
 from virnucpro_assets.settings import Settings
 
+BY_DROP = (
+    "sequence_drop",
+    "sequence_index",
+    "merged_embeddings",
+    "predictions",
+    "virus_calls",
+    "drop_report",
+    "check_report",
+)
+BY_RANK = ("dnabert_s_embeddings", "esm2_embeddings")
+
 
 @dataclass(frozen=True)
 class Deployment:

@@ -12,23 +12,13 @@ import pytest
 from virnucpro_assets.defs.partitions import Partitions
 from virnucpro_assets.defs.standing import FAILED, Standing
 from virnucpro_assets.pipeline.open_deliveries import read_open_deliveries
-from virnucpro_assets_tests.deployments import Deployment
+from virnucpro_assets_tests.deployments import BY_DROP, BY_RANK, Deployment
 from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import running_web_server
 
 pytestmark = [pytest.mark.timeout(1200), pytest.mark.daemon]
 
 AUTOMATION = {"VIRNUCPRO_AUTOMATION": "1", "VIRNUCPRO_LOOK_SECONDS": "5", "VIRNUCPRO_SETTLE_SECONDS": "4"}
-BY_DROP = (
-    "sequence_drop",
-    "sequence_index",
-    "merged_embeddings",
-    "predictions",
-    "virus_calls",
-    "drop_report",
-    "check_report",
-)
-BY_RANK = ("dnabert_s_embeddings", "esm2_embeddings")
 HEALTHY = [f"drop{number}" for number in range(6)] + ["slow"]
 COPYING_SECONDS = 40
 

@@ -2,7 +2,6 @@
 
 import gzip
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,27 +9,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import pysam
 import pytest
 from typer.testing import CliRunner
 
 from virnucpro_assets.cli import app
+from virnucpro_assets_tests.results import TABLES
+from virnucpro_assets_tests.unaligned_bam import unaligned_bam
 
 pytestmark = pytest.mark.timeout(300)
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "prep"
 NOISE = np.random.default_rng(3).bytes(5000)
 FASTQ = b"".join(b"@r%d\n%b\n+\n%b\n" % (number, b"ACGTTGCA" * 20, b"I" * 160) for number in range(200))
-TABLES = [
-    "prediction_results.txt",
-    "predictions.parquet",
-    "prediction_results_highestscore.csv",
-    "contig_calls.tsv",
-    "chunk_calls.parquet",
-    "read_calls.parquet",
-    "hits.fasta",
-    "report.html",
-]
 COMMANDS = [
     "predict",
     "demo",
@@ -46,18 +36,6 @@ COMMANDS = [
     "models",
     "classifiers",
 ]
-
-
-def unaligned_bam(pairs: dict[str, tuple[str, str]]) -> bytes:
-    """A BAM of pairs without a reference."""
-    with tempfile.NamedTemporaryFile() as file:
-        with pysam.AlignmentFile(file.name, "wb", header={"HD": {"VN": "1.6"}}) as bam:
-            for name, mates in pairs.items():
-                for flag, bases in zip((77, 141), mates, strict=True):
-                    record = pysam.AlignedSegment()
-                    record.query_name, record.flag, record.query_sequence = name, flag, bases
-                    bam.write(record)
-        return Path(file.name).read_bytes()
 
 
 BAM = unaligned_bam({f"b{number}": ("ACGTTGCA" * 40, "TTGCA" * 40) for number in range(3000)})

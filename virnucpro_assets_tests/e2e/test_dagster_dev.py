@@ -9,22 +9,13 @@ from typing import Any
 import pytest
 
 from virnucpro_assets.defs.jobs import TRAINING
+from virnucpro_assets_tests.deployments import BY_DROP, BY_RANK
 from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, running_web_server
 
 pytestmark = [pytest.mark.timeout(420), pytest.mark.slow]
 
 DROPS = ("d1", "d2")
-BY_DROP = (
-    "sequence_drop",
-    "sequence_index",
-    "merged_embeddings",
-    "predictions",
-    "virus_calls",
-    "drop_report",
-    "check_report",
-)
-BY_RANK = ("dnabert_s_embeddings", "esm2_embeddings")
 
 RANKS = tuple(f"{drop}|{rank}" for drop in DROPS for rank in range(4))
 GPU_STEPS = (*BY_RANK, "call_drops")

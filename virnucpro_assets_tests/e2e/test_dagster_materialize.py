@@ -9,6 +9,7 @@ import pytest
 
 from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets.storage.shards import read_shard
+from virnucpro_assets_tests.deployments import BY_DROP, BY_RANK
 
 pytestmark = [
     pytest.mark.timeout(240),
@@ -18,16 +19,6 @@ pytestmark = [
 
 MODULE = ("-m", "virnucpro_assets.definitions")
 RANKS = [f"d1|{rank}" for rank in range(4)]
-BY_DROP = (
-    "sequence_drop",
-    "sequence_index",
-    "merged_embeddings",
-    "predictions",
-    "virus_calls",
-    "drop_report",
-    "check_report",
-)
-BY_RANK = ("dnabert_s_embeddings", "esm2_embeddings")
 CHECKS = {
     "sequence_index": ["every_read_accounted_for"],
     "dnabert_s_embeddings": ["finite_values", "packing_efficiency"],

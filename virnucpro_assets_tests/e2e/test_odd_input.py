@@ -1,7 +1,6 @@
 """Odd but right input goes through the command line, and each read of it is accounted for."""
 
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,21 +8,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import pysam
 import pytest
+
+from virnucpro_assets_tests.results import TABLES
+from virnucpro_assets_tests.unaligned_bam import unaligned_bam
 
 pytestmark = pytest.mark.timeout(300)
 
-TABLES = [
-    "prediction_results.txt",
-    "predictions.parquet",
-    "prediction_results_highestscore.csv",
-    "contig_calls.tsv",
-    "chunk_calls.parquet",
-    "read_calls.parquet",
-    "hits.fasta",
-    "report.html",
-]
 STRETCH = "ATGGCTGCAGGTCTGAAAGTTCGTGAC"
 ODD_FASTA = {
     "only_n": "N" * 400,
@@ -47,18 +38,6 @@ ODD_REASONS = {
     "stops": "no_stop_free_frame",
 }
 CONTIG = 500_000
-
-
-def unaligned_bam(pairs: dict[str, tuple[str, str]]) -> bytes:
-    """A BAM of pairs without a reference."""
-    with tempfile.NamedTemporaryFile() as file:
-        with pysam.AlignmentFile(file.name, "wb", header={"HD": {"VN": "1.6"}}) as bam:
-            for name, mates in pairs.items():
-                for flag, bases in zip((77, 141), mates, strict=True):
-                    record = pysam.AlignedSegment()
-                    record.query_name, record.flag, record.query_sequence = name, flag, bases
-                    bam.write(record)
-        return Path(file.name).read_bytes()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from virnucpro_assets.errors import DeviceError
 from virnucpro_assets.pipeline.embeddings import embed_drop
 from virnucpro_assets.pipeline.precision_checks import check_precision
 from virnucpro_assets.storage.drops import DropStore
+from virnucpro_assets_tests.deployments import BY_RANK
 
 pytestmark = [
     pytest.mark.timeout(240),
@@ -20,7 +21,6 @@ pytestmark = [
 
 DROPS = ["first", "corrupt", "damaged", "empty", "last"]
 HEALTHY = ["first", "empty", "last"]
-BY_RANK = ("dnabert_s_embeddings", "esm2_embeddings")
 AFTER = ("merged_embeddings", "predictions", "virus_calls", "drop_report", "check_report")
 
 
