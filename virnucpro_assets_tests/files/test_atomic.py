@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,25 @@ def test_a_target_is_replaced_as_a_whole(tmp_path: Path) -> None:
         write_bytes(target, b"new")
         assert reader.read() == b"x" * 1000
     assert target.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("writer", [atomic_file, atomic_path])
+def test_content_reaches_the_disk_before_its_name_and_the_name_before_the_end(
+    tmp_path: Path, writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, order = tmp_path / "a.txt", list[tuple[str, bool]]()
+    fsync = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        order.append(("folder" if path == tmp_path else "content", target.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    with writer(target) as opened:
+        (opened.write_bytes if isinstance(opened, Path) else opened.write)(b"new")
+
+    assert order == [("content", False), ("folder", True)]
 
 
 def test_an_error_of_the_disk_names_the_file_that_was_to_be(tmp_path: Path) -> None:

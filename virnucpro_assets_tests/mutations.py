@@ -1,0 +1,131 @@
+"""Ten faults put into a copy of the package, one after the other, and the test of `make test` that finds each.
+
+python -m virnucpro_assets_tests.mutations: a table of which test of the fault's own folder fails first. Ends with 1
+if a fault is found by none, or if a line that is to be changed is no longer there.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+KEPT = ("virnucpro_assets", "virnucpro_assets_tests", "benchmarks", "pyproject.toml")
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A fault: in a file of the package, `now` becomes `then`; `tests` is the folder that must notice."""
+
+    name: str
+    file: str
+    now: str
+    then: str
+    tests: str
+
+
+MUTATIONS = (
+    Mutation(
+        "wrong frame", "sequences/frames.py", "shift = frame % 3", "shift = (frame + 1) % 3", "sequences"
+    ),
+    Mutation(
+        "wrong junction",
+        "sequences/chunks.py",
+        "longer_shifts = surplus - share * (per_read - 1)",
+        "longer_shifts = surplus - share * per_read",
+        "sequences",
+    ),
+    Mutation(
+        "budget off by one",
+        "inference/plans.py",
+        "used + token_budget,",
+        "used + token_budget + 1,",
+        "inference",
+    ),
+    Mutation(
+        "rank order reversed",
+        "storage/parts.py",
+        "return plan.rank + np.arange",
+        "return ranks - 1 - plan.rank + np.arange",
+        "storage",
+    ),
+    Mutation(
+        "label swapped",
+        "storage/prediction_tables.py",
+        'LABELS = ("others", "virus")',
+        'LABELS = ("virus", "others")',
+        "storage",
+    ),
+    Mutation(
+        "digest ignored",
+        "storage/sealed_hdf5.py",
+        "if seal != _seal(image):",
+        "if not seal:",
+        "storage",
+    ),
+    Mutation(
+        "lock not taken",
+        "files/locks.py",
+        "fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "pass",
+        "files",
+    ),
+    Mutation("fsync left out", "files/atomic.py", "            sync_file(temporary)\n", "", "files"),
+    Mutation(
+        "threshold of a check ignored",
+        "pipeline/checks.py",
+        "passed=efficiency >= minimum or not judged",
+        "passed=True",
+        "pipeline",
+    ),
+    Mutation(
+        "partition key mixed up",
+        "defs/partitions.py",
+        'f"{drop}|{rank}" for rank in range(self.ranks)',
+        'f"{rank}|{drop}" for rank in range(self.ranks)',
+        "defs",
+    ),
+)
+
+
+def main() -> int:
+    """Print the table; 0 if every fault is found."""
+    found = [first_failure(mutation) for mutation in MUTATIONS]
+    lines = ["| fault | in | found by |", "|---|---|---|"]
+    for mutation, test in zip(MUTATIONS, found, strict=True):
+        lines.append(f"| {mutation.name} | `{mutation.file}` | {f'`{test}`' if test else 'no test'} |")
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0 if all(found) else 1
+
+
+def first_failure(mutation: Mutation) -> str | None:
+    """The first test of the fault's folder that fails with it, or None."""
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name)
+        for kept in KEPT:
+            source = ROOT / kept
+            shutil.copytree(source, copy / kept) if source.is_dir() else shutil.copyfile(source, copy / kept)
+        path = copy / "virnucpro_assets" / mutation.file
+        content = path.read_text()
+        if content.count(mutation.now) != 1:
+            raise SystemExit(
+                f"{mutation.file}: found {mutation.now!r} {content.count(mutation.now)} times; expected once"
+            )
+        path.write_text(content.replace(mutation.now, mutation.then))
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", f"virnucpro_assets_tests/{mutation.tests}"],
+            cwd=copy,
+            env=os.environ | {"PYTHONPATH": str(copy)},
+            capture_output=True,
+            text=True,
+        )
+    failed = re.search(r"^(?:FAILED|ERROR) virnucpro_assets_tests/(\S+)", done.stdout, re.MULTILINE)
+    return failed[1] if failed else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
