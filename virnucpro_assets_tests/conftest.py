@@ -9,9 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets_tests.jobs import build_small_index, write_small_reads
+
+# The same examples in every run, however busy the machine is.
+settings.register_profile("suite", derandomize=True, deadline=None, max_examples=60, database=None)
+settings.load_profile("suite")
 
 COMMAND_LINES = Path(__file__).with_name("command_lines.py")
 
