@@ -21,19 +21,10 @@ from virnucpro_assets.storage.embedding_cache import (
     maker_of,
 )
 from virnucpro_assets.storage.parts import PackCounts, PartPlan, part_recipe, verify_part, write_part
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets_tests.damage import flip_byte
+from virnucpro_assets_tests.recipes import some_recipe
 
-RECIPE = Recipe(
-    encoder="esm2",
-    index_digest="1" * 64,
-    weights_digest="2" * 64,
-    precision="float32",
-    attention="dense-runs",
-    token_budget=8192,
-    packs_per_part=64,
-    ranks=4,
-    engine_format=3,
-)
+RECIPE = some_recipe()
 MAKER = maker_of(RECIPE)
 WIDTH = 5
 
@@ -103,7 +94,7 @@ def test_a_segment_is_two_arrays_that_numpy_reads(cache: EmbeddingCache) -> None
 
 def test_a_row_of_other_weights_is_never_met(cache: EmbeddingCache) -> None:
     keep(cache, "MAD")
-    other = maker_of(RECIPE.model_copy(update={"weights_digest": "3" * 64}))
+    other = maker_of(some_recipe(weights_digest="3" * 64))
     assert len(reader(cache, other).find(some_keys("MAD")).positions) == 0
     # Nor does it where somebody moved the files.
     shutil.copytree(cache.folder / MAKER, cache.folder / other)
@@ -116,9 +107,8 @@ def test_every_flipped_byte_is_found_or_harmless(cache: EmbeddingCache) -> None:
     path = keep(cache, "MAD", "MK", "MLLV")
     whole, expected = path.read_bytes(), some_rows(0, 3)
     for place in range(0, len(whole), 3):
-        broken = bytearray(whole)
-        broken[place] ^= 4
-        path.write_bytes(broken)
+        path.write_bytes(whole)
+        flip_byte(path, place, 4)
         found = reader(cache).find(some_keys("MAD", "MK", "MLLV"))
         assert found.positions.tolist() == []
         assert "quarantine-" in found.said[0]
@@ -233,7 +223,7 @@ def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(tmp_path: Path) 
 def test_recipes_and_parts_without_a_cache_are_what_they_were(tmp_path: Path) -> None:
     assert RECIPE.digest == "fe792eeaf7a3e4af610d9d27f5f2d52ba664aaf7b686f89b460cb71b9361c0af"
     assert "cached" not in RECIPE.model_dump_json()
-    cached = Recipe.model_validate({**RECIPE.model_dump(), "cached": True})
+    cached = some_recipe(cached=True)
     assert cached.digest != RECIPE.digest
     assert RECIPE.differences(cached) == ["cached False is now True"]
     plan, rows = PartPlan(0, 0, 0, 2), some_rows(0, 2)
