@@ -11,7 +11,7 @@ FILES = (*SORTED, "chunk_calls.parquet", "read_calls.parquet")
 
 
 def test_golden_calls_are_equal_byte_for_byte(golden_drop, golden_tables, tmp_path):
-    write_calls(golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path, CallThresholds())
+    golden_drop.call(tmp_path)
     for name in SORTED:
         assert (tmp_path / name).read_bytes() == (golden_tables / name).read_bytes()
 
@@ -19,17 +19,15 @@ def test_golden_calls_are_equal_byte_for_byte(golden_drop, golden_tables, tmp_pa
 @pytest.mark.parametrize(("member_size", "read_size"), [(1, 1), (3, 1000), (1000, 2), (7, 5)])
 def test_batches_of_any_size_make_the_same_calls(random_drop, tmp_path, member_size, read_size):
     drop = random_drop(13, 60)
-    write_calls(drop.member_batches(9999), drop.read_batches(9999), tmp_path / "whole", CallThresholds())
-    write_calls(
-        drop.member_batches(member_size), drop.read_batches(read_size), tmp_path / "cut", CallThresholds()
-    )
+    drop.call(tmp_path / "whole", members=9999, reads=9999)
+    drop.call(tmp_path / "cut", members=member_size, reads=read_size)
     for name in FILES:
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_tables_of_random_reads_hold_the_calls_of_the_rules_in_order_of_their_ids(random_drop, tmp_path):
     drop, limits = random_drop(1, 600), CallThresholds()
-    write_calls(drop.member_batches(50), drop.read_batches(40), tmp_path, limits)
+    drop.call(tmp_path, limits, members=50, reads=40)
     names, by_read = drop.reads.names, largest_scores(drop.members)
     chunks = [
         (f"{names[read]}_chunk_{chunk}", f"{virus >= others}\t{others!s}\t{virus!s}")
@@ -55,7 +53,7 @@ def test_tables_of_random_reads_hold_the_calls_of_the_rules_in_order_of_their_id
 
 
 def test_every_read_has_a_row_with_its_call_or_its_reason(golden_drop, tmp_path):
-    write_calls(golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path, CallThresholds())
+    golden_drop.call(tmp_path)
     table = pq.read_table(tmp_path / "read_calls.parquet").to_pylist()
     assert [row["name"] for row in table] == golden_drop.reads.names
     assert table[3] == {
@@ -73,9 +71,7 @@ def test_every_read_has_a_row_with_its_call_or_its_reason(golden_drop, tmp_path)
 
 def test_a_read_whose_members_have_no_scores_is_not_scored(golden_drop, tmp_path):
     golden_drop.members.scores[golden_drop.members.read == 1] = np.nan
-    summary = write_calls(
-        golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path, CallThresholds()
-    )
+    summary = golden_drop.call(tmp_path)
     row = pq.read_table(tmp_path / "read_calls.parquet").slice(1, 1).to_pylist()[0]
     assert (row["name"], row["chunks"], row["scored_chunks"]) == ("one_over_301", 2, 0)
     assert (row["call"], row["reason"]) == (None, "not_scored")
@@ -83,9 +79,7 @@ def test_a_read_whose_members_have_no_scores_is_not_scored(golden_drop, tmp_path
 
 
 def test_the_summary_counts_calls_by_tier(golden_drop, golden_tables, tmp_path):
-    summary = write_calls(
-        golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path, CallThresholds()
-    )
+    summary = golden_drop.call(tmp_path)
     lines = [line.split("\t") for line in (golden_tables / "contig_calls.tsv").read_text().splitlines()[1:]]
     for call, tiers in summary.calls.items():
         for tier, count in tiers.items():
@@ -100,9 +94,9 @@ def test_the_summary_counts_calls_by_tier(golden_drop, golden_tables, tmp_path):
 
 def test_thresholds_decide_calls_and_tiers(golden_drop, tmp_path):
     strict = CallThresholds(viral_above=0.95, high_above=0.99)
-    write_calls(golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path / "a", strict)
+    golden_drop.call(tmp_path / "a", strict)
     lenient = CallThresholds(min_chunks=1, min_confident_chunks=0, min_confident_share=0.0)
-    write_calls(golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path / "b", lenient)
+    golden_drop.call(tmp_path / "b", lenient)
     by_name = [
         {
             line.split("\t")[0]: line.split("\t")[1:3]
