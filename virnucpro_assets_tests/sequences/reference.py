@@ -4,6 +4,7 @@ The letter U is in none of the reads: the original reads it in a way of its own.
 """
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from Bio.Seq import Seq
@@ -31,6 +32,13 @@ class Candidate(NamedTuple):
 def batch_of(reads: list[bytes], first: int = 0) -> ReadBatch:
     """A batch of reads named by their position in the drop."""
     return ReadBatch(first, [f"read{first + i}" for i in range(len(reads))], Ragged.from_strings(reads))
+
+
+def records_of(batches: Iterable[ReadBatch]) -> list[tuple[str, str]]:
+    """The names and letters of the reads of some batches."""
+    return [
+        (name, batch.bases[place].decode()) for batch in batches for place, name in enumerate(batch.names)
+    ]
 
 
 def listed(batch: CandidateBatch) -> list[Candidate]:
