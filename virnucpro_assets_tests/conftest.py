@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from virnucpro_assets.inference.process_handle import ProcessHandle
 from virnucpro_assets.sequences.index import SequenceIndex
@@ -16,6 +17,10 @@ from virnucpro_assets_tests.jobs import build_small_index, write_small_reads
 from virnucpro_assets_tests.warm_devices import WarmDevices
 
 REPOSITORY = Path(__file__).parents[1]
+
+# The same examples in every run, however busy the machine is.
+settings.register_profile("suite", derandomize=True, deadline=None, max_examples=60, database=None)
+settings.load_profile("suite")
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets_tests.faults.bench import Bench
-from virnucpro_assets_tests.faults.harness import Reference, Rows, reference_of, rows_of_job
+from virnucpro_assets_tests.faults.harness import Reference, reference_of
 from virnucpro_assets_tests.faults.trouble import Trouble, finish
+from virnucpro_assets_tests.jobs import Rows, rows_of_job
 
 
 @pytest.fixture(autouse=True)

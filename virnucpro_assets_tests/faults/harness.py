@@ -13,19 +13,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
-import numpy as np
-import numpy.typing as npt
 import psutil
 
 from virnucpro_assets.inference.device_process import lock_of
 from virnucpro_assets.inference.shard_runs import ShardJob
-from virnucpro_assets.storage.shards import ShardManifest, read_shard
+from virnucpro_assets.storage.shards import read_shard
 from virnucpro_assets_tests.faults.embed_program import Specification
+from virnucpro_assets_tests.jobs import Contents, Rows, contents, rows_of_job
 
 ROOT = Path(__file__).parents[2]
-Rows = dict[int, npt.NDArray[np.float32]]
-Contents = list[tuple[int, str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -38,27 +34,6 @@ class Reference:
     @property
     def parts(self) -> int:
         return len(self.contents)
-
-
-def contents(shards: Iterable[ShardManifest]) -> Contents:
-    """Rank, name and both digests of every part."""
-    return sorted(
-        (shard.rank, part.name, part.content_sha256, part.file.sha256)
-        for shard in shards
-        for part in shard.parts
-    )
-
-
-def rows_of_job(job: ShardJob) -> Rows:
-    """Every row of the index with its embedding, read through the views of finished shards."""
-    rows: Rows = {}
-    for rank, folder in job.folders.items():
-        shard = read_shard(folder, content=True)
-        with h5py.File(folder / "shard.h5") as file:
-            assert len(file["rows"]) == shard.rows
-            rows |= dict(zip(file["rows"][:].tolist(), file["embeddings"][:], strict=True))
-        assert shard.rank == rank
-    return rows
 
 
 def reference_of(job: ShardJob) -> Reference:

@@ -42,9 +42,8 @@ from virnucpro_assets_tests.faults.harness import (
     assert_nothing_is_left,
     part_files,
     reference_of,
-    rows_of_job,
 )
-from virnucpro_assets_tests.jobs import build_small_index, write_small_reads
+from virnucpro_assets_tests.jobs import build_small_index, rows_of_job, write_small_reads
 
 PAUSE = 0.15
 """Long enough for a job to last a few seconds: a fault must land before its end."""

@@ -1,7 +1,6 @@
 """NaN and Inf, from weights and from single sequences: computed again in float32, or quarantined and named."""
 
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,35 +10,15 @@ from virnucpro_assets.demo.paths import DNABERT_S_FOLDER, ESM2_FOLDER
 from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.models.folders import WEIGHTS_FILE
-from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
 from virnucpro_assets.storage.shards import read_shard
-from virnucpro_assets_tests.faults.harness import Rows, rows_of_job
+from virnucpro_assets_tests.changed_models import dna_model_with, rare_dna_token
 from virnucpro_assets_tests.faults.trouble import Trouble, assert_rows, finish, incidents_of
+from virnucpro_assets_tests.jobs import Rows, rows_of_job
 
 ROUNDING = 5e-6
 TOO_LARGE_FOR_FLOAT16 = 1e5
-
-
-def rare_token(index: SequenceIndex) -> tuple[int, int]:
-    """A row with a DNA token that no other row of the index has, and the token."""
-    tokens = load_encoder(DNABERT_S_FOLDER).tokenise(index.rows(0, index.manifest.rows).nucleotides)
-    rows = [set(tokens.take(np.array([row])).ids.tolist()) for row in range(index.manifest.rows)]
-    for row, own in enumerate(rows):
-        if alone := own.difference(*rows[:row], *rows[row + 1 :]):
-            return row, min(alone)
-    raise AssertionError("every token occurs twice")
-
-
-def model_with(value: float, folder: Path, token: int) -> Path:
-    """DNABERT-S with `value` wherever the embedding of a token has a number."""
-    model = shutil.copytree(DNABERT_S_FOLDER, folder)
-    weights = load_file(model / WEIGHTS_FILE)
-    (name,) = [name for name in weights if name.endswith("word_embeddings.weight")]
-    weights[name][token] = value
-    save_file(weights, model / WEIGHTS_FILE)
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +38,8 @@ def dna(
 def test_a_sequence_that_gives_nan_is_quarantined_and_no_other_row_changes(
     trouble: Trouble, dna: dict[str, Rows], healthy_pool: DevicePool
 ) -> None:
-    row, token = rare_token(trouble.index)
-    model = model_with(np.nan, trouble.folder / "model", token)
+    row, token = rare_dna_token(trouble.index)
+    model = dna_model_with(np.nan, trouble.folder / "model", token)
     job = trouble.job(model=model)
     shards = finish(job, healthy_pool)
     assert incidents_of(shards) == Incidents(quarantined=[QuarantinedRow(row=row, reason="not_finite")])
@@ -70,8 +49,8 @@ def test_a_sequence_that_gives_nan_is_quarantined_and_no_other_row_changes(
 def test_a_sequence_that_gives_nan_fails_its_rank_alone_under_the_policy_fail(
     trouble: Trouble, dna: dict[str, Rows], healthy_pool: DevicePool
 ) -> None:
-    row, token = rare_token(trouble.index)
-    model = model_with(np.nan, trouble.folder / "model", token)
+    row, token = rare_dna_token(trouble.index)
+    model = dna_model_with(np.nan, trouble.folder / "model", token)
     job, rank = trouble.job(model=model, quarantine="fail"), row % 4
     with pytest.raises(EmbeddingError) as failed:
         finish(job, healthy_pool)
@@ -106,8 +85,8 @@ def test_weights_that_give_nan_quarantine_every_row_and_never_store_one_as_a_num
 def test_a_sequence_that_overflows_in_float16_is_computed_again_in_float32(
     trouble: Trouble, dna: dict[str, Rows], healthy_pool: DevicePool
 ) -> None:
-    row, token = rare_token(trouble.index)
-    model = model_with(TOO_LARGE_FOR_FLOAT16, trouble.folder / "model", token)
+    row, token = rare_dna_token(trouble.index)
+    model = dna_model_with(TOO_LARGE_FOR_FLOAT16, trouble.folder / "model", token)
     exact = trouble.job("exact", model=model, precision="float32")
     assert incidents_of(finish(exact, healthy_pool)) == Incidents()
     job = trouble.job(model=model, precision="float16", quarantine="fail")

@@ -16,8 +16,8 @@ from virnucpro_assets.storage.incidents import Incidents
 from virnucpro_assets.storage.parts import rows_of
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
 from virnucpro_assets_tests.faults.faulty_device_process import Faults
-from virnucpro_assets_tests.faults.harness import PartLog, Rows, rows_of_job
-from virnucpro_assets_tests.jobs import small_job
+from virnucpro_assets_tests.faults.harness import PartLog
+from virnucpro_assets_tests.jobs import Rows, rows_of_job, small_job
 
 BUDGET = 512
 RANK, PART = 1, 1

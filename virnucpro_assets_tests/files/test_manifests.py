@@ -2,12 +2,15 @@ import hashlib
 import tomllib
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
-from virnucpro_assets.files.digests import FileRecord, check_file, record_of_file
+from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files, record_of_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 
 
@@ -21,10 +24,32 @@ class Nothing(BaseModel):
     pass
 
 
-def test_a_manifest_reads_back_equal_also_with_odd_letters(tmp_path: Path) -> None:
-    card = Card(name='quote " tab \t é', files={"a.b": FileRecord(size=3, sha256="ab")})
-    write_manifest(tmp_path / "card.toml", card)
-    assert read_manifest(tmp_path / "card.toml", Card) == card
+records = st.builds(FileRecord, size=st.integers(0, 2**63 - 1), sha256=st.text())
+cards = st.builds(
+    Card, name=st.text(), note=st.none() | st.text(), files=st.dictionaries(st.text(), records, max_size=3)
+)
+
+
+@settings(max_examples=40)
+@given(cards)
+@example(Card(name='quote " tab \t é \r\n \x00'))
+def test_a_manifest_reads_back_equal_whatever_its_letters(card: Card) -> None:
+    with TemporaryDirectory() as folder:
+        write_manifest(Path(folder, "card.toml"), card)
+        assert read_manifest(Path(folder, "card.toml"), Card) == card
+
+
+file_names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+named_digests = st.lists(st.tuples(file_names, st.sampled_from(["0" * 64, "1" * 64])))
+
+
+@given(named_digests, named_digests, st.randoms(use_true_random=False))
+def test_a_digest_of_files_is_that_of_their_names_and_digests_in_any_order(files, others, random) -> None:
+    mixed = random.sample(files, len(files))
+    assert digest_of_files(mixed) == digest_of_files(files)
+    assert (digest_of_files(others) == digest_of_files(files)) is (sorted(others) == sorted(files))
+    for place in range(len(files)):
+        assert digest_of_files(files[:place] + files[place + 1 :]) != digest_of_files(files)
 
 
 def test_a_manifest_is_plain_toml_with_its_digest_in_the_first_line(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Which kernels are chosen, and what is refused."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -24,45 +25,36 @@ GPUS = _Machine(has_gpus=True)
 PORTABLE = Kernels("dense-runs", fused=False)
 
 
-def test_processors_get_the_kernels_that_every_device_has() -> None:
-    machine = Machine(has_gpus=False)
-    for kind in ("esm2", "dnabert_s"):
-        for precision in ("float32", "bfloat16", "float16"):
-            assert choose_kernels(kind, precision, machine) == PORTABLE  # type: ignore[arg-type]
+@pytest.mark.parametrize("kind", ["esm2", "dnabert_s"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_processors_get_the_kernels_that_every_device_has(kind: EncoderKind, precision: Precision) -> None:
+    assert choose_kernels(kind, precision, Machine(has_gpus=False)) == PORTABLE
 
 
 @pytest.mark.parametrize(
-    ("kind", "precision", "chosen"),
+    ("kind", "precision", "packages", "asked", "chosen"),
     [
-        ("esm2", "float16", Kernels("varlen", fused=True)),
-        ("esm2", "bfloat16", Kernels("varlen", fused=True)),
-        ("dnabert_s", "float16", Kernels("dense-runs", fused=True)),
-        ("esm2", "float32", PORTABLE),
-        ("dnabert_s", "float32", PORTABLE),
+        ("esm2", "float16", {}, {}, Kernels("varlen", fused=True)),
+        ("esm2", "bfloat16", {}, {}, Kernels("varlen", fused=True)),
+        ("dnabert_s", "float16", {}, {}, Kernels("dense-runs", fused=True)),
+        ("esm2", "float32", {}, {}, PORTABLE),
+        ("dnabert_s", "float32", {}, {}, PORTABLE),
+        ("esm2", "float16", {"has_compiler": False}, {}, Kernels("varlen", fused=False)),
+        ("esm2", "float16", {"has_compiler": False}, {"fused": True}, Kernels("varlen", fused=True)),
+        ("esm2", "float16", {}, {"fused": False}, Kernels("varlen", fused=False)),
+        ("esm2", "float16", {"has_varlen": False}, {}, Kernels("dense-runs", fused=True)),
+        ("dnabert_s", "float16", {"has_flash": True}, {}, Kernels("dense-runs", fused=True)),
+        ("dnabert_s", "float16", {"has_flash": True}, {"attention": "flash"}, Kernels("flash", fused=True)),
     ],
 )
-def test_gpus_get_the_fastest_in_half_precision_only(
-    kind: EncoderKind, precision: Precision, chosen: Kernels
+def test_gpus_get_the_fastest_that_is_installed_in_half_precision_only(
+    kind: EncoderKind,
+    precision: Precision,
+    packages: dict[str, bool],
+    asked: dict[str, Any],
+    chosen: Kernels,
 ) -> None:
-    assert choose_kernels(kind, precision, GPUS) == chosen
-
-
-def test_nothing_is_fused_without_a_compiler_unless_asked_for() -> None:
-    machine = _Machine(has_gpus=True, has_compiler=False)
-    assert choose_kernels("esm2", "float16", machine) == Kernels("varlen", fused=False)
-    assert choose_kernels("esm2", "float16", machine, fused=True) == Kernels("varlen", fused=True)
-    assert choose_kernels("esm2", "float16", GPUS, fused=False) == Kernels("varlen", fused=False)
-
-
-def test_an_older_pytorch_gets_dense_runs() -> None:
-    machine = _Machine(has_gpus=True, has_varlen=False)
-    assert choose_kernels("esm2", "float16", machine).attention == "dense-runs"
-
-
-def test_flash_attention_is_used_where_it_is_asked_for_and_installed() -> None:
-    machine = _Machine(has_gpus=True, has_flash=True)
-    assert choose_kernels("dnabert_s", "float16", machine).attention == "dense-runs"
-    assert choose_kernels("dnabert_s", "float16", machine, "flash").attention == "flash"
+    assert choose_kernels(kind, precision, _Machine(has_gpus=True, **packages), **asked) == chosen
 
 
 @pytest.mark.parametrize("machine", [GPUS, Machine(has_gpus=False)])

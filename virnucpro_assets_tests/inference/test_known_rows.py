@@ -4,22 +4,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.inference.known_rows import keep_computed, look_up, worth_keeping
 from virnucpro_assets.inference.pool import DevicePool
-from virnucpro_assets.inference.shard_runs import ShardJob, embed_shards
+from virnucpro_assets.inference.shard_runs import ShardJob
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.storage.cached_rows import CachedRows
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
 from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
-from virnucpro_assets.storage.shards import ShardManifest, read_shard
-from virnucpro_assets_tests.inference.test_shard_runs import copied_model, scale_weights
-from virnucpro_assets_tests.jobs import build_small_index, small_job
+from virnucpro_assets_tests.changed_models import copied_model, scale_weights
+from virnucpro_assets_tests.damage import flip_byte
+from virnucpro_assets_tests.jobs import build_small_index, rows_of_job, run_job, small_job
 
 TOLERANCE = 5e-6
 OpenPool = Callable[..., DevicePool]
@@ -43,20 +42,12 @@ def with_cache(index: SequenceIndex, folder: Path, model: str | Path = "esm2", *
     return replace(job, recipe=recipe, cache=EmbeddingCache(folder.parent / "_cache", 1 << 30))
 
 
-def run(pool: DevicePool, job: ShardJob, heard: list[str] | None = None) -> list[ShardManifest]:
-    with pool.lease() as lease:
-        shards = list(embed_shards(job, lease, ([] if heard is None else heard).append))
-    return sorted(shards, key=lambda shard: shard.rank)
-
-
-def values(job: ShardJob) -> dict[int, np.ndarray]:
-    """The stored embedding of each row of the index."""
-    found = {}
-    for folder in job.folders.values():
-        for part in read_shard(folder, content=True).parts:
-            with h5py.File(folder / part.name) as file:
-                found |= dict(zip(file["rows"][:].tolist(), file["embeddings"][:], strict=True))
-    return found
+def assert_rows(job: ShardJob, expected: ShardJob, tolerance: float = TOLERANCE) -> None:
+    """Two jobs over one index hold the same rows."""
+    found, rows = rows_of_job(job), rows_of_job(expected)
+    assert sorted(found) == sorted(rows) == list(range(job.index.manifest.rows))
+    for row, numbers in found.items():
+        np.testing.assert_allclose(numbers, rows[row], atol=tolerance, rtol=0)
 
 
 def sequences(index: SequenceIndex, kind: str) -> list[bytes]:
@@ -74,11 +65,11 @@ def test_what_an_earlier_drop_holds_is_not_computed_again(
     wanted = sequences(second, kind)
     hits = sum(text in known for text in wanted)
     assert 0.3 < hits / len(wanted) < 0.7
-    run(shared_pool, with_cache(first, tmp_path / "first", kind))
+    run_job(shared_pool, with_cache(first, tmp_path / "first", kind))
     plain_job = small_job(second, tmp_path / "plain", MODELS_FOLDER / kind, packs_per_part=4)
-    plain = run(shared_pool, plain_job)
+    plain = run_job(shared_pool, plain_job)
     job = with_cache(second, tmp_path / "second", kind)
-    shards = run(shared_pool, job)
+    shards = run_job(shared_pool, job)
 
     # A sequence may come twice in a drop itself, and is known then from the part before.
     distinct = len(set(wanted) - known)
@@ -91,11 +82,7 @@ def test_what_an_earlier_drop_holds_is_not_computed_again(
         assert least <= sum(shard.counts.tokens for shard in shards) <= most
         assert sum(shard.counts.tokens for shard in plain) == sum(len(text) + 2 for text in wanted)
     assert sum(shard.computed_tokens for shard in shards) == sum(shard.counts.tokens for shard in shards)
-    expected = values(plain_job)
-    found = values(job)
-    assert sorted(found) == sorted(expected) == list(range(second.manifest.rows))
-    for row, numbers in found.items():
-        np.testing.assert_allclose(numbers, expected[row], atol=TOLERANCE, rtol=0)
+    assert_rows(job, plain_job)
 
 
 def test_a_drop_that_is_known_whole_loads_no_model_and_divides_by_nothing(
@@ -103,34 +90,30 @@ def test_a_drop_that_is_known_whole_loads_no_model_and_divides_by_nothing(
 ) -> None:
     with open_pool(11) as pool:
         before = with_cache(drops[0], tmp_path / "first")
-        run(pool, before)
+        run_job(pool, before)
     with open_pool(11) as pool:
         again = with_cache(drops[0], tmp_path / "again")
-        shards = run(pool, again)
+        shards = run_job(pool, again)
     assert [shard.cached_rows for shard in shards] == [shard.rows for shard in shards]
     assert {shard.telemetry.loading for shard in shards} == {0.0}
     assert {shard.telemetry.mfu for shard in shards} == {None}
     assert [shard.counts.efficiency(256) for shard in shards] == [1.0] * 4
-    expected = values(before)
-    for row, numbers in values(again).items():
-        np.testing.assert_array_equal(numbers, expected[row])
+    assert_rows(again, before, tolerance=0)
 
 
 def test_other_weights_of_the_same_shape_and_another_precision_find_nothing(
     shared_pool: DevicePool, drops: tuple[SequenceIndex, SequenceIndex], tmp_path: Path
 ) -> None:
-    run(shared_pool, with_cache(drops[0], tmp_path / "first"))
+    run_job(shared_pool, with_cache(drops[0], tmp_path / "first"))
     other = copied_model("esm2", tmp_path / "model")
     scale_weights(other, 1.01)
     fresh = with_cache(drops[0], tmp_path / "other", other)
-    run(shared_pool, fresh)
+    run_job(shared_pool, fresh)
     plain = small_job(drops[0], tmp_path / "plain", other, packs_per_part=4)
-    run(shared_pool, plain)
-    expected = values(plain)
-    for row, numbers in values(fresh).items():
-        np.testing.assert_allclose(numbers, expected[row], atol=TOLERANCE, rtol=0)
+    run_job(shared_pool, plain)
+    assert_rows(fresh, plain)
     half = with_cache(drops[0], tmp_path / "half", precision="bfloat16")
-    run(shared_pool, half)
+    run_job(shared_pool, half)
     assert len([path for path in (tmp_path / "_cache").iterdir() if path.is_dir()]) == 3
 
 
@@ -138,36 +121,32 @@ def test_a_damaged_segment_is_said_and_computed_again(
     shared_pool: DevicePool, drops: tuple[SequenceIndex, SequenceIndex], tmp_path: Path
 ) -> None:
     before = with_cache(drops[0], tmp_path / "first")
-    run(shared_pool, before)
+    run_job(shared_pool, before)
     segments = sorted((tmp_path / "_cache").glob("*/*.npy"))
     assert len(segments) > 4
-    content = bytearray(segments[0].read_bytes())
-    content[-3] ^= 1
-    segments[0].write_bytes(content)
+    flip_byte(segments[0], -3)
     segments[1].write_bytes(segments[1].read_bytes()[:-8])
     heard: list[str] = []
     again = with_cache(drops[0], tmp_path / "again")
-    shards = run(shared_pool, again, heard)
+    shards = run_job(shared_pool, again, heard)
     assert len([line for line in heard if "was set aside as" in line]) == 2
     assert 0 < sum(shard.rows - shard.cached_rows for shard in shards) < drops[0].manifest.rows
-    expected = values(before)
-    for row, numbers in values(again).items():
-        np.testing.assert_allclose(numbers, expected[row], atol=TOLERANCE, rtol=0)
+    assert_rows(again, before)
 
 
 def test_an_interrupted_shard_goes_on_with_the_cache(
     shared_pool: DevicePool, drops: tuple[SequenceIndex, SequenceIndex], tmp_path: Path
 ) -> None:
     job = with_cache(drops[0], tmp_path / "first")
-    first = run(shared_pool, job)
-    expected = values(job)
+    first = run_job(shared_pool, job)
+    expected = rows_of_job(job)
     (job.folders[1] / "part-00000.h5").unlink()
-    resumed = run(shared_pool, job)[1]
+    resumed = run_job(shared_pool, job)[1]
     assert resumed.reused_parts == len(resumed.parts) - 1
     part = resumed.parts[0]
     assert (part.cached, part.counts.packs) == (part.stop - part.start, 0)
     assert first[1].parts[1:] == resumed.parts[1:]
-    for row, numbers in values(job).items():
+    for row, numbers in rows_of_job(job).items():
         np.testing.assert_array_equal(numbers, expected[row])
 
 
@@ -176,7 +155,7 @@ def test_a_cache_that_cannot_be_written_ends_no_run(
 ) -> None:
     (tmp_path / "_cache").write_text("in the way")
     heard: list[str] = []
-    shards = run(shared_pool, with_cache(drops[0], tmp_path / "first"), heard)
+    shards = run_job(shared_pool, with_cache(drops[0], tmp_path / "first"), heard)
     assert sum(shard.rows for shard in shards) == drops[0].manifest.rows
     assert any("the embedding cache takes nothing up" in line for line in heard)
 

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from virnucpro_assets.inference.plans import expected_tokens, plan_packs, plan_parts
 
@@ -14,27 +16,34 @@ def naive_packs(tokens: list[int], budget: int) -> list[tuple[int, int]]:
     return [*packs, (start, len(tokens))] if tokens else []
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_packs_are_those_of_a_plain_loop_and_never_over_budget(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    tokens = np.sort(random.integers(3, 60, random.integers(0, 200)))[::-1].astype(np.int64)
-    packs = plan_packs(tokens, 100)
-    assert packs == naive_packs(tokens.tolist(), 100)
-    assert all(tokens[start:stop].sum() <= 100 for start, stop in packs)
+@given(st.lists(st.integers(1, 100), max_size=100), st.integers(0, 120))
+def test_packs_are_those_of_a_plain_loop_and_hold_every_sequence_once_within_the_budget(
+    tokens: list[int], spare: int
+) -> None:
+    budget = max(tokens, default=0) + spare
+    packs = plan_packs(np.array(tokens, np.int64), budget)
+    assert packs == naive_packs(tokens, budget)
+    assert [place for start, stop in packs for place in range(start, stop)] == list(range(len(tokens)))
+    assert all(0 < sum(tokens[start:stop]) <= budget for start, stop in packs)
+
+
+@given(st.lists(st.integers(1, 100), max_size=100), st.integers(1, 120), st.integers(1, 4))
+def test_parts_are_a_fixed_number_of_whole_packs_also_of_sequences_over_the_budget(
+    tokens: list[int], budget: int, packs_per_part: int
+) -> None:
+    parts = plan_parts(np.array(tokens, np.int64), 2, budget, packs_per_part)
+    packs = naive_packs([min(count, budget) for count in tokens], budget)
+    of_parts = [[pack for pack in packs if part.start <= pack[0] < part.stop] for part in parts]
+    assert [pack for own in of_parts for pack in own] == packs
+    assert [(own[0][0], own[-1][1]) for own in of_parts] == [(part.start, part.stop) for part in parts]
+    assert all(len(own) == packs_per_part for own in of_parts[:-1])
+    assert all(1 <= len(own) <= packs_per_part for own in of_parts[-1:])
+    assert [(part.rank, part.number) for part in parts] == [(2, number) for number in range(len(parts))]
 
 
 def test_a_sequence_over_the_budget_is_refused() -> None:
     with pytest.raises(ValueError, match="101 tokens is over the token budget of 100"):
         plan_packs(np.array([101, 3]), 100)
-
-
-def test_parts_hold_a_fixed_number_of_packs_and_cover_all_rows_once() -> None:
-    tokens = np.full(23, 25, np.int64)
-    parts = plan_parts(tokens, 2, token_budget=100, packs_per_part=2)
-    assert [(part.start, part.stop) for part in parts] == [(0, 8), (8, 16), (16, 23)]
-    assert [part.number for part in parts] == [0, 1, 2]
-    assert {part.rank for part in parts} == {2}
-    assert plan_parts(np.empty(0, np.int64), 0, 100, 2) == []
 
 
 def test_tokens_of_proteins_are_exact_and_those_of_dna_an_estimate() -> None:

@@ -12,17 +12,13 @@ import pytest
 
 from virnucpro_assets.errors import DeviceError
 from virnucpro_assets.inference.devices import Device
-from virnucpro_assets.inference.messages import Finished, SampleTask
+from virnucpro_assets.inference.messages import Finished
 from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embed_shards
-from virnucpro_assets.storage.shards import ShardManifest
+from virnucpro_assets_tests.jobs import contents, run_job, sample_task
 
 SLOTS = [Device("cpu", 0, 1), Device("cpu", 1, 1)]
 OpenPool = Callable[..., DevicePool]
-
-
-def quiet(_: str) -> None:
-    """Hear of progress and say nothing."""
 
 
 def part_names(job: ShardJob) -> list[str]:
@@ -36,15 +32,6 @@ def device_processes() -> list[int]:
     """The process ids of the device processes that this process started and that still run."""
     children = psutil.Process().children()
     return [child.pid for child in children if any("device_process" in word for word in child.cmdline())]
-
-
-def contents(shards: list[ShardManifest]) -> list[tuple[int, str, str, str]]:
-    """Rank, name and both digests of every part."""
-    return sorted(
-        (shard.rank, part.name, part.content_sha256, part.file.sha256)
-        for shard in shards
-        for part in shard.parts
-    )
 
 
 def test_a_lease_owns_all_devices_while_it_lasts(open_pool: OpenPool) -> None:
@@ -85,18 +72,7 @@ def test_every_task_ends_once_and_the_process_stays_for_the_next(
     shared_pool: DevicePool, make_job: Callable[..., ShardJob], tmp_path: Path
 ) -> None:
     job = make_job()
-    tasks = [
-        SampleTask(
-            encoder=job.encoder,
-            index=job.index.folder,
-            index_digest=job.index.manifest.digest,
-            rows=[number],
-            token_budget=256,
-            one_at_a_time=False,
-            target=tmp_path / f"{number}.npy",
-        )
-        for number in range(5)
-    ]
+    tasks = [sample_task(job, row, tmp_path / f"{row}.npy") for row in range(5)]
     with shared_pool.lease() as lease:
         ended = [event.task for event in lease.run(deque(tasks)) if isinstance(event.outcome, Finished)]
         process = shared_pool.process(lease.devices[0]).pid
@@ -110,8 +86,7 @@ def test_every_task_ends_once_and_the_process_stays_for_the_next(
 def test_a_killed_process_is_started_again_and_the_result_is_the_same(
     shared_pool: DevicePool, open_pool: OpenPool, make_job: Callable[..., ShardJob], tmp_path: Path
 ) -> None:
-    with shared_pool.lease() as lease:
-        whole = list(embed_shards(make_job(out=tmp_path / "whole"), lease, quiet))
+    whole = run_job(shared_pool, make_job(out=tmp_path / "whole"))
     planned = sum(len(shard.parts) for shard in whole)
     job, others, heard = make_job(out=tmp_path / "killed"), device_processes(), list[str]()
 
@@ -134,8 +109,7 @@ def test_a_killed_process_is_started_again_and_the_result_is_the_same(
 def test_a_device_whose_process_always_dies_is_given_up_and_finished_parts_serve_the_next_run(
     shared_pool: DevicePool, open_pool: OpenPool, make_job: Callable[..., ShardJob], tmp_path: Path
 ) -> None:
-    with shared_pool.lease() as lease:
-        whole = list(embed_shards(make_job(out=tmp_path / "whole"), lease, quiet))
+    whole = run_job(shared_pool, make_job(out=tmp_path / "whole"))
     job, heard = make_job(out=tmp_path / "killed"), list[str]()
     with open_pool(3, restarts=0) as pool, pool.lease() as lease:
         run = embed_shards(job, lease, heard.append)
@@ -147,8 +121,7 @@ def test_a_device_whose_process_always_dies_is_given_up_and_finished_parts_serve
     kept = part_names(job)
     assert 0 < len(kept) < len(part_names(make_job(out=tmp_path / "whole")))
 
-    with shared_pool.lease() as lease:
-        second = list(embed_shards(job, lease, quiet))
+    second = run_job(shared_pool, job)
     assert sum(shard.reused_parts for shard in second) == len(kept)
     assert contents(second) == contents(whole)
 
@@ -158,7 +131,7 @@ def test_leaving_a_run_early_ends_its_processes(
 ) -> None:
     others = device_processes()
     with open_pool(0) as pool, pool.lease() as lease:
-        run = embed_shards(make_job(), lease, quiet)
+        run = embed_shards(make_job(), lease, [].append)
         next(run)
         assert len(device_processes()) == len(others) + 1
         run.close()
@@ -168,9 +141,8 @@ def test_leaving_a_run_early_ends_its_processes(
 def test_two_slots_give_the_same_bytes_as_one(
     shared_pool: DevicePool, open_pool: OpenPool, make_job: Callable[..., ShardJob], tmp_path: Path
 ) -> None:
-    with shared_pool.lease() as lease:
-        by_one = list(embed_shards(make_job(out=tmp_path / "one"), lease, quiet))
-    with open_pool(0, 1) as pool, pool.lease() as lease:
-        by_two = list(embed_shards(make_job(out=tmp_path / "two"), lease, quiet))
+    by_one = run_job(shared_pool, make_job(out=tmp_path / "one"))
+    with open_pool(0, 1) as pool:
+        by_two = run_job(pool, make_job(out=tmp_path / "two"))
     assert {device for shard in by_two for device in shard.devices} == {"cpu:0", "cpu:1"}
     assert contents(by_one) == contents(by_two)

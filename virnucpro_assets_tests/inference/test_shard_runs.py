@@ -1,7 +1,6 @@
 """From an index to shards by real device processes: values, what is kept, what is refused."""
 
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import IntegrityError
@@ -18,33 +16,19 @@ from virnucpro_assets.inference.inputs import sequences_for
 from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embed_shards
 from virnucpro_assets.models.flops import count_flops
-from virnucpro_assets.models.folders import WEIGHTS_FILE, read_config, read_model_folder
+from virnucpro_assets.models.folders import read_config, read_model_folder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.incidents import QuarantinedRow
-from virnucpro_assets.storage.shards import ShardManifest, read_shard, set_aside_shard
+from virnucpro_assets.storage.shards import read_shard, set_aside_shard
+from virnucpro_assets_tests.changed_models import copied_model, dna_model_with, rare_dna_token, scale_weights
+from virnucpro_assets_tests.damage import flip_byte
+from virnucpro_assets_tests.jobs import run_job
 
 MakeJob = Callable[..., ShardJob]
 OpenPool = Callable[..., DevicePool]
-
-
-def run(pool: DevicePool, job: ShardJob, heard: list[str] | None = None) -> list[ShardManifest]:
-    """Compute a job on all devices of a pool; what it reports goes to `heard`."""
-    with pool.lease() as lease:
-        return list(embed_shards(job, lease, [].append if heard is None else heard.append))
-
-
-def copied_model(kind: str, target: Path) -> Path:
-    """A copy of a demo encoder, to be changed."""
-    return shutil.copytree(MODELS_FOLDER / kind, target)
-
-
-def scale_weights(folder: Path, factor: float) -> None:
-    """Make another model of the same shape."""
-    weights = load_file(folder / WEIGHTS_FILE)
-    save_file({name: values * np.float32(factor) for name, values in weights.items()}, folder / WEIGHTS_FILE)
 
 
 @pytest.mark.parametrize("kind", ["dnabert_s", "esm2"])
@@ -53,8 +37,8 @@ def test_every_part_of_every_rank_holds_what_its_encoder_gives(
 ) -> None:
     job = make_job(MODELS_FOLDER / kind)
     encoder, ranks = load_encoder(job.encoder.folder), small_index.manifest.ranks
-    shards = run(shared_pool, job)
-    assert sorted(shard.rank for shard in shards) == [0, 1, 2, 3]
+    shards = run_job(shared_pool, job)
+    assert [shard.rank for shard in shards] == [0, 1, 2, 3]
     covered = []
     for shard in shards:
         assert read_shard(job.folders[shard.rank], content=True) == shard
@@ -76,7 +60,7 @@ def test_a_shard_tells_what_its_devices_did_and_waited_for(
 ) -> None:
     job = replace(make_job(), peak_flops=2e9)
     config, ranks = read_config(job.encoder.folder), small_index.manifest.ranks
-    for shard in run(shared_pool, job):
+    for shard in run_job(shared_pool, job):
         telemetry = shard.telemetry
         residues = small_index.protein_lengths()[shard.rank :: ranks].astype(np.int64)
         assert telemetry.sequences == shard.rows == len(residues)
@@ -93,22 +77,23 @@ def test_loading_the_model_counts_in_the_first_run_of_a_process_only(
 ) -> None:
     with open_pool(7) as pool:
         first, second = (
-            run(pool, replace(make_job(out=tmp_path / name), peak_flops=2e9)) for name in ("first", "second")
+            run_job(pool, replace(make_job(out=tmp_path / name), peak_flops=2e9))
+            for name in ("first", "second")
         )
     assert 0 < sum(shard.telemetry.loading for shard in first) < sum(shard.seconds for shard in first)
     assert [shard.telemetry.loading for shard in second] == [0.0] * len(second)
 
 
 def test_a_device_measures_the_peak_that_it_is_not_told(shared_pool: DevicePool, make_job: MakeJob) -> None:
-    shards = run(shared_pool, make_job())
+    shards = run_job(shared_pool, make_job())
     peaks = {shard.telemetry.possible_flops / shard.seconds for shard in shards}
     assert all(1e9 < peak < 1e14 for peak in peaks)
 
 
 def test_a_finished_shard_is_not_computed_again(shared_pool: DevicePool, make_job: MakeJob) -> None:
-    first, again = run(shared_pool, make_job()), run(shared_pool, make_job())
+    first, again = run_job(shared_pool, make_job()), run_job(shared_pool, make_job())
     kept = [shard.model_copy(update={"reused_parts": len(shard.parts)}) for shard in first]
-    assert again == sorted(kept, key=lambda shard: shard.rank)
+    assert again == kept
     assert all(shard.tokens_per_second > 0 for shard in again)
 
 
@@ -119,7 +104,7 @@ def test_an_index_that_was_built_anew_under_a_run_is_refused(
     former = replace(job, recipe=job.recipe.model_copy(update={"index_digest": "f" * 64}))
     found = f"found an index of digest {job.index.manifest.digest}; expected {'f' * 64}"
     with pytest.raises(EmbeddingError, match=found) as failed:
-        run(shared_pool, former)
+        run_job(shared_pool, former)
     assert sorted(failed.value.failures) == [0, 1, 2, 3]
     assert not list(former.folders[0].glob("part-*"))
 
@@ -128,7 +113,7 @@ def test_a_shard_that_is_opened_again_is_not_finished_until_it_is(
     shared_pool: DevicePool, make_job: MakeJob
 ) -> None:
     job = make_job()
-    run(shared_pool, job)
+    run_job(shared_pool, job)
     (job.folders[2] / "part-00000.h5").unlink()
     with shared_pool.lease() as lease:
         shards = embed_shards(job, lease, [].append)
@@ -140,12 +125,10 @@ def test_a_shard_that_is_opened_again_is_not_finished_until_it_is(
 
 def test_a_damaged_part_is_set_aside_and_computed_again(shared_pool: DevicePool, make_job: MakeJob) -> None:
     job, heard = make_job(), list[str]()
-    parts = {shard.rank: shard.parts for shard in run(shared_pool, job)}
+    parts = {shard.rank: shard.parts for shard in run_job(shared_pool, job)}
     damaged = job.folders[2] / parts[2][1].name
-    content = bytearray(damaged.read_bytes())
-    content[len(content) // 2] ^= 1
-    damaged.write_bytes(content)
-    again = {shard.rank: shard for shard in run(shared_pool, job, heard)}
+    content = flip_byte(damaged, damaged.stat().st_size // 2)
+    again = {shard.rank: shard for shard in run_job(shared_pool, job, heard)}
     assert {rank: shard.parts for rank, shard in again.items()} == parts
     assert {rank: len(s.parts) - s.reused_parts for rank, s in again.items()} == {0: 0, 1: 0, 2: 1, 3: 0}
     aside = damaged.with_name(f"{damaged.name}.quarantine-1")
@@ -160,7 +143,7 @@ def test_weights_that_changed_since_the_run_began_are_refused(
     job = make_job(model)
     scale_weights(model, 1.5)
     with pytest.raises(EmbeddingError) as error:
-        run(shared_pool, job)
+        run_job(shared_pool, job)
     found = read_model_folder(model).digest
     assert error.value.failures == dict.fromkeys(
         range(4),
@@ -176,10 +159,10 @@ def test_a_process_that_holds_former_weights_loads_the_new_ones(
 ) -> None:
     model = copied_model("esm2", tmp_path / "model")
     before = make_job(model, out=tmp_path / "before")
-    run(shared_pool, before)
+    run_job(shared_pool, before)
     scale_weights(model, 1.5)
     after = make_job(model, out=tmp_path / "after")
-    part = {shard.rank: shard for shard in run(shared_pool, after)}[0].parts[0]
+    part = {shard.rank: shard for shard in run_job(shared_pool, after)}[0].parts[0]
     with h5py.File(after.folders[0] / part.name) as new, h5py.File(before.folders[0] / part.name) as old:
         stored, former = new["embeddings"][:], old["embeddings"][:]
     sequences = after.index.rows(0, 4 * (part.stop - 1) + 1, 4).proteins
@@ -191,9 +174,9 @@ def test_parts_of_another_recipe_are_refused_with_both_digests(
     shared_pool: DevicePool, make_job: MakeJob
 ) -> None:
     former, now = make_job(), make_job(budget=512)
-    run(shared_pool, former)
+    run_job(shared_pool, former)
     with pytest.raises(IntegrityError) as error:
-        run(shared_pool, now)
+        run_job(shared_pool, now)
     assert f"found embeddings of recipe {former.recipe.digest}" in str(error.value)
     assert f"expected recipe {now.recipe.digest} (token_budget 256 is now 512)" in str(error.value)
     assert read_shard(former.folders[0], content=True).recipe == former.recipe
@@ -201,9 +184,9 @@ def test_parts_of_another_recipe_are_refused_with_both_digests(
 
 def test_parts_of_another_recipe_are_kept_aside_on_demand(shared_pool: DevicePool, make_job: MakeJob) -> None:
     former, now = make_job(), make_job(budget=512)
-    parts = {shard.rank: shard.parts for shard in run(shared_pool, former)}
+    parts = {shard.rank: shard.parts for shard in run_job(shared_pool, former)}
     aside = {rank: set_aside_shard(folder, now.recipe) for rank, folder in now.folders.items()}
-    shards = run(shared_pool, now)
+    shards = run_job(shared_pool, now)
     assert {shard.recipe for shard in shards} == {now.recipe}
     assert sum(shard.reused_parts for shard in shards) == 0
     for rank, folder in aside.items():
@@ -215,16 +198,11 @@ def test_parts_of_another_recipe_are_kept_aside_on_demand(shared_pool: DevicePoo
 def test_a_candidate_that_gives_nan_is_named_and_the_other_ranks_are_finished(
     shared_pool: DevicePool, make_job: MakeJob, small_index: SequenceIndex, tmp_path: Path
 ) -> None:
-    model = copied_model("dnabert_s", tmp_path / "model")
-    row, token = rare_token(small_index, model)
-    weights = load_file(model / WEIGHTS_FILE)
-    (name,) = [name for name in weights if name.endswith("word_embeddings.weight")]
-    weights[name][token] = np.nan
-    save_file(weights, model / WEIGHTS_FILE)
-    job, rank = make_job(model), row % 4
+    row, token = rare_dna_token(small_index)
+    job, rank = make_job(dna_model_with(np.nan, tmp_path / "model", token)), row % 4
 
     with pytest.raises(EmbeddingError) as error:
-        run(shared_pool, job)
+        run_job(shared_pool, job)
     assert error.value.not_finite == {rank}
     assert error.value.failures == {
         rank: f"1 sequences cannot be embedded; the first is {member_of(small_index, row)}, row {row} of the "
@@ -242,21 +220,11 @@ def test_a_model_that_gives_no_number_at_all_names_the_first_row_of_each_rank(
     model = copied_model("esm2", tmp_path / "model")
     scale_weights(model, float("nan"))
     with pytest.raises(EmbeddingError) as error:
-        run(shared_pool, make_job(model))
+        run_job(shared_pool, make_job(model))
     assert error.value.not_finite == {0, 1, 2, 3}
     for rank, reason in error.value.failures.items():
         name = member_of(small_index, rank)
         assert reason.endswith(f"the first is {name}, row {rank} of the index: not_finite")
-
-
-def rare_token(index: SequenceIndex, model: Path) -> tuple[int, int]:
-    """A row with a token that no other row of the index has, and the token."""
-    tokens = load_encoder(model).tokenise(index.rows(0, index.manifest.rows).nucleotides)
-    rows = [set(tokens.take(np.array([row])).ids.tolist()) for row in range(index.manifest.rows)]
-    for row, own in enumerate(rows):
-        if alone := own.difference(*rows[:row], *rows[row + 1 :]):
-            return row, min(alone)
-    raise AssertionError("every token occurs twice")
 
 
 def member_of(index: SequenceIndex, row: int) -> str:
@@ -278,7 +246,7 @@ def test_ranks_without_rows_become_empty_shards(
     index = SequenceIndex.open(tmp_path / "index")
     assert 0 < index.manifest.rows < 9
     job = make_job(index=index)
-    shards = run(shared_pool, job)
+    shards = run_job(shared_pool, job)
     assert {shard.rank: shard.rows for shard in shards} == {
         rank: int(rank < index.manifest.rows) for rank in range(9)
     }
@@ -294,7 +262,7 @@ def test_an_empty_index_needs_no_device_process(
     files = [ReadFile(tmp_path / "none.fa")]
     build_index(files, tmp_path / "index", IndexOrigin(drop_digest="d" * 64, chunk_length=300, ranks=3))
     with open_pool() as pool:
-        shards = run(pool, make_job(index=SequenceIndex.open(tmp_path / "index")))
+        shards = run_job(pool, make_job(index=SequenceIndex.open(tmp_path / "index")))
     assert [(shard.rank, shard.rows, shard.parts) for shard in shards] == [(0, 0, []), (1, 0, []), (2, 0, [])]
 
 

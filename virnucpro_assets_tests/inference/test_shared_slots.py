@@ -9,28 +9,18 @@ import pytest
 
 from virnucpro_assets.errors import BusyError
 from virnucpro_assets.inference.devices import Device
-from virnucpro_assets.inference.messages import Finished, SampleTask
+from virnucpro_assets.inference.messages import Finished
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
 from virnucpro_assets.inference.shard_runs import ShardJob
+from virnucpro_assets_tests.jobs import sample_task
 
 
 @pytest.mark.slow
 def test_as_many_runs_as_slots_own_one_each_and_the_next_is_refused(
     make_job: Callable[..., ShardJob], tmp_path: Path
 ) -> None:
-    job, locks = make_job(), tmp_path / "locks"
-
-    def task(name: str) -> SampleTask:
-        return SampleTask(
-            encoder=job.encoder,
-            index=job.index.folder,
-            index_digest=job.index.manifest.digest,
-            rows=[0],
-            token_budget=256,
-            one_at_a_time=False,
-            target=tmp_path / f"{name}.npy",
-        )
-
+    locks = tmp_path / "locks"
+    tasks = [sample_task(make_job(), 0, tmp_path / f"{number}.npy") for number in range(3)]
     with ExitStack() as open_pools:
         pools = [
             open_pools.enter_context(
@@ -38,20 +28,16 @@ def test_as_many_runs_as_slots_own_one_each_and_the_next_is_refused(
             )
             for _ in range(3)
         ]
-        for number, pool in enumerate(pools[:2]):
+        for task, pool in zip(tasks[:2], pools[:2], strict=True):
             lease = open_pools.enter_context(pool.lease())
-            *_, last = lease.run(deque([task(str(number))]))
+            *_, last = lease.run(deque([task]))
             assert isinstance(last.outcome, Finished)
         assert sorted(path.name for path in locks.iterdir()) == ["cpu-0.lock", "cpu-1.lock"]
         with pytest.raises(BusyError) as raised, pools[2].lease() as lease:
-            list(lease.run(deque([task("2")])))
+            list(lease.run(deque([tasks[2]])))
         for slot in (0, 1):
             assert f"{locks / f'cpu-{slot}.lock'}: found it held by a run of process " in str(raised.value)
         pools[1].close()
         with pools[2].lease() as lease:
-            assert any(isinstance(event.outcome, Finished) for event in lease.run(deque([task("2")])))
-    assert (
-        (tmp_path / "0.npy").read_bytes()
-        == (tmp_path / "1.npy").read_bytes()
-        == (tmp_path / "2.npy").read_bytes()
-    )
+            assert any(isinstance(event.outcome, Finished) for event in lease.run(deque([tasks[2]])))
+    assert len({task.target.read_bytes() for task in tasks}) == 1

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
 from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets_tests.models.published_files import change_json
 
 SEQUENCES = [b"ACGTACGTTTGA", b"A", b"ACGNNNNGTRYACGT", b"acgt", b"TTAGACATTAGGACCCATTAGACCATAG" * 10]
 
@@ -24,7 +25,7 @@ def file(tmp_path: Path, tokenizer: Tokenizer) -> Path:
 
 def changed(file: Path, **fields: object) -> Path:
     """Write the tokenizer.json again with other values in some fields."""
-    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+    change_json(file, **fields)
     return file
 
 

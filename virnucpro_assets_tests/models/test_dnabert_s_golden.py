@@ -85,14 +85,19 @@ def test_lower_precisions_stay_close_to_the_golden_means(precision: Precision, c
     assert smallest_cosine(means, expected()["mean"]) >= cosine
 
 
-def test_eight_heads_have_geometric_slopes() -> None:
-    assert dnabert_s.alibi_slopes(8) == [2.0**-k for k in range(1, 9)]
+STEEP = [2.0**-k for k in range(1, 9)]
 
 
-def test_twelve_heads_fill_up_with_every_other_slope_of_sixteen() -> None:
-    steep = [2.0**-k for k in range(1, 9)]
-    assert dnabert_s.alibi_slopes(12) == [*steep, 2.0**-0.5, 2.0**-1.5, 2.0**-2.5, 2.0**-3.5]
-
-
-def test_one_head_has_the_smallest_slope() -> None:
-    assert dnabert_s.alibi_slopes(1) == [2.0**-8]
+@pytest.mark.parametrize(
+    ("heads", "slopes"),
+    [
+        (1, [2.0**-8]),
+        (8, STEEP),
+        # Every other slope of sixteen fills up.
+        (12, [*STEEP, 2.0**-0.5, 2.0**-1.5, 2.0**-2.5, 2.0**-3.5]),
+    ],
+)
+def test_slopes_are_geometric_and_interleaved_where_the_heads_are_no_power_of_two(
+    heads: int, slopes: list[float]
+) -> None:
+    assert dnabert_s.alibi_slopes(heads) == slopes

@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from virnucpro_assets.models.cards import Threshold
 from virnucpro_assets.models.evaluation import (
-    Auroc,
     Confusion,
     auroc,
     confusion,
@@ -17,6 +18,7 @@ from virnucpro_assets.models.evaluation import (
 )
 
 NAN = float("nan")
+tenths = st.integers(0, 10).map(lambda count: count / 10)
 
 
 def placements(own, foreign):
@@ -24,8 +26,10 @@ def placements(own, foreign):
     return ((own[:, None] > foreign) + 0.5 * (own[:, None] == foreign)).mean(axis=1)
 
 
-def test_midranks_share_the_mean_of_equal_values():
-    assert midranks(np.array([3.0, 1.0, 3.0, 2.0, 3.0])).tolist() == [4.0, 1.0, 4.0, 2.0, 4.0]
+@given(st.lists(tenths, max_size=30))
+def test_midranks_share_the_mean_of_equal_values(values):
+    expected = [sum(v < one for v in values) + (sum(v == one for v in values) + 1) / 2 for one in values]
+    assert midranks(np.array(values)).tolist() == expected
 
 
 def test_the_textbook_case_of_four_scores_is_three_quarters():
@@ -33,27 +37,35 @@ def test_the_textbook_case_of_four_scores_is_three_quarters():
     assert found.value == 0.75
 
 
-def test_scores_that_part_the_classes_have_area_one_and_no_width():
-    scores, is_virus = np.array([0.1, 0.2, 0.8, 0.9]), np.array([False, False, True, True])
-    assert auroc(scores, is_virus) == Auroc(1.0, 1.0, 1.0)
-    assert auroc(-scores, is_virus) == Auroc(0.0, 0.0, 0.0)
-
-
-def test_equal_scores_have_area_one_half():
-    assert auroc(np.zeros(6), np.arange(6) < 2) == Auroc(0.5, 0.5, 0.5)
-
-
-def test_value_and_interval_follow_the_definition_by_pairs():
-    random = np.random.default_rng(11)
-    is_virus = random.random(70) < 0.4
-    scores = np.round(random.normal(size=70) + is_virus, 1)
-    viruses, others = scores[is_virus], scores[~is_virus]
+@given(st.lists(tenths, min_size=2, max_size=30), st.lists(tenths, min_size=2, max_size=30))
+@example([0.8, 0.9], [0.1, 0.2])
+@example([0.5, 0.5], [0.5, 0.5, 0.5])
+def test_area_interval_curve_and_thresholds_follow_their_definitions(viruses, others):
+    scores = np.array([*viruses, *others])
+    is_virus = np.arange(len(scores)) < len(viruses)
+    viruses, others = np.array(viruses), np.array(others)
     above, below = placements(viruses, others), 1.0 - placements(others, viruses)
-    spread = math.sqrt(np.var(above, ddof=1) / len(viruses) + np.var(below, ddof=1) / len(others))
-    found = auroc(scores, is_virus)
-    assert found.value == pytest.approx(above.mean(), abs=1e-12)
-    assert found.low == pytest.approx(above.mean() - 1.959963984540054 * spread, abs=1e-12)
-    assert found.high == pytest.approx(above.mean() + 1.959963984540054 * spread, abs=1e-12)
+    reach = 1.959963984540054 * math.sqrt(
+        np.var(above, ddof=1) / len(viruses) + np.var(below, ddof=1) / len(others)
+    )
+    area, found = above.mean(), auroc(scores, is_virus)
+    assert found.value == pytest.approx(area, abs=1e-12)
+    assert found.low == pytest.approx(max(0.0, area - reach), abs=1e-12)
+    assert found.high == pytest.approx(min(1.0, area + reach), abs=1e-12)
+
+    levels = sorted(set(scores.tolist()), reverse=True)
+    points = roc_points(scores, is_virus)
+    assert points == [(0.0, 0.0), *(((others >= one).mean(), (viruses >= one).mean()) for one in levels)]
+    across, up = np.array(points).T
+    assert np.trapezoid(up, across) == pytest.approx(area, abs=1e-12)
+
+    expected = []
+    for wanted in (0.5, 0.8, 1.0):
+        reached = [one for one in levels if is_virus[scores >= one].mean() >= wanted]
+        if reached:
+            least = min(reached)
+            expected.append(Threshold(precision=wanted, least=least, recall=(viruses >= least).mean()))
+    assert thresholds(scores, is_virus, (1.0, 0.5, 0.8)) == tuple(expected)
 
 
 def test_the_interval_covers_the_true_area_in_about_95_of_100_samples():
@@ -90,16 +102,6 @@ def test_shares_of_nothing_are_zero():
     assert (found.accuracy, found.precision, found.recall, found.f1) == (1.0, 0.0, 0.0, 0.0)
 
 
-def test_the_roc_curve_steps_through_every_distinct_score_and_has_the_area_of_auroc():
-    scores = np.array([0.9, 0.8, 0.8, 0.3, 0.1])
-    is_virus = np.array([True, True, False, False, True])
-    points = roc_points(scores, is_virus)
-    third = 1 / 3
-    assert points == [(0.0, 0.0), (0.0, third), (0.5, 2 * third), (1.0, 2 * third), (1.0, 1.0)]
-    across, up = np.array(points).T
-    assert np.trapezoid(up, across) == pytest.approx(auroc(scores, is_virus).value, abs=1e-12)
-
-
 def test_a_long_roc_curve_is_thinned_and_keeps_its_ends():
     random = np.random.default_rng(3)
     is_virus = random.random(5000) < 0.5
@@ -119,8 +121,3 @@ def test_a_threshold_is_the_lowest_score_from_which_on_the_precision_is_reached(
         Threshold(precision=0.8, least=0.7, recall=1.0),
         Threshold(precision=0.99, least=0.9, recall=0.5),
     )
-
-
-def test_a_precision_that_no_score_reaches_has_no_threshold():
-    scores, is_virus = np.array([0.9, 0.5, 0.1]), np.array([False, True, False])
-    assert [found.precision for found in thresholds(scores, is_virus, [0.5, 0.9])] == [0.5]

@@ -22,12 +22,9 @@ SMALL_DNA = DnabertSConfig(
 )
 
 
-def test_esm2_3b_spends_5_66_gflop_on_a_token() -> None:
-    assert flops_per_token(ESM2_3B) == 5_662_310_400
-
-
-def test_dnabert_s_spends_226_mflop_on_a_token() -> None:
-    assert flops_per_token(DNABERT_S) == 226_492_416
+@pytest.mark.parametrize(("config", "flops"), [(ESM2_3B, 5_662_310_400), (DNABERT_S, 226_492_416)])
+def test_a_token_costs_what_is_published(config: Esm2Config | DnabertSConfig, flops: int) -> None:
+    assert flops_per_token(config) == flops
 
 
 @pytest.mark.parametrize(("length", "share"), [(50, 0.0033), (170, 0.0111)])

@@ -18,6 +18,7 @@ from virnucpro_assets.models.imports import import_classifier, import_encoder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.models.registry import Registry
 from virnucpro_assets_tests.conftest import Installation
+from virnucpro_assets_tests.damage import flip_byte
 from virnucpro_assets_tests.hub_server import Hub, running_hub
 from virnucpro_assets_tests.models.published_files import publish, save_hugging_face_esm2
 from virnucpro_assets_tests.waiting import wait_until
@@ -69,10 +70,7 @@ def test_what_is_installed_is_not_fetched_again(tmp_path: Path, hub: Hub) -> Non
     _, was_there = fetch_encoder(registry, REPOSITORY, endpoint=hub.url, revision=COMMIT)
     assert was_there
     assert len(hub.requests) == before
-    weights = registry.place("esm2_tiny") / "model.safetensors"
-    content = bytearray(weights.read_bytes())
-    content[-1] ^= 1
-    weights.write_bytes(content)
+    flip_byte(registry.place("esm2_tiny") / "model.safetensors", -1)
     with pytest.raises(IntegrityError, match=r"found a model of digest .* as its card says"):
         fetch(registry, hub)
     fetch(registry, hub, replace=True)

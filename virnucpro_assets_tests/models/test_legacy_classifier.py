@@ -161,21 +161,21 @@ def test_another_network_is_refused_and_runs_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_nested_archive_is_refused(tmp_path: Path, genuine: Path) -> None:
-    path = rewritten(
-        genuine,
-        tmp_path / "model.pth",
-        lambda entries: entries.update({"model/more.zip": genuine.read_bytes()}),
-    )
-    with pytest.raises(IntegrityError, match=r"found the entry model/more\.zip in the archive"):
-        read_legacy_classifier(path)
-
-
-def test_a_second_pickle_is_refused(tmp_path: Path, genuine: Path) -> None:
-    path = rewritten(
-        genuine, tmp_path / "model.pth", lambda entries: entries.update({"other/data.pkl": b"\x80\x02N."})
-    )
-    with pytest.raises(IntegrityError, match=r"found the entry other/data\.pkl in the archive"):
+@pytest.mark.parametrize(
+    ("entry", "content", "found"),
+    [
+        ("model/more.zip", None, r"found the entry model/more\.zip in the archive"),
+        ("other/data.pkl", b"\x80\x02N.", r"found the entry other/data\.pkl in the archive"),
+        ("model/data/1", bytes(8), r"found 8 bytes for 512 numbers of torch\.float32"),
+    ],
+    ids=["a nested archive", "a second pickle", "a storage of another size"],
+)
+def test_an_archive_with_another_entry_is_refused(
+    tmp_path: Path, genuine: Path, entry: str, content: bytes | None, found: str
+) -> None:
+    added = {entry: genuine.read_bytes() if content is None else content}
+    path = rewritten(genuine, tmp_path / "model.pth", lambda entries: entries.update(added))
+    with pytest.raises(IntegrityError, match=found):
         read_legacy_classifier(path)
 
 
@@ -245,11 +245,3 @@ def test_missing_and_torn_files_are_named(tmp_path: Path, genuine: Path) -> None
     torn.write_bytes(flipped)
     with pytest.raises(IntegrityError, match=r"torn\.pth: found"):
         read_legacy_classifier(torn)
-
-
-def test_a_storage_of_another_size_is_refused(tmp_path: Path, genuine: Path) -> None:
-    path = rewritten(
-        genuine, tmp_path / "model.pth", lambda entries: entries.update({"model/data/1": bytes(8)})
-    )
-    with pytest.raises(IntegrityError, match=r"found 8 bytes for 512 numbers of torch\.float32"):
-        read_legacy_classifier(path)

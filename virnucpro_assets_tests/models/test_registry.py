@@ -12,7 +12,7 @@ from virnucpro_assets.demo.paths import DNABERT_S_FOLDER, ESM2_FOLDER
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.models.catalogue import CATALOGUE, model_of_shape, published_model
-from virnucpro_assets.models.classifier import load_classifier
+from virnucpro_assets.models.classifier import Classifier, load_classifier
 from virnucpro_assets.models.folders import read_model_folder
 from virnucpro_assets.models.imports import import_classifier, import_encoder
 from virnucpro_assets.models.loading import published_shapes
@@ -29,6 +29,14 @@ def classifier_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("classifier")
     subprocess.run([sys.executable, str(PROGRAM), "160", str(folder)], check=True)
     return folder / "model.pth"
+
+
+def assert_answers(classifier: Classifier, folder: Path) -> None:
+    """A classifier scores as the module that the program saved in a folder."""
+    answers = torch.load(folder / "answers.pt", weights_only=True)
+    found = torch.from_numpy(classifier.scores(answers["rows"].numpy()))
+    assert float((found - answers["scores"]).abs().max()) <= 1e-6
+    assert float(answers["scores"].std()) > 0.01
 
 
 @pytest.fixture
@@ -102,9 +110,7 @@ def test_a_classifier_is_bound_to_the_encoders_it_is_imported_with(
     assert (model.name, card.chunk_length, card.d_dna, card.d_protein) == ("classifier_500", 500, 96, 64)
     assert card.encoders == {kind: read_model_folder(path).digest for kind, path in encoders.items()}
     assert (card.encoder_names, card.precision) == ({}, "float32")
-    answers = torch.load(classifier_file.with_name("answers.pt"), weights_only=True)
-    found = torch.from_numpy(classifier.scores(answers["rows"].numpy()))
-    assert float((found - answers["scores"]).abs().max()) <= 1e-6
+    assert_answers(classifier, classifier_file.parent)
 
 
 def test_a_classifier_without_encoders_has_the_widths_of_the_authors_or_is_refused(
@@ -131,10 +137,7 @@ def test_a_classifier_as_wide_as_one_encoder_takes_that_one_alone(
     model = import_classifier(registry, tmp_path / "model.pth", 300)
     assert (model.name, model.card.inputs, model.card.width) == (f"classifier_300_{inputs}", inputs, width)
     assert model.card.encoder_names == known
-    classifier, _ = load_classifier(model.path)
-    answers = torch.load(tmp_path / "answers.pt", weights_only=True)
-    found = torch.from_numpy(classifier.scores(answers["rows"].numpy()))
-    assert float((found - answers["scores"]).abs().max()) <= 1e-6
+    assert_answers(load_classifier(model.path)[0], tmp_path)
 
 
 def test_of_two_encoders_as_wide_as_the_classifier_the_one_that_is_named_is_taken(

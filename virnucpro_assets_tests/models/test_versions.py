@@ -14,6 +14,7 @@ from virnucpro_assets.models.classifier import load_classifier, save_classifier
 from virnucpro_assets.models.versions import CONFIGURED, ClassifierVersions, Version, VersionRecord
 from virnucpro_assets.pipeline.classifier_pages import version_lines
 from virnucpro_assets.settings import Settings
+from virnucpro_assets_tests.damage import flip_byte
 
 
 @pytest.fixture
@@ -93,10 +94,7 @@ def test_what_is_no_version_cannot_be_used(versions, name):
 def test_a_damaged_version_in_use_is_refused_and_not_replaced_by_another(versions, tmp_path):
     version = keep(versions, 1.0)
     versions.use(version.name)
-    weights = version.path / "model.safetensors"
-    content = bytearray(weights.read_bytes())
-    content[-1] ^= 1
-    weights.write_bytes(content)
+    flip_byte(version.path / "model.safetensors", -1)
     with pytest.raises(IntegrityError, match="found SHA-256"):
         Settings(data_root=tmp_path).classifier_folder(300)
     version.path.rename(tmp_path / "elsewhere")

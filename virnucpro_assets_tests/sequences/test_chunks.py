@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from virnucpro_assets.sequences.chunks import chunks_of
 
@@ -18,36 +20,27 @@ def naive_chunks(length: int, chunk_length: int) -> list[tuple[int, int]]:
     return [(start, min(start + chunk_length, length)) for start in starts]
 
 
-@pytest.mark.parametrize("chunk_length", [3, 7, 300, 500])
-def test_every_read_length_is_cut_by_the_rule(chunk_length: int) -> None:
-    lengths = np.arange(7 * chunk_length + 2)
-    chunks = chunks_of(lengths, chunk_length)
+@given(st.lists(st.integers(0, 2000)), st.integers(3, 600))
+@example(list(range(7 * 7)), 7)
+@example(list(range(7 * 300)), 300)
+@example(list(range(7 * 500)), 500)
+@example([123_457], 500)
+def test_every_read_is_cut_by_the_rule(lengths: list[int], chunk_length: int) -> None:
+    chunks = chunks_of(np.array(lengths, np.int64), chunk_length)
     expected = [
         (read, number, start, end - start)
-        for read in lengths.tolist()
-        for number, (start, end) in enumerate(naive_chunks(read, chunk_length), 1)
+        for read, length in enumerate(lengths)
+        for number, (start, end) in enumerate(naive_chunks(length, chunk_length), 1)
     ]
     found = zip(chunks.read, chunks.number, chunks.start, chunks.length, strict=True)
     assert [tuple(map(int, chunk)) for chunk in found] == expected
-    assert chunks.per_read.tolist() == [-(-length // chunk_length) for length in lengths.tolist()]
+    assert chunks.per_read.tolist() == [-(-length // chunk_length) for length in lengths]
 
 
 def test_one_base_over_the_chunk_length_makes_a_short_second_chunk() -> None:
     chunks = chunks_of(np.array([301]), 300)
     assert chunks.start.tolist() == [0, 150]
     assert chunks.length.tolist() == [300, 151]
-
-
-def test_every_base_of_a_read_lies_in_a_chunk() -> None:
-    chunks = chunks_of(np.array([123_457]), 500)
-    ends = chunks.start + chunks.length
-    assert chunks.start[0] == 0
-    assert ends[-1] == 123_457
-    assert np.all(chunks.start[1:] <= ends[:-1])
-
-
-def test_no_reads_have_no_chunks() -> None:
-    assert len(chunks_of(np.zeros(0, np.int64), 300).read) == 0
 
 
 def test_a_chunk_shorter_than_a_codon_is_refused() -> None:

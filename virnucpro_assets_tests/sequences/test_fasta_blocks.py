@@ -2,45 +2,54 @@
 
 import io
 import random
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.sequences import reads
 from virnucpro_assets.sequences.fasta_blocks import record_blocks, regular_records
+from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.sequences.reads import read_batches
-
-FASTA = b">a one\nACGT\nNN\n>b\n>c\ttwo\nacg-*.\n\n>d \xc3\xa9\nA C\n>e\nG\n"
-
-
-def blocks_of(content: bytes, size: int) -> list[bytes]:
-    return list(record_blocks(io.BufferedReader(io.BytesIO(content)), size))
+from virnucpro_assets_tests.sequences.reference import records_of
 
 
-def records_in(path: Path) -> list[tuple[str, bytes]]:
-    return [
-        (name, batch.bases[place])
-        for batch in read_batches([ReadFile(path)])
-        for place, name in enumerate(batch.names)
-    ]
+def records_in(path: Path) -> list[tuple[str, str]]:
+    return records_of(read_batches([ReadFile(path)]))
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 11, 64])
-def test_blocks_are_cut_before_records_and_lose_nothing(size: int) -> None:
-    blocks = blocks_of(FASTA, size)
-    assert b"".join(blocks) == FASTA
+@given(
+    st.lists(st.sampled_from([b">a one\n", b">b", b">\n", b"\n", b"ACGT\n", b"ac>g", b"-*.\r\n"])),
+    st.integers(1, 40),
+)
+def test_blocks_are_cut_before_records_and_lose_nothing(lines: list[bytes], size: int) -> None:
+    content = b">first\n" + b"".join(lines)
+    blocks = list(record_blocks(io.BufferedReader(io.BytesIO(content)), size))
+    assert b"".join(blocks) == content
     assert all(block.startswith(b">") for block in blocks)
-    assert len(blocks) <= 5
+    assert all(block.endswith(b"\n") for block in blocks[:-1])
 
 
-def test_regular_records_are_taken_apart() -> None:
-    found = regular_records(b">a one\nACGT\nNN\n>\n>b\xc3\xa9\n>  c\nacg-*.")
-    assert found is not None
-    names, bases = found
-    assert names == ["a", "", "bé", ""]
-    assert [bases[place] for place in range(4)] == [b"ACGTNN", b"", b"", b"acg-*."]
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["", "a", "b|c", "é x", "d\ttwo words", " e", "\t"]),
+            st.lists(st.text("ACGTacgtn-*.", min_size=1)),
+        )
+    )
+)
+def test_regular_records_are_taken_apart(records: list[tuple[str, list[str]]]) -> None:
+    found = regular_records(
+        "".join("\n".join([f">{header}", *lines, ""]) for header, lines in records).encode()
+    )
+    assert (found is None) == (not records)
+    names, bases = found or ([], Ragged.from_strings([]))
+    assert names == [re.split(r"[ \t]", header)[0] for header, _ in records]
+    assert [bases[place].decode() for place in range(len(bases))] == ["".join(lines) for _, lines in records]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +82,7 @@ def test_reads_do_not_depend_on_where_blocks_end(
     odd = ["", "# a comment", ">odd  two words", "ACG  ", "\tTT"]
     (tmp_path / "reads.fa").write_text("\n".join([*lines[:30], *odd, *lines[30:]]) + "\n")
     whole = records_in(tmp_path / "reads.fa")
-    assert whole[30] == ("odd", b"ACGTT")
+    assert whole[30] == ("odd", "ACGTT")
     monkeypatch.setattr(reads, "record_blocks", lambda stream: record_blocks(stream, size))
     assert records_in(tmp_path / "reads.fa") == whole
 

@@ -1,168 +1,80 @@
-"""Six-frame candidates against a reference that looks at one codon after the other."""
+"""Six-frame candidates against the original's loop, which looks at one codon after the other."""
 
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from virnucpro_assets.sequences import frames
-from virnucpro_assets.sequences.batches import FRAMES, ReadBatch
 from virnucpro_assets.sequences.frames import REASONS, candidates_of
-from virnucpro_assets.sequences.ragged import Ragged
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "prep"
-AMINO_ACIDS = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"
-CODON_TABLE = {
-    a + b + c: AMINO_ACIDS[16 * i + 4 * j + k]
-    for i, a in enumerate("TCAG")
-    for j, b in enumerate("TCAG")
-    for k, c in enumerate("TCAG")
-}
-COMPLEMENT = {"A": "T", "C": "G", "G": "C", "T": "A"}
-
-Candidate = tuple[int, int, str, bytes, bytes]
+from virnucpro_assets_tests.sequences.reference import (
+    batch_of,
+    chunk_lengths,
+    drops,
+    listed,
+    reason_for,
+    reference_candidates,
+    reference_chunks,
+)
 
 
-def batch_of(sequences: list[bytes], first: int = 0) -> ReadBatch:
-    return ReadBatch(first, [f"r{i}" for i in range(len(sequences))], Ragged.from_strings(sequences))
-
-
-def naive_cuts(length: int, chunk_length: int) -> list[tuple[int, int]]:
-    count = -(-length // chunk_length)
-    surplus = count * chunk_length - length
-    cuts, shift = [], 0
-    for i in range(count):
-        cuts.append((i * chunk_length - shift, min((i + 1) * chunk_length - shift, length)))
-        share = surplus // count
-        shift += share + 1 if i < surplus - share * (count - 1) else share
-    return cuts
-
-
-def naive_candidates(sequences: list[bytes], chunk_length: int) -> list[Candidate]:
-    found = []
-    for read, sequence in enumerate(sequences):
-        for number, (start, end) in enumerate(naive_cuts(len(sequence), chunk_length), 1):
-            forward = sequence[start:end].decode("ascii").upper()
-            backward = "".join(COMPLEMENT.get(letter, letter) for letter in reversed(forward))
-            for name, strand in (("F", forward), ("R", backward)):
-                for frame in (1, 2, 3):
-                    codons = [strand[i : i + 3] for i in range(frame - 1, len(strand) - 2, 3)]
-                    protein = "".join(CODON_TABLE.get(codon, "") for codon in codons)
-                    if protein and "*" not in protein:
-                        nucleotides = strand[frame - 1 : frame + 3 * len(protein)]
-                        found.append((read, number, f"{name}{frame}", nucleotides.encode(), protein.encode()))
-    return found
-
-
-def found_candidates(sequences: list[bytes], chunk_length: int) -> list[Candidate]:
-    candidates, _ = candidates_of(batch_of(sequences), chunk_length)
-    return [
-        (
-            int(candidates.read[i]),
-            int(candidates.chunk[i]),
-            FRAMES[candidates.frame[i]],
-            candidates.nucleotides[i],
-            candidates.proteins[i],
-        )
-        for i in range(len(candidates.read))
+@given(drops(), chunk_lengths, st.integers(1, 400), st.sampled_from([0, 70]))
+def test_candidates_and_outcomes_are_those_of_the_original_loop_whatever_the_size_of_blocks(
+    reads: list[bytes], chunk_length: int, block_bases: int, first: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frames, "BLOCK_BASES", block_bases)
+        candidates, outcomes = candidates_of(batch_of(reads, first), chunk_length)
+    expected = reference_candidates(reads, chunk_length, first=first)
+    members = [sum(one.read == read for one in expected) for read in range(first, first + len(reads))]
+    assert listed(candidates) == expected
+    assert outcomes.members.tolist() == members
+    assert outcomes.chunks.tolist() == [len(reference_chunks(bases, chunk_length)) for bases in reads]
+    assert [REASONS[reason] for reason in outcomes.reasons] == [
+        reason_for(bases, count, chunk_length) for bases, count in zip(reads, members, strict=True)
     ]
+    numbers = (candidates.read, candidates.chunk, candidates.frame, outcomes.members, outcomes.reasons)
+    assert [one.dtype for one in numbers] == [np.int64, np.int32, np.int8, np.int32, np.int8]
 
 
-def random_sequences(seed: int, count: int, longest: int, letters: str) -> list[bytes]:
-    rng = random.Random(seed)
-    return ["".join(rng.choices(letters, k=rng.randrange(longest))).encode() for _ in range(count)]
-
-
-def outcome_of(sequence: bytes) -> tuple[int, int, str]:
-    _, outcomes = candidates_of(batch_of([sequence]), 300)
-    return int(outcomes.chunks[0]), int(outcomes.members[0]), REASONS[outcomes.reasons[0]]
+@pytest.mark.parametrize("chunk_length", [60, 300])
+def test_long_reads_give_the_candidates_of_the_original_loop(chunk_length: int) -> None:
+    rng = random.Random(chunk_length)
+    reads = ["".join(rng.choices("ACGT", k=rng.randrange(2500))).encode() for _ in range(100)]
+    expected = reference_candidates(reads, chunk_length)
+    assert listed(candidates_of(batch_of(reads), chunk_length)[0]) == expected
+    assert len(expected) > 50
 
 
 @pytest.mark.parametrize(
-    ("letters", "longest", "chunk_length"),
+    ("bases", "expected"),
     [
-        ("ACGT", 12, 300),
-        ("ACGT", 400, 300),
-        ("ACGT", 2500, 60),
-        ("acgtACGT", 300, 50),
-        ("CCCGGGACGTN", 200, 40),
-        ("ACGTacgtNnRYKMSWBDHVryu-.U", 90, 30),
-        ("ANU", 40, 7),
+        (b"ATGC", "F1 ATGC M, F2 TGC C, R1 GCAT A, R2 CAT H"),
+        (b"ATGNNNATGCC", "F1 ATGNNNA MM, F2 TGNN C, F3 GNNN A, R1 GGCA G, R2 GCAT A, R3 CATNNNC HH"),
+    ],
+    ids=["one base more than its codons", "a codon with another letter adds nothing"],
+)
+def test_a_candidate_has_the_bases_and_residues_of_the_rules(bases: bytes, expected: str) -> None:
+    found = listed(candidates_of(batch_of([bases]), 300)[0])
+    assert (
+        ", ".join(f"{one.frame} {one.nucleotides.decode()} {one.protein.decode()}" for one in found)
+        == expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("bases", "chunks", "members", "reason"),
+    [
+        (b"", 0, 0, "empty"),
+        (b"AC", 1, 0, "too_short"),
+        (b"ATG", 1, 2, ""),
+        (b"ACNGTN" * 60, 2, 0, "no_codon"),
+        (b"TAACTAACTAACTTAGTTAGTTAG", 1, 0, "no_stop_free_frame"),
     ],
 )
-def test_random_reads_give_the_candidates_of_the_reference(
-    letters: str, longest: int, chunk_length: int
-) -> None:
-    sequences = random_sequences(len(letters) + longest, 400, longest, letters)
-    expected = naive_candidates(sequences, chunk_length)
-    assert found_candidates(sequences, chunk_length) == expected
-    assert len(expected) > 100
-
-
-def test_the_result_does_not_depend_on_the_size_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    sequences = random_sequences(8, 60, 900, "ACGTN")
-    whole = found_candidates(sequences, 100)
-    monkeypatch.setattr(frames, "BLOCK_BASES", 150)
-    assert found_candidates(sequences, 100) == whole == naive_candidates(sequences, 100)
-
-
-@pytest.mark.parametrize(("name", "chunk_length"), [("edge", 300), ("edge", 500), ("lambda", 300)])
-def test_candidates_of_the_golden_reads_match_line_by_line(name: str, chunk_length: int) -> None:
-    records = [part.split("\n", 1) for part in (GOLDEN / f"{name}.fa").read_text().split(">")[1:]]
-    names = [header.split()[0] for header, _ in records]
-    sequences = [body.replace("\n", "").encode() for _, body in records]
-    candidates = found_candidates(sequences, chunk_length)
-    ids = [f">{names[read]}_chunk_{chunk}{frame}" for read, chunk, frame, _, _ in candidates]
-    for ending, column in (("nucleotide.fa", 3), ("protein.faa", 4)):
-        lines = (GOLDEN / f"{name}_{chunk_length}.{ending}").read_text().splitlines()
-        assert lines[0::2] == ids
-        assert lines[1::2] == [candidate[column].decode() for candidate in candidates]
-
-
-def test_a_frame_takes_one_base_more_than_its_codons_where_the_strand_has_one() -> None:
-    candidates = {frame: (bases, protein) for _, _, frame, bases, protein in found_candidates([b"ATGC"], 300)}
-    assert candidates == {
-        "F1": (b"ATGC", b"M"),
-        "F2": (b"TGC", b"C"),
-        "R1": (b"GCAT", b"A"),
-        "R2": (b"CAT", b"H"),
-    }
-
-
-def test_a_codon_with_another_letter_adds_nothing_to_the_protein() -> None:
-    forward = [candidate for candidate in found_candidates([b"ATGNNNATGCC"], 300) if candidate[2] == "F1"]
-    assert forward == [(0, 1, "F1", b"ATGNNNA", b"MM")]
-
-
-def test_the_position_of_a_read_in_the_drop_counts_from_the_start_of_the_batch() -> None:
-    candidates, _ = candidates_of(batch_of([b"A", b"ATG"], first=70), 300)
-    assert candidates.read.tolist() == [71, 71]
-    assert candidates.read.dtype == np.int64
-    assert candidates.chunk.dtype == np.int32
-    assert candidates.frame.dtype == np.int8
-
-
-def test_a_read_of_no_bases_is_empty() -> None:
-    assert outcome_of(b"") == (0, 0, "empty")
-
-
-def test_a_read_of_two_bases_is_too_short() -> None:
-    assert outcome_of(b"AC") == (1, 0, "too_short")
-
-
-def test_a_read_of_three_bases_has_candidates_on_both_strands() -> None:
-    assert outcome_of(b"ATG") == (1, 2, "")
-
-
-def test_a_read_without_any_known_codon_says_so() -> None:
-    assert outcome_of(b"ACNGTN" * 60) == (2, 0, "no_codon")
-
-
-def test_a_read_with_stops_in_all_frames_says_so() -> None:
-    assert outcome_of(b"TAACTAACTAACTTAGTTAGTTAG") == (1, 0, "no_stop_free_frame")
-
-
-def test_a_batch_without_reads_has_no_candidates() -> None:
-    candidates, outcomes = candidates_of(batch_of([]), 300)
-    assert (len(candidates.read), len(candidates.proteins), len(outcomes.chunks)) == (0, 0, 0)
+def test_a_read_without_candidates_says_why(bases: bytes, chunks: int, members: int, reason: str) -> None:
+    _, outcomes = candidates_of(batch_of([bases]), 300)
+    assert (int(outcomes.chunks[0]), int(outcomes.members[0])) == (chunks, members)
+    assert REASONS[outcomes.reasons[0]] == reason

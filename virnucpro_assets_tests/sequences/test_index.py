@@ -5,174 +5,147 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
 
-import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.manifests import write_manifest
-from virnucpro_assets.sequences.batches import ReadBatch
-from virnucpro_assets.sequences.frames import REASONS, candidates_of
-from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin, SequenceIndex
+from virnucpro_assets.sequences import index_builder, merge
+from virnucpro_assets.sequences.batches import FRAMES, ReadBatch
+from virnucpro_assets.sequences.frames import REASONS
+from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin, SequenceIndex, WholeChunks
 from virnucpro_assets.sequences.index_builder import build_index, index_batches
 from virnucpro_assets.sequences.index_tables import TableWriter
-from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.member_names import first_members, member_counts
 from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets_tests.sequences.reference import (
+    Candidate,
+    batch_of,
+    chunk_lengths,
+    drops,
+    reason_for,
+    reference_candidates,
+    reference_chunks,
+)
 
 FILES = ["members.parquet", "reads.parquet", "rows.parquet"]
 
+Pair = tuple[bytes, bytes]
 
-def some_reads(seed: int = 1, count: int = 600) -> list[bytes]:
-    """Reads of many lengths, a third of them seen before, some with other letters or nothing."""
-    rng = random.Random(seed)
-    reads: list[bytes] = []
-    for _ in range(count):
-        if reads and rng.random() < 0.3:
-            reads.append(rng.choice(reads))
-        else:
-            letters = rng.choice(["ACGT", "ACGT", "ACCCGGGTN", "acgtN"])
-            reads.append(
-                "".join(rng.choices(letters, k=rng.choice([0, 2, 30, 30, 31, 90, 91, 200, 450]))).encode()
-            )
-    return reads
+
+def some_reads(count: int = 60) -> list[bytes]:
+    """Reads of many lengths."""
+    rng = random.Random(1)
+    return ["".join(rng.choices("ACGT", k=rng.choice([2, 30, 31, 90, 450]))).encode() for _ in range(count)]
 
 
 def in_batches(reads: list[bytes], size: int) -> Iterator[ReadBatch]:
     for first in range(0, len(reads), size):
-        part = reads[first : first + size]
-        yield ReadBatch(first, [f"read{first + i}" for i in range(len(part))], Ragged.from_strings(part))
+        yield batch_of(reads[first : first + size], first)
 
 
 def indexed(
-    reads: list[bytes],
-    folder: Path,
-    *,
-    size: int = 50,
-    budget: int = 20_000,
-    chunk_length: int = 100,
-    ranks: int = 4,
+    reads: list[bytes], folder: Path, *, size: int = 50, budget: int = 20_000, **origin: object
 ) -> IndexManifest:
-    return index_batches(
-        in_batches(reads, size),
-        folder,
-        IndexOrigin(drop_digest="d" * 64, chunk_length=chunk_length, ranks=ranks),
-        memory_budget=budget,
-    )
+    """The index of some reads for 4 ranks, in chunks of 100 bases, unless `origin` says otherwise."""
+    whole = {"drop_digest": "d" * 64, "chunk_length": 100, "ranks": 4} | origin
+    return index_batches(in_batches(reads, size), folder, IndexOrigin(**whole), memory_budget=budget)
 
 
-def naive_index(
-    reads: list[bytes], chunk_length: int
-) -> tuple[list[tuple[bytes, bytes]], list[tuple[int, int, int, int]]]:
-    """(rows as (protein, nucleotides), members as (read, chunk, frame, row))."""
-    batch = next(in_batches(reads, len(reads)))
-    candidates, _ = candidates_of(batch, chunk_length)
-    pairs = [(candidates.proteins[i], candidates.nucleotides[i]) for i in range(len(candidates.read))]
-    rows = sorted(set(pairs), key=lambda pair: (-len(pair[0]), *pair))
-    row_of = {pair: row for row, pair in enumerate(rows)}
-    places = zip(candidates.read.tolist(), candidates.chunk.tolist(), candidates.frame.tolist(), strict=True)
-    return rows, [(*place, row_of[pair]) for place, pair in zip(places, pairs, strict=True)]
+def by_dictionary(members: list[Candidate]) -> tuple[list[Pair], dict[Pair, list[int]]]:
+    """The rows as (protein, nucleotides), and the positions of the members of each."""
+    places: dict[Pair, list[int]] = {}
+    for position, member in enumerate(members):
+        places.setdefault((member.protein, member.nucleotides), []).append(position)
+    return sorted(places, key=lambda pair: (-len(pair[0]), *pair)), places
 
 
-def rows_of(index: SequenceIndex, start: int, stop: int, step: int = 1) -> list[tuple[bytes, bytes]]:
+def rows_of(index: SequenceIndex, start: int, stop: int, step: int = 1) -> list[Pair]:
     batch = index.rows(start, stop, step)
+    assert batch.rows.tolist() == list(range(index.manifest.rows))[start:stop:step]
     return [(batch.proteins[i], batch.nucleotides[i]) for i in range(len(batch.rows))]
 
 
-def members_of(index: SequenceIndex, size: int = 1000) -> list[tuple[int, int, int, int]]:
-    return [
-        member
-        for batch in index.member_batches(size)
-        for member in zip(
-            batch.read.tolist(), batch.chunk.tolist(), batch.frame.tolist(), batch.row.tolist(), strict=True
-        )
+def check_rows_and_members(index: SequenceIndex, expected: list[Candidate], batch: int) -> None:
+    rows, places = by_dictionary(expected)
+    count, ranks = len(rows), index.manifest.ranks
+    assert rows_of(index, 0, count + 10) == rows
+    assert [rows_of(index, rank, count, ranks) for rank in range(ranks)] == [
+        rows[r::ranks] for r in range(ranks)
     ]
+    assert index.protein_lengths().tolist() == [len(protein) for protein, _ in rows]
+    assert index.nucleotide_lengths().tolist() == [len(nucleotides) for _, nucleotides in rows]
+    row_of = {pair: row for row, pair in enumerate(rows)}
+    found = [
+        (read, chunk, frame, row)
+        for part in index.member_batches(batch)
+        for read, chunk, frame, row in zip(part.read, part.chunk, part.frame, part.row, strict=True)
+    ]
+    assert found == [
+        (one.read, one.chunk, FRAMES.index(one.frame), row_of[one.protein, one.nucleotides])
+        for one in expected
+    ]
+    names = [f"read{one.read}_chunk_{one.chunk}{one.frame}" for one in expected]
+    assert first_members(index, range(count)) == {
+        row: names[places[pair][0]] for row, pair in enumerate(rows)
+    }
+    assert member_counts(index, range(count)) == {row: len(places[pair]) for row, pair in enumerate(rows)}
 
 
-@pytest.mark.parametrize(("size", "budget"), [(600, 1 << 24), (40, 30_000), (7, 1), (1, 5_000)])
-def test_rows_and_members_are_those_of_a_dictionary_and_a_sort(
-    tmp_path: Path, size: int, budget: int
+def check_reads(index: SequenceIndex, reads: list[bytes], expected: list[Candidate], batch: int) -> None:
+    length, whole = index.manifest.chunk_length, index.manifest.frameless is not None
+    members = [sum(one.read == read for one in expected) for read in range(len(reads))]
+    reasons = [reason_for(bases, count, length) for bases, count in zip(reads, members, strict=True)]
+    chunks = [len(reference_chunks(bases, length)) for bases in reads]
+    tables = list(index.read_batches(batch))
+    assert [name for table in tables for name in table.names] == [f"read{read}" for read in range(len(reads))]
+    for column, values in (("lengths", map(len, reads)), ("chunks", chunks), ("members", members)):
+        assert [number for table in tables for number in getattr(table, column)] == list(values)
+    assert [REASONS[reason] for table in tables for reason in table.reasons] == reasons
+    assert [table.first for table in tables] == list(range(0, len(reads), batch))
+    assert index.manifest.reasons == {reason: reasons.count(reason) for reason in REASONS[1:5]}
+    assert not whole or index.manifest.reasons["no_stop_free_frame"] == 0
+
+
+@settings(max_examples=25)
+@given(
+    reads=drops(),
+    chunk_length=chunk_lengths,
+    ranks=st.integers(1, 4),
+    frameless=st.sampled_from([None, "kept"]),
+    sizes=st.tuples(st.integers(1, 5), st.sampled_from([1, 2000]), st.integers(1, 20)),
+)
+def test_an_index_is_that_of_a_dictionary_and_a_sort_whatever_the_sizes(
+    reads: list[bytes],
+    chunk_length: int,
+    ranks: int,
+    frameless: Literal["kept"] | None,
+    sizes: tuple[int, int, int],
 ) -> None:
-    reads = some_reads()
-    manifest = indexed(reads, tmp_path / "index", size=size, budget=budget)
-    index = SequenceIndex.open(tmp_path / "index", verify_content=True)
-    rows, members = naive_index(reads, 100)
-    assert rows_of(index, 0, manifest.rows) == rows
-    assert members_of(index) == members
-    assert (manifest.rows, manifest.members) == (len(rows), len(members))
-    assert len(rows) < len(members)
-
-
-def test_the_same_bytes_come_of_every_budget_and_batch_size(tmp_path: Path) -> None:
-    reads = some_reads(seed=2, count=300)
-    manifests = [
-        indexed(reads, tmp_path / f"index-{size}-{budget}", size=size, budget=budget)
-        for size, budget in [(300, 1 << 24), (300, 1), (20, 10_000), (3, 1)]
-    ]
-    assert all(manifest == manifests[0] for manifest in manifests)
-
-
-def test_records_of_one_length_that_exceed_the_budget_are_merged_in_pieces(tmp_path: Path) -> None:
-    rng = random.Random(3)
-    reads = ["".join(rng.choices("ACG", k=60)).encode() for _ in range(2000)] * 2
-    rng.shuffle(reads)
-    manifest = indexed(reads, tmp_path / "index", size=400, budget=10_000)
-    rows, members = naive_index(reads, 100)
-    index = SequenceIndex.open(tmp_path / "index")
-    assert rows_of(index, 0, manifest.rows) == rows
-    assert members_of(index) == members
-
-
-def test_rows_of_a_rank_are_every_wth_row_across_row_groups(tmp_path: Path) -> None:
-    rng = random.Random(4)
-    reads = ["".join(rng.choices("ACGT", k=24)).encode() for _ in range(8_000)]
-    manifest = indexed(reads, tmp_path / "index", size=8_000, budget=1 << 24)
-    assert manifest.rows > 20_000
-    index = SequenceIndex.open(tmp_path / "index")
-    everything = rows_of(index, 0, manifest.rows)
-    for rank in range(4):
-        assert rows_of(index, rank, manifest.rows, 4) == everything[rank::4]
-    assert rows_of(index, 16_380, 16_390) == everything[16_380:16_390]
-    assert index.rows(16_380, 16_390, 3).rows.tolist() == [16_380, 16_383, 16_386, 16_389]
-    assert rows_of(index, manifest.rows - 2, manifest.rows + 10) == everything[-2:]
-    assert rows_of(index, 5, 5) == []
-    assert index.protein_lengths().tolist() == [len(protein) for protein, _ in everything]
-    assert index.nucleotide_lengths().tolist() == [len(nucleotides) for _, nucleotides in everything]
-
-
-def test_the_table_of_reads_tells_what_became_of_each(tmp_path: Path) -> None:
-    reads = [b"", b"AC", b"ATG", b"NNNNNN", b"TAACTAACTAACTTAGTTAGTTAG", b"ACG" * 50]
-    manifest = indexed(reads, tmp_path / "index", size=2)
-    first, second = SequenceIndex.open(tmp_path / "index").read_batches(4)
-    assert (first.first, second.first) == (0, 4)
-    assert first.names + second.names == [f"read{i}" for i in range(6)]
-    assert np.concatenate((first.lengths, second.lengths)).tolist() == [0, 2, 3, 6, 24, 150]
-    assert np.concatenate((first.chunks, second.chunks)).tolist() == [0, 1, 1, 1, 1, 2]
-    assert np.concatenate((first.members, second.members)).tolist() == [0, 0, 2, 0, 0, 12]
-    reasons = [REASONS[reason] for reason in np.concatenate((first.reasons, second.reasons))]
-    assert reasons == ["empty", "too_short", "", "no_codon", "no_stop_free_frame", ""]
-    assert manifest.reasons == {"empty": 1, "too_short": 1, "no_codon": 1, "no_stop_free_frame": 1}
-    assert (manifest.reads, manifest.bases) == (6, 185)
-
-
-def test_many_times_the_same_candidate_is_one_row(tmp_path: Path) -> None:
-    reads = [b"ATGGCC"] * 20_000
-    manifest = indexed(reads, tmp_path / "index", size=1000, budget=100_000)
-    batch = candidates_of(next(in_batches(reads[:1], 1)), 100)[0]
-    assert manifest.rows == len(batch.read)
-    assert manifest.members == 20_000 * len(batch.read)
-
-
-@pytest.mark.parametrize("reads", [[], [b"", b"A"]])
-def test_a_drop_without_candidates_has_an_index_without_rows(tmp_path: Path, reads: list[bytes]) -> None:
-    manifest = indexed(reads, tmp_path / "index")
-    index = SequenceIndex.open(tmp_path / "index", verify_content=True)
-    assert (manifest.rows, manifest.members, manifest.reads) == (0, 0, len(reads))
-    assert rows_of(index, 0, 10) == []
-    assert index.protein_lengths().tolist() == index.nucleotide_lengths().tolist() == []
-    assert members_of(index) == []
-    assert [name for batch in index.read_batches() for name in batch.names] == ["read0", "read1"][
-        : len(reads)
-    ]
+    size, budget, group = sizes
+    expected = reference_candidates(reads, chunk_length, whole_chunks=frameless is not None)
+    origin = {"chunk_length": chunk_length, "ranks": ranks, "frameless": frameless}
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        for constant in ("ROW_GROUP", "MEMBER_GROUP", "READ_GROUP"):
+            patch.setattr(index_builder, constant, group)
+        patch.setattr(merge, "SMALLEST_BLOCK", 1)
+        manifest = indexed(reads, Path(folder, "cut"), size=size, budget=budget, **origin)
+        assert indexed(reads, Path(folder, "whole"), budget=1 << 24, **origin) == manifest
+        index = SequenceIndex.open(Path(folder, "cut"), verify_content=True)
+        check_rows_and_members(index, expected, group)
+        check_reads(index, reads, expected, group)
+    rows, _ = by_dictionary(expected)
+    assert (manifest.rows, manifest.members) == (len(rows), len(expected))
+    assert (manifest.reads, manifest.bases, manifest.renamed) == (len(reads), sum(map(len, reads)), 0)
+    assert manifest.rows_with_protein == sum(bool(protein) for protein, _ in rows)
+    whole = [one.read for one in expected if not one.protein]
+    without = len(rows) - manifest.rows_with_protein
+    counts = WholeChunks(reads=len(set(whole)), members=len(whole), rows=without) if whole else None
+    assert manifest.whole_chunks == counts
 
 
 def test_the_digest_depends_on_content_chunk_length_and_ranks(tmp_path: Path) -> None:
@@ -291,7 +264,7 @@ def test_repeated_names_of_a_file_are_told_apart(tmp_path: Path) -> None:
 PEAK_MEMORY_OF_AN_INDEX = """
 import resource, sys, numpy as np
 from pathlib import Path
-from virnucpro_assets.sequences.batches import ReadBatch
+from virnucpro_assets.sequences.batches import FRAMES, ReadBatch
 from virnucpro_assets.sequences.index import IndexOrigin
 from virnucpro_assets.sequences.index_builder import index_batches
 from virnucpro_assets.sequences.ragged import Ragged

@@ -1,16 +1,19 @@
 """Repeated names: what they become, that nothing but the names decides, and what they cost."""
 
 import tracemalloc
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.sequences.names import ReadNames, hash_names
+from virnucpro_assets_tests.sequences.reference import reference_names
 
 
 def final_names(names: list[str], folder: Path, *, batch: int = 3, bits: int = 64) -> list[str]:
@@ -26,18 +29,6 @@ def final_names(names: list[str], folder: Path, *, batch: int = 3, bits: int = 6
     renames = read_names.resolve()
     final = [name for first, some in batches for name in renames.apply(first, some)]
     assert renames.count == sum(old != new for old, new in zip(names, final, strict=True))
-    return final
-
-
-def naive_final_names(names: list[str]) -> list[str]:
-    existing, seen, final = set(names), set(), []
-    for name in names:
-        new, number = name, 0
-        while new in seen or (number and new in existing):
-            number += 1
-            new = f"{name}_{number}"
-        seen.add(new)
-        final.append(new)
     return final
 
 
@@ -62,19 +53,18 @@ def test_the_first_read_keeps_its_name_and_repeats_get_free_numbers(
     assert final_names(names, tmp_path) == expected
 
 
-@pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("bits", [64, 4, 1])
-def test_random_drops_get_the_names_of_the_naive_rule_whatever_the_hashes(
-    seed: int, bits: int, tmp_path: Path
+@given(
+    st.lists(st.from_regex(r"[ab](_[123]){0,2}", fullmatch=True), max_size=60),
+    st.integers(1, 8),
+    st.sampled_from([64, 4, 1]),
+)
+def test_repeats_get_the_names_of_the_plain_rule_whatever_the_hashes(
+    names: list[str], batch: int, bits: int
 ) -> None:
-    random = np.random.default_rng(seed)
-    names = [
-        "ab"[random.integers(2)] + "".join(f"_{random.integers(1, 4)}" for _ in range(random.integers(3)))
-        for _ in range(random.integers(1, 80))
-    ]
-    final = final_names(names, tmp_path, batch=int(random.integers(1, 9)), bits=bits)
-    assert final == naive_final_names(names)
-    assert max(Counter(final).values()) == 1
+    with TemporaryDirectory() as folder:
+        final = final_names(names, Path(folder), batch=batch, bits=bits)
+    assert final == reference_names(names)
+    assert len(set(final)) == len(final)
 
 
 def test_two_hundred_thousand_reads_of_two_names_get_all_numbers(tmp_path: Path) -> None:

@@ -1,12 +1,22 @@
 """The three files of the preparation against those of the published rules."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.sequences.prepare import prepare
 from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets_tests.sequences.reference import (
+    chunk_lengths,
+    drops,
+    reference_candidates,
+    reference_chunks,
+    reference_names,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "prep"
 
@@ -34,23 +44,34 @@ def test_every_golden_file_is_reproduced(tmp_path: Path, name: str, chunk_length
     assert summary.candidates == len(records_of(tmp_path / "protein.faa"))
 
 
-def test_chunks_keep_the_case_of_the_input(tmp_path: Path) -> None:
-    prepare([ReadFile(written(tmp_path, ">r\natGC\n"))], tmp_path / "out", chunk_length=300)
-    assert (tmp_path / "out" / "chunks.fa").read_text() == ">r_chunk_1\natGC\n"
-    assert (
-        (tmp_path / "out" / "nucleotide.fa").read_text().startswith(">r_chunk_1F1\nATGC\n>r_chunk_1F2\nTGC\n")
-    )
-
-
-def test_repeated_names_are_told_apart_in_all_files(tmp_path: Path) -> None:
-    path = written(tmp_path, ">a\nATG\n>a\nATG\n>a_1\nATG\n")
-    summary = prepare([ReadFile(path)], tmp_path / "out", chunk_length=300)
-    ids = [header for header, _ in records_of(tmp_path / "out" / "chunks.fa")]
-    assert ids == ["a_chunk_1", "a_2_chunk_1", "a_1_chunk_1"]
-    assert [header for header, _ in records_of(tmp_path / "out" / "protein.faa")] == [
-        f"{name}{frame}" for name in ids for frame in ("F1", "R1")
+@settings(max_examples=25)
+@given(drops(), st.lists(st.sampled_from(["a", "a_1", "b|x", "é"]), min_size=12, max_size=12), chunk_lengths)
+def test_the_files_are_those_of_the_original_loop_under_names_that_are_told_apart(
+    reads: list[bytes], names: list[str], chunk_length: int
+) -> None:
+    names = names[: len(reads)]
+    final = reference_names(names)
+    chunks = [
+        (f"{name}_chunk_{number}", chunk)
+        for name, bases in zip(final, reads, strict=True)
+        for number, chunk in enumerate(reference_chunks(bases, chunk_length), 1)
     ]
-    assert summary.renames.count == 1
+    candidates = [
+        (f"{final[one.read]}_chunk_{one.chunk}{one.frame}", one.nucleotides.decode(), one.protein.decode())
+        for one in reference_candidates(reads, chunk_length)
+    ]
+    with TemporaryDirectory() as folder:
+        records = (f">{name} x\n{bases.decode()}\n" for name, bases in zip(names, reads, strict=True))
+        path = written(Path(folder), "".join(records))
+        summary = prepare([ReadFile(path)], Path(folder, "out"), chunk_length=chunk_length)
+        found = {file.name: file.read_text() for file in Path(folder, "out").iterdir()}
+    assert found == {
+        "chunks.fa": "".join(f">{name}\n{chunk}\n" for name, chunk in chunks),
+        "nucleotide.fa": "".join(f">{name}\n{nucleotides}\n" for name, nucleotides, _ in candidates),
+        "protein.faa": "".join(f">{name}\n{protein}\n" for name, _, protein in candidates),
+    }
+    assert (summary.reads, summary.chunks, summary.candidates) == (len(reads), len(chunks), len(candidates))
+    assert summary.renames.count == sum(old != new for old, new in zip(names, final, strict=True))
 
 
 def test_wrong_input_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -76,9 +97,3 @@ def test_an_error_while_writing_leaves_the_files_that_were_there(
     with pytest.raises(OSError, match="No space left"):
         prepare([ReadFile(written(tmp_path, ">b\nATG\n"))], tmp_path / "out", chunk_length=300)
     assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
-
-
-def test_no_reads_make_three_empty_files(tmp_path: Path) -> None:
-    prepare([], tmp_path / "out", chunk_length=300)
-    sizes = {file.name: file.stat().st_size for file in (tmp_path / "out").iterdir()}
-    assert sizes == {"chunks.fa": 0, "nucleotide.fa": 0, "protein.faa": 0}

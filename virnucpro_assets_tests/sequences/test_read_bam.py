@@ -10,6 +10,7 @@ import pytest
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.sequences.reads import read_batches
+from virnucpro_assets_tests.sequences.reference import records_of
 
 Record = tuple[str, int, str | None]
 
@@ -28,11 +29,7 @@ def bam(path: Path, records: list[Record], *, references: tuple[str, ...] = ()) 
 
 
 def reads(path: Path, mate: int = 0) -> list[tuple[str, str]]:
-    return [
-        (name, batch.bases[index].decode())
-        for batch in read_batches([ReadFile(path, mate)])
-        for index, name in enumerate(batch.names)
-    ]
+    return records_of(read_batches([ReadFile(path, mate)]))
 
 
 def test_pairs_of_an_unaligned_file_become_mates(tmp_path: Path) -> None:

@@ -129,14 +129,11 @@ def test_wrong_content_is_refused_in_one_line(case: str, tmp_path: Path) -> None
     assert error_of(path)[: len(message)] == message
 
 
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    assert error_of(tmp_path / "none.fa").startswith(
-        ": found no such file or directory; expected a readable file"
-    )
-
-
-def test_a_folder_is_refused(tmp_path: Path) -> None:
-    assert error_of(tmp_path).startswith(": found is a directory; expected a readable file")
+@pytest.mark.parametrize(
+    ("name", "found"), [("none.fa", "no such file or directory"), (".", "is a directory")]
+)
+def test_what_is_no_file_is_refused(tmp_path: Path, name: str, found: str) -> None:
+    assert error_of(tmp_path / name).startswith(f": found {found}; expected a readable file")
 
 
 def test_the_record_is_counted_through_the_batches_of_its_own_file(tmp_path: Path) -> None:

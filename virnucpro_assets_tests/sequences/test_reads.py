@@ -11,23 +11,17 @@ import pysam
 import pytest
 import zstandard
 
-from virnucpro_assets.sequences.batches import ReadBatch
 from virnucpro_assets.sequences.read_files import ReadFile, pair_files
 from virnucpro_assets.sequences.reads import read_batches
+from virnucpro_assets_tests.sequences.reference import records_of
 
 Read = tuple[str, str]
-
-
-def reads_of(batches: list[ReadBatch]) -> list[Read]:
-    return [
-        (name, batch.bases[index].decode()) for batch in batches for index, name in enumerate(batch.names)
-    ]
 
 
 def read(content: bytes, folder: Path, **options: int) -> list[Read]:
     path = folder / "reads"
     path.write_bytes(content)
-    return reads_of(list(read_batches([ReadFile(path)], **options)))
+    return records_of(read_batches([ReadFile(path)], **options))
 
 
 def zstd(content: bytes) -> bytes:
@@ -145,7 +139,7 @@ def test_a_pair_of_files_gives_mates_file_after_file(tmp_path: Path) -> None:
     paths = [tmp_path / "s_R1.fq", tmp_path / "s_R2.fq"]
     paths[0].write_bytes(b"@a 1:N:0\nAC\n+\nII\n@b/1\nA\n+\nI\n")
     paths[1].write_bytes(b"@a 2:N:0\nGT\n+\nII\n@b/2\nT\n+\nI\n")
-    assert reads_of(list(read_batches(pair_files(paths)))) == [
+    assert records_of(read_batches(pair_files(paths))) == [
         ("a/1", "AC"), ("b/1", "A"), ("a/2", "GT"), ("b/2", "T"),
     ]  # fmt: skip
 

@@ -11,8 +11,13 @@ import pytest
 from virnucpro_assets.sequences.batches import FRAMES
 from virnucpro_assets.sequences.frames import REASONS
 from virnucpro_assets.sequences.index import ReadTableBatch
+from virnucpro_assets.storage.call_summary import CallSummary
+from virnucpro_assets.storage.call_tables import write_calls
+from virnucpro_assets.storage.calls import CallThresholds
+from virnucpro_assets.storage.prediction_tables import PredictionSummary, write_predictions
 from virnucpro_assets.storage.scored_members import ScoredMembers
 
+DEFAULTS = CallThresholds()
 GOLDEN = Path(__file__).parents[1] / "golden" / "tables"
 
 
@@ -39,6 +44,16 @@ class ScoredDrop:
     def member_batches(self, size: int) -> Iterator[ScoredMembers]:
         for start in range(0, len(self.members), size):
             yield self.members[start : start + size]
+
+    def predict(self, folder: Path, members: int = 10, reads: int = 4) -> PredictionSummary:
+        """Write the tables of predictions from batches of these sizes."""
+        return write_predictions(self.member_batches(members), self.read_batches(reads), folder)
+
+    def call(
+        self, folder: Path, thresholds: CallThresholds = DEFAULTS, members: int = 10, reads: int = 4
+    ) -> CallSummary:
+        """Write the tables of calls from batches of these sizes."""
+        return write_calls(self.member_batches(members), self.read_batches(reads), folder, thresholds)
 
 
 def _scored_drop(

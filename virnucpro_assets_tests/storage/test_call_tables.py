@@ -1,60 +1,17 @@
-import math
-
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from virnucpro_assets.storage.call_tables import write_calls
 from virnucpro_assets.storage.calls import CallThresholds
+from virnucpro_assets_tests.storage.test_calls import call_and_tier, figures, largest_scores, weighted_delta
 
 SORTED = ("prediction_results_highestscore.csv", "contig_calls.tsv")
 FILES = (*SORTED, "chunk_calls.parquet", "read_calls.parquet")
 
 
-def plain_chunks(drop):
-    """{(read, chunk): (largest P(others), largest P(virus))} with a plain loop."""
-    chunks = {}
-    for read, chunk, scores in zip(drop.members.read, drop.members.chunk, drop.members.scores, strict=True):
-        others, virus = chunks.get((int(read), int(chunk)), (scores[0], scores[1]))
-        chunks[int(read), int(chunk)] = (max(others, scores[0]), max(virus, scores[1]))
-    return chunks
-
-
-def plain_call(chunks):
-    """Call, tier and figures of one read from the printed scores of its chunks."""
-    pairs = [(float(str(others)), float(str(virus))) for others, virus in chunks]
-    weights = [math.sqrt(abs(virus - others)) for others, virus in pairs]
-    deltas = [virus - others for others, virus in pairs]
-    total = sum(weights)
-    delta = sum(w * d for w, d in zip(weights, deltas, strict=True)) / total if total else 0.0
-    viral = sum(virus > 0.8 and others < 0.3 for others, virus in pairs)
-    non_viral = sum(others > 0.8 and virus < 0.3 for others, virus in pairs)
-    ambiguous = sum(others > 0.7 and virus > 0.7 for others, virus in pairs)
-    clear = len(pairs) - ambiguous
-    shares = (viral / clear, non_viral / clear) if clear else (0.0, 0.0)
-    if abs(delta) <= 0.3:
-        call, tier = "Ambiguous", "review"
-    else:
-        call, count, share = ("Viral", viral, shares[0]) if delta > 0 else ("Non-viral", non_viral, shares[1])
-        tier = "high_confidence" if abs(delta) > 0.6 else "moderate_confidence"
-        if count < 1 or share < 0.1:
-            tier = "low_confidence"
-        if len(pairs) < 5:
-            tier = "review" if tier == "low_confidence" else "low_confidence"
-    return [
-        call,
-        tier,
-        round(delta, 3) + 0.0,
-        len(pairs),
-        viral,
-        non_viral,
-        ambiguous,
-        *(round(s, 3) for s in shares),
-    ]
-
-
 def test_golden_calls_are_equal_byte_for_byte(golden_drop, golden_tables, tmp_path):
-    write_calls(golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path, CallThresholds())
+    golden_drop.call(tmp_path)
     for name in SORTED:
         assert (tmp_path / name).read_bytes() == (golden_tables / name).read_bytes()
 
@@ -62,44 +19,41 @@ def test_golden_calls_are_equal_byte_for_byte(golden_drop, golden_tables, tmp_pa
 @pytest.mark.parametrize(("member_size", "read_size"), [(1, 1), (3, 1000), (1000, 2), (7, 5)])
 def test_batches_of_any_size_make_the_same_calls(random_drop, tmp_path, member_size, read_size):
     drop = random_drop(13, 60)
-    write_calls(drop.member_batches(9999), drop.read_batches(9999), tmp_path / "whole", CallThresholds())
-    write_calls(
-        drop.member_batches(member_size), drop.read_batches(read_size), tmp_path / "cut", CallThresholds()
-    )
+    drop.call(tmp_path / "whole", members=9999, reads=9999)
+    drop.call(tmp_path / "cut", members=member_size, reads=read_size)
     for name in FILES:
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_random_consensus_is_that_of_a_plain_loop(random_drop, tmp_path, seed):
-    drop = random_drop(seed, 300)
-    write_calls(drop.member_batches(50), drop.read_batches(40), tmp_path, CallThresholds())
-    rows = [
-        (f"{drop.reads.names[read]}_chunk_{chunk}", f"{virus >= others}\t{others!s}\t{virus!s}")
-        for (read, chunk), (others, virus) in plain_chunks(drop).items()
+def test_tables_of_random_reads_hold_the_calls_of_the_rules_in_order_of_their_ids(random_drop, tmp_path):
+    drop, limits = random_drop(1, 600), CallThresholds()
+    drop.call(tmp_path, limits, members=50, reads=40)
+    names, by_read = drop.reads.names, largest_scores(drop.members)
+    chunks = [
+        (f"{names[read]}_chunk_{chunk}", f"{virus >= others}\t{others!s}\t{virus!s}")
+        for read, own in by_read.items()
+        for chunk, (others, virus) in own.items()
     ]
-    text = "".join(f"{name}\t{rest}\n" for name, rest in sorted(rows))
+    text = "".join(f"{name}\t{rest}\n" for name, rest in sorted(chunks))
     header = "Modified_ID\tIs_Virus\tmax_score_0\tmax_score_1\n"
     assert (tmp_path / SORTED[0]).read_bytes().decode() == header + text
     table = pq.read_table(tmp_path / "chunk_calls.parquet")
-    assert table["id"].to_pylist() == [name for name, _ in rows]
-    assert table["is_virus"].to_pylist() == [rest.startswith("True") for _, rest in rows]
+    assert table["id"].to_pylist() == [name for name, _ in chunks]
+    assert table["is_virus"].to_pylist() == [rest.startswith("True") for _, rest in chunks]
 
-
-@pytest.mark.parametrize("seed", range(3))
-def test_random_contig_calls_are_those_of_a_plain_loop(random_drop, tmp_path, seed):
-    drop = random_drop(seed, 300)
-    write_calls(drop.member_batches(50), drop.read_batches(40), tmp_path, CallThresholds())
-    by_read = {}
-    for (read, _), scores in plain_chunks(drop).items():
-        by_read.setdefault(read, []).append(scores)
-    rows = sorted((drop.reads.names[read], plain_call(chunks)) for read, chunks in by_read.items())
-    lines = (tmp_path / "contig_calls.tsv").read_bytes().decode().split("\n")[1:-1]
-    assert lines == ["\t".join(map(str, [name, *figures])) for name, figures in rows]
+    rows = []
+    for read, own in by_read.items():
+        scores = list(own.values())
+        delta = weighted_delta(scores)
+        *counts, viral, non_viral = figures(scores, limits)
+        numbers = [round(delta, 3) + 0.0, *counts, round(viral, 3), round(non_viral, 3)]
+        rows.append((names[read], *call_and_tier(scores, limits, delta), *numbers))
+    lines = (tmp_path / SORTED[1]).read_bytes().decode().split("\n")[1:-1]
+    assert lines == ["\t".join(map(str, row)) for row in sorted(rows)]
 
 
 def test_every_read_has_a_row_with_its_call_or_its_reason(golden_drop, tmp_path):
-    write_calls(golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path, CallThresholds())
+    golden_drop.call(tmp_path)
     table = pq.read_table(tmp_path / "read_calls.parquet").to_pylist()
     assert [row["name"] for row in table] == golden_drop.reads.names
     assert table[3] == {
@@ -117,9 +71,7 @@ def test_every_read_has_a_row_with_its_call_or_its_reason(golden_drop, tmp_path)
 
 def test_a_read_whose_members_have_no_scores_is_not_scored(golden_drop, tmp_path):
     golden_drop.members.scores[golden_drop.members.read == 1] = np.nan
-    summary = write_calls(
-        golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path, CallThresholds()
-    )
+    summary = golden_drop.call(tmp_path)
     row = pq.read_table(tmp_path / "read_calls.parquet").slice(1, 1).to_pylist()[0]
     assert (row["name"], row["chunks"], row["scored_chunks"]) == ("one_over_301", 2, 0)
     assert (row["call"], row["reason"]) == (None, "not_scored")
@@ -127,9 +79,7 @@ def test_a_read_whose_members_have_no_scores_is_not_scored(golden_drop, tmp_path
 
 
 def test_the_summary_counts_calls_by_tier(golden_drop, golden_tables, tmp_path):
-    summary = write_calls(
-        golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path, CallThresholds()
-    )
+    summary = golden_drop.call(tmp_path)
     lines = [line.split("\t") for line in (golden_tables / "contig_calls.tsv").read_text().splitlines()[1:]]
     for call, tiers in summary.calls.items():
         for tier, count in tiers.items():
@@ -144,9 +94,9 @@ def test_the_summary_counts_calls_by_tier(golden_drop, golden_tables, tmp_path):
 
 def test_thresholds_decide_calls_and_tiers(golden_drop, tmp_path):
     strict = CallThresholds(viral_above=0.95, high_above=0.99)
-    write_calls(golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path / "a", strict)
+    golden_drop.call(tmp_path / "a", strict)
     lenient = CallThresholds(min_chunks=1, min_confident_chunks=0, min_confident_share=0.0)
-    write_calls(golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path / "b", lenient)
+    golden_drop.call(tmp_path / "b", lenient)
     by_name = [
         {
             line.split("\t")[0]: line.split("\t")[1:3]
@@ -158,13 +108,6 @@ def test_thresholds_decide_calls_and_tiers(golden_drop, tmp_path):
     assert by_name[0]["read_100"] == ["Non-viral", "low_confidence"]
     assert by_name[1]["exact_300"] == ["Viral", "moderate_confidence"]
     assert by_name[1]["read_100"] == ["Non-viral", "high_confidence"]
-
-
-def test_a_chunk_whose_scores_tie_is_virus_by_consensus(golden_drop, tmp_path):
-    golden_drop.members.scores[0] = 0.5
-    write_calls(golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path, CallThresholds())
-    assert "exact_300_chunk_1\tTrue\t0.5\t0.5\n" in (tmp_path / SORTED[0]).read_text()
-    assert "exact_300\tAmbiguous\treview\t0.0\t1\t" in (tmp_path / SORTED[1]).read_text()
 
 
 def test_an_empty_drop_gives_every_call_file_with_a_header_and_no_rows(golden_tables, tmp_path):

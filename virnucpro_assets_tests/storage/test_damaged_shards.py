@@ -9,7 +9,6 @@ import pytest
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.storage.parts import PackCounts, PartPlan, PartRecord, write_part
-from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.storage.shards import (
     ShardManifest,
     finish_shard,
@@ -18,17 +17,9 @@ from virnucpro_assets.storage.shards import (
     set_aside_shard,
     valid_parts,
 )
+from virnucpro_assets_tests.recipes import some_recipe
 
-RECIPE = Recipe(
-    encoder="esm2",
-    index_digest="i" * 64,
-    weights_digest="w" * 64,
-    precision="float32",
-    attention="dense-runs",
-    token_budget=100,
-    packs_per_part=2,
-    ranks=3,
-)
+RECIPE, OTHER_RECIPE = some_recipe(ranks=3), some_recipe(ranks=3, precision="float16")
 PLANS = [PartPlan(1, number, 4 * number, 4 * number + 4) for number in range(5)]
 FILES = ("part-00002.h5", "shard.h5", "manifest.toml")
 
@@ -165,8 +156,7 @@ def test_a_name_that_is_taken_is_never_written_over(shard: Path) -> None:
 
 def test_what_was_set_aside_counts_for_nothing(shard: Path) -> None:
     (shard / "part-00001.h5").rename(shard / "part-00001.h5.quarantine-1")
-    other = RECIPE.model_copy(update={"precision": "float16"})
-    write_part(shard / "part-00003.h5.quarantine-1", PLANS[3], other, np.ones((4, 6)), PackCounts())
+    write_part(shard / "part-00003.h5.quarantine-1", PLANS[3], OTHER_RECIPE, np.ones((4, 6)), PackCounts())
     assert set_aside_shard(shard, RECIPE) is None
     found = resume(shard)
     assert found.computed == ["part-00001.h5"]
@@ -176,7 +166,6 @@ def test_what_was_set_aside_counts_for_nothing(shard: Path) -> None:
 def test_a_shard_of_another_recipe_is_set_aside_also_where_its_manifest_is_damaged(shard: Path) -> None:
     (shard / "manifest.toml").write_bytes(b"")
     assert set_aside_shard(shard, RECIPE) is None
-    other = RECIPE.model_copy(update={"precision": "float16"})
     shard.with_name("shard.superseded-1").mkdir()
-    assert set_aside_shard(shard, other) == shard.with_name("shard.superseded-2")
+    assert set_aside_shard(shard, OTHER_RECIPE) == shard.with_name("shard.superseded-2")
     assert finished_shard(shard) is None

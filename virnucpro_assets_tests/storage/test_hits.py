@@ -20,7 +20,7 @@ def raw_batches(bases, size):
 
 @pytest.fixture
 def called(golden_drop, tmp_path):
-    write_calls(golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path, CallThresholds())
+    golden_drop.call(tmp_path)
     return golden_drop, tmp_path / "read_calls.parquet"
 
 

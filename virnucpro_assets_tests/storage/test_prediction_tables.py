@@ -11,14 +11,14 @@ FILES = ("predictions.parquet", "prediction_results.txt")
 
 
 def test_golden_predictions_are_equal_byte_for_byte(golden_drop, golden_tables, tmp_path):
-    summary = write_predictions(golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path)
+    summary = golden_drop.predict(tmp_path)
     expected = (golden_tables / "prediction_results.txt").read_bytes()
     assert (tmp_path / "prediction_results.txt").read_bytes() == expected
     assert (summary.members, summary.virus, summary.not_scored) == (77, expected.count(b"\tvirus\t"), 0)
 
 
 def test_the_parquet_table_has_the_same_rows_as_the_text(golden_drop, tmp_path):
-    write_predictions(golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path)
+    golden_drop.predict(tmp_path)
     lines = (tmp_path / "prediction_results.txt").read_text().splitlines()[1:]
     table = pq.read_table(tmp_path / "predictions.parquet")
     names = ["id", "label", "p_others", "p_virus"]
@@ -34,15 +34,15 @@ def test_the_parquet_table_has_the_same_rows_as_the_text(golden_drop, tmp_path):
 @pytest.mark.parametrize(("member_size", "read_size"), [(1, 1), (3, 1000), (1000, 2), (7, 5)])
 def test_batches_of_any_size_make_the_same_files(random_drop, tmp_path, member_size, read_size):
     drop = random_drop(3, 60)
-    write_predictions(drop.member_batches(10_000), drop.read_batches(10_000), tmp_path / "whole")
-    write_predictions(drop.member_batches(member_size), drop.read_batches(read_size), tmp_path / "cut")
+    drop.predict(tmp_path / "whole", members=9999, reads=9999)
+    drop.predict(tmp_path / "cut", members=member_size, reads=read_size)
     for name in FILES:
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_random_predictions_are_those_of_a_plain_loop(random_drop, tmp_path):
     drop = random_drop(4, 200)
-    write_predictions(drop.member_batches(64), drop.read_batches(9), tmp_path)
+    drop.predict(tmp_path, members=64, reads=9)
     lines = ["Sequence_ID\tPrediction\tscore1\tscore2"]
     members = drop.members
     for read, chunk, frame, (others, virus) in zip(
@@ -62,7 +62,7 @@ def test_an_empty_drop_gives_files_with_a_header_and_no_rows(tmp_path):
 
 def test_a_member_without_scores_is_counted_and_left_out(golden_drop, tmp_path):
     golden_drop.members.scores[5] = np.nan
-    summary = write_predictions(golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path)
+    summary = golden_drop.predict(tmp_path)
     text = (tmp_path / "prediction_results.txt").read_text()
     assert (summary.members, summary.not_scored) == (76, 1)
     assert "two_chunks_600_chunk_2F1" not in text
@@ -72,7 +72,7 @@ def test_a_member_without_scores_is_counted_and_left_out(golden_drop, tmp_path):
 def test_members_of_other_reads_are_refused(golden_drop, tmp_path):
     golden_drop.reads.members[:2] = golden_drop.reads.members[:2][::-1]
     with pytest.raises(IntegrityError, match=r"from 'exact_300' on; expected the 77 of the drop's index"):
-        write_predictions(golden_drop.member_batches(10), golden_drop.read_batches(100), tmp_path)
+        golden_drop.predict(tmp_path, reads=100)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -25,23 +25,15 @@ from virnucpro_assets.storage.shards import (
     set_aside_shard,
     valid_parts,
 )
+from virnucpro_assets_tests.damage import flip_byte
+from virnucpro_assets_tests.recipes import some_recipe
 
 RANKS = 3
 WIDTHS = {"dnabert_s": 4, "esm2": 6}
 
 
 def recipe_of(kind: str = "esm2", **changes) -> Recipe:
-    values = {
-        "encoder": kind,
-        "index_digest": "i" * 64,
-        "weights_digest": "w" * 64,
-        "precision": "float32",
-        "attention": "dense-runs",
-        "token_budget": 100,
-        "packs_per_part": 2,
-        "ranks": RANKS,
-    }
-    return Recipe(**{**values, **changes})
+    return some_recipe(encoder=kind, ranks=RANKS, **changes)
 
 
 def embedding(kind: str, row: int) -> np.ndarray:
@@ -62,12 +54,26 @@ def write_shard(folder: Path, kind: str, rank: int, rows: int, rows_a_part: int 
     return manifest
 
 
+RECIPES = {kind: recipe_of(kind) for kind in WIDTHS}
+
+
 def write_drop(folder: Path, rows: int) -> dict[str, list[Path]]:
     folders = {kind: [folder / kind / rank_name(rank, RANKS) for rank in range(RANKS)] for kind in WIDTHS}
     for kind, of_ranks in folders.items():
         for rank, path in enumerate(of_ranks):
             write_shard(path, kind, rank, rows)
     return folders
+
+
+def merged_drop(folder: Path, rows: int = 20) -> dict[str, list[Path]]:
+    """The folders of the shards of a drop with a merged view of them."""
+    folders = write_drop(folder, rows)
+    write_merged(folder, folders, RECIPES, rows)
+    return folders
+
+
+def merged_row(row: int) -> np.ndarray:
+    return np.r_[embedding("dnabert_s", row), embedding("esm2", row)]
 
 
 def test_a_part_has_the_same_bytes_whenever_and_wherever_it_is_written(tmp_path: Path) -> None:
@@ -170,9 +176,7 @@ def test_a_part_with_quarantined_rows_counts_only_where_they_may_stay(tmp_path: 
 def test_a_flipped_bit_anywhere_in_a_part_is_found(tmp_path: Path, place: int) -> None:
     plan, path = PartPlan(0, 0, 0, 2), tmp_path / "part.h5"
     write_part(path, plan, recipe_of(), np.ones((2, 6), np.float32), PackCounts())
-    content = bytearray(path.read_bytes())
-    content[place] ^= 1
-    path.write_bytes(content)
+    flip_byte(path, place)
     with pytest.raises(DamagedFileError, match=str(path)):
         verify_part(path, plan, recipe_of())
 
@@ -219,28 +223,24 @@ def test_a_shard_with_a_missing_part_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 20])
 def test_the_merged_view_holds_dna_then_protein_shard_after_shard(tmp_path: Path, rows: int) -> None:
-    folders = write_drop(tmp_path, rows)
-    write_merged(tmp_path, folders, {kind: recipe_of(kind) for kind in WIDTHS}, rows)
+    merged_drop(tmp_path, rows)
     blocks = list(merged_blocks(tmp_path, size=3))
     places = [row for found, _ in blocks for row in found.tolist()]
     assert places == [row for rank in range(RANKS) for row in range(rank, rows, RANKS)]
     for found, values in blocks:
         for row, value in zip(found.tolist(), values, strict=True):
-            np.testing.assert_array_equal(value, np.r_[embedding("dnabert_s", row), embedding("esm2", row)])
+            np.testing.assert_array_equal(value, merged_row(row))
 
 
 def test_merged_rows_are_found_by_their_place_in_the_index(tmp_path: Path) -> None:
-    folders = write_drop(tmp_path, 20)
-    write_merged(tmp_path, folders, {kind: recipe_of(kind) for kind in WIDTHS}, 20)
+    merged_drop(tmp_path)
     found = read_merged_at(tmp_path, np.array([19, 0, 7]))
-    expected = [np.r_[embedding("dnabert_s", row), embedding("esm2", row)] for row in (19, 0, 7)]
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(found, [merged_row(row) for row in (19, 0, 7)])
     assert merged_rows([2, 2, 1]).tolist() == [0, 3, 1, 4, 2]
 
 
 def test_a_merged_view_survives_moving_the_folder_and_misses_no_lost_part(tmp_path: Path) -> None:
-    folders = write_drop(tmp_path / "a", 20)
-    write_merged(tmp_path / "a", folders, {kind: recipe_of(kind) for kind in WIDTHS}, 20)
+    merged_drop(tmp_path / "a")
     (tmp_path / "a").rename(tmp_path / "b")
     values = np.concatenate([block for _, block in merged_blocks(tmp_path / "b")])
     assert values.shape == (20, 10)
@@ -252,8 +252,7 @@ def test_a_merged_view_survives_moving_the_folder_and_misses_no_lost_part(tmp_pa
 
 
 def test_a_merged_view_over_a_shard_that_was_made_again_is_refused(tmp_path: Path) -> None:
-    folders = write_drop(tmp_path, 20)
-    write_merged(tmp_path, folders, {kind: recipe_of(kind) for kind in WIDTHS}, 20)
+    folders = merged_drop(tmp_path)
     shard = read_shard(folders["esm2"][1])
     path, plan = folders["esm2"][1] / "part-00000.h5", PartPlan(1, 0, 0, 2)
     size = path.stat().st_size
@@ -267,12 +266,9 @@ def test_a_merged_view_over_a_shard_that_was_made_again_is_refused(tmp_path: Pat
 
 
 def test_a_flipped_bit_in_a_source_is_found_on_demand(tmp_path: Path) -> None:
-    folders = write_drop(tmp_path, 20)
-    write_merged(tmp_path, folders, {kind: recipe_of(kind) for kind in WIDTHS}, 20)
+    folders = merged_drop(tmp_path)
     path = folders["dnabert_s"][2] / "part-00000.h5"
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 4
-    path.write_bytes(content)
+    flip_byte(path, -1, 4)
     read_merged(tmp_path)
     with pytest.raises(IntegrityError, match=r"part-00000\.h5: found SHA-256"):
         read_merged(tmp_path, content=True)
@@ -281,24 +277,20 @@ def test_a_flipped_bit_in_a_source_is_found_on_demand(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", [0, 700, -1])
 def test_a_flipped_bit_in_the_merged_view_is_found_before_it_is_read(tmp_path: Path, place: int) -> None:
     folders = write_drop(tmp_path, 20)
-    manifest = write_merged(tmp_path, folders, {kind: recipe_of(kind) for kind in WIDTHS}, 20)
+    manifest = write_merged(tmp_path, folders, RECIPES, 20)
     assert read_merged(tmp_path) == manifest
-    content = bytearray((tmp_path / "merged.h5").read_bytes())
-    content[place] ^= 2
-    (tmp_path / "merged.h5").write_bytes(content)
-    with pytest.raises(IntegrityError, match=r"merged\.h5: found SHA-256"):
-        next(merged_blocks(tmp_path))
-    with pytest.raises(IntegrityError, match=r"merged\.h5: found SHA-256"):
-        read_merged_at(tmp_path, np.array([3]))
+    flip_byte(tmp_path / "merged.h5", place, 2)
+    for read in (lambda: next(merged_blocks(tmp_path)), lambda: read_merged_at(tmp_path, np.array([3]))):
+        with pytest.raises(IntegrityError, match=r"merged\.h5: found SHA-256"):
+            read()
 
 
 def test_shards_of_another_recipe_or_number_of_rows_are_not_merged(tmp_path: Path) -> None:
     folders = write_drop(tmp_path, 20)
-    recipes = {kind: recipe_of(kind) for kind in WIDTHS}
     with pytest.raises(IntegrityError, match="found 20 rows of dnabert_s; expected 21"):
-        write_merged(tmp_path, folders, recipes, 21)
-    other = {**recipes, "esm2": recipe_of("esm2", precision="float16")}
-    with pytest.raises(IntegrityError, match=f"{recipes['esm2'].digest}.*{other['esm2'].digest}"):
+        write_merged(tmp_path, folders, RECIPES, 21)
+    other = {**RECIPES, "esm2": recipe_of("esm2", precision="float16")}
+    with pytest.raises(IntegrityError, match=f"{RECIPES['esm2'].digest}.*{other['esm2'].digest}"):
         write_merged(tmp_path, folders, other, 20)
     assert not (tmp_path / "merged.toml").exists()
 

@@ -1,34 +1,29 @@
-import random
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from virnucpro_assets.storage import sorted_lines
 from virnucpro_assets.storage.sorted_lines import SortedLines
 
-
-@pytest.mark.parametrize("run_bytes", [1, 50, 3000, 1 << 20])
-@pytest.mark.parametrize("block_bytes", [1, 100])
-def test_lines_come_back_in_byte_order_for_any_run_size(tmp_path, monkeypatch, run_bytes, block_bytes):
-    monkeypatch.setattr(sorted_lines, "SMALLEST_BLOCK", block_bytes)
-    source = random.Random(5)
-    lines = [
-        bytes(source.choices(b"abc\t\r_019\x01\xc3", k=source.randrange(12))) + b"\n" for _ in range(900)
-    ]
-    with SortedLines(tmp_path, run_bytes) as sorting:
-        for start in range(0, len(lines), 7):
-            sorting.add(b"".join(lines[start : start + 7]))
-        merged = b"".join(sorting.merged())
-    assert merged == b"".join(sorted(lines))
+lines = st.text("abc\t\r_019\x01é", max_size=11).map(lambda text: text.encode() + b"\n")
 
 
-def test_no_lines_come_back_as_nothing(tmp_path):
-    with SortedLines(tmp_path) as sorting:
-        sorting.add(b"")
-        assert b"".join(sorting.merged()) == b""
-
-
-def test_the_temporary_file_has_no_name(tmp_path):
-    with SortedLines(tmp_path, run_bytes=1) as sorting:
-        sorting.add(b"b\na\n")
-        assert list(tmp_path.iterdir()) == []
-        assert b"".join(sorting.merged()) == b"a\nb\n"
+@given(
+    st.lists(st.lists(lines, max_size=7).map(b"".join), max_size=40),
+    st.sampled_from([1, 50, 300, 1 << 20]),
+    st.sampled_from([1, 100]),
+)
+def test_lines_come_back_in_byte_order_for_any_run_size(
+    texts: list[bytes], run_bytes: int, block_bytes: int
+) -> None:
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sorted_lines, "SMALLEST_BLOCK", block_bytes)
+        with SortedLines(Path(folder), run_bytes) as sorting:
+            for text in texts:
+                sorting.add(text)
+            assert list(Path(folder).iterdir()) == []
+            merged = b"".join(sorting.merged())
+    assert merged == b"".join(sorted(line + b"\n" for line in b"".join(texts).split(b"\n")[:-1]))
