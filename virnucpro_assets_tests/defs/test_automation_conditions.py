@@ -147,6 +147,7 @@ def test_the_classifier_is_asked_for_until_it_is_there(automation: Automation) -
     assert automation.tick() == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tags", "asked"), [({TAG: "host 1 2"}, set()), ({}, set(EMBEDDINGS))])
 def test_what_a_command_began_is_left_to_the_command(running: Automation, tags, asked) -> None:
     running.add("new")

@@ -145,6 +145,7 @@ def test_no_step_takes_an_interruption_for_a_failure(deployment, monkeypatch, in
     assert not result.success
 
 
+@pytest.mark.slow
 def test_a_run_of_both_encoders_starts_one_device_process_and_ends_it(deployment, monkeypatch):
     started = []
 

@@ -13,6 +13,7 @@ EMPTY_PROJECT = "import dagster as dg\n\ndefs = dg.Definitions()\n"
 ROUNDS = 3
 
 
+@pytest.mark.slow
 def test_dagster_accepts_the_definitions(deployment, repository):
     workspace = str(repository / "workspace.yaml")
 

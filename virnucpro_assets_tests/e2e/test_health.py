@@ -167,6 +167,7 @@ def test_a_run_whose_process_was_killed_is_told_and_one_that_is_tried_again_is_n
     ]
 
 
+@pytest.mark.slow
 def test_predictions_that_are_held_back_have_a_check_report_and_an_alert(deployment, webhook):
     deployment.deliver("d1", 4)
     settings = telling(deployment, webhook, min_label_agreement=1.5)

@@ -37,7 +37,7 @@ ODD_REASONS = {
     "only_gaps": "no_codon",
     "stops": "no_stop_free_frame",
 }
-CONTIG = 500_000
+CONTIG = 200_000
 
 
 @dataclass(frozen=True)

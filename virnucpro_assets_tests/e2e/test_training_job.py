@@ -73,6 +73,7 @@ def in_use(school: Deployment) -> list[str]:
         return [record.asset_materialization.metadata["digest"].value for record in records]
 
 
+@pytest.mark.slow
 def test_a_good_classifier_is_recorded_in_use_and_a_worse_one_ends_the_run(school):
     first = run_training(school, GOOD)
 
@@ -102,6 +103,7 @@ def test_a_good_classifier_is_recorded_in_use_and_a_worse_one_ends_the_run(schoo
     assert settings.classifier_folder(500) == MODELS_FOLDER / "classifier_500"
 
 
+@pytest.mark.slow
 def test_a_run_without_a_drop_trains_nothing_and_records_what_is_there(school):
     assert run_training(school, {}).success
     assert shown(school) == {asset: {"note": "nothing was trained yet"} for asset in TRAINING}

@@ -69,6 +69,7 @@ def test_a_rank_with_a_fatal_sequence_fails_alone_and_names_it_and_is_mended_by_
     assert_rows(job, numbers)
 
 
+@pytest.mark.slow
 def test_a_pack_that_is_fatal_only_as_a_whole_is_cut_and_nothing_is_quarantined(
     trouble: Trouble, numbers: Rows
 ) -> None:

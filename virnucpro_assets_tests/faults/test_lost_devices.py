@@ -25,6 +25,7 @@ from virnucpro_assets_tests.faults.trouble import RANK, Trouble, assert_rows, fi
 RESTARTS = 2
 
 
+@pytest.mark.slow
 def test_a_device_whose_process_ends_at_every_start_is_given_up_and_the_other_does_its_work(
     bench: Bench, reference: Reference
 ) -> None:

@@ -39,6 +39,7 @@ def too_large(trouble: Trouble, memory: int) -> list[int]:
     return [row for row, length in enumerate(lengths.tolist()) if length + 2 > memory]
 
 
+@pytest.mark.slow
 def test_sequences_that_do_not_fit_alone_are_quarantined_and_all_others_embedded(
     trouble: Trouble, numbers: Rows, healthy_pool: DevicePool
 ) -> None:
@@ -62,6 +63,7 @@ def test_sequences_that_do_not_fit_alone_are_quarantined_and_all_others_embedded
     assert_rows(job, numbers, where=list(numbers), tolerance=ROUNDING)
 
 
+@pytest.mark.slow
 def test_under_the_policy_fail_a_sequence_that_does_not_fit_fails_its_rank(trouble: Trouble) -> None:
     job, memory = trouble.job(quarantine="fail"), 101
     lost = too_large(trouble, memory)

@@ -85,6 +85,7 @@ def test_what_an_earlier_drop_holds_is_not_computed_again(
     assert_rows(job, plain_job)
 
 
+@pytest.mark.slow
 def test_a_drop_that_is_known_whole_loads_no_model_and_divides_by_nothing(
     open_pool: OpenPool, drops: tuple[SequenceIndex, SequenceIndex], tmp_path: Path
 ) -> None:

@@ -83,6 +83,7 @@ def test_every_task_ends_once_and_the_process_stays_for_the_next(
     assert all(task.target.exists() for task in tasks)
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_started_again_and_the_result_is_the_same(
     shared_pool: DevicePool, open_pool: OpenPool, make_job: Callable[..., ShardJob], tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_killed_process_is_started_again_and_the_result_is_the_same(
     assert contents(finished) == contents(whole)
 
 
+@pytest.mark.slow
 def test_a_device_whose_process_always_dies_is_given_up_and_finished_parts_serve_the_next_run(
     shared_pool: DevicePool, open_pool: OpenPool, make_job: Callable[..., ShardJob], tmp_path: Path
 ) -> None:
@@ -138,6 +140,7 @@ def test_leaving_a_run_early_ends_its_processes(
         assert device_processes() == others
 
 
+@pytest.mark.slow
 def test_two_slots_give_the_same_bytes_as_one(
     shared_pool: DevicePool, open_pool: OpenPool, make_job: Callable[..., ShardJob], tmp_path: Path
 ) -> None:

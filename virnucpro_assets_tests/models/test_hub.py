@@ -153,6 +153,7 @@ def test_shards_are_fetched_with_their_list(tmp_path: Path, hub: Hub) -> None:
     assert hub.gets("pytorch_model.bin") == []
 
 
+@pytest.mark.slow
 def test_an_interrupted_fetch_goes_on_where_it_was(
     new_installation: Callable[[str], Installation], hub: Hub, published: Path
 ) -> None:

@@ -80,6 +80,7 @@ def test_a_genuine_file_gives_the_same_scores(genuine: Path) -> None:
     assert float(answers["scores"].std()) > 0.01
 
 
+@pytest.mark.slow
 def test_a_file_of_the_published_size_is_read(tmp_path: Path) -> None:
     state = read_legacy_classifier(save_modules(tmp_path, width=3328))
     assert state["hidden_layer.weight"].shape == (512, 3328)

@@ -126,6 +126,7 @@ def test_a_classifier_without_encoders_has_the_widths_of_the_authors_or_is_refus
     assert card.encoder_names == {"dnabert_s": "DNABERT-S", "esm2": "esm2_t36_3B_UR50D"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "inputs", "known"),
     [(768, "dna", {"dnabert_s": "DNABERT-S"}), (2560, "protein", {"esm2": "esm2_t36_3B_UR50D"})],
@@ -140,6 +141,7 @@ def test_a_classifier_as_wide_as_one_encoder_takes_that_one_alone(
     assert_answers(load_classifier(model.path)[0], tmp_path)
 
 
+@pytest.mark.slow
 def test_of_two_encoders_as_wide_as_the_classifier_the_one_that_is_named_is_taken(
     registry: Registry, tmp_path: Path
 ) -> None:

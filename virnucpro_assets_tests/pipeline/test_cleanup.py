@@ -202,6 +202,7 @@ def test_nothing_is_removed_through_a_symbolic_link(littered: DropWork, tmp_path
     assert (tree(outside) if outside.is_dir() else outside.read_bytes()) == before
 
 
+@pytest.mark.slow
 def test_embeddings_go_after_their_time_and_results_stay_and_can_be_made_again(finished: DropWork) -> None:
     settings = change(finished.settings, keep_embeddings_days=30)
     finish_at(finished, days_ago(29.5))

@@ -55,6 +55,7 @@ def test_an_index_for_other_ranks_is_refused(tmp_path: Path) -> None:
         list(embed_drop(other, "esm2", [0], lease))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cold_devices")
 def test_weights_that_changed_in_place_are_refused_with_both_digests(tmp_path: Path) -> None:
     (tmp_path / "one.fa").write_text(">one\nATGGCTGCAGGTCTGAAAGTTCGTGAC\n")

@@ -304,6 +304,7 @@ def test_a_drop_without_frameless_reads_keeps_every_result_when_the_switch_is_tu
     assert gather_report(work).routes == {}
 
 
+@pytest.mark.slow
 def test_a_drop_of_frameless_reads_alone_is_scored_by_the_dna_alone(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, ranks=3)
     reads = {f"r{number}": frameless_bases(150, number) for number in range(5)}

@@ -161,6 +161,7 @@ class ListeningLease(Lease):
         super().complete(tasks, report)
 
 
+@pytest.mark.slow
 def test_the_samples_of_one_model_come_together_those_in_the_precision_in_use_first(
     in_bfloat16: DropWork,
 ) -> None:

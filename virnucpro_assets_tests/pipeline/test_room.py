@@ -73,6 +73,7 @@ def test_the_room_for_embeddings_is_what_they_take_but_for_the_frames(indexed: D
     assert embedding_bytes(indexed, "dnabert_s", [rank for rank in range(4) if rank != shards[0].rank]) == 0
 
 
+@pytest.mark.slow
 def test_the_cache_asks_for_room_up_to_its_limit_and_what_it_holds_already_lies_there(
     indexed: DropWork,
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_run_without_room_for_both_encoders_ends_before_it_computes_anything(i
     assert list(work.folder.path.glob("*/*/part-*")) == []
 
 
+@pytest.mark.slow
 def test_the_tables_of_a_drop_fit_into_what_was_asked_for_them(
     tmp_path: Path, settings: Settings, small_reads: Path
 ) -> None:
