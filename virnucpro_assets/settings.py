@@ -157,12 +157,13 @@ class Settings(BaseSettings):
 
     devices: str = Field(
         "auto",
-        description="auto, cuda, cuda:0,1 or cpu:2 (two CPU slots) or cpu:1/8 (one of eight, whichever is free)",
+        description="auto, cuda, cuda:0,1 (as CUDA counts, from 0) or cpu:2 (two CPU slots) or cpu:1/8 (one of eight, "
+        "whichever is free)",
     )
     visible_gpus: str | None = Field(
         None,
         validation_alias="CUDA_VISIBLE_DEVICES",
-        description="the GPUs that a scheduler leaves to this process, by number; all if it says nothing",
+        description="the GPUs that a scheduler leaves to this process, by number or UUID; all if it says nothing",
     )
     precision: Precision = Field(
         "float32", description="in which the encoders compute; rows are stored as float32"

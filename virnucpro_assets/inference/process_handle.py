@@ -61,6 +61,7 @@ class ProcessHandle:
                 *program,
                 *("--kind", device.kind),
                 *("--number", str(device.number)),
+                *("--uuid", device.uuid),
                 *("--any-of", str(device.any_of)),
                 *("--threads", str(device.threads)),
                 *("--parent", str(os.getpid())),
