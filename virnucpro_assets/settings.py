@@ -7,7 +7,6 @@ the environment. A variable with that prefix that names no setting is an error.
 """
 
 import os
-import tempfile
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,6 +33,7 @@ from pydantic_settings import (
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.files.machine_locks import machine_locks
 from virnucpro_assets.models.cards import Inputs
 from virnucpro_assets.models.versions import ClassifierVersions
 from virnucpro_assets.settings_groups import AlertSettings, RaySettings
@@ -201,9 +201,10 @@ class Settings(BaseSettings):
     when_busy: WhenBusy = Field(
         "wait", description="while another run owns a device or a drop's files: wait, or refuse"
     )
-    locks_folder: SomePath = Field(
-        Path(tempfile.gettempdir()) / f"virnucpro-locks-{os.getuid()}",
-        description="where the locks of this machine's devices are; the same for all who share them",
+    locks_folder: SomePath | None = Field(
+        None,
+        description="where the locks of this machine's devices are, the same for all users who share them; by default "
+        "/run/lock, or /dev/shm where that is not shared",
     )
     stall_seconds: float = Field(
         900,
@@ -337,6 +338,11 @@ class Settings(BaseSettings):
         """The cache of embeddings, if there is to be one."""
         limit = int(self.embedding_cache_gib * 2**30)
         return EmbeddingCache(self.cache_folder, limit) if limit else None
+
+    @property
+    def device_locks(self) -> Path:
+        """Where the locks of this machine's devices are; InputError if it has no place for them."""
+        return self.locks_folder or machine_locks()
 
     @property
     def cache_folder(self) -> Path:

@@ -55,8 +55,6 @@ def _default(value: Any) -> str:
     """A default as the documentation shows it, the same on every machine."""
     if isinstance(value, Path) and value.is_relative_to(MODELS_FOLDER):
         return "demo models"
-    if isinstance(value, Path) and value.is_absolute():
-        return "in the temporary folder, by user"
     return f"`{_shown(value)}`" if value not in {None, ""} else ""
 
 

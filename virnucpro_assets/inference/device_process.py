@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from virnucpro_assets.errors import BusyError
+from virnucpro_assets.errors import BusyError, IntegrityError, describe_os_error
 from virnucpro_assets.files.locks import FileLock, acquire
 from virnucpro_assets.inference.messages import Refused, Waiting
 from virnucpro_assets.inference.replies import Replies
@@ -42,8 +42,11 @@ def main() -> None:
     locks = [FileLock(lock_of(options.locks, options.kind, name), owner) for name in names]
     try:
         acquire(locks, options.when_busy, lambda reason: replies.send(Waiting(reason=reason)))
-    except BusyError as error:
+    except (BusyError, IntegrityError) as error:
         replies.send(Refused(reason=str(error)))
+        return
+    except OSError as error:
+        replies.send(Refused(reason=describe_os_error(error)))
         return
     os.environ["CUDA_VISIBLE_DEVICES"] = options.uuid
 
@@ -59,7 +62,7 @@ def main() -> None:
 
 def lock_of(folder: Path, kind: str, name: str | int) -> Path:
     """The lock file of a device of this machine: of a GPU by its UUID, of a CPU slot by its number."""
-    return folder / f"{kind}-{name}.lock"
+    return folder / f"virnucpro-{kind}-{name}.lock"
 
 
 def _slots(number: int, any_of: int) -> list[int]:

@@ -7,6 +7,7 @@ from virnucpro_assets.errors import DeviceError, InputError
 from virnucpro_assets.inference.device_process import lock_of
 from virnucpro_assets.inference.devices import AUTOMATIC_SLOTS, Ask, Device, find_devices, names_gpus
 from virnucpro_assets.inference.gpu_list import CudaAnswer, Gpu
+from virnucpro_assets.inference.messages import Refused, Reply
 from virnucpro_assets.inference.process_handle import ProcessHandle
 
 PROCESSORS = len(os.sched_getaffinity(0))
@@ -152,7 +153,7 @@ def test_gpus_that_are_named_where_there_is_none_are_an_error_with_the_reason(no
 
 
 def test_the_device_process_locks_and_sees_the_gpu_by_its_uuid(tmp_path: Path) -> None:
-    assert lock_of(tmp_path, "cuda", "GPU-a") == tmp_path / "cuda-GPU-a.lock"
+    assert lock_of(tmp_path, "cuda", "GPU-a") == tmp_path / "virnucpro-cuda-GPU-a.lock"
     program = (
         "import sys; from virnucpro_assets.inference import device_process as d\n"
         "import os, types; w = types.ModuleType('w')\n"
@@ -164,7 +165,7 @@ def test_the_device_process_locks_and_sees_the_gpu_by_its_uuid(tmp_path: Path) -
         while True:
             list(handle.read())
     handle.stop()
-    assert [path.name for path in tmp_path.iterdir()] == ["cuda-GPU-b.lock"]
+    assert [path.name for path in tmp_path.iterdir()] == ["virnucpro-cuda-GPU-b.lock"]
 
 
 def test_slots_that_are_shared_may_be_any_of_the_machine() -> None:
@@ -176,3 +177,15 @@ def test_slots_that_are_shared_may_be_any_of_the_machine() -> None:
 def test_more_slots_than_there_are_cannot_be_shared(setting: str) -> None:
     with pytest.raises(InputError, match=f"setting devices, {setting!r}: found"):
         find_devices(setting)
+
+
+def test_a_lock_that_cannot_be_taken_refuses_the_device_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "virnucpro-cpu-0.lock").symlink_to(tmp_path / "elsewhere")
+    handle = ProcessHandle(Device("cpu", 0, 1), tmp_path, "refuse")
+    replies: list[Reply] = []
+    with pytest.raises(DeviceError):
+        while True:
+            replies += handle.read()
+    handle.stop()
+    [refused] = [reply for reply in replies if isinstance(reply, Refused)]
+    assert refused.reason.startswith(f"{tmp_path / 'virnucpro-cpu-0.lock'}: found a symbolic link; ")
