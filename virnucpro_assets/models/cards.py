@@ -105,7 +105,9 @@ class EncoderCard(BaseModel):
 
     kind: EncoderKind
     model: str = Field(description="name of the published model with this shape; empty if there is none")
-    is_published: bool = Field(description="whether its files had the digests of that published model")
+    is_published: bool = Field(
+        description="whether its files had the digests of that published model that are on record"
+    )
     width: int = Field(ge=1)
     parameters: int = Field(ge=1)
     stored_as: Precision

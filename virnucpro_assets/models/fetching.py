@@ -66,6 +66,11 @@ def fetch_encoder(
             registry, downloads, name, source=source, publication=publication, replace=replace
         )
         shutil.rmtree(downloads)
+    if publication and isinstance(model.card, EncoderCard) and not model.card.is_published:
+        report(
+            f"{name}: no digest of its weights is on record: they are as {endpoint} lists them, and nothing else was "
+            "compared"
+        )
     return model, False
 
 

@@ -14,9 +14,13 @@ from safetensors.torch import load_file, save_file
 
 from virnucpro_assets.demo.paths import DNABERT_S_FOLDER
 from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.files.locks import FileLock
 from virnucpro_assets.models import fetching
+from virnucpro_assets.models.cards import EncoderCard
+from virnucpro_assets.models.catalogue import PublishedModel
 from virnucpro_assets.models.fetching import fetch_encoder
+from virnucpro_assets.models.formats.readers import read_encoder
 from virnucpro_assets.models.hub import HubError, fetch_files
 from virnucpro_assets.models.imports import import_classifier, import_encoder
 from virnucpro_assets.models.loading import load_encoder
@@ -100,6 +104,55 @@ def test_a_file_of_another_digest_is_refused_and_removed(tmp_path: Path, hub: Hu
 def test_a_digest_known_beforehand_is_above_what_the_hub_lists(tmp_path: Path, hub: Hub) -> None:
     with pytest.raises(IntegrityError, match=f"expected {'0' * 64}, as it was published"):
         fetch_files(REPOSITORY, COMMIT, tmp_path, endpoint=hub.url, sha256={"model.safetensors": "0" * 64})
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [("model.safetensors", "none"), ("model.safetensors", "pointer"), ("config.json", "none")],
+)
+def test_a_mirror_that_lists_no_digest_is_refused_before_anything_is_fetched(
+    tmp_path: Path, hub: Hub, name: str, how: str
+) -> None:
+    registry = Registry(tmp_path / "models")
+    hub.lists_no_digest[name] = how
+    with pytest.raises(IntegrityError, match=rf"{REPOSITORY}: found no digest of {name} in the listing"):
+        fetch(registry, hub)
+    assert [
+        path for path in (tmp_path / "models").rglob("*") if path.suffix != ".lock" and path.is_file()
+    ] == []
+    assert hub.gets(name) == []
+
+
+def test_a_digest_on_record_is_enough_where_the_mirror_lists_none(
+    tmp_path: Path, hub: Hub, published: Path
+) -> None:
+    hub.lists_no_digest["model.safetensors"] = "none"
+    known = {"model.safetensors": sha256_of_file(published / "model.safetensors")}
+    fetch_files(REPOSITORY, COMMIT, tmp_path, endpoint=hub.url, sha256=known)
+    assert sha256_of_file(tmp_path / "model.safetensors") == known["model.safetensors"]
+
+
+@pytest.mark.parametrize("on_record", ["no digest", "this digest", "another shape"])
+def test_a_model_is_called_published_only_with_the_digests_on_record(
+    tmp_path: Path, hub: Hub, published: Path, monkeypatch: pytest.MonkeyPatch, on_record: str
+) -> None:
+    config, digest = read_encoder(published).config, sha256_of_file(published / "model.safetensors")
+    known = PublishedModel(
+        name="tiny",
+        repository=REPOSITORY,
+        revision=COMMIT,
+        licence="MIT",
+        config=config if on_record != "another shape" else config.model_copy(update={"hidden_size": 64}),
+        sha256={} if on_record == "no digest" else {"model.safetensors": digest},
+    )
+    monkeypatch.setattr(fetching, "published_model", lambda what: known)
+    said: list[str] = []
+    model, _ = fetch_encoder(Registry(tmp_path / "models"), "tiny", endpoint=hub.url, report=said.append)
+    assert isinstance(model.card, EncoderCard)
+    assert (model.card.model, model.card.licence) == ("tiny", "MIT")
+    assert model.card.is_published is (on_record == "this digest")
+    is_said = any(line.startswith("tiny: no digest of its weights is on record") for line in said)
+    assert is_said is (on_record != "this digest")
 
 
 def test_a_published_model_is_fetched_at_its_commit_and_must_have_its_digest(
