@@ -92,6 +92,8 @@ class Finder:
         for path in self._listed(self._folder):
             if TEMPORARY_MARK in path.name and self._is_nobodys(path):
                 yield self._one(path, "unfinished", "left by a killed run")
+            elif path.name.startswith(("current.toml.superseded-", "source.toml.superseded-")):
+                yield self._one(path, "superseded", "of another version, replaced")
 
     def of_registry(self) -> Iterator[Remains]:
         """What killed imports left of models, where the registry is the folder, and killed checks in them."""
