@@ -1,6 +1,7 @@
 """The device process: owns one device, loads one encoder at a time, works through orders.
 
-Started by the pool as a fresh interpreter, `python -m virnucpro_assets.inference.device_process`.
+Started by the pool as a fresh interpreter, `python -P -m virnucpro_assets.inference.device_process`,
+which looks for no modules in the working folder.
 The order of things: die with the parent; keep standard output for replies; own the device, by a
 lock that the kernel gives back when this process ends; see that device only; then orders from
 standard input, one line each, until it is closed.

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.errors import DeviceError, InputError
+from virnucpro_assets.inference import gpu_list
 from virnucpro_assets.inference.device_process import lock_of
 from virnucpro_assets.inference.devices import AUTOMATIC_SLOTS, Ask, Device, find_devices, names_gpus
 from virnucpro_assets.inference.gpu_list import CudaAnswer, Gpu
@@ -189,3 +190,33 @@ def test_a_lock_that_cannot_be_taken_refuses_the_device_with_the_reason(tmp_path
     handle.stop()
     [refused] = [reply for reply in replies if isinstance(reply, Refused)]
     assert refused.reason.startswith(f"{tmp_path / 'virnucpro-cpu-0.lock'}: found a symbolic link; ")
+
+
+@pytest.fixture
+def folder_of_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with modules of the user's, each of which ends whoever runs it."""
+    for name in ("random", "argparse", "numpy", "torch", "pydantic", "virnucpro_assets"):
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name} of the working folder was run')")
+    for name in ("h5py", "safetensors"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(
+            f"raise SystemExit('{name} of the working folder was run')"
+        )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_device_process_runs_no_module_of_the_working_folder(folder_of_modules: Path) -> None:
+    handle = ProcessHandle(Device("cpu", 0, 1), folder_of_modules / "locks", "refuse")
+    try:
+        while not handle.is_ready:
+            list(handle.read())
+    finally:
+        handle.stop()
+    assert handle.is_ready
+
+
+def test_the_process_that_asks_cuda_runs_no_module_of_the_working_folder(folder_of_modules: Path) -> None:
+    ask_cuda_anew = gpu_list._ask.__wrapped__
+    assert "of the working folder" not in ask_cuda_anew(None).reason
+    assert not ask_cuda_anew(None).reason.startswith("the process that asked")
