@@ -30,7 +30,7 @@ from virnucpro_assets.inference.plans import expected_tokens, plan_parts
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions, Work
 from virnucpro_assets.inference.shard_runs import ShardJob
 
-FORGETTING = ("-m", "benchmarks.unwritten_device_process")
+FORGETTING = (str(Path(__file__).with_name("unwritten_device_process.py")),)
 ALLOWED = 0.03
 
 

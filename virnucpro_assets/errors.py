@@ -38,6 +38,10 @@ class DamagedFileError(IntegrityError):
     """A stored file does not match its own digest."""
 
 
+class OtherVersionError(IntegrityError):
+    """A stored file is whole, and not written as this version writes it."""
+
+
 class DeviceError(VirnucproError):
     """A device process died, refused, or could not be started."""
 

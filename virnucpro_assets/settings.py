@@ -3,17 +3,15 @@
 Values come from environment variables named VIRNUCPRO_ and the field's name in capitals
 (nested ones with two underscores, as in VIRNUCPRO_CALLS__VIRAL_ABOVE), then from a file
 `virnucpro.toml` in the working folder, then from the defaults below. No other module reads
-the environment.
+the environment. A variable with that prefix that names no setting is an error.
 """
 
 import os
-import tempfile
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AliasChoices,
     BeforeValidator,
     Field,
     NonNegativeFloat,
@@ -35,9 +33,11 @@ from pydantic_settings import (
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.files.machine_locks import machine_locks
 from virnucpro_assets.models.cards import Inputs
 from virnucpro_assets.models.versions import ClassifierVersions
 from virnucpro_assets.settings_groups import AlertSettings, RaySettings
+from virnucpro_assets.settings_names import check_variables, nearest, settings_of, variable_of
 from virnucpro_assets.storage.calls import CallThresholds
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
 from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision, QuarantinePolicy, WhenBusy
@@ -59,6 +59,16 @@ def _token_budget(value: Any) -> int | Literal["measured"]:
     return found
 
 
+def _some_path(value: Any) -> Any:
+    """Refuse what a variable that is set to nothing gives: as a path it would be the working folder."""
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("a path")
+    return value
+
+
+SomePath = Annotated[Path, BeforeValidator(_some_path)]
+
+
 def _number(value: Any) -> Any:
     """A number from the text of a variable: a choice of numbers does not take texts by itself."""
     return int(value) if isinstance(value, str) and value.isdecimal() else value
@@ -73,17 +83,18 @@ class Settings(BaseSettings):
         toml_file=SETTINGS_FILE,
         extra="forbid",
         frozen=True,
+        validate_by_name=True,
         # A trace of the error shows no value: some are secrets.
         hide_input_in_errors=True,
     )
 
-    data_root: Path = Field(Path("data"), description="where everything made of drops is kept")
-    dagster_home: Path | None = Field(
+    data_root: SomePath = Field(Path("data"), description="where everything made of drops is kept")
+    dagster_home: SomePath | None = Field(
         None,
-        validation_alias=AliasChoices("DAGSTER_HOME", "dagster_home"),
+        validation_alias="DAGSTER_HOME",
         description="the Dagster instance's folder; by default `dagster` under the data root",
     )
-    drops_folder: Path = Field(
+    drops_folder: SomePath = Field(
         Path("drops"), description="where deliveries arrive: sub-folders, files of reads, sample sheets"
     )
     settle_seconds: float = Field(
@@ -110,16 +121,16 @@ class Settings(BaseSettings):
         "suffix", description="what to do with repeated read names"
     )
 
-    models: Path = Field(
+    models: SomePath = Field(
         Path("models"), description="the registry: where models that were fetched or imported are kept"
     )
-    esm2: Path = Field(
+    esm2: SomePath = Field(
         MODELS_FOLDER / "esm2", description="model folder of ESM-2, or its name in the registry"
     )
-    dnabert_s: Path = Field(
+    dnabert_s: SomePath = Field(
         MODELS_FOLDER / "dnabert_s", description="model folder of DNABERT-S, or its name in the registry"
     )
-    classifiers: Path = Field(
+    classifiers: SomePath = Field(
         MODELS_FOLDER,
         description="folder with classifier_300 and classifier_500, as the registry is; unless one was trained here",
     )
@@ -135,23 +146,24 @@ class Settings(BaseSettings):
     )
     hub: str = Field(
         "https://huggingface.co",
-        validation_alias=AliasChoices("HF_ENDPOINT", "hub"),
+        validation_alias="HF_ENDPOINT",
         description="from where `virnucpro models fetch` takes models: the Hugging Face hub or a mirror",
     )
     hub_token: SecretStr | None = Field(
         None,
-        validation_alias=AliasChoices("HF_TOKEN", "hub_token"),
+        validation_alias="HF_TOKEN",
         description="token for repositories that are not public; a secret",
     )
 
     devices: str = Field(
         "auto",
-        description="auto, cuda, cuda:0,1 or cpu:2 (two CPU slots) or cpu:1/8 (one of eight, whichever is free)",
+        description="auto, cuda, cuda:0,1 (as CUDA counts, from 0) or cpu:2 (two CPU slots) or cpu:1/8 (one of eight, "
+        "whichever is free)",
     )
     visible_gpus: str | None = Field(
         None,
-        validation_alias=AliasChoices("CUDA_VISIBLE_DEVICES", "visible_gpus"),
-        description="the GPUs that a scheduler leaves to this process, by number; all if it says nothing",
+        validation_alias="CUDA_VISIBLE_DEVICES",
+        description="the GPUs that a scheduler leaves to this process, by number or UUID; all if it says nothing",
     )
     precision: Precision = Field(
         "float32", description="in which the encoders compute; rows are stored as float32"
@@ -189,9 +201,10 @@ class Settings(BaseSettings):
     when_busy: WhenBusy = Field(
         "wait", description="while another run owns a device or a drop's files: wait, or refuse"
     )
-    locks_folder: Path = Field(
-        Path(tempfile.gettempdir()) / f"virnucpro-locks-{os.getuid()}",
-        description="where the locks of this machine's devices are; the same for all who share them",
+    locks_folder: SomePath | None = Field(
+        None,
+        description="where the locks of this machine's devices are, the same for all users who share them; by default "
+        "/run/lock, or /dev/shm where that is not shared",
     )
     stall_seconds: float = Field(
         900,
@@ -327,6 +340,11 @@ class Settings(BaseSettings):
         return EmbeddingCache(self.cache_folder, limit) if limit else None
 
     @property
+    def device_locks(self) -> Path:
+        """Where the locks of this machine's devices are; InputError if it has no place for them."""
+        return self.locks_folder or machine_locks()
+
+    @property
     def cache_folder(self) -> Path:
         """Where the cache of embeddings is, if there is one: no drop can have this name."""
         return self.data_root / "_cache"
@@ -348,29 +366,38 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """The settings of this deployment; InputError names the one that is not what it should be."""
+    """The settings of this deployment; InputError names the one, or the variable, that is not what it should be."""
+    check_variables(Settings, os.environ)
     try:
         return Settings()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "__".join(map(str, first["loc"]))
-        is_unknown = first["type"] == "extra_forbidden"
-        raise InputError(
-            f"setting {name}",
-            found="a name that no setting has" if is_unknown else _shown(first),
-            expected="the name of a setting" if is_unknown else _wanted(first),
-            advice=f"Mend {SETTINGS_FILE}."
-            if is_unknown
-            else f"Set VIRNUCPRO_{name.upper()} or mend {SETTINGS_FILE}.",
-        ) from error
+        raise _refused(error.errors()[0]) from error
     except SettingsError as error:
         raise InputError(
-            "settings", found=str(error), expected="a value of its kind", advice="Mend that variable."
+            "settings", found=str(error), expected="a value of its kind", advice="Correct that variable."
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(
-            SETTINGS_FILE, found=str(error), expected="TOML, name = value", advice="Mend the file."
+            SETTINGS_FILE, found=str(error), expected="TOML, name = value", advice="Correct the file."
         ) from error
+
+
+def _refused(error: ErrorDetails) -> InputError:
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
+        names = [setting.name for setting in settings_of(Settings)]
+        return InputError(
+            f"setting {name}",
+            found="a name that no setting has",
+            expected=f"the name of a setting, the nearest is {nearest(name, names)}",
+            advice=f"Correct {SETTINGS_FILE}.",
+        )
+    return InputError(
+        f"setting {name}",
+        found=_shown(error),
+        expected=_wanted(error),
+        advice=f"Set {variable_of(Settings, name)} or correct {SETTINGS_FILE}.",
+    )
 
 
 def _shown(error: ErrorDetails) -> str:

@@ -6,45 +6,22 @@ its two marks.
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
-from pydantic import BaseModel, SecretStr
-from pydantic.fields import FieldInfo
+from pydantic import SecretStr
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.settings_names import Setting, settings_of
 
 BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One setting: its name, as `calls.min_chunks`, its variable, its default and its meaning."""
-
-    name: str
-    variable: str
-    default: Any
-    meaning: str
-
-
-def all_settings(model: type[BaseModel] = Settings, name: str = "", variable: str = "") -> Iterator[Setting]:
-    """Every setting in the order of its definition, those of a group one by one."""
-    for field_name, field in model.model_fields.items():
-        found = Setting(
-            f"{name}{field_name}",
-            _variable(field, variable, field_name),
-            field.get_default(call_default_factory=True),
-            field.description or "",
-        )
-        if isinstance(found.default, BaseModel):
-            yield from all_settings(type(found.default), f"{found.name}.", f"{found.variable}__")
-        elif is_dataclass(found.default):
-            yield from _of_dataclass(found)
-        else:
-            yield found
+def all_settings() -> Iterator[Setting]:
+    """Every setting of a deployment in the order of its definition, those of a group one by one."""
+    return settings_of(Settings)
 
 
 def in_use(settings: Settings) -> Iterator[tuple[str, str, str]]:
@@ -74,30 +51,10 @@ def with_table(page: str) -> str:
     return f"{before}{BEGIN}\n{markdown()}\n{END}{after}"
 
 
-def _of_dataclass(group: Setting) -> Iterator[Setting]:
-    """The settings of a group that is a dataclass, whose meanings are the words that annotate its fields."""
-    for name, annotated in get_type_hints(type(group.default), include_extras=True).items():
-        yield Setting(
-            f"{group.name}.{name}",
-            f"{group.variable}__{name.upper()}",
-            getattr(group.default, name),
-            get_args(annotated)[1],
-        )
-
-
-def _variable(field: FieldInfo, prefix: str, name: str) -> str:
-    alias = field.validation_alias
-    if alias is None:
-        return f"{prefix or 'VIRNUCPRO_'}{name.upper()}"
-    return str(getattr(alias, "choices", [alias])[0])
-
-
 def _default(value: Any) -> str:
     """A default as the documentation shows it, the same on every machine."""
     if isinstance(value, Path) and value.is_relative_to(MODELS_FOLDER):
         return "demo models"
-    if isinstance(value, Path) and value.is_absolute():
-        return "in the temporary folder, by user"
     return f"`{_shown(value)}`" if value not in {None, ""} else ""
 
 

@@ -27,6 +27,7 @@ class Hub:
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     tokens: set[str | None] = field(default_factory=set)
     damaged: set[str] = field(default_factory=set)
+    lists_no_digest: dict[str, str] = field(default_factory=dict)
     stall_at: int | None = None
     stalled: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
@@ -51,7 +52,14 @@ class Hub:
         size = path.stat().st_size
         large = {"lfs": {"size": size, "sha256": self.digest(path), "pointerSize": 130}}
         listed: dict[str, object] = {"rfilename": path.name, "size": size, "blobId": self.digest(path)}
-        return listed | (large if size >= LARGE else {})
+        listed |= large if size >= LARGE else {}
+        match self.lists_no_digest.get(path.name):
+            case "none":
+                return {"rfilename": path.name, "size": size}
+            case "pointer":
+                return listed | {"lfs": {"size": size, "sha256": None, "pointerSize": 130}}
+            case _:
+                return listed
 
     def gets(self, name: str) -> list[str | None]:
         """The ranges in which a file's content was asked for, None for the whole."""

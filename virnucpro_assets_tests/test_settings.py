@@ -1,16 +1,47 @@
 """Settings that are wrong, and secrets, which are shown nowhere."""
 
+import importlib
+import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from virnucpro_assets.cli import app
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.pipeline.__main__ import main as run_pipeline
 from virnucpro_assets.settings import Settings, load_settings
 
 SECRET = "secret-3f1a9c74d2"  # noqa: S105
+
+COMMANDS = (
+    "predict reads.fa --out out",
+    "demo --out out",
+    "prepare reads.fa --out out",
+    "drops",
+    "drops --missing",
+    "materialize sample",
+    "retry",
+    "report sample",
+    "checks sample",
+    "cleanup",
+    "settings",
+    "train --virus virus.fa --others others.fa",
+    "models list",
+    "models list --published",
+    "models show esm2",
+    "models fetch DNABERT-S",
+    "models import model.pt",
+    "models verify",
+    "models budgets",
+    "classifiers list",
+    "classifiers show 0123456789ab",
+    "classifiers use 0123456789ab",
+    "classifiers back",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -88,3 +119,148 @@ def test_every_setting_has_a_line_with_its_meaning() -> None:
 
 def test_nobody_is_told_anything_by_default() -> None:
     assert not Settings().alerts.has_target
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("VIRNUCPRO_PRECISON", "VIRNUCPRO_PRECISION"),
+        ("VIRNUCPRO_DATA_ROT", "VIRNUCPRO_DATA_ROOT"),
+        ("virnucpro_data_rot", "VIRNUCPRO_DATA_ROOT"),
+        ("VIRNUCPRO_HUB", "HF_ENDPOINT"),
+        ("VIRNUCPRO_HUB_TOKEN", "HF_TOKEN"),
+        ("VIRNUCPRO_DAGSTER_HOME", "DAGSTER_HOME"),
+        ("VIRNUCPRO_VISIBLE_GPUS", "CUDA_VISIBLE_DEVICES"),
+        ("VIRNUCPRO_CALLS_MIN_CHUNKS", "VIRNUCPRO_CALLS__MIN_CHUNKS"),
+        ("VIRNUCPRO_CALLS__MIN_CHUNK", "VIRNUCPRO_CALLS__MIN_CHUNKS"),
+        ("VIRNUCPRO_ALERTS__WEBHOK", "VIRNUCPRO_ALERTS__WEBHOOK"),
+        ("VIRNUCPRO_RAY__ADRESS", "VIRNUCPRO_RAY__ADDRESS"),
+    ],
+)
+def test_a_variable_that_no_setting_has_is_refused_with_the_nearest_name(
+    monkeypatch: pytest.MonkeyPatch, variable: str, meant: str
+) -> None:
+    monkeypatch.setenv(variable, SECRET)
+
+    with pytest.raises(InputError) as raised:
+        load_settings()
+
+    assert str(raised.value) == (
+        f"variable {variable}: found a name that no setting has; expected the name of a setting, the nearest is "
+        f"{meant}. Correct the name or unset it; docs/operations.md lists all settings."
+    )
+
+
+def test_a_prefix_alone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRNUCPRO_", "1")
+
+    with pytest.raises(InputError, match="variable VIRNUCPRO_: found a name that no setting has"):
+        load_settings()
+
+
+def test_a_group_may_be_given_as_a_whole_and_its_names_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRNUCPRO_CALLS", '{"min_chunks": 7}')
+    assert load_settings().calls.min_chunks == 7
+
+    monkeypatch.setenv("VIRNUCPRO_CALLS", '{"min_chunk": 7}')
+    with pytest.raises(InputError, match=r"setting calls\.min_chunk: .* the nearest is calls\.min_chunks"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ('precison = "float16"', "precision"),
+        ("[calls]\nviral_abov = 0.5", "calls.viral_above"),
+        ("[alerts]\nlogs = true", "alerts.log"),
+        ('[ray]\nadress = "http://127.0.0.1:8265"', "ray.address"),
+    ],
+)
+def test_a_misspelt_name_in_the_file_is_refused_with_the_nearest(
+    tmp_path: Path, line: str, meant: str
+) -> None:
+    (tmp_path / "virnucpro.toml").write_text(line + "\n")
+
+    with pytest.raises(InputError, match=f"the nearest is {meant}. Correct virnucpro.toml."):
+        load_settings()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_refuses_a_variable_that_no_setting_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    (tmp_path / "reads.fa").write_text(">r\nACGT\n")
+    monkeypatch.setenv("VIRNUCPRO_PRECISON", "float16")
+
+    found = CliRunner().invoke(app, command.split())
+
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert "variable VIRNUCPRO_PRECISON" in found.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["reads.fa"]
+
+
+def test_no_command_is_left_out() -> None:
+    def names(command: Any, before: str = "") -> set[str]:
+        inner = getattr(command, "commands", {})
+        found = {name for word, one in inner.items() for name in names(one, f"{before} {word}")}
+        return found or {before.strip()}
+
+    tried = {
+        " ".join(words[: 1 + (words[0] in {"models", "classifiers"})]) for words in map(str.split, COMMANDS)
+    }
+    assert tried == names(typer.main.get_command(app))
+
+
+def test_the_services_and_the_engine_refuse_a_variable_that_no_setting_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VIRNUCPRO_PRECISON", "float16")
+    monkeypatch.delitem(sys.modules, "virnucpro_assets.definitions", raising=False)
+    with pytest.raises(InputError, match="variable VIRNUCPRO_PRECISON"):
+        importlib.import_module("virnucpro_assets.definitions")
+
+    monkeypatch.setattr(sys, "argv", ["pipeline", "reads.fa", "--out", "out"])
+    assert run_pipeline() == 2
+    assert "variable VIRNUCPRO_PRECISON" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "variable", ["VIRNUCPRO_DATA_ROOT", "VIRNUCPRO_MODELS", "VIRNUCPRO_ESM2", "DAGSTER_HOME"]
+)
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_variable_is_no_path(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(InputError, match=rf"found {value!r}; expected a path\. Set {variable} or correct"):
+        load_settings()
+
+
+def test_an_empty_path_in_the_file_is_none(tmp_path: Path) -> None:
+    (tmp_path / "virnucpro.toml").write_text('drops_folder = ""\n')
+
+    with pytest.raises(InputError, match="setting drops_folder: found ''; expected a path"):
+        load_settings()
+
+
+def test_every_path_refuses_an_empty_value() -> None:
+    paths = [name for name, field in Settings.model_fields.items() if "Path" in str(field.annotation)]
+    assert len(paths) >= 8
+    for name in paths:
+        with pytest.raises(ValueError, match="a path"):
+            Settings.model_validate({name: ""})
+
+
+def test_no_gpu_may_be_left_to_a_process_and_only_the_named_variables_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HUB", "HUB_TOKEN", "VISIBLE_GPUS"):
+        monkeypatch.setenv(name, "foreign")
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+    settings = load_settings()
+
+    assert (settings.hub, settings.hub_token) == ("https://huggingface.co", None)
+    assert settings.visible_gpus == ""

@@ -340,11 +340,14 @@ def _materialise(drop: str, *, replace: bool) -> None:
     from virnucpro_assets.defs.partitions import Partitions
     from virnucpro_assets.defs.runs import materialise_drop
     from virnucpro_assets.inference.devices import find_devices
+    from virnucpro_assets.pipeline.other_versions import set_aside_other_versions
     from virnucpro_assets.settings import load_settings
-    from virnucpro_assets.storage.drops import check_key
+    from virnucpro_assets.storage.drops import DropStore, check_key
 
     settings = load_settings()
     find_devices(settings.devices, visible=settings.visible_gpus)
+    if replace:
+        set_aside_other_versions(DropStore(settings.data_root), check_key(drop))
     with open_instance(settings) as instance:
         materialise_drop(
             (index_drop, embed_drop, call_drop),

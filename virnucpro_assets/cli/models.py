@@ -33,7 +33,8 @@ def list_models(
         from virnucpro_assets.pipeline.model_pages import installed_lines, published_lines
         from virnucpro_assets.settings import load_settings
 
-        for line in published_lines() if published else installed_lines(load_settings()):
+        settings = load_settings()
+        for line in published_lines() if published else installed_lines(settings):
             typer.echo(line)
 
 

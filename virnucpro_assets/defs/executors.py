@@ -14,10 +14,11 @@ import dagster as dg
 
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.settings_names import variable_of
 
 RAY_TAG = "dagster-ray/config"
-KEPT_HERE = {"visible_gpus", "alerts"}
-"""Settings that a step does not need, or that are the node's own."""
+KEPT_HERE = {"visible_gpus", "alerts", "hub", "hub_token"}
+"""Settings that a step does not need, secrets among them, or that are the node's own."""
 
 
 def executor(settings: Settings) -> dg.ExecutorDefinition:
@@ -35,7 +36,7 @@ def executor(settings: Settings) -> dg.ExecutorDefinition:
                 f"setting {name}",
                 found=repr(str(value)),
                 expected="an absolute path, the same on every machine of the cluster",
-                advice=f"Set VIRNUCPRO_{name.upper()}.",
+                advice=f"Set {variable_of(type(settings), name)}.",
             )
     try:
         from dagster_ray import ray_executor  # noqa: PLC0415

@@ -5,6 +5,9 @@ it is. The kernel gives the lock back when the owner ends, however it ends, so a
 left behind means nothing, and no clock is asked. The file stays: to remove it would let two
 owners in, one on the removed file and one on a new one. A child process does not inherit the
 lock.
+
+Whoever may make files in the folder of a lock may take it: the file is given the folder's permissions,
+whatever the umask is. What others may have put in its place is never followed or written to.
 """
 
 import errno
@@ -23,6 +26,7 @@ from virnucpro_assets.errors import BusyError, IntegrityError
 from virnucpro_assets.vocabulary import WhenBusy
 
 POLL_SECONDS = 0.2
+OPEN_ATTEMPTS = 10
 
 
 @dataclass
@@ -45,6 +49,10 @@ class FileLock:
         descriptor = _open(self.path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_at(self.path, descriptor):
+                # Removed since it was opened, so another process may own a new file of this name.
+                os.close(descriptor)
+                return self.try_acquire()
             about = {"owner": self.owner, "pid": os.getpid(), "host": socket.gethostname()}
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(about).encode(), 0)
@@ -106,17 +114,49 @@ def _holders_of(locks: Sequence[FileLock]) -> list[str] | None:
 
 
 def _open(path: Path) -> int:
+    """Open the file of a lock, made if there is none, without following or changing anything else."""
+    for attempt in range(OPEN_ATTEMPTS):
+        try:
+            return _opened(path)
+        except PermissionError:
+            # Another user makes the file just now, and has not yet let others in.
+            if attempt == OPEN_ATTEMPTS - 1:
+                raise
+            time.sleep(POLL_SECONDS / OPEN_ATTEMPTS)
+    raise AssertionError
+
+
+def _opened(path: Path) -> int:
+    # A link in a folder that others may write to could point anywhere; a pipe would block.
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        # A link in a folder that others may write to could point anywhere; a pipe would block.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        try:
+            # Where all users share a folder, the system may refuse O_CREAT for a file of another user.
+            descriptor = os.open(path, flags)
+        except FileNotFoundError:
+            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+            os.fchmod(descriptor, path.parent.stat().st_mode & 0o666)
+    except FileExistsError:
+        return _opened(path)
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
         raise _no_lock_file(path, "a symbolic link") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         os.close(descriptor)
-        raise _no_lock_file(path, "something that is no plain file")
+        what = (
+            "something that is no plain file" if found.st_nlink <= 1 else "a file that has another name too"
+        )
+        raise _no_lock_file(path, what)
     return descriptor
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _no_lock_file(path: Path, found: str) -> IntegrityError:

@@ -13,7 +13,12 @@ from typing import TypeVar
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
-from virnucpro_assets.errors import DamagedFileError, IntegrityError
+from virnucpro_assets.errors import (
+    DamagedFileError,
+    IntegrityError,
+    OtherVersionError,
+    describe_validation_error,
+)
 from virnucpro_assets.files.atomic import write_bytes
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -27,11 +32,17 @@ def write_manifest(path: Path, record: BaseModel) -> None:
     write_bytes(path, _sealed(body))
 
 
-def read_manifest(path: Path, kind: type[Record]) -> Record:
-    """Read the record at `path`.
+REPAIR = (
+    "Files of a drop are replaced by `virnucpro materialize DROP --replace`, any other may be moved away and made "
+    "again"
+)
 
-    Raises DamagedFileError if the content is not what was written, IntegrityError if there is
-    no file or it is the record of something else.
+
+def read_manifest(path: Path, kind: type[Record], *, repair: str = REPAIR) -> Record:
+    """Read the record at `path`; `repair` says what to do where another version wrote it.
+
+    Raises DamagedFileError if the content is not what was written, OtherVersionError if it is and this
+    version cannot read it, IntegrityError if there is no file.
     """
     try:
         content = path.read_bytes()
@@ -48,9 +59,10 @@ def read_manifest(path: Path, kind: type[Record]) -> Record:
     try:
         return kind.model_validate(tomllib.loads(body.decode()))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
-        first_line = str(error).splitlines()[0]
-        raise IntegrityError(
-            f"{path}: found {first_line}; expected a {kind.__name__}. Materialise it again."
+        found = describe_validation_error(error) if isinstance(error, ValidationError) else str(error)
+        raise OtherVersionError(
+            f"{path}: found {found}, so another version wrote it; expected a {kind.__name__} of this version. Go back "
+            f"to that version, or replace the file. {repair}."
         ) from error
 
 

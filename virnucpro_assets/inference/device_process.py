@@ -1,6 +1,7 @@
 """The device process: owns one device, loads one encoder at a time, works through orders.
 
-Started by the pool as a fresh interpreter, `python -m virnucpro_assets.inference.device_process`.
+Started by the pool as a fresh interpreter, `python -P -m virnucpro_assets.inference.device_process`,
+which looks for no modules in the working folder.
 The order of things: die with the parent; keep standard output for replies; own the device, by a
 lock that the kernel gives back when this process ends; see that device only; then orders from
 standard input, one line each, until it is closed.
@@ -14,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from virnucpro_assets.errors import BusyError
+from virnucpro_assets.errors import BusyError, IntegrityError, describe_os_error
 from virnucpro_assets.files.locks import FileLock, acquire
 from virnucpro_assets.inference.messages import Refused, Waiting
 from virnucpro_assets.inference.replies import Replies
@@ -27,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kind", choices=["cpu", "cuda"], required=True)
     parser.add_argument("--number", type=int, required=True)
+    parser.add_argument("--uuid", required=True)
     parser.add_argument("--any-of", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
@@ -37,14 +39,17 @@ def main() -> None:
     replies = Replies(_claim_standard_output())
     replies.beat()
     owner = f"a run of process {options.parent}"
-    slots = _slots(options.number, options.any_of)
-    locks = [FileLock(lock_of(options.locks, options.kind, slot), owner) for slot in slots]
+    names: list[str] | list[int] = [options.uuid] if options.uuid else _slots(options.number, options.any_of)
+    locks = [FileLock(lock_of(options.locks, options.kind, name), owner) for name in names]
     try:
         acquire(locks, options.when_busy, lambda reason: replies.send(Waiting(reason=reason)))
-    except BusyError as error:
+    except (BusyError, IntegrityError) as error:
         replies.send(Refused(reason=str(error)))
         return
-    os.environ["CUDA_VISIBLE_DEVICES"] = str(options.number) if options.kind == "cuda" else ""
+    except OSError as error:
+        replies.send(Refused(reason=describe_os_error(error)))
+        return
+    os.environ["CUDA_VISIBLE_DEVICES"] = options.uuid
 
     # torch looks at the visible devices and at the number of threads when it is imported.
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
@@ -56,9 +61,9 @@ def main() -> None:
     worker.serve(sys.stdin.fileno())
 
 
-def lock_of(folder: Path, kind: str, number: int) -> Path:
-    """The lock file of a device of this machine."""
-    return folder / f"{kind}-{number}.lock"
+def lock_of(folder: Path, kind: str, name: str | int) -> Path:
+    """The lock file of a device of this machine: of a GPU by its UUID, of a CPU slot by its number."""
+    return folder / f"virnucpro-{kind}-{name}.lock"
 
 
 def _slots(number: int, any_of: int) -> list[int]:

@@ -1,17 +1,18 @@
 """Devices: what a device process owns, one GPU or one CPU slot.
 
-Nothing here touches CUDA: the devices of a machine are counted by the files of its driver,
-so that the process that starts the device processes stays free of torch.
+GPUs are those that CUDA shows (`gpu_list.py`), numbered from 0 as CUDA does and held by their UUIDs, so
+that two processes that see different GPUs still mean the same one. Nothing here touches CUDA or torch.
 """
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import DeviceError, InputError
+from virnucpro_assets.inference.gpu_list import CudaAnswer, ask_cuda
 
 _SETTING = re.compile(r"(?P<kind>cpu|cuda)(?::(?P<detail>\d+(?:,\d+)*))?|cpu:(?P<wanted>\d+)/(?P<any_of>\d+)")
 AUTOMATIC_SLOTS = 4
@@ -19,12 +20,15 @@ AUTOMATIC_SLOTS = 4
 and more processes hold more copies of the weights."""
 
 _NODE = re.compile(r"nvidia(\d+)")
-_UUID_MARKS = ("GPU-", "MIG-")
+_HIDDEN = re.compile(r"\s*(|-\d+|NoDevFiles)\s*(,.*)?")
+"""A CUDA_VISIBLE_DEVICES that leaves no GPU, as schedulers write it."""
+
+Ask = Callable[[str | None], CudaAnswer]
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """GPU `number` of the machine, or CPU slot `number` with `threads` threads of its own.
+    """GPU `number` of those that CUDA shows, by its `uuid`, or CPU slot `number`; with `threads` threads of its own.
 
     With `any_of`, any free one of so many CPU slots does in its place.
     """
@@ -33,24 +37,25 @@ class Device:
     number: int
     threads: int
     any_of: int = 0
+    uuid: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.number}"
 
 
 def find_devices(
-    setting: str, *, visible: str | None = None, driver_files: Path = Path("/dev")
+    setting: str, *, visible: str | None = None, ask: Ask = ask_cuda, driver_files: Path = Path("/dev")
 ) -> list[Device]:
     """The devices that a setting names.
 
     `auto` is every GPU, or where there is none a few CPU slots; `cuda` every GPU; `cuda:0,2`
     those GPUs; `cpu:2` two CPU slots that share the processors this process may use; `cpu:1/8` one
     of eight such slots, whichever is free, so that several processes share a machine. `visible`
-    is what a scheduler leaves to this process, as in CUDA_VISIBLE_DEVICES: numbers of GPUs, an
-    empty text for none, None for all.
+    is what a scheduler leaves to this process, as in CUDA_VISIBLE_DEVICES: numbers or UUIDs of GPUs,
+    an empty text for none, None for all. Numbers in the setting count from 0 what that leaves.
 
-    Raises InputError for anything else, if a GPU is asked for and none is there, or if `visible`
-    names GPUs by UUID and the setting leaves the choice open.
+    Raises InputError for anything else, or if a GPU is named and is not there; DeviceError if a GPU is
+    there and CUDA cannot use it: `auto` then never takes the CPU in its place.
     """
     match = _SETTING.fullmatch(setting)
     if match is None and setting != "auto":
@@ -63,30 +68,50 @@ def find_devices(
         if not 0 < slots <= processors:
             raise _unusable(setting, f"{slots} CPU slots", f"1 to {processors}, the processors here")
         return _cpu_slots(slots, processors)
-    chosen = [int(number) for number in match["detail"].split(",")] if match and match["detail"] else None
-    gpus = _gpus_of_the_driver(driver_files)
-    if gpus and visible is not None and (allowed := _visible_numbers(visible, setting, chosen)) is not None:
-        gpus = [number for number in gpus if number in allowed]
-    if setting == "auto" and not gpus:
+    hidden = visible is not None and bool(_HIDDEN.fullmatch(visible))
+    answer = CudaAnswer() if hidden else ask(visible)
+    limit = "" if visible is None else f" (CUDA_VISIBLE_DEVICES is {visible!r})"
+    if not answer.gpus and not hidden:
+        _refuse_unusable(setting, answer, limit, driver_files)
+        limit += f": {answer.reason}" if answer.reason else ""
+    if setting == "auto" and not answer.gpus:
         slots = min(processors, AUTOMATIC_SLOTS)
         return _cpu_slots(slots, processors)
-    chosen = gpus if chosen is None else chosen
+    there = range(len(answer.gpus))
+    named = match["detail"] if match else None
+    chosen = [int(number) for number in named.split(",")] if named else list(there)
     if len(set(chosen)) < len(chosen):
         raise _unusable(setting, "a GPU named twice", "each GPU once")
-    if not chosen or not set(chosen) <= set(gpus):
-        limit = "" if visible is None else f" (CUDA_VISIBLE_DEVICES is {visible!r})"
-        raise _unusable(setting, f"the GPUs {gpus}{limit}", "a GPU for each one named")
-    return [Device("cuda", number, max(1, processors // len(chosen))) for number in chosen]
+    if not chosen or not set(chosen) <= set(there):
+        raise _unusable(setting, f"the GPUs {list(there)}{limit}", "a GPU for each one named, counted from 0")
+    threads = max(1, processors // len(chosen))
+    return [Device("cuda", number, threads, uuid=answer.gpus[number].uuid) for number in chosen]
 
 
-def names_gpus(setting: str, *, visible: str | None = None, driver_files: Path = Path("/dev")) -> bool:
+def names_gpus(
+    setting: str, *, visible: str | None = None, ask: Ask = ask_cuda, driver_files: Path = Path("/dev")
+) -> bool:
     """Whether the devices of a setting are GPUs; no device needs to be there unless it is `auto`."""
     if setting == "auto":
         return any(
             device.kind == "cuda"
-            for device in find_devices(setting, visible=visible, driver_files=driver_files)
+            for device in find_devices(setting, visible=visible, ask=ask, driver_files=driver_files)
         )
     return setting.startswith("cuda")
+
+
+def _refuse_unusable(setting: str, answer: CudaAnswer, limit: str, driver_files: Path) -> None:
+    """Raise DeviceError if a GPU is there and CUDA does not show it."""
+    files = sorted(path.name for path in driver_files.glob("nvidia*") if _NODE.fullmatch(path.name))
+    if not files and answer.fails_without_gpu:
+        return
+    reason = answer.reason or "CUDA shows no GPU"
+    where = f" beside {', '.join(str(driver_files / name) for name in files)}" if files else ""
+    raise DeviceError(
+        f"setting devices, {setting!r}: found no GPU that can be used{where}{limit}: {reason}; expected GPUs that "
+        "CUDA can use. Correct the driver, the container or CUDA_VISIBLE_DEVICES, or set VIRNUCPRO_DEVICES=cpu:1 to "
+        "compute on the processors."
+    )
 
 
 def _cpu_slots(slots: int, processors: int) -> list[Device]:
@@ -99,31 +124,6 @@ def _shared_slots(setting: str, wanted: int, any_of: int, processors: int) -> li
             setting, f"{wanted} of {any_of} CPU slots", f"at most {processors} slots, the processors here"
         )
     return [Device("cpu", number, processors // any_of, any_of) for number in range(wanted)]
-
-
-def _gpus_of_the_driver(driver_files: Path) -> list[int]:
-    return sorted(
-        int(match[1]) for path in driver_files.glob("nvidia*") if (match := _NODE.fullmatch(path.name))
-    )
-
-
-def _visible_numbers(visible: str, setting: str, chosen: list[int] | None) -> set[int] | None:
-    """The GPUs of a CUDA_VISIBLE_DEVICES; None where it names them otherwise and `chosen` says which.
-
-    As in CUDA itself, the list ends before the first name that is none, as in -1 or NoDevFiles.
-    """
-    names = [name.strip() for name in visible.split(",")]
-    if any(name.startswith(_UUID_MARKS) for name in names):
-        if chosen is not None:
-            return None
-        raise _unusable(
-            setting,
-            f"CUDA_VISIBLE_DEVICES {visible!r}",
-            "GPUs by their numbers, because which number a UUID has is not known before CUDA starts",
-            "Set VIRNUCPRO_DEVICES to the numbers of these GPUs (nvidia-smi -L lists both), "
-            "for example cuda:0,1.",
-        )
-    return set(map(int, takewhile(str.isdecimal, names)))
 
 
 def _unusable(setting: str, found: str, expected: str, advice: str = "Set VIRNUCPRO_DEVICES.") -> InputError:

@@ -57,10 +57,12 @@ class ProcessHandle:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
         self._process = subprocess.Popen(
             [
-                sys.executable,
+                # Without -P a file random.py of the user's in the working folder would be run as the library's.
+                *(sys.executable, "-P"),
                 *program,
                 *("--kind", device.kind),
                 *("--number", str(device.number)),
+                *("--uuid", device.uuid),
                 *("--any-of", str(device.any_of)),
                 *("--threads", str(device.threads)),
                 *("--parent", str(os.getpid())),

@@ -105,7 +105,9 @@ class EncoderCard(BaseModel):
 
     kind: EncoderKind
     model: str = Field(description="name of the published model with this shape; empty if there is none")
-    is_published: bool = Field(description="whether its files had the digests of that published model")
+    is_published: bool = Field(
+        description="whether its files had the digests of that published model that are on record"
+    )
     width: int = Field(ge=1)
     parameters: int = Field(ge=1)
     stored_as: Precision
@@ -123,13 +125,21 @@ def read_card(folder: Path) -> ClassifierCard:
         raise IntegrityError(
             f"{path}: found no file; expected the classifier's card. Train or import the classifier first."
         )
-    return _read(path, ClassifierCard, "a classifier's card. Train or import the classifier again")
+    return _read(
+        path,
+        ClassifierCard,
+        "a classifier's card. Train the classifier again, or import it again with --replace",
+    )
 
 
 def read_encoder_card(folder: Path) -> EncoderCard | None:
     """The card of the encoder in `folder`, None if it has none; IntegrityError if it is damaged."""
     path = folder / CARD_FILE
-    return _read(path, EncoderCard, "an encoder's card. Import the model again") if path.is_file() else None
+    return (
+        _read(path, EncoderCard, "an encoder's card. Fetch or import the model again with --replace")
+        if path.is_file()
+        else None
+    )
 
 
 def write_card(folder: Path, card: ClassifierCard | EncoderCard) -> None:

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.files.locks import locked
@@ -47,9 +46,11 @@ def fetch_encoder(
     registry.require_free(name, replace=replace)
     downloads = registry.root / DOWNLOADS / f"{repository.replace('/', '--')}@{commit[:12]}"
     require_commit(repository, commit)
-    with locked(downloads / "lock", f"virnucpro models fetch {what}", "wait", report):
+    # Beside the downloads and not among them: they are removed while another process waits for the lock.
+    lock = downloads.with_name(f"{downloads.name}.lock")
+    with locked(lock, f"virnucpro models fetch {what}", "wait", report):
         if not replace and (installed := _installed_from(registry, name, source)):
-            _remove(downloads)
+            shutil.rmtree(downloads, ignore_errors=True)
             return installed, True
         publication = known if known and commit == known.revision else None
         fetch_files(
@@ -64,7 +65,12 @@ def fetch_encoder(
         model = import_encoder(
             registry, downloads, name, source=source, publication=publication, replace=replace
         )
-        _remove(downloads)
+        shutil.rmtree(downloads)
+    if publication and isinstance(model.card, EncoderCard) and not model.card.is_published:
+        report(
+            f"{name}: no digest of its weights is on record: they are as {endpoint} lists them, and nothing else was "
+            "compared"
+        )
     return model, False
 
 
@@ -77,9 +83,3 @@ def _installed_from(registry: Registry, name: str, source: str) -> InstalledMode
         return None
     registry.check_content(model)
     return model
-
-
-def _remove(downloads: Path) -> None:
-    shutil.rmtree(downloads)
-    if not any(downloads.parent.iterdir()):
-        downloads.parent.rmdir()

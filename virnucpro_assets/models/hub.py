@@ -13,7 +13,7 @@ a file of our own that the next process finds.
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from httpx2 import HTTPError
@@ -58,7 +58,7 @@ def fetch_files(
     `sha256` has digests of files that are known beforehand. Each file is reported as it begins; on a
     terminal the library shows its progress. Raises InputError for a repository or commit that is
     none, HubError if the hub fails, and IntegrityError for a file with another digest, which is
-    removed.
+    removed, or before anything is fetched for one that could be compared with no digest.
     """
     require_commit(repository, revision)
     endpoint = endpoint.rstrip("/")
@@ -66,10 +66,12 @@ def fetch_files(
     try:
         info = api.model_info(repository, revision=revision, files_metadata=True)
         listed = {sibling.rfilename: sibling for sibling in info.siblings or []}
+        chosen = _chosen(repository, listed)
+        _require_digests(endpoint, repository, [listed[name] for name in chosen], sha256 or {})
         headers = {"user-agent": f"virnucpro-assets/{__version__}"}
         headers |= {"authorization": f"Bearer {token}"} if token else {}
         paths = []
-        for name in _chosen(repository, listed):
+        for name in chosen:
             url = hf_hub_url(repository, name, revision=revision, endpoint=endpoint)
             paths.append(_fetch(url, folder / name, headers, listed[name].size, report))
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
@@ -156,15 +158,32 @@ def _chosen(repository: str, listed: Mapping[str, RepoSibling]) -> list[str]:
     )
 
 
+def _require_digests(
+    endpoint: str, repository: str, files: Sequence[RepoSibling], known: Mapping[str, str]
+) -> None:
+    """Raise IntegrityError if there is nothing to compare one of the files with."""
+    unlisted = [
+        file.rfilename
+        for file in files
+        if file.rfilename not in known and not (file.lfs.sha256 if file.lfs else file.blob_id)
+    ]
+    if unlisted:
+        raise IntegrityError(
+            f"{endpoint}, {repository}: found no digest of {', '.join(unlisted)} in the listing; expected one of each "
+            "file, because nothing else tells whether it is what was published. Fetch from another mirror "
+            "(HF_ENDPOINT), or import the files and look at their digests yourself."
+        )
+
+
 def _verify(path: Path, listed: RepoSibling, known: str | None) -> None:
     """Compare with what is known beforehand and what the hub lists: SHA-256, of small files git's own digest."""
     found = sha256_of_file(path)
     if known is not None and found != known:
         _refuse(path, found, known, "as it was published")
-    if listed.lfs is not None:
+    if listed.lfs is not None and listed.lfs.sha256:
         if found != listed.lfs.sha256:
             _refuse(path, found, listed.lfs.sha256, "as the hub lists it")
-    elif listed.blob_id is not None:
+    elif listed.lfs is None and listed.blob_id:
         content = path.read_bytes()
         blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
         if blob != listed.blob_id:

@@ -39,9 +39,10 @@ def import_encoder(
 ) -> InstalledModel:
     """Install the encoder in `path`, by default under its published name or that of the file.
 
-    `source` says in the card where it comes from, by default the path; `publication` what it is known
-    to be. Raises InputError if the name is taken or cannot be one, IntegrityError if the files are
-    damaged or of another model.
+    `source` says in the card where it comes from, by default the path; `publication` what that source
+    publishes. The card calls it published only if its files have the digests on record. Raises
+    InputError if the name is taken or cannot be one, IntegrityError if the files are damaged or of
+    another model.
     """
     if name:
         # Before gigabytes are read.
@@ -129,8 +130,8 @@ def _encoder_card(
     known = publication or model_of_shape(published.config)
     digests = {path.name: sha256_of_file(path) for path in published.files}
     expected = known.sha256 if known else {}
-    same = bool(expected) and all(digests.get(name) == sha256 for name, sha256 in expected.items())
-    is_published = publication is not None or same
+    has_digests = bool(expected) and all(digests.get(name) == sha256 for name, sha256 in expected.items())
+    is_published = known is not None and has_digests and published.config == known.config
     return EncoderCard(
         kind=saved.kind,
         model=known.name if known else "",
@@ -141,7 +142,7 @@ def _encoder_card(
         digest=saved.digest,
         source=source,
         files=digests,
-        licence=known.licence if known and is_published else "not known: see its source",
+        licence=known.licence if known and (publication or is_published) else "not known: see its source",
         created_with=__version__,
     )
 

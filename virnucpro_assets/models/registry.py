@@ -4,6 +4,7 @@ A model is written beside its place and takes its name in one step, so an interr
 no half of a model. Its card says what it is; the settings choose among them by name.
 """
 
+import errno
 import re
 import secrets
 import shutil
@@ -25,7 +26,11 @@ from virnucpro_assets.models.cards import (
 from virnucpro_assets.models.folders import CONFIG_FILE, WEIGHTS_FILE, read_model_folder
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+REPLACED = re.compile(r".+\.replaced-\d+")
+"""What was a model until it was replaced: kept, but no model any more."""
+
 DOWNLOADS = ".downloads"
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +55,12 @@ class Registry:
 
     def place(self, name: str) -> Path:
         """Where the model of this name is or would be; InputError if no model can be called so."""
-        if not NAME.fullmatch(name):
+        if not _can_be_name(name):
             raise InputError(
                 "name of a model",
                 found=repr(name),
-                expected="letters, digits, dots, dashes and underscores, at most 64, a letter or digit first",
+                expected="letters, digits, dots, dashes and underscores, at most 64, a letter or digit first, "
+                "and no .replaced-1 at its end",
                 advice="Choose another name with --name.",
             )
         return self.root / name
@@ -64,7 +70,7 @@ class Registry:
         if not self.root.is_dir():
             return []
         return sorted(
-            path.name for path in self.root.iterdir() if NAME.fullmatch(path.name) and _is_model(path)
+            path.name for path in self.root.iterdir() if _can_be_name(path.name) and _is_model(path)
         )
 
     def model(self, name: str) -> InstalledModel:
@@ -95,20 +101,34 @@ class Registry:
     def installing(self, name: str, *, replace: bool = False) -> Iterator[Path]:
         """An empty folder that becomes the model of this name when the block ends without an error.
 
-        What has the name already is an InputError or, with `replace`, kept under another name.
+        What has the name already, also if it was installed during the block, is an InputError or, with
+        `replace`, kept under another name.
         """
-        target = self.place(name)
         self.require_free(name, replace=replace)
         temporary = self.root / f".{name}{TEMPORARY_MARK}{secrets.token_hex(4)}"
         temporary.mkdir(parents=True)
         try:
             yield temporary
-            if target.exists():
-                set_aside(target, "replaced")
-            temporary.rename(target)
+            self._take_place(temporary, name, replace=replace)
             sync_folder(self.root)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+    def _take_place(self, folder: Path, name: str, *, replace: bool) -> None:
+        target = self.place(name)
+        while True:
+            if replace and target.exists():
+                set_aside(target, "replaced")
+            try:
+                # The system renames a folder only to a name that nothing has.
+                folder.rename(target)
+            except OSError as error:
+                if error.errno not in _TAKEN:
+                    raise
+                # Another process installed a model of this name in the meantime.
+                self.require_free(name, replace=replace)
+            else:
+                return
 
     def check_content(self, model: InstalledModel) -> None:
         """Raise IntegrityError if an encoder is no longer what its card says: every byte is read."""
@@ -119,6 +139,10 @@ class Registry:
                 f"{model.path}: found a model of digest {found}; expected {model.card.digest} as its card says. "
                 "Fetch or import it again with --replace."
             )
+
+
+def _can_be_name(name: str) -> bool:
+    return bool(NAME.fullmatch(name)) and not REPLACED.fullmatch(name)
 
 
 def _is_model(path: Path) -> bool:

@@ -1,4 +1,7 @@
-"""The whole job without the orchestrator: `python -m virnucpro_assets.pipeline READS... --out DIR`."""
+"""The whole job without the orchestrator: `python -P -m virnucpro_assets.pipeline READS... --out DIR`.
+
+With -P Python looks for no modules in the working folder.
+"""
 
 import argparse
 import sys
@@ -14,7 +17,7 @@ from virnucpro_assets.settings import load_settings
 
 def main() -> int:
     """Run the job that the command line describes; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m virnucpro_assets.pipeline", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -P -m virnucpro_assets.pipeline", description=__doc__)
     parser.add_argument(
         "reads", nargs="+", type=Path, metavar="READS", help="FASTA, FASTQ or unaligned BAM files"
     )

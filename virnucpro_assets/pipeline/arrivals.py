@@ -6,6 +6,7 @@ from pathlib import Path
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.pipeline.deliveries import Delivery, only_owners
 from virnucpro_assets.pipeline.drops_folder import Found, look
+from virnucpro_assets.pipeline.other_versions import set_aside_other_versions
 from virnucpro_assets.sequences.names import DuplicatePolicy
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
@@ -35,7 +36,8 @@ def register_reads(
 ) -> None:
     """Say that `files` make up drop `key`; `label` is their class if they are to teach a classifier.
 
-    Raises InputError for a missing file, and for a drop that was made from other files or with
+    With `replace` what another version wrote of the drop is set aside. Raises InputError for a missing
+    file, and for a drop that was made from other files or with
     other options unless `replace` is set. A drop that never got an index, because its files were
     wrong for example, is registered anew.
     """
@@ -48,6 +50,8 @@ def register_reads(
                 expected="a file of reads",
                 advice="Check the path; give the files of a folder one by one.",
             )
+    if replace:
+        set_aside_other_versions(store, check_key(key), source=True)
     before = store.source(key)
     after = DropSource.of(
         files,

@@ -59,7 +59,8 @@ class CleanUp:
         """The outcome as lines of a table for a terminal."""
         rows = [("size", "what", "where", "why")]
         for found in self.remains:
-            where = str(found.path.relative_to(self.root))
+            is_inside = found.path.is_relative_to(self.root)
+            where = str(found.path.relative_to(self.root) if is_inside else found.path)
             rows.append((in_bytes(found.size), found.kind, where, found.why))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows if self.remains else ():
@@ -103,6 +104,7 @@ def clean_up(
             _clean(key, settings, outcome, at_work or {}, moment)
         if not keys:
             _clean_cache(settings, outcome, moment)
+            _clean_registry(settings, outcome, moment)
     return outcome
 
 
@@ -140,14 +142,23 @@ def _clean_cache(settings: Settings, outcome: CleanUp, now: datetime) -> None:
     outcome.kept += [Kept(path, "a symbolic link") for path in finder.links]
 
 
-def _take(found: Remains, outcome: CleanUp) -> None:
-    """Add something to the outcome, having removed it if that is asked for."""
+def _clean_registry(settings: Settings, outcome: CleanUp, now: datetime) -> None:
+    # The registry itself is often a link to a larger disk.
+    root = settings.models.resolve()
+    finder = Finder(root, "", settings, now)
+    for found in finder.of_registry():
+        _take(found, outcome, root)
+    outcome.kept += [Kept(path, "a symbolic link") for path in finder.links]
+
+
+def _take(found: Remains, outcome: CleanUp, root: Path | None = None) -> None:
+    """Add something to the outcome, having removed it from under `root` if that is asked for."""
     try:
         if outcome.deleted:
             if found.kind in ("embeddings", "data"):
                 _note(found)
             for path in found.paths:
-                _remove(path, outcome.root)
+                _remove(path, root or outcome.root)
     except OSError as error:
         outcome.kept.append(Kept(found.path, describe_os_error(error)))
     else:

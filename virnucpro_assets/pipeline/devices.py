@@ -8,12 +8,13 @@ from virnucpro_assets.settings import Settings
 def open_pool(settings: Settings) -> DevicePool:
     """The pool of the devices that the settings name; no process is started yet.
 
-    Raises InputError if a device is named that is not there.
+    Raises InputError if a device is named that is not there, DeviceError if there is a GPU that cannot be
+    used.
     """
     return DevicePool(
         find_devices(settings.devices, visible=settings.visible_gpus),
         PoolOptions(
-            locks=settings.locks_folder,
+            locks=settings.device_locks,
             when_busy=settings.when_busy,
             stall_seconds=settings.stall_seconds,
             restarts=settings.restarts,

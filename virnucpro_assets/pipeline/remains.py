@@ -11,7 +11,8 @@ A drop is finished when its calls are. Its age counts from the end of that stage
 a record that says no time, written by an older version, counts from the time of its file. Only
 temporary files that no lock protects are judged by their own time: they are written in moments, so
 one that is a day old is nobody's. Nothing is looked for behind a symbolic link. Of the embedding
-cache there are quarantined and unfinished files only: its limit sees to the rest.
+cache there are quarantined and unfinished files only: its limit sees to the rest. Of the registry of
+models there is what killed imports left, `.NAME.partial-HEX`; downloads that a fetch would go on with stay.
 """
 
 import os
@@ -87,10 +88,22 @@ class Finder:
         ]
 
     def beside_generations(self) -> Iterator[Remains]:
-        """What lies in the drop's folder itself."""
+        """What lies in the folder itself: of a drop, of the registry, or of a model."""
         for path in self._listed(self._folder):
             if TEMPORARY_MARK in path.name and self._is_nobodys(path):
                 yield self._one(path, "unfinished", "left by a killed run")
+            elif path.name.startswith(("current.toml.superseded-", "source.toml.superseded-")):
+                yield self._one(path, "superseded", "of another version, replaced")
+
+    def of_registry(self) -> Iterator[Remains]:
+        """What killed imports left of models, where the registry is the folder, and killed checks in them."""
+        for found in self.beside_generations():
+            # An import writes into its folder for a long time.
+            if all(map(self._is_nobodys, found.path.rglob("*"))):
+                yield found
+        for path in self._listed(self._folder):
+            if path.is_dir() and not path.name.startswith("."):
+                yield from Finder(path, "", self._settings, self._now).beside_generations()
 
     def of_cache(self) -> Iterator[Remains]:
         """What may be removed of the embedding cache, where that is the folder: its segments stay."""

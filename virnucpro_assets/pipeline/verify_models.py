@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.inference.devices import names_gpus
 from virnucpro_assets.models.registry import Registry
 from virnucpro_assets.pipeline.checks import CheckError
 from virnucpro_assets.pipeline.model_pages import PRECISIONS
@@ -21,8 +22,9 @@ def verify_models(
 ) -> None:
     """Verify the encoders of these names, or those in use, one after the other, a line each.
 
-    Raises InputError for a name, precision or device that is none, IntegrityError for a damaged
-    folder, and in the end CheckError if an encoder is not near enough to its reference.
+    Raises InputError for a name, precision or device that is none, DeviceError if no device is given and
+    there is a GPU that cannot be used, IntegrityError for a damaged folder, and in the end CheckError if
+    an encoder is not near enough to its reference.
     """
     # torch stays out of the import path of whoever only describes the commands.
     import torch  # noqa: PLC0415
@@ -34,7 +36,7 @@ def verify_models(
         raise InputError(
             "precision", found=repr(precision), expected=", ".join(PRECISIONS), advice="Give one of them."
         )
-    place = device or ("cuda:0" if torch.cuda.is_available() else "cpu")
+    place = device or ("cuda:0" if names_gpus("auto", visible=settings.visible_gpus) else "cpu")
     _require_device(place, torch.cuda.device_count())
     registry = Registry(settings.models)
     folders = (

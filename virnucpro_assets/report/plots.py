@@ -19,6 +19,9 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
 from virnucpro_assets.report.histograms import Histogram
 
+# The library has read a file `matplotlibrc` of the working folder, if there is one: it is not ours.
+mpl.rcdefaults()
+
 Form = Literal["png", "svg"]
 
 INK = "#24292f"

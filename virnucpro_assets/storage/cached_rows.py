@@ -19,7 +19,6 @@ from virnucpro_assets.files.aside import set_aside
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.storage.embedding_cache import (
     KEY_SIZE,
-    LOCK,
     SEGMENT,
     EmbeddingCache,
     Keys,
@@ -130,7 +129,7 @@ class CachedRows:
         self._forget([name])
         if isinstance(error, OSError):
             return f"the embedding cache goes on without a segment: {describe_os_error(error)}"
-        with locked(self._cache.folder / LOCK, "a device process", "wait", lambda _: None):
+        with locked(self._cache.lock, "a device process", "wait", lambda _: None):
             # Another process may have found the damage too, or room may have been made.
             if not path.exists():
                 return f"the embedding cache goes on without a segment: {error}"

@@ -24,6 +24,7 @@ from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.shards import rank_name
 from virnucpro_assets.vocabulary import EncoderKind, Label
 
+REGISTER_AGAIN = "Register the drop's files anew: virnucpro predict READS... --out DIR --name DROP --replace"
 OTHER_THAN_READS = ("min_score", "follows_delivery", "delivery", "label")
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -119,7 +120,7 @@ class DropManifest(BaseModel):
             check_file(file.path, record, content=True)
 
 
-class _Current(BaseModel):
+class CurrentGeneration(BaseModel):
     digest: str
 
 
@@ -199,14 +200,14 @@ class DropStore:
     def source(self, key: str) -> DropSource | None:
         """What was registered for drop `key`, if anything was."""
         path = self.root / check_key(key) / "source.toml"
-        return read_manifest(path, DropSource) if path.exists() else None
+        return read_manifest(path, DropSource, repair=REGISTER_AGAIN) if path.exists() else None
 
     def list_files(self, key: str) -> DropManifest:
         """Digest the files of a registered drop and make the result its current generation.
 
         Raises InputError if one of them is gone.
         """
-        source = read_manifest(self.root / check_key(key) / "source.toml", DropSource)
+        source = read_manifest(self.root / check_key(key) / "source.toml", DropSource, repair=REGISTER_AGAIN)
         for file in source.files:
             if not file.path.is_file():
                 raise InputError(
@@ -224,7 +225,7 @@ class DropStore:
             key=key, digest=digest, source=source, records=records, listed_at=_first_listed(path)
         )
         write_manifest(path, manifest)
-        write_manifest(self.root / key / "current.toml", _Current(digest=digest))
+        write_manifest(self.root / key / "current.toml", CurrentGeneration(digest=digest))
         return manifest
 
     def was_listed(self, key: str) -> bool:
@@ -252,7 +253,7 @@ class DropStore:
                 expected="a drop that `virnucpro drops` shows",
                 advice=f"Check the name, or run `virnucpro materialize {key}`.",
             )
-        digest = read_manifest(self.root / key / "current.toml", _Current).digest
+        digest = read_manifest(self.root / key / "current.toml", CurrentGeneration).digest
         folder = DropFolder(self.root / key / digest[:12])
         manifest = read_manifest(folder.manifest, DropManifest)
         if manifest.digest != digest:

@@ -29,7 +29,6 @@ from virnucpro_assets.files.locks import locked
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.storage.recipe import Recipe
 
-LOCK = "cache.lock"
 SEGMENT = re.compile(r"[0-9a-f]{64}\.npy")
 KEY_SIZE = 16
 DECIDES_NO_NUMBER = {"index_digest", "token_budget", "packs_per_part", "ranks", "cached"}
@@ -43,6 +42,11 @@ class EmbeddingCache:
 
     folder: Path
     limit: int
+
+    @property
+    def lock(self) -> Path:
+        """Its lock, which lies beside the folder: the folder may be removed while the lock is held."""
+        return self.folder.with_name(f"{self.folder.name}.lock")
 
 
 def maker_of(recipe: Recipe) -> str:
@@ -75,7 +79,7 @@ def keep_rows(cache: EmbeddingCache, maker: str, keys: Keys, rows: npt.NDArray[n
     before_keys, before_rows = headers(len(keys), rows.shape[1])
     pieces = [before_keys, keys.tobytes(), before_rows, stored.tobytes()]
     target = cache.folder / maker / segment_name(maker, keys)
-    with locked(cache.folder / LOCK, "a device process", "wait", lambda _: None):
+    with locked(cache.lock, "a device process", "wait", lambda _: None):
         if not target.exists():
             if not _make_room(cache, sum(map(len, pieces))):
                 return None

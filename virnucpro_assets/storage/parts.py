@@ -13,7 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from virnucpro_assets.errors import DamagedFileError, IntegrityError
+from virnucpro_assets.errors import (
+    DamagedFileError,
+    IntegrityError,
+    OtherVersionError,
+    describe_validation_error,
+)
 from virnucpro_assets.files.digests import FileRecord
 from virnucpro_assets.storage.incidents import Incidents
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT, Recipe
@@ -138,7 +143,7 @@ def verify_part(path: Path, plan: PartPlan, recipe: Recipe) -> PartRecord:
         refuse_other_recipe(path, _recipe_in(path, file), recipe)
         rows, embeddings = file["rows"][:], file["embeddings"][:]
         counts = PackCounts(packs=int(file.attrs["packs"]), tokens=int(file.attrs["tokens"]))
-        incidents = Incidents.model_validate_json(file.attrs.get("incidents", "{}"))
+        incidents = _incidents_in(path, file)
         cached = int(file.attrs.get("cached", 0))
         content = str(file.attrs["content_sha256"])
     if content != _content_digest(rows, embeddings) or not np.array_equal(rows, rows_of(plan, recipe.ranks)):
@@ -162,19 +167,36 @@ def verify_part(path: Path, plan: PartPlan, recipe: Recipe) -> PartRecord:
 
 
 def part_recipe(path: Path) -> Recipe:
-    """The recipe of the part at `path`; DamagedFileError if the file is not whole."""
+    """The recipe of the part at `path`.
+
+    Raises DamagedFileError if the file is not whole, OtherVersionError if this version cannot read it.
+    """
     with open_sealed(path) as (file, _):
+        _incidents_in(path, file)
         return _recipe_in(path, file)
 
 
 def _recipe_in(path: Path, file: h5py.File) -> Recipe:
     try:
         return Recipe.model_validate_json(file.attrs["recipe"])
+    except (ValidationError, KeyError) as error:
+        raise _of_other_version(path, "recipe", error) from error
+
+
+def _incidents_in(path: Path, file: h5py.File) -> Incidents:
+    try:
+        return Incidents.model_validate_json(file.attrs.get("incidents", "{}"))
     except ValidationError as error:
-        raise IntegrityError(
-            f"{path}: found a recipe that this version does not know ({str(error).splitlines()[0]}); expected one "
-            f"of engine format {ENGINE_FORMAT}. Use the version that wrote it, or move the file away."
-        ) from error
+        raise _of_other_version(path, "list of incidents", error) from error
+
+
+def _of_other_version(path: Path, what: str, error: ValidationError | KeyError) -> OtherVersionError:
+    found = describe_validation_error(error) if isinstance(error, ValidationError) else "none"
+    return OtherVersionError(
+        f"{path}: found a {what} that this version does not know ({found}); expected one of engine format "
+        f"{ENGINE_FORMAT}. Go back to the version that wrote it, or replace the stored embeddings (virnucpro "
+        "materialize DROP --replace)."
+    )
 
 
 def refuse_other_recipe(path: Path, found: Recipe, expected: Recipe) -> None:

@@ -8,12 +8,13 @@ file is never removed or written over: it is set aside as `NAME.quarantine-N`, w
 shard looks at. Only a damaged part is computed again; view and manifest follow from the parts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from virnucpro_assets.errors import DamagedFileError, IntegrityError
+from virnucpro_assets.errors import DamagedFileError, IntegrityError, OtherVersionError
 from virnucpro_assets.files.aside import set_aside
 from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files, record_of_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
@@ -183,16 +184,19 @@ def _set_aside_damaged_frame(folder: Path) -> list[Path]:
 
 
 def set_aside_shard(folder: Path, recipe: Recipe) -> Path | None:
-    """Move a shard folder that holds anything of another recipe out of the way; returns its new name."""
-    found: set[Recipe] = set()
+    """Move a shard folder out of the way that holds anything of another recipe or version; returns its new name."""
     try:
+        is_others = any(found != recipe for found in _recipes(folder))
+    except OtherVersionError:
+        is_others = True
+    return set_aside(folder, "superseded") if is_others else None
+
+
+def _recipes(folder: Path) -> Iterator[Recipe]:
+    """The recipes of a shard's manifest and parts, damaged ones left out; OtherVersionError for one not known."""
+    with suppress(DamagedFileError):
         if former := finished_shard(folder):
-            found.add(former.recipe)
-    except DamagedFileError:
-        pass
-    for part in folder.glob("part-*.h5"):
-        try:
-            found.add(part_recipe(part))
-        except DamagedFileError:
-            continue
-    return set_aside(folder, "superseded") if found - {recipe} else None
+            yield former.recipe
+    for part in sorted(folder.glob("part-*.h5")):
+        with suppress(DamagedFileError):
+            yield part_recipe(part)

@@ -8,7 +8,7 @@ import pytest
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.executors import backfill_policy, executor, settings_of_steps, step_tags
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.settings import Settings
+from virnucpro_assets.settings import Settings, load_settings
 
 
 @pytest.fixture
@@ -26,6 +26,8 @@ def on_ray(tmp_path: Path) -> Settings:
             "calls": {"min_chunks": 7},
             "alerts": {"webhook": "https://example.org/token", "smtp_password": "hidden"},
             "visible_gpus": "3",
+            "hub": "https://mirror.example",
+            "hub_token": "hidden",
         }
     )
 
@@ -51,8 +53,8 @@ def test_a_step_elsewhere_has_the_same_settings_but_for_secrets_and_what_is_the_
     for name, text in variables.items():
         monkeypatch.setenv(name, text)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    there = Settings()
-    left_out = {"alerts", "visible_gpus"}
+    there = load_settings()
+    left_out = {"alerts", "visible_gpus", "hub", "hub_token"}
     assert there.model_dump(exclude=left_out) == on_ray.model_dump(exclude=left_out)
     assert there.visible_gpus == "1"
     assert not there.alerts.has_target

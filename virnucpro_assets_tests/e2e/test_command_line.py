@@ -261,7 +261,7 @@ def test_a_misspelt_drop_is_refused_and_leaves_no_trace(in_folder: Path) -> None
         ),
         (
             "[calls]\nviral_above = 'x'",
-            "error: setting calls__viral_above: found 'x'; expected a valid number",
+            "error: setting calls.viral_above: found 'x'; expected a valid number",
         ),
     ],
 )

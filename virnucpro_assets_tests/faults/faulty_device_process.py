@@ -91,7 +91,7 @@ def _install_when_the_worker_is_imported(faults: Faults) -> None:
     def acquire_then_import(*arguments: Any) -> None:
         acquire(*arguments)
         os.environ["OMP_NUM_THREADS"] = _argument("--threads")
-        os.environ["CUDA_VISIBLE_DEVICES"] = _visible()
+        os.environ["CUDA_VISIBLE_DEVICES"] = _argument("--uuid")
         install_in_worker(faults)
 
     device_process.acquire = acquire_then_import
@@ -99,10 +99,6 @@ def _install_when_the_worker_is_imported(faults: Faults) -> None:
 
 def _breaks(faults: Faults) -> str | None:
     return faults.broken.get(int(_argument("--number")))
-
-
-def _visible() -> str:
-    return _argument("--number") if _argument("--kind") == "cuda" else ""
 
 
 def _argument(name: str) -> str:

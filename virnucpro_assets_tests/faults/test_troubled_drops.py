@@ -213,7 +213,7 @@ def test_sequences_that_kill_their_process_or_do_not_fit_are_not_scored(
     faults = Faults(crashing=[untroubled.protein(fatal)], memory_tokens=memory)
 
     def open_faulty_pool(settings: Settings) -> DevicePool:
-        options = PoolOptions(settings.locks_folder, program=faults.program)
+        options = PoolOptions(settings.device_locks, program=faults.program)
         return DevicePool(find_devices(settings.devices), options)
 
     monkeypatch.setattr("virnucpro_assets.pipeline.run.open_pool", open_faulty_pool)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.errors import BusyError, IntegrityError
+from virnucpro_assets.files import locks
 from virnucpro_assets.files.locks import FileLock, locked
 
 HOLD = """
@@ -147,3 +149,48 @@ def test_a_folder_that_takes_no_files_is_named() -> None:
     with pytest.raises(OSError, match="/proc/") as raised:
         FileLock(Path("/proc/a.lock"), "me").try_acquire()
     assert raised.value.filename == "/proc/a.lock"
+
+
+def test_a_file_that_has_another_name_too_is_not_written_to(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("of somebody else")
+    (tmp_path / "a.lock").hardlink_to(victim)
+    with pytest.raises(IntegrityError, match=r"a\.lock: found a file that has another name too"):
+        FileLock(tmp_path / "a.lock", "me").try_acquire()
+    assert victim.read_text() == "of somebody else"
+
+
+@pytest.mark.parametrize(
+    ("folder", "file"), [(0o1777, 0o666), (0o770, 0o660), (0o755, 0o644), (0o700, 0o600)]
+)
+def test_a_lock_may_be_taken_by_whoever_may_make_files_in_its_folder(
+    tmp_path: Path, folder: int, file: int
+) -> None:
+    path = tmp_path / "locks" / "a.lock"
+    path.parent.mkdir()
+    path.parent.chmod(folder)
+    former = os.umask(0o077)
+    try:
+        with locked(path, "me", "refuse", [].append):
+            assert stat.S_IMODE(path.stat().st_mode) == file
+    finally:
+        os.umask(former)
+
+
+def test_a_file_that_was_removed_after_it_was_opened_is_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, opened = tmp_path / "a.lock", locks._open
+
+    def open_and_remove(path: Path) -> int:
+        descriptor = opened(path)
+        path.unlink()
+        monkeypatch.setattr(locks, "_open", opened)
+        return descriptor
+
+    monkeypatch.setattr(locks, "_open", open_and_remove)
+    lock = FileLock(path, "me")
+    assert lock.try_acquire() is None
+    assert locks._open is opened
+    assert FileLock(path, "next").try_acquire() == f"me (process {os.getpid()} on {os.uname().nodename})"
+    lock.release()

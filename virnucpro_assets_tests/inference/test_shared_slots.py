@@ -32,11 +32,16 @@ def test_as_many_runs_as_slots_own_one_each_and_the_next_is_refused(
             lease = open_pools.enter_context(pool.lease())
             *_, last = lease.run(deque([task]))
             assert isinstance(last.outcome, Finished)
-        assert sorted(path.name for path in locks.iterdir()) == ["cpu-0.lock", "cpu-1.lock"]
+        assert sorted(path.name for path in locks.iterdir()) == [
+            "virnucpro-cpu-0.lock",
+            "virnucpro-cpu-1.lock",
+        ]
         with pytest.raises(BusyError) as raised, pools[2].lease() as lease:
             list(lease.run(deque([tasks[2]])))
         for slot in (0, 1):
-            assert f"{locks / f'cpu-{slot}.lock'}: found it held by a run of process " in str(raised.value)
+            assert f"{locks / f'virnucpro-cpu-{slot}.lock'}: found it held by a run of process " in str(
+                raised.value
+            )
         pools[1].close()
         with pools[2].lease() as lease:
             assert any(isinstance(event.outcome, Finished) for event in lease.run(deque([tasks[2]])))

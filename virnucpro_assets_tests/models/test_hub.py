@@ -4,7 +4,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,13 @@ from safetensors.torch import load_file, save_file
 
 from virnucpro_assets.demo.paths import DNABERT_S_FOLDER
 from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.files.locks import FileLock
+from virnucpro_assets.models import fetching
+from virnucpro_assets.models.cards import EncoderCard
+from virnucpro_assets.models.catalogue import PublishedModel
 from virnucpro_assets.models.fetching import fetch_encoder
+from virnucpro_assets.models.formats.readers import read_encoder
 from virnucpro_assets.models.hub import HubError, fetch_files
 from virnucpro_assets.models.imports import import_classifier, import_encoder
 from virnucpro_assets.models.loading import load_encoder
@@ -58,7 +66,8 @@ def test_a_model_is_fetched_verified_and_installed(tmp_path: Path, hub: Hub, pub
     assert load_encoder(path).width == 32
     assert sorted(file.name for file in path.iterdir()) == ["card.json", "config.json", "model.safetensors"]
     # Nothing else lies about, and no code was asked for.
-    assert [entry.name for entry in (tmp_path / "models").iterdir()] == ["esm2_tiny"]
+    assert sorted(entry.name for entry in (tmp_path / "models").iterdir()) == [".downloads", "esm2_tiny"]
+    assert [entry.suffix for entry in (tmp_path / "models" / ".downloads").iterdir()] == [".lock"]
     assert hub.gets("modeling.py") == []
     assert all(COMMIT in asked for _, asked, _ in hub.requests)
 
@@ -93,6 +102,55 @@ def test_a_file_of_another_digest_is_refused_and_removed(tmp_path: Path, hub: Hu
 def test_a_digest_known_beforehand_is_above_what_the_hub_lists(tmp_path: Path, hub: Hub) -> None:
     with pytest.raises(IntegrityError, match=f"expected {'0' * 64}, as it was published"):
         fetch_files(REPOSITORY, COMMIT, tmp_path, endpoint=hub.url, sha256={"model.safetensors": "0" * 64})
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [("model.safetensors", "none"), ("model.safetensors", "pointer"), ("config.json", "none")],
+)
+def test_a_mirror_that_lists_no_digest_is_refused_before_anything_is_fetched(
+    tmp_path: Path, hub: Hub, name: str, how: str
+) -> None:
+    registry = Registry(tmp_path / "models")
+    hub.lists_no_digest[name] = how
+    with pytest.raises(IntegrityError, match=rf"{REPOSITORY}: found no digest of {name} in the listing"):
+        fetch(registry, hub)
+    assert [
+        path for path in (tmp_path / "models").rglob("*") if path.suffix != ".lock" and path.is_file()
+    ] == []
+    assert hub.gets(name) == []
+
+
+def test_a_digest_on_record_is_enough_where_the_mirror_lists_none(
+    tmp_path: Path, hub: Hub, published: Path
+) -> None:
+    hub.lists_no_digest["model.safetensors"] = "none"
+    known = {"model.safetensors": sha256_of_file(published / "model.safetensors")}
+    fetch_files(REPOSITORY, COMMIT, tmp_path, endpoint=hub.url, sha256=known)
+    assert sha256_of_file(tmp_path / "model.safetensors") == known["model.safetensors"]
+
+
+@pytest.mark.parametrize("on_record", ["no digest", "this digest", "another shape"])
+def test_a_model_is_called_published_only_with_the_digests_on_record(
+    tmp_path: Path, hub: Hub, published: Path, monkeypatch: pytest.MonkeyPatch, on_record: str
+) -> None:
+    config, digest = read_encoder(published).config, sha256_of_file(published / "model.safetensors")
+    known = PublishedModel(
+        name="tiny",
+        repository=REPOSITORY,
+        revision=COMMIT,
+        licence="MIT",
+        config=config if on_record != "another shape" else config.model_copy(update={"hidden_size": 64}),
+        sha256={} if on_record == "no digest" else {"model.safetensors": digest},
+    )
+    monkeypatch.setattr(fetching, "published_model", lambda what: known)
+    said: list[str] = []
+    model, _ = fetch_encoder(Registry(tmp_path / "models"), "tiny", endpoint=hub.url, report=said.append)
+    assert isinstance(model.card, EncoderCard)
+    assert (model.card.model, model.card.licence) == ("tiny", "MIT")
+    assert model.card.is_published is (on_record == "this digest")
+    is_said = any(line.startswith("tiny: no digest of its weights is on record") for line in said)
+    assert is_said is (on_record != "this digest")
 
 
 def test_a_published_model_is_fetched_at_its_commit_and_must_have_its_digest(
@@ -187,7 +245,59 @@ def test_an_interrupted_fetch_goes_on_where_it_was(
     assert f"fetching model.safetensors, {size} bytes, {kept} of them are there already" in outcome.stderr
     registry = Registry(place.folder / "models")
     assert registry.names() == ["esm2_tiny"]
-    assert not (place.folder / "models" / ".downloads").exists()
+    assert [entry.suffix for entry in (place.folder / "models" / ".downloads").iterdir()] == [".lock"]
+
+
+def test_a_fetch_that_waits_for_another_does_not_disturb_it(
+    tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, holders = Registry(tmp_path / "models"), []
+    locks: list[Path] = []
+    remove = shutil.rmtree
+
+    @contextmanager
+    def locked(path: Path, *rest: Any) -> Iterator[None]:
+        locks.append(path)
+        with fetching_locked(path, *rest):
+            yield
+
+    def remove_while_another_waits(folder: Path, **options: Any) -> None:
+        remove(folder, **options)
+        holders.append(FileLock(locks[0], "a second fetch").try_acquire())
+
+    fetching_locked = fetching.locked
+    monkeypatch.setattr(fetching, "locked", locked)
+    monkeypatch.setattr(fetching.shutil, "rmtree", remove_while_another_waits)
+    fetch(registry, hub)
+    monkeypatch.undo()
+
+    assert holders
+    assert all(holder and holder.startswith("virnucpro models fetch") for holder in holders)
+    assert [path for path in (tmp_path / "models" / ".downloads").iterdir() if path.is_dir()] == []
+    assert registry.names() == ["esm2_tiny"]
+
+
+def test_of_two_fetches_at_once_one_installs_and_both_end_well(
+    new_installation: Callable[[str], Installation], hub: Hub
+) -> None:
+    place = new_installation("two-fetches")
+    command = [str(Path(sys.executable).with_name("virnucpro")), "models", "fetch", REPOSITORY]
+    environment = place.environment | {"HF_ENDPOINT": hub.url}
+    both = [
+        subprocess.Popen(
+            [*command, "--revision", COMMIT],
+            cwd=place.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = sorted(process.communicate()[0] for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    assert [line.split(": ")[1].strip() for line in said] == ["installed", "is installed already, and whole"]
+    assert len(hub.gets("model.safetensors")) == 1
 
 
 def unfinished(place: Installation) -> list[Path]:

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import torch
 
 from virnucpro_assets.demo.paths import DNABERT_S_FOLDER, ESM2_FOLDER
 from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.files.aside import set_aside
 from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.models import registry as registry_module
 from virnucpro_assets.models.catalogue import CATALOGUE, model_of_shape, published_model
 from virnucpro_assets.models.classifier import Classifier, load_classifier
 from virnucpro_assets.models.folders import read_model_folder
@@ -72,6 +75,69 @@ def test_a_name_that_is_taken_is_refused_or_replaced_and_kept_aside(registry: Re
     import_encoder(registry, DNABERT_S_FOLDER, "mine", replace=True)
     assert registry.model("mine").card.kind == "dnabert_s"
     assert read_model_folder(registry.root / "mine.replaced-1").kind == "esm2"
+
+
+def test_what_was_replaced_is_no_model_and_no_name_for_one(registry: Registry) -> None:
+    import_encoder(registry, ESM2_FOLDER, "mine")
+    import_encoder(registry, DNABERT_S_FOLDER, "mine", replace=True)
+    assert registry.names() == ["mine"]
+    for use in (registry.model, registry.place):
+        with pytest.raises(
+            InputError, match=r"found 'mine\.replaced-1'; expected .* no \.replaced-1 at its end"
+        ):
+            use("mine.replaced-1")
+    assert registry.place("mine.replaced-x").name == "mine.replaced-x"
+
+
+def install(registry: Registry, who: str, during: Callable[[], None] = lambda: None, **options: bool) -> None:
+    with registry.installing("mine", **options) as folder:
+        (folder / "config.json").write_text("{}")
+        (folder / "who").write_text(who)
+        during()
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_model_that_was_installed_in_the_meantime_stays_or_is_kept_aside(
+    registry: Registry, replace: bool
+) -> None:
+    def other() -> None:
+        install(registry, "other")
+
+    if replace:
+        install(registry, "one", other, replace=True)
+        assert (registry.root / "mine" / "who").read_text() == "one"
+        assert (registry.root / "mine.replaced-1" / "who").read_text() == "other"
+    else:
+        with pytest.raises(InputError, match="mine: found a model; expected a name that is free"):
+            install(registry, "one", other)
+        assert (registry.root / "mine" / "who").read_text() == "other"
+    assert registry.names() == ["mine"]
+    left = {path.name for path in registry.root.iterdir()} - {"mine.replaced-1"}
+    assert left == {"mine"}
+
+
+def test_a_file_of_the_name_is_not_written_over(registry: Registry) -> None:
+    with pytest.raises(InputError, match="mine: found a model; expected a name that is free"):
+        install(registry, "one", lambda: (registry.root / "mine").write_text("a file") and None)
+    assert (registry.root / "mine").read_text() == "a file"
+
+
+def test_of_two_replacements_at_once_both_are_kept(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aside, others = set_aside, iter(["other"])
+
+    def set_aside_and_lose(path: Path, mark: str) -> Path:
+        target = aside(path, mark)
+        for who in others:
+            install(registry, who)
+        return target
+
+    install(registry, "first")
+    monkeypatch.setattr(registry_module, "set_aside", set_aside_and_lose)
+    install(registry, "one", replace=True)
+    kept = {path.name: (path / "who").read_text() for path in registry.root.iterdir()}
+    assert kept == {"mine": "one", "mine.replaced-1": "first", "mine.replaced-2": "other"}
 
 
 def test_an_import_that_fails_leaves_nothing(registry: Registry, tmp_path: Path) -> None:

@@ -346,3 +346,36 @@ def test_of_the_embedding_cache_only_what_is_damaged_or_left_over_goes(finished:
     }
     assert sorted(path.name for path in folder.iterdir()) == [names[0], names[3]]
     assert found(clean_up(finished.settings, keys=["d"])) == {}
+
+
+def test_of_the_registry_only_what_killed_imports_left_goes(finished: DropWork, tmp_path: Path) -> None:
+    disk, link = tmp_path / "disk", tmp_path / "models"
+    link.symlink_to(disk)
+    for name in (".mine.partial-ab", ".other.partial-cd", "mine", "mine.replaced-1", ".downloads"):
+        (disk / name).mkdir(parents=True)
+        (disk / name / "model.safetensors").write_bytes(b"x" * 9)
+    (disk / "mine" / "reference.npz.partial-9-ab").write_bytes(b"y" * 4)
+    long_ago = days_ago(2).timestamp()
+    for path in (*disk.rglob("*"), *disk.iterdir()):
+        os.utime(path, (long_ago, long_ago))
+    # The folder of an import is old, but it still writes.
+    os.utime(disk / ".other.partial-cd" / "model.safetensors")
+    settings = change(finished.settings, models=link)
+    expected = {
+        disk / ".mine.partial-ab": ("unfinished", 9),
+        disk / "mine" / "reference.npz.partial-9-ab": ("unfinished", 4),
+    }
+    for delete in (False, True):
+        outcome = clean_up(settings, delete=delete)
+        assert {r.path: (r.kind, r.size) for r in outcome.remains if r.path.is_relative_to(disk)} == expected
+        assert any(str(disk / ".mine.partial-ab") in line for line in outcome.lines())
+    assert sorted(str(path.relative_to(disk)) for path in disk.rglob("*")) == [
+        ".downloads",
+        ".downloads/model.safetensors",
+        ".other.partial-cd",
+        ".other.partial-cd/model.safetensors",
+        "mine",
+        "mine.replaced-1",
+        "mine.replaced-1/model.safetensors",
+        "mine/model.safetensors",
+    ]

@@ -1,4 +1,7 @@
 import re
+import subprocess
+import sys
+from hashlib import sha256
 from xml.etree import ElementTree
 
 import pytest
@@ -67,3 +70,17 @@ def test_reads_of_one_length_are_a_bar_among_empty_places():
     assert len(ticks) >= 3
     assert min(ticks) < 150
     assert max(ticks) > 151
+
+
+def test_a_style_in_the_working_folder_changes_no_picture(tmp_path):
+    program = (
+        "import hashlib; from virnucpro_assets.report import plots; "
+        "print(hashlib.sha256(plots.stage_times({'index': 1.0}, form='png')).hexdigest())"
+    )
+    (tmp_path / "matplotlibrc").write_text(
+        "axes.facecolor: red\nlines.linewidth: 9\nfont.family: monospace\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == sha256(plots.stage_times({"index": 1.0}, form="png")).hexdigest()

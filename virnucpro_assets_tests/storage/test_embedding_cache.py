@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from virnucpro_assets.files.locks import FileLock
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.storage.cached_rows import CachedRows
 from virnucpro_assets.storage.embedding_cache import (
@@ -180,6 +181,17 @@ def test_a_segment_that_was_removed_is_gone_on_without(cache: EmbeddingCache) ->
     found = cached.find(some_keys("MAD", "MK"))
     assert (found.positions.tolist(), found.said) == ([1], [])
     np.testing.assert_array_equal(found.rows, some_rows(1, 1))
+
+
+def test_a_cache_that_is_removed_while_it_is_written_keeps_its_lock(cache: EmbeddingCache) -> None:
+    keep(cache, "a")
+    holder = FileLock(cache.lock, "a writer")
+    assert holder.try_acquire() is None
+    shutil.rmtree(cache.folder)
+    assert str(FileLock(cache.lock, "another").try_acquire()).startswith("a writer (process ")
+    holder.release()
+    assert keep(cache, "b").exists()
+    assert [path.name for path in cache.folder.rglob("*.lock")] == []
 
 
 def test_two_processes_write_at_once_and_the_limit_holds_all_the_while(tmp_path: Path) -> None:

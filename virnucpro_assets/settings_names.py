@@ -1,0 +1,95 @@
+"""The names of the settings: every one with its variable, and the check that no variable is misspelt.
+
+A variable with the prefix of this project that names no setting is an error, because what it was
+meant to set would silently keep its default. Names are compared without regard to case, as
+pydantic-settings reads them.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, is_dataclass
+from difflib import get_close_matches
+from typing import Any, get_args, get_type_hints
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from virnucpro_assets.errors import InputError
+
+PREFIX = "VIRNUCPRO_"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its name, as `calls.min_chunks`, its variable, its default and its meaning."""
+
+    name: str
+    variable: str
+    default: Any
+    meaning: str
+
+
+def settings_of(model: type[BaseModel], name: str = "", variable: str = "") -> Iterator[Setting]:
+    """Every setting of a model in the order of its definition, those of a group one by one."""
+    for field_name, field in model.model_fields.items():
+        found = Setting(
+            f"{name}{field_name}",
+            _variable(field, variable, field_name),
+            field.get_default(call_default_factory=True),
+            field.description or "",
+        )
+        if isinstance(found.default, BaseModel):
+            yield from settings_of(type(found.default), f"{found.name}.", f"{found.variable}__")
+        elif is_dataclass(found.default):
+            yield from _of_dataclass(found)
+        else:
+            yield found
+
+
+def check_variables(model: type[BaseModel], variables: Iterable[str]) -> None:
+    """Raise InputError for the first of `variables` that has the prefix and names no setting of `model`."""
+    settings = list(settings_of(model))
+    groups = {
+        f"{PREFIX}{setting.name.partition('.')[0].upper()}" for setting in settings if "." in setting.name
+    }
+    known = {setting.variable for setting in settings} | groups
+    for variable in sorted(variables):
+        name = variable.upper()
+        if name.startswith(PREFIX) and name not in known:
+            # A setting whose variable has a name of its own is found by the name that it has in a file.
+            spellings = {setting.name.replace(".", "__").upper(): setting.variable for setting in settings}
+            raise InputError(
+                f"variable {variable}",
+                found="a name that no setting has",
+                expected=f"the name of a setting, the nearest is {nearest(name.removeprefix(PREFIX), spellings)}",
+                advice="Correct the name or unset it; docs/operations.md lists all settings.",
+            )
+
+
+def nearest(name: str, names: Iterable[str] | dict[str, str]) -> str:
+    """The one of `names` that is most like `name`; of a dict the value that belongs to it."""
+    found = get_close_matches(name, list(names), n=1, cutoff=0.0)[0]
+    return names[found] if isinstance(names, dict) else found
+
+
+def variable_of(model: type[BaseModel], name: str) -> str:
+    """The variable of a setting, as `calls.min_chunks`, of a group of settings, or of one named by its variable."""
+    variables = {setting.name: setting.variable for setting in settings_of(model)}
+    is_variable = name in variables.values()
+    return variables.get(name, name if is_variable else f"{PREFIX}{name.replace('.', '__').upper()}")
+
+
+def _of_dataclass(group: Setting) -> Iterator[Setting]:
+    """The settings of a group that is a dataclass, whose meanings are the words that annotate its fields."""
+    for name, annotated in get_type_hints(type(group.default), include_extras=True).items():
+        meaning = next(word for word in get_args(annotated) if isinstance(word, str))
+        yield Setting(
+            f"{group.name}.{name}",
+            f"{group.variable}__{name.upper()}",
+            getattr(group.default, name),
+            meaning,
+        )
+
+
+def _variable(field: FieldInfo, prefix: str, name: str) -> str:
+    alias = field.validation_alias
+    return alias if isinstance(alias, str) else f"{prefix or PREFIX}{name.upper()}"
