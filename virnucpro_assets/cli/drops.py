@@ -194,14 +194,13 @@ def retry(
     with one_line_errors():
         from virnucpro_assets.definitions import call_drop, embed_drop, index_drop
         from virnucpro_assets.defs.instance import open_instance
-        from virnucpro_assets.defs.partitions import Partitions
         from virnucpro_assets.defs.repairs import repair_drops
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
         with open_instance(settings) as instance:
-            jobs, partitions = (index_drop, embed_drop, call_drop), Partitions(settings.ranks)
-            errors = repair_drops(jobs, instance, partitions, drops or [], typer.echo)
+            jobs = (index_drop, embed_drop, call_drop)
+            errors = repair_drops(jobs, instance, settings, drops or [], typer.echo)
     if errors:
         raise typer.Exit(errors[0].exit_code)
 

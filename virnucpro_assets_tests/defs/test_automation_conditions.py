@@ -15,7 +15,9 @@ from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, EMBEDDINGS
 from virnucpro_assets.defs.partitions import DROPS, Partitions
 from virnucpro_assets.defs.process_runs import TAG
+from virnucpro_assets.defs.records import evaluation
 from virnucpro_assets.defs.standing import BEFORE
+from virnucpro_assets.pipeline.checks import CheckResult
 from virnucpro_assets.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*in beta:dagster_shared.utils.warnings.BetaWarning")
@@ -112,6 +114,17 @@ def test_each_part_of_a_new_drop_is_asked_for_once_and_in_order(running: Automat
     running.made("dnabert_s_embeddings", drop="new")
     assert running.tick() == by_drop(*AFTER_EMBEDDINGS)
     running.made(*AFTER_EMBEDDINGS, drop="new")
+    assert [running.tick() for _ in range(3)] == [{}] * 3
+
+
+def test_nothing_is_asked_for_of_what_a_blocking_check_refused(running: Automation) -> None:
+    running.add("new")
+    running.tick()
+    running.made(*BEFORE, *EMBEDDINGS, "merged_embeddings", drop="new")
+    check = CheckResult(asset="merged_embeddings", name="completeness", passed=False, threshold="whole")
+
+    running.instance.report_runless_asset_event(evaluation(running.instance, "new", check))
+
     assert [running.tick() for _ in range(3)] == [{}] * 3
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
+from virnucpro_assets.pipeline.checks import CheckError
 from virnucpro_assets.pipeline.embeddings import fitting_merged
+from virnucpro_assets.pipeline.gate import require_passed, subjects_of_merged
 from virnucpro_assets.pipeline.training.labels import LabelledDrop
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.read_files import ReadFile, pair_files
@@ -33,12 +35,13 @@ def register_labelled(
 
 
 def is_embedded(drop: str, settings: Settings) -> bool:
-    """Whether the files registered for a drop are embedded and merged under these settings."""
+    """Whether the files registered for a drop are embedded and merged under these settings, and their checks passed."""
     if not DropStore(settings.data_root).is_listed(drop):
         return False
     try:
-        fitting_merged(DropWork.on(drop, settings, lambda _: None))
-    except IntegrityError:
+        work = DropWork.on(drop, settings, lambda _: None)
+        require_passed(work, subjects_of_merged(work.index.manifest.digest, fitting_merged(work)))
+    except (IntegrityError, CheckError):
         return False
     return True
 
