@@ -23,8 +23,9 @@ def repair_drops(
 ) -> list[VirnucproError]:
     """Make again what failed and what depends on it, and nothing else, drop by drop; returns the errors.
 
-    What a blocking check holds back is made again too, so that the check runs again. Without names all drops of which something failed, the oldest failure first; of drops that are
-    named also what was never made. `report` is told of each drop how it ended.
+    What a blocking check holds back is made again too, so that the check runs again. Without names all drops
+    of which something failed, the oldest failure first; of drops that are named also what was never made.
+    `report` is told of each drop how it ended.
     """
     fail_dead_runs(instance)
     standing = Standing.of(instance, Partitions(settings.ranks))

@@ -90,6 +90,10 @@ class DropSource(BaseModel):
         unlike = {name: getattr(other, name) for name in OTHER_THAN_READS}
         return self.model_copy(update=unlike) == other
 
+    def same_results(self, other: "DropSource") -> bool:
+        """Whether both mean the same reads and the same hits."""
+        return self.same_reads(other) and self.min_score == other.min_score
+
 
 class DropManifest(BaseModel):
     """A generation of a drop: its source and each file's size and SHA-256, in the same order.
