@@ -295,17 +295,19 @@ def _predict(
     replace: bool = False,
     **options: Any,
 ) -> None:
+    from virnucpro_assets.files.outputs import check_outputs
     from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
     from virnucpro_assets.pipeline.claims import claimed_drop
     from virnucpro_assets.pipeline.room import check_data_root, check_out
     from virnucpro_assets.pipeline.routing import classifiers_in_use
-    from virnucpro_assets.pipeline.run import export_results
+    from virnucpro_assets.pipeline.run import RESULTS, export_results
     from virnucpro_assets.sequences.read_files import pair_files
     from virnucpro_assets.settings import load_settings
     from virnucpro_assets.storage.drops import DropStore
 
     settings = load_settings()
     check_out(out)
+    check_outputs(out, RESULTS, reads)
     check_data_root(settings.data_root)
     # Hours of embeddings would come before the step that asks for it.
     classifiers_in_use(settings, options.get("chunk_length") or settings.chunk_length)

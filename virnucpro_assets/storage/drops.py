@@ -25,6 +25,7 @@ from virnucpro_assets.storage.shards import rank_name
 from virnucpro_assets.vocabulary import EncoderKind, Label
 
 OTHER_THAN_READS = ("min_score", "follows_delivery", "delivery", "label")
+REPORT = "report.html"
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -159,7 +160,7 @@ class DropFolder:
 
     @property
     def report(self) -> Path:
-        return self.path / "report.html"
+        return self.path / REPORT
 
     @property
     def telemetry(self) -> Path:

@@ -32,7 +32,9 @@ def embedded(said: list[str]) -> dict[str, str]:
 
 
 def waits_for_the_drop(said: list[str]) -> bool:
-    return any(re.match(r"waiting for .*/reads\.lock, which registration of drop .* holds", line) for line in said)
+    return any(
+        re.match(r"waiting for .*/reads\.lock, which registration of drop .* holds", line) for line in said
+    )
 
 
 def test_each_part_is_computed_by_one_of_two_runs(tmp_path: Path, alone: DropPlace) -> None:

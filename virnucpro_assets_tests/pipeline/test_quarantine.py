@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from virnucpro_assets.defs.embeddings import _materialisation
 from virnucpro_assets.demo.paths import MODELS_FOLDER
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.models.classifier import load_classifier
 from virnucpro_assets.models.folders import WEIGHTS_FILE
 from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
@@ -266,7 +266,14 @@ def test_a_read_without_any_score_is_not_scored_and_one_with_some_is_called(
     assert export_results(work.folder, tmp_path / "out")[-1].read_bytes() == table.read_bytes()
     table.unlink()
     export_results(work.folder, tmp_path / "out")
-    assert not (tmp_path / "out" / "quarantine.tsv").exists()
+    foreign = tmp_path / "out" / "quarantine.tsv"
+    assert not foreign.exists()
+    foreign.write_text("of somebody else")
+    before = {path: path.stat().st_ino for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(InputError, match=r"quarantine\.tsv: found a file that was not written here"):
+        export_results(work.folder, tmp_path / "out")
+    assert {path: path.stat().st_ino for path in before} == before
+    assert foreign.read_text() == "of somebody else"
 
 
 def test_a_check_warns_of_quarantined_rows_and_holds_nothing_back(work: DropWork) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from virnucpro_assets.files.outputs import RECORD
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
@@ -46,7 +47,10 @@ def shards_of(installation: Any) -> dict[tuple[str, int], ShardManifest]:
 
 
 def tables(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "report.html"}
+    """The results but for the report and the record of all, which hold times."""
+    return {
+        path.name: path.read_bytes() for path in folder.iterdir() if path.name not in {"report.html", RECORD}
+    }
 
 
 @pytest.fixture(scope="module")
