@@ -7,7 +7,7 @@ import dagster as dg
 
 from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, BEFORE_EMBEDDINGS, EMBEDDINGS, TRAINING_STEP
 from virnucpro_assets.defs.partitions import DROPS, Partitions
-from virnucpro_assets.defs.process_runs import TAG, fail_dead_runs, this_process
+from virnucpro_assets.defs.process_runs import COMMAND, TAG, fail_dead_runs, this_process
 from virnucpro_assets.defs.standing import Work, stretches
 from virnucpro_assets.errors import IntegrityError, VirnucproError
 from virnucpro_assets.settings import Settings
@@ -115,7 +115,7 @@ def _run(
         dg.reconstructable(job),
         instance=instance,
         # Whoever typed the command sees that it was killed: the daemon shall not do it again.
-        tags={**tags, TAG: this_process(), "dagster/max_retries": "0"},
+        tags={**tags, TAG: this_process(), COMMAND: "yes", "dagster/max_retries": "0"},
         run_config={"loggers": {"terminal": {}}, **config},
         raise_on_error=False,
         asset_selection=[dg.AssetKey(asset) for asset in assets] if assets else None,

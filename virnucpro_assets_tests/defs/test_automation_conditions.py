@@ -14,7 +14,7 @@ from dagster._core.execution.asset_backfill import AssetBackfillData
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, EMBEDDINGS
 from virnucpro_assets.defs.partitions import DROPS, Partitions
-from virnucpro_assets.defs.process_runs import TAG
+from virnucpro_assets.defs.process_runs import COMMAND
 from virnucpro_assets.defs.records import evaluation
 from virnucpro_assets.defs.standing import BEFORE
 from virnucpro_assets.pipeline.checks import CheckResult
@@ -160,7 +160,11 @@ def test_the_classifier_is_asked_for_until_it_is_there(automation: Automation) -
     assert automation.tick() == {}
 
 
-@pytest.mark.parametrize(("tags", "asked"), [({TAG: "host 1 2"}, set()), ({}, set(EMBEDDINGS))])
+@pytest.mark.parametrize(
+    ("tags", "asked"),
+    [({COMMAND: "yes"}, set()), ({COMMAND: "no"}, set(EMBEDDINGS)), ({}, set(EMBEDDINGS))],
+    ids=["of a command", "a repeat of a command's", "of the daemon"],
+)
 def test_what_a_command_began_is_left_to_the_command(running: Automation, tags, asked) -> None:
     running.add("new")
     running.tick()
