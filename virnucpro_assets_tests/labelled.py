@@ -15,6 +15,11 @@ from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.vocabulary import ENCODER_KINDS, LABELS
+from virnucpro_assets_tests.passed_checks import (
+    pass_checks_of_index,
+    pass_checks_of_merged,
+    pass_checks_of_shards,
+)
 
 
 def write_labelled_reads(
@@ -50,8 +55,11 @@ def embed(key: str, paths: Sequence[Path], settings: Settings, pool: DevicePool)
     list_drop(key, settings)
     work = DropWork.on(key, settings, [].append)
     index_drop(work)
+    pass_checks_of_index(work)
     with pool.lease() as lease:
         for kind in ENCODER_KINDS:
             list(embed_drop(work, kind, range(settings.ranks), lease))
+    pass_checks_of_shards(work)
     merge_drop(work)
+    pass_checks_of_merged(work)
     return work

@@ -174,12 +174,14 @@ def materialize(drop: Drop, replace: Replace = False) -> None:
     """Materialise every asset of a drop, registered before or copied into the drops folder."""
     with one_line_errors():
         from virnucpro_assets.pipeline.arrivals import check_arrived
+        from virnucpro_assets.pipeline.claims import claimed_drop
         from virnucpro_assets.pipeline.reports import summary_lines
         from virnucpro_assets.settings import load_settings
 
         # Before the orchestrator hears the name: a misspelt one would stay as a partition.
         check_arrived(drop, load_settings())
-        _materialise(drop, replace=replace)
+        with claimed_drop(drop, load_settings(), _progress):
+            _materialise(drop, replace=replace)
         for line in summary_lines(drop, load_settings()):
             typer.echo(line)
 
@@ -194,14 +196,13 @@ def retry(
     with one_line_errors():
         from virnucpro_assets.definitions import call_drop, embed_drop, index_drop
         from virnucpro_assets.defs.instance import open_instance
-        from virnucpro_assets.defs.partitions import Partitions
         from virnucpro_assets.defs.repairs import repair_drops
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
         with open_instance(settings) as instance:
-            jobs, partitions = (index_drop, embed_drop, call_drop), Partitions(settings.ranks)
-            errors = repair_drops(jobs, instance, partitions, drops or [], typer.echo)
+            jobs = (index_drop, embed_drop, call_drop)
+            errors = repair_drops(jobs, instance, settings, drops or [], typer.echo)
     if errors:
         raise typer.Exit(errors[0].exit_code)
 
@@ -294,38 +295,44 @@ def _predict(
     replace: bool = False,
     **options: Any,
 ) -> None:
+    from virnucpro_assets.files.outputs import check_outputs
     from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
+    from virnucpro_assets.pipeline.claims import claimed_drop
     from virnucpro_assets.pipeline.room import check_data_root, check_out
     from virnucpro_assets.pipeline.routing import classifiers_in_use
-    from virnucpro_assets.pipeline.run import export_results
+    from virnucpro_assets.pipeline.run import RESULTS, export_results
     from virnucpro_assets.sequences.read_files import pair_files
     from virnucpro_assets.settings import load_settings
     from virnucpro_assets.storage.drops import DropStore
 
     settings = load_settings()
     check_out(out)
+    check_outputs(out, RESULTS, reads)
     check_data_root(settings.data_root)
     # Hours of embeddings would come before the step that asks for it.
     classifiers_in_use(settings, options.get("chunk_length") or settings.chunk_length)
     drop = name or key_from_name(reads[0])
-    register_reads(drop, pair_files(reads, paired=paired), settings, replace=replace, **options)
-    _materialise(drop, replace=replace)
-    for path in export_results(DropStore(settings.data_root).current(drop)[1], out):
-        typer.echo(path)
+    with claimed_drop(drop, settings, _progress):
+        register_reads(drop, pair_files(reads, paired=paired), settings, replace=replace, **options)
+        _materialise(drop, replace=replace)
+        for path in export_results(DropStore(settings.data_root).current(drop)[1], out):
+            typer.echo(path)
 
 
 def _missing(*, run: bool) -> None:
     """Show the drops without results or, with `run`, materialise each; the first failure decides the exit code."""
+    from virnucpro_assets.pipeline.claims import claimed_drop
     from virnucpro_assets.pipeline.open_deliveries import missing_drops
     from virnucpro_assets.settings import load_settings
 
-    failures = []
-    for drop, lack in missing_drops(load_settings()).items():
+    failures, settings = [], load_settings()
+    for drop, lack in missing_drops(settings).items():
         if not run:
             typer.echo(f"virnucpro materialize {drop}  # {lack}")
             continue
         try:
-            _materialise(drop, replace=False)
+            with claimed_drop(drop, settings, _progress):
+                _materialise(drop, replace=False)
             typer.echo(f"{drop}: done")
         except VirnucproError as error:
             typer.echo(f"{drop}: {error}", err=True)
@@ -337,7 +344,6 @@ def _missing(*, run: bool) -> None:
 def _materialise(drop: str, *, replace: bool) -> None:
     from virnucpro_assets.definitions import call_drop, embed_drop, index_drop
     from virnucpro_assets.defs.instance import open_instance
-    from virnucpro_assets.defs.partitions import Partitions
     from virnucpro_assets.defs.runs import materialise_drop
     from virnucpro_assets.inference.devices import find_devices
     from virnucpro_assets.pipeline.other_versions import set_aside_other_versions
@@ -352,7 +358,7 @@ def _materialise(drop: str, *, replace: bool) -> None:
         materialise_drop(
             (index_drop, embed_drop, call_drop),
             instance,
-            Partitions(settings.ranks),
+            settings,
             check_key(drop),
             replace=replace,
         )

@@ -209,8 +209,13 @@ def _train(
     from virnucpro_assets.inference.devices import find_devices
     from virnucpro_assets.pipeline.arrivals import check_arrived
     from virnucpro_assets.pipeline.room import check_data_root
-    from virnucpro_assets.pipeline.training.arrivals import is_embedded, register_labelled
-    from virnucpro_assets.pipeline.training.labels import read_labels, write_labels
+    from virnucpro_assets.pipeline.training.arrivals import (
+        claimed_drops,
+        is_embedded,
+        labelled_paths,
+        register_labelled,
+    )
+    from virnucpro_assets.pipeline.training.labels import LabelledDrop, keep_labels, read_labels
     from virnucpro_assets.pipeline.training.options import parse_options
     from virnucpro_assets.settings import load_settings
 
@@ -218,6 +223,7 @@ def _train(
     parse_options(options)
     check_data_root(settings.data_root)
     find_devices(settings.devices, visible=settings.visible_gpus)
+    paths: dict[LabelledDrop, Path] = {}
     if labels is None:
         if not virus or not others:
             raise InputError(
@@ -226,23 +232,28 @@ def _train(
                 expected="files of both classes, or a table",
                 advice="Give --virus and --others, or --labels.",
             )
-        length = chunk_length or settings.chunk_length
-        labelled = register_labelled(virus, others, settings, chunk_length=length, replace=replace)
-        labels = settings.training_root / "labels.tsv"
-        write_labels(labels, labelled)
-        typer.echo(f"table of labels: {labels.absolute()}", err=True)
+        paths = labelled_paths(virus, others)
+        labelled = list(paths)
     else:
         labelled = read_labels(labels)
         for one in labelled:
             # Before the orchestrator hears the name: a misspelt one would stay as a partition.
             check_arrived(one.drop, settings)
-    with open_instance(settings) as instance:
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    with claimed_drops(labelled, settings, say), open_instance(settings) as instance:
+        length = chunk_length or settings.chunk_length
+        register_labelled(paths, settings, chunk_length=length, replace=replace)
+        table = keep_labels(settings.training_root, labelled)
+        say(f"table of labels: {table.absolute()}")
         for one in labelled:
             if not is_embedded(one.drop, settings):
                 jobs = (index_drop, embed_drop, call_drop)
                 embed(jobs, instance, Partitions(settings.ranks), one.drop)
         config = {name: getattr(value, "value", value) for name, value in options.items()}
-        run_training(train_classifier, instance, {"labels": str(labels.absolute()), **config})
+        run_training(train_classifier, instance, {"labels": str(table.absolute()), **config})
         record = latest_record(instance, "classifier_evaluation", None)
         if record and (made := record.asset_materialization):
             for name in ("verdict", "version", "page"):

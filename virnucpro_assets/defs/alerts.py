@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from virnucpro_assets.defs.partitions import DROPS
-from virnucpro_assets.defs.process_runs import TAG as PROCESS
+from virnucpro_assets.defs.process_runs import is_of_a_command
 from virnucpro_assets.defs.run_drops import drops_of
 from virnucpro_assets.pipeline.alerts import Alert, Failure, tell
 from virnucpro_assets.settings import Settings
@@ -142,7 +142,7 @@ def _tell(
 
 def _is_tried_again(run: dg.DagsterRun) -> bool:
     """Whether the orchestrator starts a run again; those of the command line it cannot, whatever it says."""
-    return run.tags.get(WILL_RETRY, "").lower() == "true" and PROCESS not in run.tags
+    return run.tags.get(WILL_RETRY, "").lower() == "true" and not is_of_a_command(run)
 
 
 def _step_failures(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterable[dg.DagsterEvent]:

@@ -1,9 +1,13 @@
 """What a look at the drops folder changes: drops are registered, and their partitions added."""
 
+from contextlib import suppress
+
 import dagster as dg
 
 from virnucpro_assets.defs.partitions import DROPS
+from virnucpro_assets.errors import BusyError
 from virnucpro_assets.pipeline.arrivals import register_delivery
+from virnucpro_assets.pipeline.claims import claimed_drop
 from virnucpro_assets.pipeline.deliveries import Delivery, Scan, scan
 from virnucpro_assets.pipeline.observations import Observations
 from virnucpro_assets.pipeline.open_deliveries import record_scan
@@ -13,11 +17,14 @@ from virnucpro_assets.settings import Settings
 def look_for_drops(settings: Settings, former: str | None, now: float) -> Scan:
     """Scan the drops folder and register what is complete; `former` is the cursor of the last look.
 
-    Writes the record of deliveries that are no drops. Adds no partition.
+    A drop that a command works on is registered at a later look. Writes the record of deliveries that are no
+    drops. Adds no partition.
     """
+    refusing = settings.model_copy(update={"when_busy": "refuse"})
     found = scan(settings, Observations.from_cursor(former), now)
     for delivery in found.of("ready", "changed"):
-        register_delivery(delivery, settings)
+        with suppress(BusyError), claimed_drop(delivery.key, refusing, lambda _: None):
+            register_delivery(delivery, settings)
     record_scan(found, settings, now)
     return found
 

@@ -18,7 +18,7 @@ from typing import Any
 import dagster as dg
 
 from virnucpro_assets.defs.jobs import EMBEDDINGS
-from virnucpro_assets.defs.process_runs import TAG as PROCESS
+from virnucpro_assets.defs.process_runs import COMMAND
 from virnucpro_assets.settings import Settings
 
 When = dg.AutomationCondition
@@ -72,7 +72,7 @@ def _any_deps_refused() -> Condition:
 
 def _any_deps_of_a_command() -> Condition:
     drops = dg.AssetSelection.all() - dg.AssetSelection.assets("classifier")
-    by_command = When.all_new_updates_have_run_tags(tag_keys={PROCESS})
+    by_command = When.all_new_updates_have_run_tags(tag_values={COMMAND: "yes"})
     return (
         When.any_deps_match(When.newly_updated() & by_command)
         .allow(drops)

@@ -13,6 +13,7 @@ drops of the run, also for those that are in order.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import dagster as dg
 
@@ -32,7 +33,10 @@ from virnucpro_assets.settings import Settings
 
 @dataclass(frozen=True)
 class Turn:
-    """A drop's turn in a chain: what its links need to know. `pool` is there if the chain has devices."""
+    """A drop's turn in a chain: what its links need to know. `pool` is there if the chain has devices.
+
+    It is bound to the generation of the drop that is the current one when `work` is first asked for.
+    """
 
     drop: str
     settings: Settings
@@ -40,9 +44,9 @@ class Turn:
     encoders: EncoderChoices
     pool: DevicePool | None = None
 
-    @property
+    @cached_property
     def work(self) -> DropWork:
-        """The work on the generation of the drop that is the current one now."""
+        """The work on the generation of the drop."""
         return DropWork.on(self.drop, self.settings, self.report, self.encoders)
 
 

@@ -32,7 +32,7 @@ from virnucpro_assets.storage.shards import ShardManifest
 from virnucpro_assets.storage.telemetry import Telemetry
 from virnucpro_assets.vocabulary import EncoderKind
 
-GROUP = "embeddings"
+GROUP, FINITE = "embeddings", "finite_values"
 
 
 class EmbeddingConfig(dg.Config):
@@ -82,7 +82,7 @@ def embeddings(
 def _check_specs(asset: str, partitions: Partitions) -> list[dg.AssetCheckSpec]:
     return [
         dg.AssetCheckSpec(
-            "finite_values",
+            FINITE,
             asset=asset,
             blocking=True,
             partitions_def=partitions.drop_ranks,
@@ -111,7 +111,12 @@ def _embed(
     failures = DropFailures(len(asked))
     with gpu_pool.lease() as lease:
         for drop, ranks in asked.items():
-            missing = [rank for rank in ranks if not earlier.materialised(asset, f"{drop}|{rank}")]
+            missing = [
+                rank
+                for rank in ranks
+                if not earlier.materialised(asset, f"{drop}|{rank}")
+                or not earlier.checked(asset, FINITE, f"{drop}|{rank}")
+            ]
             with failures.of(drop):
                 inputs = input_tags(context.instance, "sequence_index", [drop])
                 work = DropWork.on(drop, settings, context.log.info, encoders)

@@ -1,6 +1,14 @@
-"""The Dagster instance that the command line shares with the UI."""
+"""The Dagster instance that the command line shares with the UI.
 
-import shutil
+Dagster makes its databases when they are first opened, and takes no lock for it: two commands that do it at
+once, or one that is killed meanwhile, leave them so that no later command can open them as they should be.
+So they are opened under a lock, one command at a time, and made under a mark. A mark that is found there
+tells of a command that was cut off: what it made is set aside, and made again.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,9 +17,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from virnucpro_assets.defs.gpu_pool import POOL
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.files.aside import set_aside
+from virnucpro_assets.files.atomic import write_bytes, write_text
+from virnucpro_assets.files.locks import locked
 from virnucpro_assets.settings import Settings
 
 CONFIG = Path(__file__).with_name("dagster.yaml")
+LOCK, UNFINISHED = "virnucpro.lock", "virnucpro.unfinished"
+DATABASES = ("history", "schedules")
+"""The folders of the databases in a home whose configuration names no others."""
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
@@ -22,8 +36,48 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     """
     home = (settings.dagster_home or settings.data_root / "dagster").absolute()
     home.mkdir(parents=True, exist_ok=True)
-    if not (home / CONFIG.name).exists():
-        shutil.copyfile(CONFIG, home / CONFIG.name)
+    with locked(home / LOCK, "the opening of the Dagster instance", "wait", lambda _: None):
+        if not (home / CONFIG.name).exists():
+            write_bytes(home / CONFIG.name, CONFIG.read_bytes())
+        with _made_whole(home):
+            return _opened(home)
+
+
+@contextmanager
+def _made_whole(home: Path) -> Iterator[None]:
+    """Let the block make the databases that are not there, and know the next time if it was cut off."""
+    mark = home / UNFINISHED
+    if mark.exists() and not _has_runs(home):
+        for name in mark.read_text(encoding="utf-8").split():
+            if name in DATABASES and (home / name).exists():
+                set_aside(home / name, "quarantine")
+    missing = [name for name in DATABASES if not (home / name).exists()]
+    if not missing:
+        mark.unlink(missing_ok=True)
+        yield
+        return
+    write_text(mark, "\n".join(missing))
+    is_made = False
+    try:
+        yield
+        is_made = True
+    finally:
+        # Of a wrong configuration nothing is made: whoever corrects it must not find its databases set aside.
+        if is_made or not any((home / name).exists() for name in missing):
+            mark.unlink()
+
+
+def _has_runs(home: Path) -> bool:
+    """Whether somebody has worked with the databases after all, without this program."""
+    path = home / "history" / "runs.db"
+    if not path.exists():
+        return False
+    with closing(sqlite3.connect(path)) as database:
+        tables = database.execute("SELECT name FROM sqlite_master WHERE name = 'runs'").fetchall()
+        return bool(tables) and bool(database.execute("SELECT 1 FROM runs LIMIT 1").fetchall())
+
+
+def _opened(home: Path) -> dg.DagsterInstance:
     try:
         instance = dg.DagsterInstance.from_config(str(home))
     except _unusable() as error:

@@ -6,8 +6,8 @@ import dagster as dg
 
 from virnucpro_assets.defs.chains import Turn
 from virnucpro_assets.defs.partitions import Partitions
-from virnucpro_assets.pipeline.checks import CheckResult
-from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, check_precision, holds_back
+from virnucpro_assets.pipeline.checks import PRECISION_CHECKS, CheckResult, holds_back
+from virnucpro_assets.pipeline.precision_checks import check_precision
 from virnucpro_assets.settings import Settings
 
 DESCRIPTIONS = (

@@ -98,26 +98,29 @@ class EarlierTries:
     """What the earlier tries of a step have recorded: it is not done, and not recorded, again.
 
     A step is tried again by its retry policy, in the same run, or by the daemon's retry of a run
-    whose process died, in a new run. A run that a person repeats has no earlier tries.
+    whose process died, in a new run. A run that a person starts again has no earlier tries, and neither
+    do the daemon's retries of it have any before it. A blocking check that did not pass is run again:
+    what follows must meet it.
     """
 
     def __init__(self, context: dg.AssetExecutionContext) -> None:
         self._materialised: set[tuple[str, str | None]] = set()
         self._checked: set[tuple[str, str, str | None]] = set()
         run: dg.DagsterRun | None = context.run
-        if not context.retry_number and RETRY_NUMBER not in context.run.tags:
-            return
-        while run:
-            self._read(context.instance, run.run_id)
-            parent = run.tags.get(PARENT_RUN)
-            run = context.instance.get_run_by_id(parent) if parent else None
+        if context.retry_number:
+            self._read(context.instance, context.run.run_id)
+        # Dagster gives this tag to the daemon's retries alone, and a person's repeat does not inherit it.
+        while run and RETRY_NUMBER in run.tags:
+            run = context.instance.get_run_by_id(run.tags[PARENT_RUN])
+            if run:
+                self._read(context.instance, run.run_id)
 
     def materialised(self, asset: str, partition: str) -> bool:
         """Whether an earlier try has made this partition."""
         return (asset, partition) in self._materialised
 
     def checked(self, asset: str, check: str, partition: str) -> bool:
-        """Whether an earlier try has evaluated this check of this partition."""
+        """Whether an earlier try has evaluated this check of this partition, and it holds nothing back."""
         return (asset, check, partition) in self._checked
 
     def _read(self, instance: dg.DagsterInstance, run_id: str) -> None:
@@ -129,4 +132,8 @@ class EarlierTries:
                 self._materialised.add((made.asset_key.to_user_string(), made.partition))
             elif (event := record.event_log_entry.dagster_event) is not None:
                 found = event.asset_check_evaluation_data
-                self._checked.add((found.asset_key.to_user_string(), found.check_name, found.partition))
+                check = (found.asset_key.to_user_string(), found.check_name, found.partition)
+                if found.passed or not found.blocking:
+                    self._checked.add(check)
+                else:
+                    self._checked.discard(check)

@@ -7,9 +7,11 @@ import dagster as dg
 
 from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, BEFORE_EMBEDDINGS, EMBEDDINGS, TRAINING_STEP
 from virnucpro_assets.defs.partitions import DROPS, Partitions
-from virnucpro_assets.defs.process_runs import TAG, fail_dead_runs, this_process
+from virnucpro_assets.defs.process_runs import COMMAND, TAG, fail_dead_runs, this_process
 from virnucpro_assets.defs.standing import Work, stretches
-from virnucpro_assets.errors import VirnucproError
+from virnucpro_assets.errors import IntegrityError, VirnucproError
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drops import DropStore
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 PARTITION = "dagster/partition"
@@ -28,27 +30,35 @@ class RunError(VirnucproError):
 def materialise_drop(
     jobs: tuple[Job, Job, Job],
     instance: dg.DagsterInstance,
-    partitions: Partitions,
+    settings: Settings,
     drop: str,
     *,
     replace: bool = False,
 ) -> None:
-    """Run the three jobs on a drop, all ranks of it.
+    """Run the three jobs on a drop, all ranks of it, which is bound to the generation that the first one lists.
 
     `jobs` are functions of a module, by whose names the jobs are found again. Earlier runs whose
     process was killed are marked as failed first. Raises RunError with the line of the step that
-    failed.
+    failed, IntegrityError if somebody else made another generation the current one meanwhile.
     """
     fail_dead_runs(instance)
     if not instance.has_dynamic_partition(DROPS, drop):
         instance.add_dynamic_partitions(DROPS, [drop])
-    first, last = partitions.range_of(drop)
+    first, last = Partitions(settings.ranks).range_of(drop)
     by_drop, by_rank = {PARTITION: drop}, {RANGE_START: first, RANGE_END: last}
     replacing = {"ops": {asset: {"config": {"replace": replace}} for asset in EMBEDDINGS}}
     index_drop, embed_drop, call_drop = jobs
     _run(index_drop, instance, by_drop, {})
-    _run(embed_drop, instance, by_rank, replacing)
-    _run(call_drop, instance, by_drop, {})
+    store = DropStore(settings.data_root)
+    bound, _ = store.current(drop)
+    for job, tags, config in ((embed_drop, by_rank, replacing), (call_drop, by_drop, {})):
+        _run(job, instance, tags, config)
+        now, _ = store.current(drop)
+        if now.digest != bound.digest or not now.source.same_results(bound.source):
+            raise IntegrityError(
+                f"drop {drop}: found generation {now.generation} of files or options registered meanwhile; expected "
+                f"{bound.generation}, with which this run began. Start it again."
+            )
 
 
 def make_again(
@@ -105,7 +115,7 @@ def _run(
         dg.reconstructable(job),
         instance=instance,
         # Whoever typed the command sees that it was killed: the daemon shall not do it again.
-        tags={**tags, TAG: this_process(), "dagster/max_retries": "0"},
+        tags={**tags, TAG: this_process(), COMMAND: "yes", "dagster/max_retries": "0"},
         run_config={"loggers": {"terminal": {}}, **config},
         raise_on_error=False,
         asset_selection=[dg.AssetKey(asset) for asset in assets] if assets else None,

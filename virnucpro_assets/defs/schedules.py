@@ -12,6 +12,7 @@ import dagster as dg
 from virnucpro_assets.defs.arrivals import look_for_drops, summary, without_partition
 from virnucpro_assets.defs.attempts import failed_drops
 from virnucpro_assets.defs.backfills import ask_for, drops_in_backfills
+from virnucpro_assets.defs.held_back import held_back
 from virnucpro_assets.defs.partitions import DROPS, Partitions
 from virnucpro_assets.defs.standing import Standing, Work, joined
 from virnucpro_assets.settings import Settings
@@ -71,7 +72,7 @@ def retry_failed(settings: Settings, partitions: Partitions) -> dg.ScheduleDefin
         standing = Standing.of(context.instance, partitions)
         failed = failed_drops(context.instance, standing)
         again = [one.drop for one in failed if one.most < settings.retry_limit]
-        work = {drop: standing.to_repair(drop) for drop in again}
+        work = {drop: standing.to_repair(drop, held_back(drop, settings)) for drop in again}
         given_up = [one.drop for one in failed if one.most >= settings.retry_limit]
         left = f"; left to a person: {', '.join(given_up)}" if given_up else ""
         return _ask(context, RETRY, work, f"nothing to try again{left}", most=settings.retry_drops)

@@ -26,7 +26,8 @@ def sequence_drop() -> Link:
     """The asset `sequence_drop`."""
 
     def make(turn: Turn) -> Made:
-        drop = list_drop(turn.drop, turn.settings)
+        list_drop(turn.drop, turn.settings)
+        drop = turn.work.drop
         return Made(
             drop.digest,
             {

@@ -60,15 +60,24 @@ class Standing:
         """All of a drop, whether it is made or not; nothing of a drop of which something goes on."""
         return {} if self.having(drop, GOING_ON) else self.having(drop, MADE, FAILED, None)
 
-    def to_repair(self, drop: str) -> Work:
-        """What failed of a drop and all that depends on it; nothing of a drop of which something goes on."""
-        if self.having(drop, GOING_ON):
-            return {}
-        return with_dependents(self.having(drop, FAILED), self.partitions, drop)
+    def to_repair(self, drop: str, held_back: Work) -> Work:
+        """What failed or is held back of a drop, and all that depends on it.
 
-    def left_over(self, drop: str) -> Work:
-        """What is not made of a drop, for whatever reason, and all that depends on it."""
-        return with_dependents(self.having(drop, FAILED, None), self.partitions, drop)
+        Nothing of a drop of which nothing failed, or of which something goes on.
+        """
+        failed = self.having(drop, FAILED)
+        if not failed or self.having(drop, GOING_ON):
+            return {}
+        return with_dependents(joined([failed, self._made(drop, held_back)]), self.partitions, drop)
+
+    def left_over(self, drop: str, held_back: Work) -> Work:
+        """What is not made of a drop, for whatever reason, or is held back, and all that depends on it."""
+        missing = self.having(drop, FAILED, None)
+        return with_dependents(joined([missing, self._made(drop, held_back)]), self.partitions, drop)
+
+    def _made(self, drop: str, work: Work) -> Work:
+        made = self.having(drop, MADE)
+        return _without_empty({asset: keys & made.get(asset, set()) for asset, keys in work.items()})
 
 
 def with_dependents(work: Work, partitions: Partitions, drop: str) -> Work:

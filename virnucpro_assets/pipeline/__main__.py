@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 from virnucpro_assets.errors import VirnucproError, describe_os_error
+from virnucpro_assets.files.outputs import check_outputs
 from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
+from virnucpro_assets.pipeline.claims import claimed_drop
 from virnucpro_assets.pipeline.room import check_data_root, check_out
-from virnucpro_assets.pipeline.run import export_results, run_drop
+from virnucpro_assets.pipeline.run import RESULTS, export_results, run_drop
 from virnucpro_assets.sequences.read_files import pair_files
 from virnucpro_assets.settings import load_settings
 
@@ -31,18 +33,20 @@ def main() -> int:
     try:
         settings = load_settings()
         check_out(options.out)
+        check_outputs(options.out, RESULTS, options.reads)
         check_data_root(settings.data_root)
         key = options.name or key_from_name(options.reads[0])
-        register_reads(
-            key,
-            pair_files(options.reads, paired=options.paired),
-            settings,
-            chunk_length=options.chunk_length,
-            duplicates=options.duplicates,
-            replace=options.replace,
-        )
-        folder = run_drop(key, settings, _say, replace=options.replace)
-        export_results(folder, options.out)
+        with claimed_drop(key, settings, _say):
+            register_reads(
+                key,
+                pair_files(options.reads, paired=options.paired),
+                settings,
+                chunk_length=options.chunk_length,
+                duplicates=options.duplicates,
+                replace=options.replace,
+            )
+            folder = run_drop(key, settings, _say, replace=options.replace)
+            export_results(folder, options.out)
     except VirnucproError as error:
         _say(f"error: {error}")
         return error.exit_code

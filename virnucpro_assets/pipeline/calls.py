@@ -10,6 +10,7 @@ from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.pipeline.claims import claimed
 from virnucpro_assets.pipeline.embeddings import fitting_merged
 from virnucpro_assets.pipeline.fit import fitting_routing
+from virnucpro_assets.pipeline.gate import require_passed, subjects_of_merged, subjects_of_predictions
 from virnucpro_assets.pipeline.routing import Routing, check_scored_by, classifiers_in_use
 from virnucpro_assets.pipeline.stages import recorded_stage
 from virnucpro_assets.pipeline.work import DropWork
@@ -52,12 +53,13 @@ def predict_drop(work: DropWork) -> tuple[TablesManifest, PredictionSummary]:
     they are left out of the tables of predictions, and counted.
 
     Raises IntegrityError if the merged embeddings or a classifier do not fit the settings, InputError as
-    `classifiers_in_use` does.
+    `classifiers_in_use` does, CheckError if a check of what they are made from holds them back.
     """
     index, folder = work.index, work.folder.predictions
     with claimed(work, "predictions"), recorded_stage(work.folder.stages, "predictions") as figures:
         routing = fitting_routing(work)
         merged = fitting_merged(work)
+        require_passed(work, subjects_of_merged(index.manifest.digest, merged))
         scores = score_rows(work, routing)
         for name, found in zip(score_files(routing), scores, strict=True):
             with atomic_file(folder / name) as stream:
@@ -101,7 +103,8 @@ def call_drop(work: DropWork) -> TablesManifest:
     score gets no call and the reason `not_scored`, and is in neither of VirNucPro's text files.
 
     Raises IntegrityError if the predictions are of another index or by other classifiers, or a file of
-    the drop changed since it was listed; InputError as `classifiers_in_use` does.
+    the drop changed since it was listed; InputError as `classifiers_in_use` does; CheckError if a check of
+    the predictions, or of what they were made from, holds them back.
     """
     index, folder = work.index, work.folder.calls
     with claimed(work, "calls"), recorded_stage(work.folder.stages, "calls") as figures:
@@ -113,6 +116,7 @@ def call_drop(work: DropWork) -> TablesManifest:
             )
         routing = classifiers_in_use(work.settings, index.manifest.chunk_length, index.manifest)
         check_scored_by(work.folder.predictions, predictions, routing)
+        require_passed(work, subjects_of_predictions(predictions))
         scores = [
             np.load(work.folder.predictions / name, mmap_mode="r", allow_pickle=False)
             for name in score_files(routing)

@@ -6,7 +6,7 @@ of all checks can say what is still to be shown.
 
 from pydantic import BaseModel, ConfigDict
 
-from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, holds_back
+from virnucpro_assets.pipeline.checks import PRECISION_CHECKS, holds_back
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 

@@ -17,6 +17,13 @@ from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.index import IndexManifest
 from virnucpro_assets.storage.merged import merged_rows, read_merged, read_merged_rows
 from virnucpro_assets.storage.shards import ShardManifest
+from virnucpro_assets.vocabulary import Precision
+
+PRECISION_CHECKS = (
+    "precision_in_use_matches_float32",
+    "float16_matches_float32",
+    "packed_matches_one_at_a_time",
+)
 
 
 class CheckError(VirnucproError):
@@ -61,6 +68,11 @@ def hold_back(drop: str, result: CheckResult) -> None:
             f"check {result.name} of {result.asset}: found {result.figures}; expected {result.threshold}. "
             f"The results of drop {drop} are held back."
         )
+
+
+def holds_back(name: str, in_use: Precision) -> bool:
+    """Whether calls wait for one of PRECISION_CHECKS: float16 says nothing against results in another precision."""
+    return name != "float16_matches_float32" or in_use == "float16"
 
 
 def read_checks(folder: Path, subjects: Mapping[str, str]) -> list[CheckResult]:

@@ -6,8 +6,14 @@ two runs never write the same thing at once, and different ranks may be computed
 different machines. Whoever only reads takes no lock: files appear whole, and digests say what
 they belong to.
 
+Before all that stands the registration of a drop: which files and options make it up. Whoever works on a drop
+from its files to its results, as a command does, holds it from the first to the last step, so that nobody
+registers other files under the same name meanwhile (`claimed_drop`).
+
 No two runs wait for each other, whatever they do in whatever order, because of these rules:
 
+0. The registration of a drop is taken before all others, those of several drops by ascending key, and nobody
+   who holds a place waits for one.
 1. Of the places but the shards one is held at a time, and nothing is waited for meanwhile. (The
    quarantine has a lock of its own, held for a moment while one file is written.)
 2. Shards of one encoder are taken by ascending rank, and given back before those of another.
@@ -34,10 +40,15 @@ from typing import Literal
 from virnucpro_assets.errors import BusyError
 from virnucpro_assets.files.atomic import TEMPORARY_MARK
 from virnucpro_assets.files.locks import locked
+from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drops import check_key
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 QUARANTINE_LOCK = "quarantine.lock"
+REGISTRATIONS = "_registrations"
+"""The folder of these locks under the data root: no drop can have this name."""
 
 Place = Literal["index", "merged", "predictions", "calls", "report", "check_report"]
 
@@ -50,6 +61,18 @@ WRITTEN: dict[Place, tuple[str, ...]] = {
     "check_report": ("check_report.html", "check_report.json"),
 }
 """What is written under the lock of each place, relative to the generation."""
+
+
+@contextmanager
+def claimed_drop(key: str, settings: Settings, report: Reporter) -> Iterator[None]:
+    """Hold the registration of a drop for the block.
+
+    While another run holds it, waits or raises BusyError, as the settings say. Raises InputError if no drop
+    can have this key.
+    """
+    lock = settings.data_root / REGISTRATIONS / f"{check_key(key)}.lock"
+    with locked(lock, f"registration of drop {key}", settings.when_busy, report):
+        yield
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embe
 from virnucpro_assets.pipeline.budgets import ensure_budget
 from virnucpro_assets.pipeline.claims import claimed, claimed_shards
 from virnucpro_assets.pipeline.fit import check_fit
+from virnucpro_assets.pipeline.gate import require_passed, subjects_of_shards
 from virnucpro_assets.pipeline.quarantine import record_quarantined
 from virnucpro_assets.pipeline.recipes import check_ranks, index_origin, make_recipe
 from virnucpro_assets.pipeline.room import (
@@ -72,9 +73,10 @@ def embed_drop(
     With `replace`, what is stored under another recipe is set aside instead of refused. Raises
     IntegrityError if the classifier in use cannot read such embeddings, NoRoomError if the disk has
     too little room, and EmbeddingError at the end if some ranks could not be finished, also because
-    another run holds them and the settings say refuse.
+    another run holds them and the settings say refuse. Raises CheckError if a check of the index holds it back.
     """
     check_ranks(work.settings, work.index.manifest)
+    require_passed(work, {"sequence_index": work.index.manifest.digest})
     check_fit(work)
     with claimed_shards(work, kind, ranks, before_waiting=lease.rest) as busy:
         free = [rank for rank in ranks if rank not in busy]
@@ -163,13 +165,18 @@ def fitting_merged(work: DropWork) -> MergedManifest:
 
 
 def merge_drop(work: DropWork) -> MergedManifest:
-    """Join the shards of all ranks and both encoders to one view, without a copy."""
+    """Join the shards of all ranks and both encoders to one view, without a copy.
+
+    Raises CheckError if a check of the index or of a shard holds it back.
+    """
     check_ranks(work.settings, work.index.manifest)
     index, ranks = work.index.manifest, range(work.settings.ranks)
+    recipes = {kind: make_recipe(work.settings, index, work.encoders[kind]) for kind in ENCODER_KINDS}
+    require_passed(work, subjects_of_shards(index.digest, recipes))
     with claimed(work, "merged"), recorded_stage(work.folder.stages, "merge"):
         return write_merged(
             work.folder.path,
             {kind: [work.folder.shard(kind, rank, index.ranks) for rank in ranks] for kind in ENCODER_KINDS},
-            {kind: make_recipe(work.settings, index, work.encoders[kind]) for kind in ENCODER_KINDS},
+            recipes,
             index.rows,
         )

@@ -19,7 +19,7 @@ from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.inference.messages import SampleTask
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.pipeline.budgets import token_budget
-from virnucpro_assets.pipeline.checks import CheckResult
+from virnucpro_assets.pipeline.checks import PRECISION_CHECKS, CheckResult, holds_back
 from virnucpro_assets.pipeline.embeddings import fitting_merged
 from virnucpro_assets.pipeline.routing import classifiers_in_use
 from virnucpro_assets.pipeline.samples import ChunkSample, sample_chunks
@@ -30,12 +30,6 @@ from virnucpro_assets.storage.tables_manifest import MANIFEST, TablesManifest
 from virnucpro_assets.vocabulary import ENCODER_KINDS, Precision
 
 Rows = npt.NDArray[np.float32]
-
-PRECISION_CHECKS = (
-    "precision_in_use_matches_float32",
-    "float16_matches_float32",
-    "packed_matches_one_at_a_time",
-)
 
 
 @dataclass(frozen=True)
@@ -78,11 +72,6 @@ def check_precision(work: DropWork, lease: Lease) -> Iterator[CheckResult]:
         ]
         figures["sequences"] = max(int(result.figures.get("sequences", 0)) for result in results)
     yield from results
-
-
-def holds_back(name: str, in_use: Precision) -> bool:
-    """Whether calls wait for a check: float16 says nothing against results in another precision."""
-    return name != "float16_matches_float32" or in_use == "float16"
 
 
 def _compare_sample(work: DropWork, lease: Lease) -> Iterator[CheckResult]:

@@ -11,6 +11,7 @@ from virnucpro_assets.pipeline.calls import READS_BY_ROUTE
 from virnucpro_assets.pipeline.checks import CheckResult, read_checks
 from virnucpro_assets.pipeline.claims import claimed
 from virnucpro_assets.pipeline.demo_truth import evaluate_demo
+from virnucpro_assets.pipeline.gate import require_passed, subjects_of_calls
 from virnucpro_assets.pipeline.quarantine import named_rows
 from virnucpro_assets.pipeline.routing import FRAMELESS, LEAST, SHORT, USUAL
 from virnucpro_assets.pipeline.stages import StageRecord, read_stages
@@ -30,13 +31,12 @@ from virnucpro_assets.report.pages import REASON_IN_WORDS, counted
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.call_tables import CHUNK_CALLS_FILE, READ_CALLS_FILE
 from virnucpro_assets.storage.calls import CALLS, TIERS
-from virnucpro_assets.storage.merged import MANIFEST as MERGED_MANIFEST
-from virnucpro_assets.storage.merged import MergedManifest
 from virnucpro_assets.storage.quarantine import QUARANTINE_IN_WORDS, TABLE
 from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.storage.removed import removed_of
 from virnucpro_assets.storage.shards import MANIFEST as SHARD
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
+from virnucpro_assets.storage.tables_manifest import MANIFEST as TABLES
 from virnucpro_assets.storage.tables_manifest import TablesManifest, read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
@@ -51,8 +51,12 @@ STAGE_ORDER = ("index", "dnabert_s", "esm2", "merge", "predictions", "precision_
 
 
 def report_drop(work: DropWork) -> DropReport:
-    """Gather the figures of a drop and write its page, and those of the ranks as JSON lines; returns the figures."""
+    """Gather the figures of a drop and write its page, and those of the ranks as JSON lines; returns the figures.
+
+    Raises CheckError if a check of what the calls were made from holds them back.
+    """
     with claimed(work, "report"):
+        require_passed(work, subjects_of_calls(read_manifest(work.folder.calls / TABLES, TablesManifest)))
         report = gather_report(work)
         write_text(work.folder.report, render_report(report))
         lines = (rank.model_dump_json() + "\n" for rank in report.ranks)
@@ -110,7 +114,7 @@ def gather_report(work: DropWork) -> DropReport:
         hits=tables.counts["hits"],
         stages=list(_stages(work)),
         ranks=[_rank(shard) for shard in shards],
-        checks=[_check(result) for result in read_checks(work.folder.checks, _subjects(work, tables))],
+        checks=[_check(result) for result in read_checks(work.folder.checks, subjects_of_calls(tables))],
         scores=drop_figures.chunk_scores(chunk_calls),
         read_lengths=drop_figures.read_lengths(read_calls),
         protein_lengths=protein_lengths.histogram(),
@@ -220,17 +224,6 @@ def _routes(tables: TablesManifest) -> dict[str, int]:
         return {}
     prefix = f"{READS_BY_ROUTE} "
     return {name.removeprefix(prefix): n for name, n in tables.counts.items() if name.startswith(prefix)}
-
-
-def _subjects(work: DropWork, tables: TablesManifest) -> dict[str, str]:
-    """What the calls were made from, by asset: the digests that a check of today names."""
-    embeddings = {f"{kind}_embeddings": tables.inputs[f"recipe of {kind}"] for kind in ENCODER_KINDS}
-    merged = read_manifest(work.folder.path / MERGED_MANIFEST, MergedManifest)
-    return embeddings | {
-        "sequence_index": tables.inputs["index"],
-        "merged_embeddings": merged.digest,
-        "predictions": tables.inputs["predictions"],
-    }
 
 
 def _stages(work: DropWork) -> Iterator[StageFigures]:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from virnucpro_assets.files.atomic import atomic_file
+from virnucpro_assets.files.outputs import check_outputs, is_ours, note_outputs
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.inference.shard_runs import EmbeddingError
@@ -30,9 +31,12 @@ from virnucpro_assets.pipeline.reports import report_drop
 from virnucpro_assets.pipeline.room import check_data_root
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import DropFolder
+from virnucpro_assets.storage.drops import REPORT, DropFolder
 from virnucpro_assets.storage.quarantine import TABLE as QUARANTINE_TABLE
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
+
+RESULTS = (*PREDICTION_FILES, *CALL_FILES, REPORT, QUARANTINE_TABLE)
+"""The names of the files that people take away."""
 
 
 def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = False) -> DropFolder:
@@ -66,15 +70,18 @@ def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = 
 def export_results(folder: DropFolder, out: Path) -> list[Path]:
     """Copy the tables, the hits and the report of a drop into `out`; returns the copies.
 
-    The table of the quarantine is among them where there is one; else a former copy is removed.
+    The table of the quarantine is among them where there is one; else a former copy is removed. Raises
+    InputError if `out` holds a file of others under one of these names.
     """
+    check_outputs(out, RESULTS, ())
     sources = [folder.predictions / name for name in PREDICTION_FILES]
     sources += [folder.calls / name for name in CALL_FILES]
     sources.append(folder.report)
     if (folder.quarantine / QUARANTINE_TABLE).exists():
         sources.append(folder.quarantine / QUARANTINE_TABLE)
-    else:
-        (out / QUARANTINE_TABLE).unlink(missing_ok=True)
+    elif is_ours(out / QUARANTINE_TABLE):
+        (out / QUARANTINE_TABLE).unlink()
+    note_outputs(out, {source.name: source for source in sources})
     for source in sources:
         with source.open("rb") as content, atomic_file(out / source.name) as copy:
             shutil.copyfileobj(content, copy)

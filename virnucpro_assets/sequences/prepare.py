@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from virnucpro_assets.files.atomic import TEMPORARY_MARK, atomic_file
+from virnucpro_assets.files.outputs import check_outputs, note_outputs
 from virnucpro_assets.sequences.batches import FRAMES, CandidateBatch
 from virnucpro_assets.sequences.chunks import chunks_of
 from virnucpro_assets.sequences.frames import candidates_of
@@ -27,6 +28,7 @@ from virnucpro_assets.sequences.segments import gather_segments
 CHUNKS_FILE = "chunks.fa"
 NUCLEOTIDE_FILE = "nucleotide.fa"
 PROTEIN_FILE = "protein.faa"
+FILES = (CHUNKS_FILE, NUCLEOTIDE_FILE, PROTEIN_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +46,16 @@ def prepare(
 ) -> PrepareSummary:
     """Write `chunks.fa`, `nucleotide.fa` and `protein.faa` of the reads in `files` to `out`.
 
-    All three appear together at the end. Raises InputError on wrong input, and on a repeated
-    name if `duplicates` is "refuse"; then `out` is left as it was.
+    All three appear together at the end. Raises InputError on wrong input, on a repeated name if `duplicates`
+    is "refuse", and if `out` holds an input or a file of others under one of these names; then `out` is left
+    as it was.
     """
+    check_outputs(out, FILES, [file.path for file in files])
     out.parent.mkdir(parents=True, exist_ok=True)
     renames = _resolved_names(files, out, duplicates)
     reads = chunks = candidates = 0
     with ExitStack() as stack:
-        streams = [
-            stack.enter_context(atomic_file(out / name))
-            for name in (CHUNKS_FILE, NUCLEOTIDE_FILE, PROTEIN_FILE)
-        ]
+        streams = [stack.enter_context(atomic_file(out / name)) for name in FILES]
         for batch in read_batches(files):
             names = renames.apply(batch.first, batch.names)
             found, _ = candidates_of(batch, chunk_length)
@@ -65,6 +66,7 @@ def prepare(
         for stream in streams:
             stream.flush()
             os.fsync(stream.fileno())
+        note_outputs(out, {name: Path(stream.name) for name, stream in zip(FILES, streams, strict=True)})
     return PrepareSummary(reads, chunks, candidates, renames)
 
 

@@ -26,6 +26,7 @@ from virnucpro_assets.vocabulary import EncoderKind, Label
 
 REGISTER_AGAIN = "Register the drop's files anew: virnucpro predict READS... --out DIR --name DROP --replace"
 OTHER_THAN_READS = ("min_score", "follows_delivery", "delivery", "label")
+REPORT = "report.html"
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -90,6 +91,10 @@ class DropSource(BaseModel):
         """Whether both mean the same reads, cut and named in the same way."""
         unlike = {name: getattr(other, name) for name in OTHER_THAN_READS}
         return self.model_copy(update=unlike) == other
+
+    def same_results(self, other: "DropSource") -> bool:
+        """Whether both mean the same reads and the same hits."""
+        return self.same_reads(other) and self.min_score == other.min_score
 
 
 class DropManifest(BaseModel):
@@ -156,7 +161,7 @@ class DropFolder:
 
     @property
     def report(self) -> Path:
-        return self.path / "report.html"
+        return self.path / REPORT
 
     @property
     def telemetry(self) -> Path:

@@ -14,8 +14,10 @@ from dagster._core.execution.asset_backfill import AssetBackfillData
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, EMBEDDINGS
 from virnucpro_assets.defs.partitions import DROPS, Partitions
-from virnucpro_assets.defs.process_runs import TAG
+from virnucpro_assets.defs.process_runs import COMMAND
+from virnucpro_assets.defs.records import evaluation
 from virnucpro_assets.defs.standing import BEFORE
+from virnucpro_assets.pipeline.checks import CheckResult
 from virnucpro_assets.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*in beta:dagster_shared.utils.warnings.BetaWarning")
@@ -115,6 +117,17 @@ def test_each_part_of_a_new_drop_is_asked_for_once_and_in_order(running: Automat
     assert [running.tick() for _ in range(3)] == [{}] * 3
 
 
+def test_nothing_is_asked_for_of_what_a_blocking_check_refused(running: Automation) -> None:
+    running.add("new")
+    running.tick()
+    running.made(*BEFORE, *EMBEDDINGS, "merged_embeddings", drop="new")
+    check = CheckResult(asset="merged_embeddings", name="completeness", passed=False, threshold="whole")
+
+    running.instance.report_runless_asset_event(evaluation(running.instance, "new", check))
+
+    assert [running.tick() for _ in range(3)] == [{}] * 3
+
+
 def test_drops_that_wait_together_and_become_ready_together_make_a_backfill_that_can_begin(
     running: Automation,
 ) -> None:
@@ -148,7 +161,11 @@ def test_the_classifier_is_asked_for_until_it_is_there(automation: Automation) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("tags", "asked"), [({TAG: "host 1 2"}, set()), ({}, set(EMBEDDINGS))])
+@pytest.mark.parametrize(
+    ("tags", "asked"),
+    [({COMMAND: "yes"}, set()), ({COMMAND: "no"}, set(EMBEDDINGS)), ({}, set(EMBEDDINGS))],
+    ids=["of a command", "a repeat of a command's", "of the daemon"],
+)
 def test_what_a_command_began_is_left_to_the_command(running: Automation, tags, asked) -> None:
     running.add("new")
     running.tick()

@@ -1,12 +1,14 @@
 """The instance that the command line and the UI share."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
 
-from virnucpro_assets.defs.instance import CONFIG, open_instance
+from virnucpro_assets.defs.instance import CONFIG, LOCK, UNFINISHED, open_instance
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.settings import Settings
 
@@ -57,6 +59,90 @@ def test_a_limit_that_an_operator_set_is_kept(tmp_path):
 
     with open_instance(settings) as instance:
         assert instance.event_log_storage.get_concurrency_info("gpu").slot_count == 2
+
+
+@dg.asset
+def nothing() -> None:
+    """An asset for a run to make."""
+
+
+AT_ONCE = """
+import os, sys
+from pathlib import Path
+from virnucpro_assets.defs.instance import open_instance
+from virnucpro_assets.settings import Settings
+ready, go = os.pipe()
+workers = []
+for _ in range(6):
+    if not (worker := os.fork()):
+        os.close(go)
+        os.read(ready, 1)
+        try:
+            with open_instance(Settings(dagster_home=Path(sys.argv[1]))) as instance:
+                os._exit(0 if instance.get_runs_count() == 0 else 2)
+        except BaseException as error:
+            print(repr(error)[:200], file=sys.stderr, flush=True)
+            os._exit(1)
+    workers.append(worker)
+os.close(go)
+print([os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) for worker in workers])
+"""
+CUT_OFF = """
+import os, sys
+from pathlib import Path
+from dagster._core.storage.runs.sqlite import sqlite_run_storage
+from virnucpro_assets.defs.instance import open_instance
+from virnucpro_assets.settings import Settings
+sqlite_run_storage.stamp_alembic_rev = lambda *_, **__: os._exit(9)
+open_instance(Settings(dagster_home=Path(sys.argv[1])))
+"""
+
+
+def python(program: str, home: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program, home], capture_output=True, text=True)
+
+
+def test_several_commands_at_once_make_one_instance(tmp_path):
+    home = tmp_path / "dagster"
+
+    done = python(AT_ONCE, home)
+
+    assert done.stdout == "[0, 0, 0, 0, 0, 0]\n", done.stderr
+    with open_instance(Settings(dagster_home=home)) as instance:
+        found, newest = instance.run_storage.alembic_version()
+        assert found == newest
+        assert instance.event_log_storage.get_concurrency_info("gpu").slot_count == 1
+
+
+def test_an_instance_that_was_cut_off_while_it_was_made_is_made_again(tmp_path):
+    assert python(CUT_OFF, tmp_path).returncode == 9
+    assert (tmp_path / "history" / "runs.db").exists()
+
+    for _ in range(2):
+        with open_instance(Settings(dagster_home=tmp_path)) as instance:
+            found, newest = instance.run_storage.alembic_version()
+            assert found == newest
+            instance.report_runless_asset_event(dg.AssetMaterialization("predictions", partition="d1"))
+
+    aside = sorted(path.name for path in tmp_path.iterdir() if "quarantine" in path.name)
+    assert aside == ["history.quarantine-1"]
+
+
+def test_databases_that_somebody_worked_with_are_not_set_aside(tmp_path):
+    with open_instance(Settings(dagster_home=tmp_path)) as instance:
+        dg.materialize([nothing], instance=instance)
+    (tmp_path / UNFINISHED).write_text("history\nschedules")
+
+    with open_instance(Settings(dagster_home=tmp_path)) as instance:
+        assert instance.get_runs_count() == 1
+    assert not (tmp_path / UNFINISHED).exists()
+
+
+def test_a_wrong_configuration_leaves_no_mark(tmp_path):
+    (tmp_path / "dagster.yaml").write_text("concurency: {}")
+    with pytest.raises(InputError):
+        open_instance(Settings(dagster_home=tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dagster.yaml", LOCK]
 
 
 @pytest.mark.parametrize(

@@ -53,22 +53,32 @@ def after(*assets: str) -> dict[str, set[str]]:
     ],
 )
 def test_what_failed_is_made_again_with_all_that_depends_on_it(failed, expected) -> None:
-    assert standing_of(**{failed: FAILED}).to_repair("d") == expected
+    assert standing_of(**{failed: FAILED}).to_repair("d", {}) == expected
+
+
+def test_what_is_held_back_is_made_again_with_what_failed() -> None:
+    held = {"esm2_embeddings": {"d|1"}, "predictions": {"d"}}
+    standing = standing_of(virus_calls=FAILED, predictions=None)
+
+    expected = {"esm2_embeddings": {"d|1"}} | after(*AFTER_EMBEDDINGS)
+    assert standing.to_repair("d", held) == standing.left_over("d", held) == expected
+    assert standing_of().to_repair("d", held) == {}
+    assert standing_of().left_over("d", held) == expected
 
 
 def test_a_drop_of_which_something_goes_on_is_left_alone() -> None:
     standing = standing_of(esm2_embeddings__0=FAILED, predictions=GOING_ON)
 
-    assert (standing.to_repair("d"), standing.never_begun("d"), standing.anew("d")) == ({}, {}, {})
+    assert (standing.to_repair("d", {}), standing.never_begun("d"), standing.anew("d")) == ({}, {}, {})
 
 
 def test_a_drop_is_begun_once_and_what_failed_is_not_what_never_began() -> None:
     assert standing_of(drop_report=None).never_begun("d") == after("drop_report")
     assert standing_of(drop_report=None, virus_calls=FAILED).never_begun("d") == {}
-    assert standing_of(drop_report=None, virus_calls=FAILED).left_over("d") == after(
+    assert standing_of(drop_report=None, virus_calls=FAILED).left_over("d", {}) == after(
         "virus_calls", "drop_report", "check_report"
     )
-    assert standing_of().to_repair("d") == {}
+    assert standing_of().to_repair("d", {}) == {}
 
 
 def test_of_work_on_one_asset_follows_what_is_made_from_it() -> None:

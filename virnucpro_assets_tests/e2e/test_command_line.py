@@ -204,7 +204,7 @@ def test_prepare_writes_the_golden_files(in_folder: Path, case: str) -> None:
         assert (in_folder / "prepared" / name).read_bytes() == (GOLDEN / f"{case}.{name}").read_bytes()
     chunks = (in_folder / "prepared" / "chunks.fa").read_text()
     assert unwrapped(chunks) == unwrapped((GOLDEN / f"{case}.chunks.fa").read_text())
-    assert sorted(path.name for path in in_folder.rglob("*")) == [
+    assert sorted(path.name for path in in_folder.rglob("[!.]*")) == [
         "chunks.fa",
         "nucleotide.fa",
         "prepared",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import virnucpro_assets
+from virnucpro_assets.files.outputs import RECORD
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 from virnucpro_assets_tests.results import TABLES
 
@@ -61,7 +62,7 @@ def test_the_engine_alone_writes_the_same_tables(
     assert (outcome.exit_code, predicted.outcome.exit_code) == (0, 0), outcome.stderr
     found = {path.name: path.read_bytes() for path in (installation.folder / "out").iterdir()}
     expected = {path.name: path.read_bytes() for path in predicted.out.iterdir()}
-    assert found.keys() == expected.keys() == set(TABLES)
+    assert found.keys() == expected.keys() == {*TABLES, RECORD}
     (telemetry,) = installation.folder.rglob("telemetry.jsonl")
     told = [json.loads(line) for line in telemetry.read_text().splitlines()]
     assert [(rank["encoder"], rank["rank"]) for rank in told] == [

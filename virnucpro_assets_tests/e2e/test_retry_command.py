@@ -16,11 +16,11 @@ AFTER = ("merged_embeddings", "predictions", "virus_calls", "drop_report")
 ALL = ("sequence_drop", "sequence_index", *EMBEDDINGS, *AFTER)
 
 
-def virnucpro(deployment: Deployment, *words: str) -> subprocess.CompletedProcess[str]:
+def virnucpro(deployment: Deployment, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command that finds held files and refuses."""
     return subprocess.run(
         [str(Path(sys.executable).with_name("virnucpro")), *words],
-        env=deployment.environment | {"VIRNUCPRO_WHEN_BUSY": "refuse"},
+        env=deployment.environment | {"VIRNUCPRO_WHEN_BUSY": "refuse"} | environment,
         cwd=deployment.root,
         capture_output=True,
         text=True,

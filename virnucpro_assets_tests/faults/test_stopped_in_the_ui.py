@@ -24,6 +24,7 @@ from virnucpro_assets.storage.shards import ShardManifest, read_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 from virnucpro_assets_tests.deployments import Deployment
 from virnucpro_assets_tests.faults.harness import is_free
+from virnucpro_assets_tests.passed_checks import pass_checks_of_index
 from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, running_web_server
 
@@ -181,6 +182,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     list_drop("killed", elsewhere)
     work = DropWork.on("killed", elsewhere, [].append)
     index_drop(work)
+    pass_checks_of_index(work)
     with open_pool(elsewhere) as pool, pool.lease() as lease:
         for kind in ENCODER_KINDS:
             assert len(list(embed_drop(work, kind, range(RANKS), lease))) == RANKS

@@ -31,8 +31,10 @@ def embedded(said: list[str]) -> dict[str, str]:
     return {match[1]: match[2] for match in map(LAST_WORDS.match, said) if match}
 
 
-def waits_for_a_shard(said: list[str]) -> bool:
-    return any(re.match(r"waiting for .*/rank-00-of-04\.lock, which .* holds", line) for line in said)
+def waits_for_the_drop(said: list[str]) -> bool:
+    return any(
+        re.match(r"waiting for .*/reads\.lock, which registration of drop .* holds", line) for line in said
+    )
 
 
 def test_each_part_is_computed_by_one_of_two_runs(tmp_path: Path, alone: DropPlace) -> None:
@@ -42,7 +44,7 @@ def test_each_part_is_computed_by_one_of_two_runs(tmp_path: Path, alone: DropPla
         place.start(name="b", locks_folder=tmp_path / "locks-b") as b,
     ):
         assert (a.wait(), b.wait()) == (0, 0), (a.said, b.said)
-    assert waits_for_a_shard(a.said) or waits_for_a_shard(b.said)
+    assert waits_for_the_drop(a.said) or waits_for_the_drop(b.said)
     whole = embedded(alone.said())
     for kind in ENCODER_KINDS:
         assert sorted([embedded(a.said)[kind], embedded(b.said)[kind]]) == sorted([whole[kind], NOTHING])
@@ -57,7 +59,7 @@ def test_a_run_that_waits_for_a_killed_one_goes_on_from_its_parts(tmp_path: Path
         with place.start(name="b", locks_folder=tmp_path / "locks-b") as b:
             # Stopped, it holds its locks while the other one starts up.
             a.process.send_signal(signal.SIGSTOP)
-            wait_until(lambda: waits_for_a_shard(b.said), 60, pause=0.05)
+            wait_until(lambda: waits_for_the_drop(b.said), 60, pause=0.05)
             a.process.send_signal(signal.SIGKILL)
             a.wait()
             left = {path: path.stat().st_ino for path in place.parts()}
@@ -80,7 +82,7 @@ def test_a_second_run_is_refused_with_the_name_of_the_first(tmp_path: Path, alon
         a.process.send_signal(signal.SIGCONT)
         assert a.wait() == 0, a.said
     assert code == BusyError.exit_code
-    assert f"dnabert_s rank 0 of drop reads (process {a.process.pid} on " in said[-1]
-    assert said[-1].startswith("error: dnabert_s: found ")
+    assert f"found it held by registration of drop reads (process {a.process.pid} on " in said[-1]
+    assert said[-1].startswith("error: ")
     assert_equal_numbers(place.numbers(), alone.numbers())
     assert place.tables() == alone.tables()

@@ -1,14 +1,19 @@
 """Registering drops: which name may be given again, and what a key becomes."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from virnucpro_assets.cli import app
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.pipeline.__main__ import main as engine
 from virnucpro_assets.pipeline.arrivals import key_from_name, list_drop, register_reads
 from virnucpro_assets.pipeline.embeddings import index_drop
 from virnucpro_assets.pipeline.room import check_out
+from virnucpro_assets.pipeline.run import RESULTS
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
@@ -149,3 +154,26 @@ def test_a_delivered_folder_without_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"drops/late: found a folder without files"):
         list_drop("late", settings)
     assert DropStore(settings.data_root).source("late") is None
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_an_input_in_the_folder_of_results_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    reads = tmp_path / "results" / name
+    reads.parent.mkdir()
+    reads.write_text(">r\nATGC\n")
+    monkeypatch.setattr(sys, "argv", ["virnucpro", f"results/{name}", "--out", "results", "--name", "d"])
+
+    assert engine() == 2
+
+    assert (
+        f"error: results/{name}: found the input results/{name} under the name of a"
+        in capsys.readouterr().err
+    )
+    arguments = ["predict", f"results/{name}", "--out", "results", "--name", "d"]
+    done = CliRunner().invoke(app, arguments)
+    assert (done.exit_code, f"found the input results/{name}" in done.stderr) == (2, True)
+    assert [path.name for path in tmp_path.rglob("*")] == ["results", name]
+    assert reads.read_text() == ">r\nATGC\n"

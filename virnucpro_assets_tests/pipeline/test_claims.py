@@ -21,6 +21,7 @@ from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.shards import read_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS
+from virnucpro_assets_tests.passed_checks import pass_checks_of_index
 
 EMBED = """
 import sys
@@ -114,6 +115,7 @@ def work(tmp_path: Path, small_reads: Path) -> DropWork:
     list_drop("d", settings)
     work = DropWork.on("d", settings, [].append)
     index_drop(work)
+    pass_checks_of_index(work)
     return work
 
 

@@ -17,6 +17,7 @@ from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.shards import read_shard
+from virnucpro_assets_tests.passed_checks import pass_checks_of_index
 
 
 def test_replacing_keeps_the_former_shards_aside(tmp_path: Path) -> None:
@@ -26,6 +27,7 @@ def test_replacing_keeps_the_former_shards_aside(tmp_path: Path) -> None:
     list_drop("d", former)
     work = DropWork.on("d", former, [].append)
     index_drop(work)
+    pass_checks_of_index(work)
     now = DropWork.on("d", former.model_copy(update={"precision": "bfloat16"}), [].append)
     with open_pool(former) as pool, pool.lease() as lease:
         before = list(embed_drop(work, "esm2", [0, 1, 2], lease))
@@ -67,6 +69,7 @@ def test_weights_that_changed_in_place_are_refused_with_both_digests(tmp_path: P
     list_drop("d", settings)
     work = DropWork.on("d", settings, [].append)
     index_drop(work)
+    pass_checks_of_index(work)
     with open_pool(settings) as pool, pool.lease() as lease:
         list(embed_drop(work, "esm2", [0], lease))
     before, weights = work.encoders["esm2"].digest, model / "model.safetensors"

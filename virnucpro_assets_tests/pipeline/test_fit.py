@@ -17,6 +17,7 @@ from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets_tests.models.published_files import change_json
+from virnucpro_assets_tests.passed_checks import pass_checks_of_index
 
 
 @pytest.fixture
@@ -34,6 +35,7 @@ def indexed(tmp_path: Path, models: Path, said: list[str], **changed: object) ->
     list_drop("d", settings)
     work = DropWork.on("d", settings, said.append)
     index_drop(work)
+    pass_checks_of_index(work)
     return work
 
 

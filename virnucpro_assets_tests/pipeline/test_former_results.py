@@ -20,6 +20,7 @@ from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.vocabulary import ENCODER_KINDS
+from virnucpro_assets_tests.passed_checks import pass_checks_of_predictions
 
 READS = ">one\nATGGCTGCAGGTCTGAAAGTTCGTGAC\n>two\nATGGCTGCAGGTCTGAAAGTTCGTGAA\n"
 
@@ -33,16 +34,15 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> DropWork:
     register_reads("d", [ReadFile(folder / "reads.fa")], settings)
     list_drop("d", settings)
     work = DropWork.on("d", settings, [].append)
-    checks = [every_read_accounted_for(index_drop(work), 2)]
+    record_check(work.folder.checks, every_read_accounted_for(index_drop(work), 2))
     with open_pool(settings) as pool, pool.lease() as lease:
         for kind in ENCODER_KINDS:
-            checks += [
-                finite_values(f"{kind}_embeddings", shard) for shard in embed_drop(work, kind, [0], lease)
-            ]
+            for shard in embed_drop(work, kind, [0], lease):
+                record_check(work.folder.checks, finite_values(f"{kind}_embeddings", shard))
     merge_drop(work)
-    for check in [*checks, completeness(work)]:
-        record_check(work.folder.checks, check)
+    record_check(work.folder.checks, completeness(work))
     predict_drop(work)
+    pass_checks_of_predictions(work)
     call_drop(work)
     return work
 
@@ -77,6 +77,8 @@ def test_a_report_leaves_out_checks_of_former_results(called: DropWork) -> None:
         ("dnabert_s_embeddings", "finite_values"),
         ("esm2_embeddings", "finite_values"),
         ("merged_embeddings", "completeness"),
+        ("predictions", "packed_matches_one_at_a_time"),
+        ("predictions", "precision_in_use_matches_float32"),
         ("sequence_index", "every_read_accounted_for"),
     ]
     assert [(check.asset, check.name) for check in gather_report(called).checks] == expected

@@ -37,6 +37,7 @@ from virnucpro_assets.storage.merged import merged_blocks, read_merged_at
 from virnucpro_assets.storage.tables_manifest import read_tables
 from virnucpro_assets_tests.frameless import coding_bases, frameless_bases, mixed_reads
 from virnucpro_assets_tests.models.published_files import change_json
+from virnucpro_assets_tests.passed_checks import pass_checks_of_index, pass_checks_of_predictions
 
 FRAMELESS = {"frameless", "lower", "reverse", "long", "last"}
 WIDTH = 96
@@ -208,6 +209,7 @@ def test_short_reads_and_frameless_ones_go_to_the_same_classifier(mixed: DropWor
     tables, _ = predict_drop(work)
     assert {"short classifier", "short_below"} <= set(tables.inputs)
     assert "frameless classifier" not in tables.inputs
+    pass_checks_of_predictions(work)
     call_drop(work)
     reads = table(work, "calls/read_calls.parquet")
     of_dna = {name for name, route in zip(reads["name"], reads["route"], strict=True) if route == "dna"}
@@ -267,6 +269,7 @@ def test_without_a_classifier_of_the_dna_nothing_is_embedded(
     list_drop("d", settings)
     work = DropWork.on("d", settings, [].append)
     index_drop(work)
+    pass_checks_of_index(work)
     with open_pool(settings) as pool, pool.lease() as lease, pytest.raises(InputError, match=complaint):
         list(embed_drop(work, "dnabert_s", [0], lease))
     assert not list(work.folder.path.rglob("part-*"))

@@ -27,6 +27,7 @@ from virnucpro_assets.storage.prediction_tables import PREDICTION_RESULTS_FILE
 from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.storage.token_budgets import MeasuredBudget, SizeRate, write_budget
 from virnucpro_assets.vocabulary import ENCODER_KINDS
+from virnucpro_assets_tests.passed_checks import pass_checks_of_index
 
 PROGRAM = """
 import sys
@@ -79,6 +80,7 @@ def indexed(settings: Settings, reads: Path, report: list[str]) -> DropWork:
     list_drop("d", settings)
     work = DropWork.on("d", settings, report.append)
     index_drop(work)
+    pass_checks_of_index(work)
     return work
 
 

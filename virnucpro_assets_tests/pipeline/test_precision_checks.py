@@ -26,6 +26,11 @@ from virnucpro_assets.storage.merged import read_merged_at
 from virnucpro_assets.storage.shards import read_shard
 from virnucpro_assets.storage.tables_manifest import read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS
+from virnucpro_assets_tests.passed_checks import (
+    pass_checks_of_index,
+    pass_checks_of_merged,
+    pass_checks_of_shards,
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +43,13 @@ def in_bfloat16(tmp_path_factory: pytest.TempPathFactory, small_reads: Path) -> 
     list_drop("d", settings)
     work = DropWork.on("d", settings, [].append)
     index_drop(work)
+    pass_checks_of_index(work)
     with open_pool(settings) as pool, pool.lease() as lease:
         for kind in ENCODER_KINDS:
             list(embed_drop(work, kind, range(settings.ranks), lease))
+        pass_checks_of_shards(work)
         merge_drop(work)
+        pass_checks_of_merged(work)
         predict_drop(work)
         for result in check_precision(work, lease):
             record_check(work.folder.checks, result)

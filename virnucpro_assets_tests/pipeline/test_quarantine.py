@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from virnucpro_assets.defs.embeddings import _materialisation
 from virnucpro_assets.demo.paths import MODELS_FOLDER
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.models.classifier import load_classifier
 from virnucpro_assets.models.folders import WEIGHTS_FILE
 from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
@@ -34,6 +34,11 @@ from virnucpro_assets.storage.parts import PackCounts, PartPlan, rows_of, write_
 from virnucpro_assets.storage.quarantine import read_quarantine
 from virnucpro_assets.storage.shards import ShardManifest, finish_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
+from virnucpro_assets_tests.passed_checks import (
+    pass_checks_of_merged,
+    pass_checks_of_predictions,
+    pass_checks_of_shards,
+)
 
 RANKS = 2
 Quarantined = dict[EncoderKind, list[QuarantinedRow]]
@@ -94,7 +99,9 @@ def troubled(work: DropWork) -> tuple[DropWork, Quarantined]:
     }
     for kind in ENCODER_KINDS:
         embed(work, kind, quarantined[kind])
+    pass_checks_of_shards(work)
     merge_drop(work)
+    pass_checks_of_merged(work)
     return work, quarantined
 
 
@@ -212,6 +219,7 @@ def test_a_read_without_any_score_is_not_scored_and_one_with_some_is_called(
 ) -> None:
     work, quarantined = troubled
     predict_drop(work)
+    pass_checks_of_predictions(work)
     tables = call_drop(work)
     (members,), (reads,) = work.index.member_batches(), work.index.read_batches()
     left_out = [entry.row for entries in quarantined.values() for entry in entries]
@@ -258,7 +266,14 @@ def test_a_read_without_any_score_is_not_scored_and_one_with_some_is_called(
     assert export_results(work.folder, tmp_path / "out")[-1].read_bytes() == table.read_bytes()
     table.unlink()
     export_results(work.folder, tmp_path / "out")
-    assert not (tmp_path / "out" / "quarantine.tsv").exists()
+    foreign = tmp_path / "out" / "quarantine.tsv"
+    assert not foreign.exists()
+    foreign.write_text("of somebody else")
+    before = {path: path.stat().st_ino for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(InputError, match=r"quarantine\.tsv: found a file that was not written here"):
+        export_results(work.folder, tmp_path / "out")
+    assert {path: path.stat().st_ino for path in before} == before
+    assert foreign.read_text() == "of somebody else"
 
 
 def test_a_check_warns_of_quarantined_rows_and_holds_nothing_back(work: DropWork) -> None:
@@ -301,7 +316,9 @@ def test_nan_that_no_shard_records_is_refused_with_its_row(work: DropWork) -> No
     """A source that goes away between the check and the reading is NaN to HDF5."""
     for kind in ENCODER_KINDS:
         embed(work, kind, [])
+    pass_checks_of_shards(work)
     merge_drop(work)
+    pass_checks_of_merged(work)
     blocks = merged_blocks(work.folder.path, 2)
     next(blocks)
     (work.folder.shard("esm2", 1, RANKS) / "part-00001.h5").unlink()
@@ -315,7 +332,9 @@ def test_nan_that_no_shard_records_is_refused_with_its_row(work: DropWork) -> No
 def test_a_classifier_that_gives_no_number_is_refused_with_the_row(work: DropWork, tmp_path: Path) -> None:
     for kind in ENCODER_KINDS:
         embed(work, kind, [])
+    pass_checks_of_shards(work)
     merge_drop(work)
+    pass_checks_of_merged(work)
     models = tmp_path / "models"
     (models / "classifier_300").mkdir(parents=True)
     for path in (MODELS_FOLDER / "classifier_300").iterdir():

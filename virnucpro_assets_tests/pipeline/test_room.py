@@ -33,6 +33,7 @@ from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.vocabulary import ENCODER_KINDS
+from virnucpro_assets_tests.passed_checks import pass_checks_of_index, pass_checks_of_shards
 
 
 @pytest.fixture
@@ -46,6 +47,7 @@ def indexed(settings: Settings, small_reads: Path) -> DropWork:
     list_drop("d", settings)
     work = DropWork.on("d", settings, [].append)
     index_drop(work)
+    pass_checks_of_index(work)
     return work
 
 
@@ -59,6 +61,7 @@ def test_the_room_for_embeddings_is_what_they_take_but_for_the_frames(indexed: D
     before = sum(embedding_bytes(indexed, kind, range(4)) for kind in ENCODER_KINDS)
     with open_pool(indexed.settings) as pool, pool.lease() as lease:
         shards = [shard for kind in ENCODER_KINDS for shard in embed_drop(indexed, kind, range(4), lease)]
+    pass_checks_of_shards(indexed)
     merge_drop(indexed)
     parts = sum(len(shard.parts) for shard in shards)
     assert parts > 8

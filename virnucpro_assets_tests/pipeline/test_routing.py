@@ -25,6 +25,7 @@ from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.storage.calls import CallThresholds
 from virnucpro_assets.storage.merged import merged_blocks
 from virnucpro_assets_tests.models.published_files import change_json
+from virnucpro_assets_tests.passed_checks import pass_checks_of_predictions
 
 TEXTS = ("predictions/prediction_results.txt", "calls/prediction_results_highestscore.csv")
 BELOW = 300
@@ -114,6 +115,7 @@ def test_the_report_and_the_tables_count_reads_by_route(finished: DropWork, mode
     tables, _ = predict_drop(work)
     assert tables.inputs["short_below"] == "300"
     assert tables.inputs["short classifier"] != tables.inputs["classifier"]
+    pass_checks_of_predictions(work)
     call_drop(work)
     calls = table(work, "calls/read_calls.parquet")
     short = sum(
@@ -210,6 +212,7 @@ def test_calibrated_probabilities_stand_beside_the_raw_ones_where_the_card_has_a
     work = under(finished, models, short_below=BELOW)
     tables, _ = predict_drop(work)
     assert tables.inputs["calibration of classifier"] == "slope 2.0, intercept -0.5"
+    pass_checks_of_predictions(work)
     call_drop(work)
     raw_of = {
         "predictions/predictions.parquet": "p_virus",
@@ -234,6 +237,7 @@ def test_with_a_wanted_precision_the_threshold_calls(finished: DropWork, models:
     calibrate(models, "classifier_300")
     work = under(finished, models, calls=CallThresholds(wanted_precision=0.95))
     predict_drop(work)
+    pass_checks_of_predictions(work)
     tables = call_drop(work)
     assert tables.inputs["least calibrated P(virus) of classifier"] == "0.6"
     chunks, reads = table(work, "calls/chunk_calls.parquet"), table(work, "calls/read_calls.parquet")

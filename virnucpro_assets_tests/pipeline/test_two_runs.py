@@ -4,12 +4,13 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from virnucpro_assets.files.outputs import RECORD
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
@@ -18,9 +19,11 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 SMALL_PARTS = {"VIRNUCPRO_TOKEN_BUDGET": "1024", "VIRNUCPRO_PACKS_PER_PART": "1"}
 
 
-def begin(installation: Any, reads: Path, out: str, **environment: str) -> subprocess.Popen[str]:
+def begin(
+    installation: Any, reads: Path, out: str, *options: str, **environment: str
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "virnucpro_assets.pipeline", str(reads), "--out", out],
+        [sys.executable, "-m", "virnucpro_assets.pipeline", str(reads), "--out", out, *options],
         cwd=installation.folder,
         env=installation.environment | SMALL_PARTS | environment,
         stdout=subprocess.DEVNULL,
@@ -44,7 +47,10 @@ def shards_of(installation: Any) -> dict[tuple[str, int], ShardManifest]:
 
 
 def tables(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "report.html"}
+    """The results but for the report and the record of all, which hold times."""
+    return {
+        path.name: path.read_bytes() for path in folder.iterdir() if path.name not in {"report.html", RECORD}
+    }
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +141,45 @@ def test_a_run_after_a_killed_one_does_only_what_is_missing_and_leaves_nothing_h
     assert installation.leftovers() == []
     assert sum(shard.reused_parts for shard in shards_of(installation).values()) == len(kept)
     assert tables(installation.folder / "out-2") == tables(undisturbed.folder / "out")
+
+
+def outcomes(runs: Sequence[subprocess.Popen[str]]) -> tuple[int, int]:
+    """The places of the run that got the name and of the one that did not, whose line says so."""
+    errors = [run.communicate()[1] for run in runs]
+    assert sorted(run.returncode for run in runs) == [0, 2], errors
+    won, lost = (next(n for n, run in enumerate(runs) if run.returncode == code) for code in (0, 2))
+    assert "waiting for " in errors[lost]
+    assert errors[lost].splitlines()[-1].startswith("error: drop contigs: found another drop of this name")
+    return won, lost
+
+
+def test_two_samples_of_one_name_at_once_never_get_the_results_of_each_other(
+    new_installation: Callable[[str], Any],
+) -> None:
+    installation = new_installation("same-name")
+    runs = []
+    for name in ("ours", "theirs"):
+        reads = installation.folder / name / "contigs.fasta"
+        reads.parent.mkdir()
+        reads.write_text(f">{name}\n{'ATGGCTGCAGGTCTGAAAGTTCGTGAC' * 4}\n")
+        runs.append(begin(installation, reads, f"out-{name}"))
+
+    won, lost = outcomes(runs)
+
+    names = ("ours", "theirs")
+    lines = (installation.folder / f"out-{names[won]}" / "contig_calls.tsv").read_text().splitlines()
+    assert [line.split("\t")[0] for line in lines[1:]] == [names[won]]
+    assert not (installation.folder / f"out-{names[lost]}").exists()
+
+
+def test_two_chunk_lengths_at_once_are_not_mixed(new_installation: Callable[[str], Any]) -> None:
+    installation = new_installation("two-lengths")
+    reads = installation.folder / "contigs.fasta"
+    reads.write_text(f">one\n{'ATGGCTGCAGGTCTGAAAGTTCGTGAC' * 16}\n")
+    lengths = ("300", "500")
+
+    won, lost = outcomes([begin(installation, reads, n, "--chunk-length", n) for n in lengths])
+
+    table = installation.folder / lengths[won] / "prediction_results_highestscore.csv"
+    assert len(table.read_text().splitlines()) == 1 + {"300": 2, "500": 1}[lengths[won]]
+    assert not (installation.folder / lengths[lost]).exists()

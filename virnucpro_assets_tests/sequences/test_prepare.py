@@ -64,7 +64,7 @@ def test_the_files_are_those_of_the_original_loop_under_names_that_are_told_apar
         records = (f">{name} x\n{bases.decode()}\n" for name, bases in zip(names, reads, strict=True))
         path = written(Path(folder), "".join(records))
         summary = prepare([ReadFile(path)], Path(folder, "out"), chunk_length=chunk_length)
-        found = {file.name: file.read_text() for file in Path(folder, "out").iterdir()}
+        found = {file.name: file.read_text() for file in Path(folder, "out").glob("[!.]*")}
     assert found == {
         "chunks.fa": "".join(f">{name}\n{chunk}\n" for name, chunk in chunks),
         "nucleotide.fa": "".join(f">{name}\n{nucleotides}\n" for name, nucleotides, _ in candidates),
@@ -88,7 +88,7 @@ def test_an_error_while_writing_leaves_the_files_that_were_there(
 ) -> None:
     path = written(tmp_path, ">a\nATG\n")
     prepare([ReadFile(path)], tmp_path / "out", chunk_length=300)
-    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+    before = {file.name: file.read_bytes() for file in (tmp_path / "out").glob("[!.]*")}
 
     def full_disk(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -96,4 +96,65 @@ def test_an_error_while_writing_leaves_the_files_that_were_there(
     monkeypatch.setattr("virnucpro_assets.sequences.prepare.os.fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
         prepare([ReadFile(written(tmp_path, ">b\nATG\n"))], tmp_path / "out", chunk_length=300)
-    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").glob("[!.]*")} == before
+
+
+@pytest.mark.parametrize("name", ["chunks.fa", "nucleotide.fa", "protein.faa"])
+@pytest.mark.parametrize("way", ["itself", "hard link", "symbolic link"])
+def test_no_input_is_replaced_whatever_name_it_goes_by(tmp_path: Path, name: str, way: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    path = out / name if way == "itself" else tmp_path / "reads.fa"
+    path.write_text(">r\nATGC\n")
+    if way == "hard link":
+        (out / name).hardlink_to(path)
+    if way == "symbolic link":
+        (out / name).symlink_to(path)
+
+    with pytest.raises(InputError, match=f"{name}: found the input .* under the name of a result"):
+        prepare([ReadFile(path)], out, chunk_length=300)
+
+    assert [file.name for file in out.iterdir()] == [name]
+    assert (out / name).read_text() == path.read_text() == ">r\nATGC\n"
+
+
+@pytest.mark.parametrize("change", ["never ours", "changed", "a folder", "a link to nothing"])
+def test_no_file_of_others_is_replaced(tmp_path: Path, change: str) -> None:
+    path, out = written(tmp_path, ">a\nATG\n"), tmp_path / "out"
+    foreign = out / "protein.faa"
+    out.mkdir()
+    if change == "changed":
+        prepare([ReadFile(path)], out, chunk_length=300)
+        foreign.unlink()
+    if change == "a folder":
+        foreign.mkdir()
+    elif change == "a link to nothing":
+        foreign.symlink_to(tmp_path / "later")
+    else:
+        foreign.write_text("mine")
+    before = sorted((file.name, file.lstat().st_ino, file.lstat().st_mtime_ns) for file in out.iterdir())
+
+    with pytest.raises(
+        InputError, match=r"protein\.faa: found a file that was not written here by this program"
+    ):
+        prepare([ReadFile(path)], out, chunk_length=300)
+
+    now = sorted((file.name, file.lstat().st_ino, file.lstat().st_mtime_ns) for file in out.iterdir())
+    assert now == before
+
+
+def test_what_was_written_there_before_is_replaced_also_after_a_command_that_was_cut_off(
+    tmp_path: Path,
+) -> None:
+    path, out = written(tmp_path, ">a\nATG\n"), tmp_path / "out"
+    prepare([ReadFile(path)], out, chunk_length=300)
+    former = (out / "chunks.fa").read_bytes()
+    written(tmp_path, ">b\nATGCC\n")
+    prepare([ReadFile(path)], out, chunk_length=300)
+    latter = (out / "chunks.fa").read_bytes()
+    assert former != latter
+    (out / "chunks.fa").write_bytes(former)
+
+    prepare([ReadFile(path)], out, chunk_length=300)
+
+    assert (out / "chunks.fa").read_bytes() == latter

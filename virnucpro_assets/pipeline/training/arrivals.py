@@ -1,11 +1,16 @@
 """Files of a class as drops: registered as any other, and named in a table of labels."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
+from virnucpro_assets.pipeline.checks import CheckError
+from virnucpro_assets.pipeline.claims import claimed_drop
 from virnucpro_assets.pipeline.embeddings import fitting_merged
+from virnucpro_assets.pipeline.gate import require_passed, subjects_of_merged
 from virnucpro_assets.pipeline.training.labels import LabelledDrop
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.read_files import ReadFile, pair_files
@@ -14,31 +19,43 @@ from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets.vocabulary import LABELS
 
 
-def register_labelled(
-    virus: Sequence[Path], others: Sequence[Path], settings: Settings, *, chunk_length: int, replace: bool
-) -> list[LabelledDrop]:
-    """Each path, a file of reads or a folder of them, as a drop of its class, called by class and path.
-
-    Raises InputError for a folder without a file, and as `register_reads` does.
-    """
-    labelled: dict[str, LabelledDrop] = {}
+def labelled_paths(virus: Sequence[Path], others: Sequence[Path]) -> dict[LabelledDrop, Path]:
+    """Each path, a file of reads or a folder of them, as a drop of its class, called by class and path."""
+    labelled: dict[str, tuple[LabelledDrop, Path]] = {}
     for label in LABELS:
         for path in virus if label == "virus" else others:
             key = _free_key(f"{label}-{key_from_name(path)}"[:60], labelled)
-            register_reads(
-                key, _files_of(path), settings, chunk_length=chunk_length, label=label, replace=replace
-            )
-            labelled[key] = LabelledDrop(drop=key, label=label)
-    return list(labelled.values())
+            labelled[key] = LabelledDrop(drop=key, label=label), path
+    return dict(labelled.values())
+
+
+def register_labelled(
+    paths: Mapping[LabelledDrop, Path], settings: Settings, *, chunk_length: int, replace: bool
+) -> None:
+    """Register labelled drops; InputError for a folder without a file, and as `register_reads` does."""
+    for one, path in paths.items():
+        register_reads(
+            one.drop, _files_of(path), settings, chunk_length=chunk_length, label=one.label, replace=replace
+        )
+
+
+@contextmanager
+def claimed_drops(labelled: Iterable[LabelledDrop], settings: Settings, report: Reporter) -> Iterator[None]:
+    """Hold the registrations of labelled drops for the block, as `claimed_drop` does of one."""
+    with ExitStack() as held:
+        for key in sorted({one.drop for one in labelled}):
+            held.enter_context(claimed_drop(key, settings, report))
+        yield
 
 
 def is_embedded(drop: str, settings: Settings) -> bool:
-    """Whether the files registered for a drop are embedded and merged under these settings."""
+    """Whether the files registered for a drop are embedded and merged under these settings, and their checks passed."""
     if not DropStore(settings.data_root).is_listed(drop):
         return False
     try:
-        fitting_merged(DropWork.on(drop, settings, lambda _: None))
-    except IntegrityError:
+        work = DropWork.on(drop, settings, lambda _: None)
+        require_passed(work, subjects_of_merged(work.index.manifest.digest, fitting_merged(work)))
+    except (IntegrityError, CheckError):
         return False
     return True
 
@@ -57,7 +74,7 @@ def _files_of(path: Path) -> list[ReadFile]:
     return pair_files(files)
 
 
-def _free_key(key: str, taken: dict[str, LabelledDrop]) -> str:
+def _free_key(key: str, taken: Collection[str]) -> str:
     """The key, with a number behind it if another path of the command has it."""
     return next(
         free

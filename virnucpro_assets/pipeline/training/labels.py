@@ -7,6 +7,7 @@ else the whole name, without the `/1` or `/2` of a mate. Or the drop as a whole 
 """
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
@@ -83,10 +84,16 @@ def read_labels(path: Path) -> list[LabelledDrop]:
     return list(labelled.values())
 
 
-def write_labels(path: Path, labelled: Sequence[LabelledDrop]) -> None:
-    """Write the table to `path`."""
+def keep_labels(folder: Path, labelled: Sequence[LabelledDrop]) -> Path:
+    """Write the table into `folder`, named by the digest of its content; returns its path.
+
+    A training reads it hours later: under this name nobody else can have written another one.
+    """
     rows = [COLUMNS, *((one.drop, one.label, one.source) for one in labelled)]
-    write_text(path, "".join("\t".join(row) + "\n" for row in rows))
+    text = "".join("\t".join(row) + "\n" for row in rows)
+    path = folder / f"labels-{sha256(text.encode()).hexdigest()[:12]}.tsv"
+    write_text(path, text)
+    return path
 
 
 def _labelled(path: Path, number: int, line: str, columns: int) -> LabelledDrop:

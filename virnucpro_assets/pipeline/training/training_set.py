@@ -8,6 +8,7 @@ import numpy as np
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.files.digests import digest_of_files
 from virnucpro_assets.inference.progress import Reporter
+from virnucpro_assets.pipeline.gate import require_passed, subjects_of_merged
 from virnucpro_assets.pipeline.recipes import EncoderChoices
 from virnucpro_assets.pipeline.room import check_data_root, require_room
 from virnucpro_assets.pipeline.training.choice import Choice, choose_rows
@@ -35,7 +36,8 @@ def make_training_set(
     """The folder and the manifest of the training set of some drops, made unless it is there.
 
     Raises InputError if there is no labelled drop or a class is missing, IntegrityError if the embeddings
-    of a drop are missing or of other settings, NoRoomError if the disk has too little room.
+    of a drop are missing or of other settings, NoRoomError if the disk has too little room, CheckError if
+    a check holds the embeddings of a drop back.
     """
     if len({one.label for one in labelled}) < 2:
         raise InputError(
@@ -47,6 +49,8 @@ def make_training_set(
     encoders = EncoderChoices(settings)
     works = [DropWork.on(one.drop, settings, report, encoders) for one in labelled]
     rows = gather_rows(works, labelled, options.sources)
+    for work, merged in zip(works, rows.merged, strict=True):
+        require_passed(work, subjects_of_merged(work.index.manifest.digest, merged))
     inputs = _inputs(rows, labelled, options)
     folder = settings.training_root / "sets" / digest_of_files(inputs.items())[:12]
     if (manifest := read_manifest_of(folder)) and manifest.inputs == inputs:

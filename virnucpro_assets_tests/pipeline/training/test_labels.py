@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.pipeline.training.labels import LabelledDrop, read_labels, write_labels
+from virnucpro_assets.pipeline.training.labels import LabelledDrop, keep_labels, read_labels
 
 
 @pytest.mark.parametrize(
@@ -32,9 +32,17 @@ def test_the_table_or_the_drop_can_say_it_instead():
 
 def test_a_table_is_read_as_it_was_written(tmp_path: Path):
     rows = [LabelledDrop(drop="a", label="virus", source="x y"), LabelledDrop(drop="b", label="others")]
-    write_labels(tmp_path / "t.tsv", rows)
-    assert (tmp_path / "t.tsv").read_text() == "drop\tlabel\tsource\na\tvirus\tx y\nb\tothers\t\n"
-    assert read_labels(tmp_path / "t.tsv") == rows
+    path = keep_labels(tmp_path, rows)
+    assert path.read_text() == "drop\tlabel\tsource\na\tvirus\tx y\nb\tothers\t\n"
+    assert read_labels(path) == rows
+
+
+def test_a_table_that_is_kept_is_never_replaced_by_that_of_another_training(tmp_path: Path):
+    ours = [LabelledDrop(drop="a", label="virus"), LabelledDrop(drop="b", label="others")]
+    others = [LabelledDrop(drop="b", label="virus"), LabelledDrop(drop="a", label="others")]
+    paths = [keep_labels(tmp_path, rows) for rows in (ours, others, ours)]
+    assert paths[0] == paths[2] != paths[1]
+    assert [read_labels(path) for path in paths] == [ours, others, ours]
 
 
 def test_the_column_source_may_be_missing_and_lines_may_be_blank(tmp_path: Path):

@@ -9,7 +9,7 @@ from virnucpro_assets.errors import InputError
 from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
 from virnucpro_assets.pipeline.open_deliveries import missing_drops
 from virnucpro_assets.pipeline.overdue import overdue_drops
-from virnucpro_assets.pipeline.training.arrivals import is_embedded, register_labelled
+from virnucpro_assets.pipeline.training.arrivals import is_embedded, labelled_paths, register_labelled
 from virnucpro_assets.pipeline.training.labels import LabelledDrop
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
@@ -34,14 +34,9 @@ def files(tmp_path: Path) -> Path:
 
 def test_a_file_or_a_folder_is_a_drop_called_by_its_class_and_name(files: Path):
     settings = Settings(data_root=files / "data")
-    labelled = register_labelled(
-        [files / "phages.fa", files / "x" / "phages.fa"],
-        [files / "others"],
-        settings,
-        chunk_length=500,
-        replace=False,
-    )
-    assert labelled == [
+    paths = labelled_paths([files / "phages.fa", files / "x" / "phages.fa"], [files / "others"])
+    register_labelled(paths, settings, chunk_length=500, replace=False)
+    assert list(paths) == [
         LabelledDrop(drop="virus-phages", label="virus"),
         LabelledDrop(drop="virus-phages-2", label="virus"),
         LabelledDrop(drop="others-others", label="others"),
@@ -56,14 +51,17 @@ def test_a_folder_without_a_file_is_refused(files: Path):
     (files / "empty").mkdir()
     with pytest.raises(InputError, match="a folder without a file"):
         register_labelled(
-            [files / "empty"], [], Settings(data_root=files / "data"), chunk_length=300, replace=False
+            labelled_paths([files / "empty"], []),
+            Settings(data_root=files / "data"),
+            chunk_length=300,
+            replace=False,
         )
 
 
 def test_nobody_waits_for_predictions_of_a_drop_that_teaches(files: Path):
     settings = Settings(data_root=files / "data", drops_folder=files / "none")
     register_reads("ordinary", [ReadFile(files / "phages.fa")], settings)
-    register_labelled([files / "phages.fa"], [], settings, chunk_length=300, replace=False)
+    register_labelled(labelled_paths([files / "phages.fa"], []), settings, chunk_length=300, replace=False)
     for key in ("ordinary", "virus-phages"):
         list_drop(key, settings)
     assert list(missing_drops(settings)) == ["ordinary"]

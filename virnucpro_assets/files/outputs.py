@@ -1,0 +1,72 @@
+"""Folders that people name for results: only what was written there before is replaced.
+
+A record in the folder has size and digest of everything that was ever written there under a name, put
+down before the file appears, so that a command that is cut off leaves nothing that the next one does not
+know. A file that is not on record, or that somebody changed since, is not ours.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.files.digests import FileRecord, record_of_file
+from virnucpro_assets.files.manifests import read_manifest, write_manifest
+
+RECORD = ".virnucpro.toml"
+
+
+class _Written(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    files: dict[str, list[FileRecord]] = {}
+
+
+def check_outputs(out: Path, names: Iterable[str], inputs: Iterable[Path]) -> None:
+    """Raise InputError if a file of `names` in `out` is one of `inputs`, by device and inode, or is not ours.
+
+    Raises DamagedFileError if the record in `out` is damaged.
+    """
+    read = {
+        (status.st_dev, status.st_ino): path for path in inputs if path.exists() and (status := path.stat())
+    }
+    for path in (out / name for name in names):
+        if path.exists() and (status := path.stat()):
+            if source := read.get((status.st_dev, status.st_ino)):
+                raise InputError(
+                    path,
+                    found=f"the input {source} under the name of a result",
+                    expected="results that replace no input",
+                    advice="Choose another --out.",
+                )
+        elif not path.is_symlink():
+            continue
+        if not is_ours(path):
+            raise InputError(
+                path,
+                found="a file that was not written here by this program, or was changed since",
+                expected="no such file, or a former result",
+                advice="Move it away, or choose another --out.",
+            )
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is one that was written there, by its record."""
+    known = _read(path.parent).files.get(path.name, [])
+    return bool(known) and path.is_file() and not path.is_symlink() and record_of_file(path) in known
+
+
+def note_outputs(out: Path, contents: Mapping[str, Path]) -> None:
+    """Put files on the record of `out` that are about to be written there, each with the file of its content."""
+    files = _read(out).files
+    for name, content in contents.items():
+        known, record = files.setdefault(name, []), record_of_file(content)
+        if record not in known:
+            known.append(record)
+    write_manifest(out / RECORD, _Written(files=files))
+
+
+def _read(out: Path) -> _Written:
+    path = out / RECORD
+    return read_manifest(path, _Written) if path.exists() else _Written()
