@@ -80,7 +80,7 @@ MISTAKES = {
         of_predict=True,
     ),
     "no_ranks": Wrong(
-        "setting ranks: found '0'; expected greater than 0. Set VIRNUCPRO_RANKS or mend virnucpro.toml.",
+        "setting ranks: found '0'; expected greater than 0. Set VIRNUCPRO_RANKS or correct virnucpro.toml.",
         FASTQ,
         environment=(("VIRNUCPRO_RANKS", "0"),),
     ),
@@ -257,7 +257,7 @@ def test_a_misspelt_drop_is_refused_and_leaves_no_trace(in_folder: Path) -> None
         ("ranks = ", "error: virnucpro.toml: found Invalid value"),
         (
             "rank = 3",
-            "error: setting rank: found a name that no setting has; expected the name of a setting.",
+            "error: setting rank: found a name that no setting has; expected the name of a setting, the nearest is ranks.",
         ),
         (
             "[calls]\nviral_above = 'x'",

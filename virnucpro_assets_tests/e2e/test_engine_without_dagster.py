@@ -79,7 +79,7 @@ def test_the_engine_alone_writes_the_same_tables(
         (
             {"VIRNUCPRO_RANKS": "0"},
             "error: setting ranks: found '0'; expected greater than 0. "
-            "Set VIRNUCPRO_RANKS or mend virnucpro.toml.",
+            "Set VIRNUCPRO_RANKS or correct virnucpro.toml.",
         ),
         (
             {"VIRNUCPRO_DEVICES": "cpu:0"},
