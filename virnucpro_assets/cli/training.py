@@ -205,6 +205,7 @@ def _train(
     from virnucpro_assets.defs.records import latest_record
     from virnucpro_assets.defs.runs import embed_drop as embed
     from virnucpro_assets.defs.runs import run_training
+    from virnucpro_assets.demo.recognise import saying_demo_models
     from virnucpro_assets.errors import InputError
     from virnucpro_assets.inference.devices import find_devices
     from virnucpro_assets.pipeline.arrivals import check_arrived
@@ -236,7 +237,8 @@ def _train(
         for one in labelled:
             # Before the orchestrator hears the name: a misspelt one would stay as a partition.
             check_arrived(one.drop, settings)
-    with open_instance(settings) as instance:
+    said = saying_demo_models(settings.model_folders(), lambda line: typer.echo(line, err=True))
+    with said, open_instance(settings) as instance:
         for one in labelled:
             if not is_embedded(one.drop, settings):
                 jobs = (index_drop, embed_drop, call_drop)

@@ -7,6 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from virnucpro_assets.demo.recognise import demo_line
 from virnucpro_assets.errors import VirnucproError, describe_os_error
 from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
 from virnucpro_assets.pipeline.room import check_data_root, check_out
@@ -41,8 +42,11 @@ def main() -> int:
             duplicates=options.duplicates,
             replace=options.replace,
         )
+        models = settings.model_folders(options.chunk_length or settings.chunk_length)
         folder = run_drop(key, settings, _say, replace=options.replace)
         export_results(folder, options.out)
+        if line := demo_line(models):
+            _say(line)
     except VirnucproError as error:
         _say(f"error: {error}")
         return error.exit_code

@@ -278,7 +278,7 @@ def test_a_misspelt_drop_is_refused_and_leaves_no_trace(in_folder: Path) -> None
         ("ranks = ", "error: virnucpro.toml: found Invalid value"),
         (
             "rank = 3",
-            "error: setting rank: found a name that no setting has; expected the name of a setting.",
+            "error: setting rank: found a name that no setting has; expected the name of a setting, the nearest",
         ),
         (
             "[calls]\nviral_above = 'x'",
