@@ -40,7 +40,14 @@ from virnucpro_assets.settings_groups import AlertSettings, RaySettings
 from virnucpro_assets.settings_names import check_variables, nearest, settings_of, variable_of
 from virnucpro_assets.storage.calls import CallThresholds
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
-from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision, QuarantinePolicy, WhenBusy
+from virnucpro_assets.vocabulary import (
+    ENCODER_KINDS,
+    Attention,
+    EncoderKind,
+    Precision,
+    QuarantinePolicy,
+    WhenBusy,
+)
 
 SETTINGS_FILE = "virnucpro.toml"
 
@@ -324,6 +331,15 @@ class Settings(BaseSettings):
         """The folder of the classifier that takes DNA alone, as `classifier_folder`."""
         trained = self.classifier_versions(chunk_length, "dna").folder_in_use()
         return trained or self.classifiers / f"classifier_{chunk_length}_dna"
+
+    def model_folders(self, chunk_length: int | None = None) -> dict[str, Path]:
+        """The models that score drops of this chunk length, by what they are for; without one the encoders only."""
+        folders: dict[str, Path] = {kind: self.encoder_folder(kind) for kind in ENCODER_KINDS}
+        if chunk_length is not None:
+            folders[f"classifier_{chunk_length}"] = self.classifier_folder(chunk_length)
+            if self.short_below or self.score_frameless:
+                folders[f"classifier_{chunk_length}_dna"] = self.dna_classifier_folder(chunk_length)
+        return folders
 
     def classifier_versions(self, chunk_length: int, inputs: Inputs = "both") -> ClassifierVersions:
         """The classifiers for chunks of this length that were trained here.

@@ -197,10 +197,12 @@ def retry(
         from virnucpro_assets.definitions import call_drop, embed_drop, index_drop
         from virnucpro_assets.defs.instance import open_instance
         from virnucpro_assets.defs.repairs import repair_drops
+        from virnucpro_assets.demo.recognise import saying_demo_models
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
-        with open_instance(settings) as instance:
+        models = settings.model_folders(settings.chunk_length)
+        with saying_demo_models(models, _progress), open_instance(settings) as instance:
             jobs = (index_drop, embed_drop, call_drop)
             errors = repair_drops(jobs, instance, settings, drops or [], typer.echo)
     if errors:
@@ -345,6 +347,7 @@ def _materialise(drop: str, *, replace: bool) -> None:
     from virnucpro_assets.definitions import call_drop, embed_drop, index_drop
     from virnucpro_assets.defs.instance import open_instance
     from virnucpro_assets.defs.runs import materialise_drop
+    from virnucpro_assets.demo.recognise import saying_demo_models
     from virnucpro_assets.inference.devices import find_devices
     from virnucpro_assets.pipeline.other_versions import set_aside_other_versions
     from virnucpro_assets.settings import load_settings
@@ -354,7 +357,9 @@ def _materialise(drop: str, *, replace: bool) -> None:
     find_devices(settings.devices, visible=settings.visible_gpus)
     if replace:
         set_aside_other_versions(DropStore(settings.data_root), check_key(drop))
-    with open_instance(settings) as instance:
+    source = DropStore(settings.data_root).source(check_key(drop))
+    models = settings.model_folders(source.chunk_length if source else settings.chunk_length)
+    with saying_demo_models(models, _progress), open_instance(settings) as instance:
         materialise_drop(
             (index_drop, embed_drop, call_drop),
             instance,

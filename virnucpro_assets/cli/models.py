@@ -27,15 +27,24 @@ def list_models(
     published: Annotated[
         bool, typer.Option("--published", help="List what can be fetched, how large it is, and its licence.")
     ] = False,
+    no_demo: Annotated[
+        bool, typer.Option("--no-demo", help="End with 2 if a demo model is in use, or one is missing.")
+    ] = False,
 ) -> None:
     """List the models in use and those in the registry."""
     with one_line_errors():
-        from virnucpro_assets.pipeline.model_pages import installed_lines, published_lines
+        from virnucpro_assets.pipeline.model_pages import (
+            installed_lines,
+            published_lines,
+            require_real_models,
+        )
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
         for line in published_lines() if published else installed_lines(settings):
             typer.echo(line)
+        if no_demo:
+            require_real_models(settings)
 
 
 @models.command(epilog="Example: virnucpro models show esm2_t36_3B_UR50D")
@@ -163,7 +172,15 @@ def verify(
         from virnucpro_assets.pipeline.verify_models import verify_models
         from virnucpro_assets.settings import load_settings
 
-        verify_models(load_settings(), names or [], typer.echo, precision=precision, device=device, keep=keep)
+        verify_models(
+            load_settings(),
+            names or [],
+            typer.echo,
+            warn=lambda line: typer.echo(line, err=True),
+            precision=precision,
+            device=device,
+            keep=keep,
+        )
 
 
 @models.command(epilog="Examples: virnucpro models budgets | virnucpro models budgets --again")
@@ -180,7 +197,10 @@ def budgets(
     With VIRNUCPRO_TOKEN_BUDGET=measured the fastest size of each is its token budget.
     """
     with one_line_errors():
+        from virnucpro_assets.demo.recognise import saying_demo_models
         from virnucpro_assets.pipeline.budget_pages import show_budgets
         from virnucpro_assets.settings import load_settings
 
-        show_budgets(load_settings(), typer.echo, again=again)
+        settings = load_settings()
+        with saying_demo_models(settings.model_folders(), lambda line: typer.echo(line, err=True)):
+            show_budgets(settings, typer.echo, again=again)

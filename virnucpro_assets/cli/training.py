@@ -205,6 +205,7 @@ def _train(
     from virnucpro_assets.defs.records import latest_record
     from virnucpro_assets.defs.runs import embed_drop as embed
     from virnucpro_assets.defs.runs import run_training
+    from virnucpro_assets.demo.recognise import saying_demo_models
     from virnucpro_assets.errors import InputError
     from virnucpro_assets.inference.devices import find_devices
     from virnucpro_assets.pipeline.arrivals import check_arrived
@@ -243,7 +244,8 @@ def _train(
     def say(line: str) -> None:
         typer.echo(line, err=True)
 
-    with claimed_drops(labelled, settings, say), open_instance(settings) as instance:
+    said = saying_demo_models(settings.model_folders(), say)
+    with said, claimed_drops(labelled, settings, say), open_instance(settings) as instance:
         length = chunk_length or settings.chunk_length
         register_labelled(paths, settings, chunk_length=length, replace=replace)
         table = keep_labels(settings.training_root, labelled)

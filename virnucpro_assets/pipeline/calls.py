@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from virnucpro_assets.demo.recognise import NOTE, demo_line
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.pipeline.claims import claimed
@@ -58,6 +59,7 @@ def predict_drop(work: DropWork) -> tuple[TablesManifest, PredictionSummary]:
     index, folder = work.index, work.folder.predictions
     with claimed(work, "predictions"), recorded_stage(work.folder.stages, "predictions") as figures:
         routing = fitting_routing(work)
+        note = _note(work, routing)
         merged = fitting_merged(work)
         require_passed(work, subjects_of_merged(index.manifest.digest, merged))
         scores = score_rows(work, routing)
@@ -65,7 +67,7 @@ def predict_drop(work: DropWork) -> tuple[TablesManifest, PredictionSummary]:
             with atomic_file(folder / name) as stream:
                 np.save(stream, found, allow_pickle=False)
         summary = write_predictions(
-            _scored_members(work, routing, scores), index.read_batches(), folder, routing.scored_by
+            _scored_members(work, routing, scores), index.read_batches(), folder, routing.scored_by, note=note
         )
         inputs = {f"recipe of {kind}": recipe.digest for kind, recipe in merged.recipes.items()}
         inputs |= {"index": index.manifest.digest, "merged_embeddings": merged.digest, **routing.inputs}
@@ -117,6 +119,7 @@ def call_drop(work: DropWork) -> TablesManifest:
         routing = classifiers_in_use(work.settings, index.manifest.chunk_length, index.manifest)
         check_scored_by(work.folder.predictions, predictions, routing)
         require_passed(work, subjects_of_predictions(predictions))
+        note = _note(work, routing)
         scores = [
             np.load(work.folder.predictions / name, mmap_mode="r", allow_pickle=False)
             for name in score_files(routing)
@@ -127,6 +130,7 @@ def call_drop(work: DropWork) -> TablesManifest:
             folder,
             work.settings.calls,
             routing.scored_by,
+            note=note,
         )
         work.drop.check_files()
         chosen = work.drop.source.min_score
@@ -136,6 +140,7 @@ def call_drop(work: DropWork) -> TablesManifest:
             folder / READ_CALLS_FILE,
             folder / HITS_FILE,
             min_score=min_score,
+            note=note,
         )
         figures.update({"reads": summary.reads, "hits": hits})
         counts = {
@@ -153,6 +158,15 @@ def call_drop(work: DropWork) -> TablesManifest:
         inputs = {**predictions.inputs, "predictions": predictions.digest, "min_score": str(min_score)}
         inputs |= routing.inputs_of_calls
         return write_tables_manifest(folder, CALL_FILES, inputs, counts)
+
+
+def _note(work: DropWork, routing: Routing) -> str:
+    """What the tables and hits carry, and the log says, if any of the models is the demo's; else nothing."""
+    folders = work.settings.model_folders() | {name: one.folder for name, one in routing.named.items()}
+    if line := demo_line(folders):
+        work.report(line)
+        return NOTE
+    return ""
 
 
 def _scored_members(work: DropWork, routing: Routing, scores: Sequence[Scores]) -> Iterator[ScoredMembers]:

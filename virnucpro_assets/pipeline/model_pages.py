@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from virnucpro_assets.errors import VirnucproError
+from virnucpro_assets.demo.recognise import NOTE, is_demo_model
+from virnucpro_assets.errors import InputError, VirnucproError
 from virnucpro_assets.models.cards import ClassifierCard, EncoderCard
 from virnucpro_assets.models.catalogue import CATALOGUE
 from virnucpro_assets.models.folders import WEIGHTS_FILE, read_config, read_model_folder
@@ -26,6 +27,20 @@ def installed_lines(settings: Settings) -> list[str]:
     if not rows:
         return [*lines, "holds no model; begin with `virnucpro models fetch` or `virnucpro models import`"]
     return lines + table(("name", "what", "stored as", "MiB", "from"), rows)
+
+
+def require_real_models(settings: Settings) -> None:
+    """Raise InputError if a model that scores drops by the settings is the demo's or is missing."""
+    for name, folder in settings.model_folders(settings.chunk_length).items():
+        is_there = (folder / WEIGHTS_FILE).is_file()
+        if not is_there or is_demo_model(folder):
+            setting = "classifiers" if name.startswith("classifier") else name
+            raise InputError(
+                f"setting {setting}",
+                found=f"a {NOTE} in {folder}" if is_there else f"no model in {folder}",
+                expected="a model that was fetched, imported or trained",
+                advice=f"Install one (docs/models.md) and set VIRNUCPRO_{setting.upper()}.",
+            )
 
 
 def published_lines() -> list[str]:

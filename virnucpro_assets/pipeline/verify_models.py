@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from virnucpro_assets.demo.recognise import saying_demo_models
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.inference.devices import names_gpus
 from virnucpro_assets.models.registry import Registry
@@ -16,11 +17,14 @@ def verify_models(
     names: Sequence[str],
     say: Callable[[str], None],
     *,
+    warn: Callable[[str], None],
     precision: str | None = None,
     device: str | None = None,
     keep: bool = False,
 ) -> None:
     """Verify the encoders of these names, or those in use, one after the other, a line each.
+
+    `warn` hears which of them are the demo's.
 
     Raises InputError for a name, precision or device that is none, DeviceError if no device is given and
     there is a GPU that cannot be used, IntegrityError for a damaged folder, and in the end CheckError if
@@ -47,16 +51,17 @@ def verify_models(
     for name in names:
         registry.check_content(registry.model(name))
     failed = []
-    for folder in folders:
-        found = verify_encoder(folder, precision=chosen, device=place, keep=keep)
-        passed = found.passed(settings.min_cosine)
-        say(
-            f"{folder}: {found.folder.kind} in {chosen} on {place} against {found.reference}: smallest cosine "
-            f"{found.min_cosine:.8f}, largest difference {found.largest_difference:.3g} where the largest number is "
-            f"{found.largest_number:.3g}: {'passed' if passed else 'FAILED'}"
-        )
-        if not passed:
-            failed.append(str(folder))
+    with saying_demo_models({folder.name: folder for folder in folders}, warn):
+        for folder in folders:
+            found = verify_encoder(folder, precision=chosen, device=place, keep=keep)
+            passed = found.passed(settings.min_cosine)
+            say(
+                f"{folder}: {found.folder.kind} in {chosen} on {place} against {found.reference}: smallest cosine "
+                f"{found.min_cosine:.8f}, largest difference {found.largest_difference:.3g} where the largest number "
+                f"is {found.largest_number:.3g}: {'passed' if passed else 'FAILED'}"
+            )
+            if not passed:
+                failed.append(str(folder))
     if failed:
         raise CheckError(
             f"{', '.join(failed)}: found embeddings that are not those of the reference; expected a cosine of at "

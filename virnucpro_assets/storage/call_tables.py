@@ -35,7 +35,7 @@ from virnucpro_assets.storage.calls import (
     call_chunks,
     call_reads,
 )
-from virnucpro_assets.storage.columns import chosen, schema, text_lines
+from virnucpro_assets.storage.columns import chosen, schema, text_lines, with_note
 from virnucpro_assets.storage.number_text import float32_text, three_decimals
 from virnucpro_assets.storage.prediction_tables import chunk_ids
 from virnucpro_assets.storage.routes import JOINT_ALONE, ScoredBy, calibrated_column
@@ -91,10 +91,12 @@ def write_calls(
     folder: Path,
     thresholds: CallThresholds,
     by: Sequence[ScoredBy] = JOINT_ALONE,
+    *,
+    note: str = "",
 ) -> CallSummary:
     """Write the four files into `folder` from all members and all reads of a drop, in input order.
 
-    The members' routes are positions in `by`.
+    The members' routes are positions in `by`; `note` is put into the metadata of the Parquet files.
 
     Raises IntegrityError if the members are not those of the reads.
     """
@@ -102,9 +104,11 @@ def write_calls(
     summary = CallSummary()
     with ExitStack() as files:
         chunk_table = files.enter_context(
-            table_writer(folder / CHUNK_CALLS_FILE, CHUNK_SCHEMA, ROWS_PER_GROUP)
+            table_writer(folder / CHUNK_CALLS_FILE, with_note(CHUNK_SCHEMA, note), ROWS_PER_GROUP)
         )
-        read_table = files.enter_context(table_writer(folder / READ_CALLS_FILE, READ_SCHEMA, ROWS_PER_GROUP))
+        read_table = files.enter_context(
+            table_writer(folder / READ_CALLS_FILE, with_note(READ_SCHEMA, note), ROWS_PER_GROUP)
+        )
         consensus = files.enter_context(SortedLines(folder))
         contigs = files.enter_context(SortedLines(folder))
         for piece in scored_reads(members, reads):

@@ -19,6 +19,11 @@ def schema(columns: dict[str, pa.DataType], nullable: dict[str, pa.DataType] | N
     return pa.schema(fields + [pa.field(name, kind) for name, kind in (nullable or {}).items()])
 
 
+def with_note(columns: Any, note: str) -> Any:
+    """The schema with a note for people in its metadata, under `virnucpro.note`; as it is without one."""
+    return columns.with_metadata({"virnucpro.note": note}) if note else columns
+
+
 def joined(*pieces: Texts) -> Texts:
     """String [n]: the pieces of each row, columns or constants, one after the other."""
     return pc.binary_join_element_wise(*pieces, "")

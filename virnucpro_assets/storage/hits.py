@@ -36,14 +36,21 @@ class _Hit:
 
 
 def write_hits(
-    read_batches: Iterator[ReadBatch], read_calls: Path, target: Path, min_score: float = 0.5
+    read_batches: Iterator[ReadBatch],
+    read_calls: Path,
+    target: Path,
+    min_score: float = 0.5,
+    *,
+    note: str = "",
 ) -> int:
     """Write the reads called Viral whose largest P(virus) is at least `min_score`; return how many.
+
+    Each description ends with `note`, if there is one.
 
     `read_batches` are all reads of the drop in input order. Raises IntegrityError if they are not
     the reads of `read_calls`.
     """
-    hits = _hits(read_calls, min_score)
+    hits, ending = _hits(read_calls, min_score), f" {note}" if note else ""
     hit = next(hits, None)
     reads = written = 0
     with atomic_file(target) as stream:
@@ -55,7 +62,7 @@ def write_hits(
                     raise _other_reads(
                         read_calls, f"{hit.length} bases in {hit.header!r}", f"{len(bases)}, as in its file"
                     )
-                stream.write(b"%b\n%b\n" % (hit.header.encode(), bases))
+                stream.write(b"%b%b\n%b\n" % (hit.header.encode(), ending.encode(), bases))
                 written += 1
                 hit = next(hits, None)
         if reads != (called := pq.read_metadata(read_calls).num_rows):

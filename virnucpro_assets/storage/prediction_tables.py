@@ -19,7 +19,7 @@ from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.sequences.batches import FRAMES
 from virnucpro_assets.sequences.index import ReadTableBatch
 from virnucpro_assets.sequences.index_tables import table_writer
-from virnucpro_assets.storage.columns import chosen, joined, schema, text_lines
+from virnucpro_assets.storage.columns import chosen, joined, schema, text_lines, with_note
 from virnucpro_assets.storage.number_text import Texts, float32_text
 from virnucpro_assets.storage.routes import JOINT_ALONE, ScoredBy, calibrated_column
 from virnucpro_assets.storage.scored_members import ScoredMembers, scored_reads
@@ -55,16 +55,18 @@ def write_predictions(
     reads: Iterator[ReadTableBatch],
     folder: Path,
     by: Sequence[ScoredBy] = JOINT_ALONE,
+    *,
+    note: str = "",
 ) -> PredictionSummary:
     """Write both files into `folder` from all members and all reads of a drop, in input order.
 
-    The members' routes are positions in `by`.
+    The members' routes are positions in `by`; `note` is put into the metadata of the Parquet file.
 
     Raises IntegrityError if the members are not those of the reads.
     """
     written = virus = not_scored = 0
     with (
-        table_writer(folder / PREDICTIONS_FILE, PREDICTION_SCHEMA, ROWS_PER_GROUP) as table,
+        table_writer(folder / PREDICTIONS_FILE, with_note(PREDICTION_SCHEMA, note), ROWS_PER_GROUP) as table,
         atomic_file(folder / PREDICTION_RESULTS_FILE) as text,
     ):
         text.write(HEADER)

@@ -257,7 +257,7 @@ def test_a_misspelt_drop_is_refused_and_leaves_no_trace(in_folder: Path) -> None
         ("ranks = ", "error: virnucpro.toml: found Invalid value"),
         (
             "rank = 3",
-            "error: setting rank: found a name that no setting has; expected the name of a setting, the nearest is ranks.",
+            "error: setting rank: found a name that no setting has; expected the name of a setting, the nearest is ",
         ),
         (
             "[calls]\nviral_above = 'x'",

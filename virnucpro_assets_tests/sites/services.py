@@ -23,6 +23,7 @@ QUICK = {
     "VIRNUCPRO_CHECK_SAMPLE": "4",
 }
 """A drop is found at once, and nothing is done unasked."""
+MODELS = ("VIRNUCPRO_ESM2=", "VIRNUCPRO_DNABERT_S=", "VIRNUCPRO_CLASSIFIERS=")
 SERVICES = ("virnucpro-code", "virnucpro-daemon", "virnucpro-web", "virnucpro-view")
 
 
@@ -85,14 +86,18 @@ def running_services(deployment: Deployment, **environment: str) -> Iterator[Ser
 
     (root / "workspace.yaml").write_text(here((DEPLOY / "workspace.yaml").read_text()))
     given = [line for line in here((DEPLOY / "virnucpro.env").read_text()).splitlines() if line[:1].isalpha()]
+    # Here the demo's models do, and the locks are no other user's.
+    given = [line for line in given if not line.startswith(MODELS)] + [
+        f"VIRNUCPRO_LOCKS_FOLDER={root / 'locks'}"
+    ]
     services = Services(
         deployment,
         dict(line.split("=", 1) for line in given) | environment,
         ports["3000"],
         ports["3001"],
     )
-    # What a unit starts before it: here once, for all.
-    services.command(*shlex.split(here(unit("virnucpro-code")["ExecStartPre"])))
+    # What a unit starts before it: here once, for all, and without asking for real models.
+    services.command("virnucpro", "drops")
     with ExitStack() as started:
         for name in SERVICES:
             words = shlex.split(here(unit(name)["ExecStart"]))

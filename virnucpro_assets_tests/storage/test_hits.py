@@ -1,3 +1,4 @@
+import pyarrow.parquet as pq
 import pytest
 
 from virnucpro_assets.errors import IntegrityError
@@ -72,3 +73,15 @@ def test_reads_of_another_drop_are_refused(called, tmp_path):
     with pytest.raises(IntegrityError, match=r"found 307 bases in '>exact_300 .*; expected 308"):
         write_hits(raw_batches(bases, 5), read_calls, tmp_path / "hits.fasta")
     assert not (tmp_path / "hits.fasta").exists()
+
+
+def test_a_note_ends_each_description_and_is_in_the_metadata_of_the_tables(golden_drop, tmp_path):
+    members, reads = golden_drop.member_batches(10), golden_drop.read_batches(4)
+    write_calls(members, reads, tmp_path, CallThresholds(), note="demo model")
+    calls = tmp_path / "read_calls.parquet"
+    write_hits(raw_batches(bases_of(golden_drop), 5), calls, tmp_path / "hits.fasta", note="demo model")
+    headers = (tmp_path / "hits.fasta").read_text().splitlines()[::2]
+    assert headers[-1].endswith(" weighted_delta=0.938 demo model")
+    assert all(header.endswith(" demo model") for header in headers)
+    for name in ("read_calls", "chunk_calls"):
+        assert pq.read_schema(tmp_path / f"{name}.parquet").metadata[b"virnucpro.note"] == b"demo model"
