@@ -241,7 +241,7 @@ class Settings(BaseSettings):
     nightly_at: str = Field(
         "02:00",
         pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
-        description="when the schedule nightly_drops begins the work; it looks for drops in the hour before",
+        description="when the schedule nightly_drops begins the work; it looks for drops in the two hours before",
     )
     retry_cron: str = Field(
         "0 7-19 * * *", description="when the schedule retry_failed looks, as a cron line"

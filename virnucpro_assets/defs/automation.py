@@ -39,7 +39,10 @@ def once() -> Condition:
 
 
 def never_made() -> Condition:
-    """Ask for an asset without partitions until it is there or has failed."""
+    """Ask for an asset without partitions until it is there or has failed.
+
+    After a failure the sensor `new_drops` puts it on record as soon as it can be used.
+    """
     return (When.missing() & ~When.in_progress() & ~When.execution_failed()).with_label("never_made")
 
 

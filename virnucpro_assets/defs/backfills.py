@@ -42,12 +42,12 @@ def ask_for(instance: dg.DagsterInstance, graph: AssetGraph, work: Work, asked_b
     return backfill
 
 
-def drops_in_backfills(instance: dg.DagsterInstance, graph: AssetGraph) -> set[str]:
+def drops_in_backfills(instance: dg.DagsterInstance) -> set[str]:
     """The drops that a backfill in progress is about, whether it has launched runs of them or not."""
     drops = set()
     for backfill in instance.get_backfills(filters=BulkActionsFilter(statuses=ACTIVE)):
-        if backfill.is_asset_backfill:
-            target = backfill.get_asset_backfill_data(graph).target_subset
+        if data := backfill.asset_backfill_data:
+            target = data.target_subset
             for asset in target.partitions_subsets_by_asset_key:
                 keys = target.get_partitions_subset(asset).get_partition_keys()
                 drops |= {key.split("|")[0] for key in keys}

@@ -17,6 +17,8 @@ from functools import cached_property
 
 import dagster as dg
 
+from virnucpro_assets.defs.classifier import ASSET as CLASSIFIER
+from virnucpro_assets.defs.classifier import record_in_use
 from virnucpro_assets.defs.executors import step_tags
 from virnucpro_assets.defs.failures import DropFailures
 from virnucpro_assets.defs.metadata import Metadata
@@ -141,6 +143,9 @@ class _Run:
         inputs: dict[str, str] = {}
         for dep in link.spec.deps:
             source = dep.asset_key.to_user_string()
+            if source == CLASSIFIER:
+                # What is on record may be what was in use before the settings changed.
+                record_in_use(self._instance, turn.settings)
             inputs |= input_tags(self._instance, source, self._partitions.of_asset(source, turn.drop))
         made = link.make(turn)
         yield materialisation(link.asset, turn.drop, digest=made.digest, inputs=inputs, shown=made.metadata)

@@ -6,7 +6,7 @@ from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.automation import never_made
 from virnucpro_assets.defs.failures import mendable
 from virnucpro_assets.defs.records import latest_record, version_tags
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.models.cards import CARD_FILE
 from virnucpro_assets.pipeline.routing import classifiers_in_use
 from virnucpro_assets.settings import Settings
@@ -37,13 +37,14 @@ def classifier(settings: Settings) -> dg.AssetsDefinition:
 def record_in_use(instance: dg.DagsterInstance, settings: Settings) -> None:
     """Put the classifier in use on record outside of its own run, if there is one and another is on record.
 
-    Settings that ask for more than is installed say so when they are used, and leave the record as it is.
+    Settings that ask for more than is installed, and damaged files, are reported when they are used, and leave
+    the record as it is.
     """
-    if not (settings.classifier_folder(settings.chunk_length) / CARD_FILE).exists():
-        return
     try:
+        if not (settings.classifier_folder(settings.chunk_length) / CARD_FILE).exists():
+            return
         digest, shown = _in_use(settings)
-    except InputError:
+    except (InputError, IntegrityError):
         return
     latest = latest_record(instance, ASSET, None)
     found = latest.asset_materialization if latest else None

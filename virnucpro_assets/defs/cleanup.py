@@ -32,7 +32,8 @@ def cleanup_job(settings: Settings) -> dg.JobDefinition:
     )
     def clean(context: dg.OpExecutionContext, config: CleanUpConfig) -> None:
         with mendable():
-            outcome = clean_up(settings, delete=config.delete, at_work=drops_at_work(context.instance))
+            at_work = drops_at_work(context.instance)
+            outcome = clean_up(settings, delete=config.delete, at_work=at_work)
         *lines, last = outcome.lines()
         for line in lines[:LOGGED]:
             context.log.info(line)

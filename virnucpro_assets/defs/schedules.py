@@ -5,6 +5,7 @@ something goes on. So neither does again what automation does, whichever comes f
 """
 
 import time
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -31,8 +32,8 @@ def nightly_drops(settings: Settings, partitions: Partitions) -> dg.ScheduleDefi
         cron_schedule=[*_minutes_before(settings.nightly_at), _cron(settings.nightly_at)],
         execution_timezone=settings.timezone,
         description=(
-            f"At {settings.nightly_at} asks for everything of the drops that nobody has begun yet. In the hour before "
-            "it looks at the drops folder each minute, so that deliveries can settle."
+            f"At {settings.nightly_at} asks for everything of the drops that nobody has begun yet. In the two hours "
+            "before it looks at the drops folder each minute, so that deliveries can settle."
         ),
     )
     def process(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
@@ -40,8 +41,7 @@ def nightly_drops(settings: Settings, partitions: Partitions) -> dg.ScheduleDefi
         found = look_for_drops(settings, cursors.get_cursor_values({CURSOR}).get(CURSOR), time.time())
         cursors.set_cursor_values({CURSOR: found.observations.to_cursor()})
         instance.add_dynamic_partitions(DROPS, [one.key for one in without_partition(instance, found)])
-        at = context.scheduled_execution_time.astimezone(ZoneInfo(settings.timezone))
-        if f"{at:%H:%M}" != settings.nightly_at:
+        if not begins_the_night(context.scheduled_execution_time, settings):
             return dg.SkipReason(summary(found))
         standing = Standing.of(instance, partitions)
         changed = {one.key for one in found.of("changed")}
@@ -80,6 +80,24 @@ def retry_failed(settings: Settings, partitions: Partitions) -> dg.ScheduleDefin
     return retry
 
 
+def begins_the_night(tick: datetime, settings: Settings) -> bool:
+    """Whether a tick of `nightly_drops` is the one at `nightly_at`, once a day.
+
+    On a day on which the clock jumps over that time, it is the tick at the end of the jump.
+    """
+    zone = ZoneInfo(settings.timezone)
+    at = tick.astimezone(zone)
+    if f"{at:%H:%M}" == settings.nightly_at:
+        return True
+    hour, minute = map(int, settings.nightly_at.split(":"))
+    meant = at.replace(hour=hour, minute=minute, fold=0)
+    in_seconds = meant.astimezone(UTC)
+    is_jumped_over = f"{in_seconds.astimezone(zone):%H:%M}" != settings.nightly_at
+    return (
+        is_jumped_over and at.utcoffset() != meant.utcoffset() and abs(tick - in_seconds) < timedelta(hours=1)
+    )
+
+
 def _ask(
     context: dg.ScheduleEvaluationContext,
     schedule: str,
@@ -89,7 +107,7 @@ def _ask(
 ) -> dg.SkipReason:
     """Ask for the work on the first `most` drops that have any and are in no backfill; the tick says so."""
     graph = context.repository_def.asset_graph
-    busy = drops_in_backfills(context.instance, graph)
+    busy = drops_in_backfills(context.instance)
     drops = [drop for drop in work if work[drop] and drop not in busy][:most]
     if not drops:
         return dg.SkipReason(nothing)
@@ -110,7 +128,7 @@ def _cron(at: str) -> str:
 
 
 def _minutes_before(at: str) -> list[str]:
-    """Cron lines of each minute of the hour before a time of day."""
+    """Cron lines of each minute of the two hours before a time of day: when summer time begins, one is missing."""
     hour, minute = map(int, at.split(":"))
-    lines = [f"{minute}-59 {(hour - 1) % 24} * * *"]
+    lines = [f"{minute}-59 {(hour - 2) % 24} * * *", f"0-59 {(hour - 1) % 24} * * *"]
     return [*lines, f"0-{minute - 1} {hour} * * *"] if minute else lines

@@ -12,8 +12,11 @@ import dagster as dg
 
 from virnucpro_assets.defs.arrivals import look_for_drops, summary, without_partition
 from virnucpro_assets.defs.backfills import ask_for, drops_in_backfills
+from virnucpro_assets.defs.classifier import ASSET as CLASSIFIER
+from virnucpro_assets.defs.classifier import record_in_use
 from virnucpro_assets.defs.partitions import Partitions
 from virnucpro_assets.defs.process_runs import fail_dead_runs
+from virnucpro_assets.defs.records import latest_record
 from virnucpro_assets.defs.standing import Standing
 from virnucpro_assets.defs.status_caches import mend_status_caches
 from virnucpro_assets.pipeline.deliveries import Scan
@@ -31,6 +34,10 @@ def new_drops(settings: Settings, partitions: Partitions) -> dg.SensorDefinition
         description="Finds complete deliveries in the drops folder, and says which ones are refused.",
     )
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        if latest_record(context.instance, CLASSIFIER, None) is None:
+            # Automation does not ask again for what failed, and every drop waits for this: one that was
+            # imported, or came into use, since then is put on record.
+            record_in_use(context.instance, settings)
         for run in fail_dead_runs(context.instance):
             context.log.warning(f"run {run}: its process ended without a word; marked as failed")
         for asset, lost in mend_status_caches(context.instance, partitions).items():
@@ -57,7 +64,7 @@ def _ask_for_changed(context: dg.SensorEvaluationContext, partitions: Partitions
     if not changed or repository is None:
         return []
     standing = Standing.of(context.instance, partitions)
-    busy = drops_in_backfills(context.instance, repository.asset_graph)
+    busy = drops_in_backfills(context.instance)
     asked = []
     for one in changed:
         if one.key in standing.drops and one.key not in busy and (work := standing.anew(one.key)):

@@ -1,9 +1,9 @@
 """Clean-up: what nobody needs any more is listed, and removed only where that is asked for.
 
 What there is to find is in `pipeline/remains.py`. To remove something of a generation, all its locks
-are held: a generation on which a run works is left alone, and said to be. Between two steps a run
-holds no lock, so whoever knows of runs hands over the drops on which one is at work. Nothing is
-waited for.
+are held, and the registration of its drop, which a command and a training hold from their first step to the
+last: a drop on which one works is left alone, and said to be. Between two steps a run of the UI holds no
+lock, so whoever knows of runs hands over the drops on which one is at work. Nothing is waited for.
 
 A folder is renamed to a temporary name first and then removed: a clean-up that is killed leaves
 what the next one finds, and never half a generation. Of data that were kept long enough a record
@@ -23,7 +23,7 @@ from virnucpro_assets.errors import BusyError, InputError, IntegrityError, descr
 from virnucpro_assets.files.atomic import TEMPORARY_MARK, sync_folder
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.files.manifests import read_manifest
-from virnucpro_assets.pipeline.claims import claimed_whole
+from virnucpro_assets.pipeline.claims import claimed_drop, claimed_whole
 from virnucpro_assets.pipeline.remains import Finder, Remains, generation_folder, in_bytes
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
@@ -109,29 +109,36 @@ def clean_up(
 
 
 def _clean(key: str, settings: Settings, outcome: CleanUp, at_work: Mapping[str, str], now: datetime) -> None:
-    store, folder = DropStore(settings.data_root), settings.data_root / key
+    folder = settings.data_root / key
     if key in at_work:
         outcome.kept.append(Kept(folder, at_work[key]))
         return
     if folder.is_symlink():
         outcome.kept.append(Kept(folder, "a symbolic link"))
         return
+    refusing = settings.model_copy(update={"when_busy": "refuse"})
+    claim = claimed_drop(key, refusing, lambda _: None) if outcome.deleted else nullcontext()
     try:
-        current = store.current(key)[0].generation if store.was_listed(key) else ""
-        finder = Finder(folder, current, settings, now)
-        for found in finder.beside_generations():
-            _take(found, outcome)
-        for generation in finder.generations() if current else ():
-            if outcome.deleted:
-                with claimed_whole(generation, f"a clean-up of drop {key}"):
-                    for found in finder.of_generation(generation):
-                        _take(found, outcome)
-            else:
-                for found in finder.of_generation(generation):
-                    _take(found, outcome)
+        with claim:
+            _clean_claimed(key, settings, outcome, now)
     except (BusyError, IntegrityError) as error:
         outcome.kept.append(Kept(folder, str(error)))
-        return
+
+
+def _clean_claimed(key: str, settings: Settings, outcome: CleanUp, now: datetime) -> None:
+    store, folder = DropStore(settings.data_root), settings.data_root / key
+    current = store.current(key)[0].generation if store.was_listed(key) else ""
+    finder = Finder(folder, current, settings, now)
+    for found in finder.beside_generations():
+        _take(found, outcome)
+    for generation in finder.generations() if current else ():
+        if outcome.deleted:
+            with claimed_whole(generation, f"a clean-up of drop {key}"):
+                for found in finder.of_generation(generation):
+                    _take(found, outcome)
+        else:
+            for found in finder.of_generation(generation):
+                _take(found, outcome)
     outcome.kept += [Kept(path, "a symbolic link") for path in finder.links]
 
 

@@ -7,7 +7,8 @@
 - embeddings: parts and views of a finished drop that is older than `keep_embeddings_days`
 - data: all of a finished drop that is older than `keep_drops_days`, but for its records
 
-A drop is finished when its calls are. Its age counts from the end of that stage as its record says;
+A drop is finished when its calls are. Its age counts from the end of that stage as its record says, or of the
+last one that computed its embeddings, if that is later: what was computed again is in use;
 a record that says no time, written by an older version, counts from the time of its file. Only
 temporary files that no lock protects are judged by their own time: they are written in moments, so
 one that is a day old is nobody's. Nothing is looked for behind a symbolic link. Of the embedding
@@ -51,6 +52,8 @@ LOCKED = (
     "check_report.",
     *ENCODER_KINDS,
 )
+RECOMPUTED = (*ENCODER_KINDS, "merge")
+"""The stages that a training repeats for a drop whose embeddings were cleaned up."""
 NOBODYS_AFTER = timedelta(days=1)
 
 
@@ -155,12 +158,15 @@ class Finder:
                             yield path
 
     def _finished_at(self, generation: Path) -> datetime | None:
-        """When the calls of a generation were made; None if they were not."""
+        """When a generation whose calls were made was last worked on; None if they were not made."""
         record = generation / "stages" / "calls.toml"
         if not record.is_file() or not (generation / "calls" / TABLES).is_file():
             return None
-        ended = read_manifest(record, StageRecord).ended_at
-        return ended or datetime.fromtimestamp(record.stat().st_mtime, UTC)
+        return max(
+            read_manifest(stage, StageRecord).ended_at or datetime.fromtimestamp(stage.stat().st_mtime, UTC)
+            for stage in (record, *(generation / "stages" / f"{name}.toml" for name in RECOMPUTED))
+            if stage.is_file()
+        )
 
     def _kept_too_long(self, finished: datetime | None, days: float | None) -> str:
         if finished is None or days is None or self._now - finished < timedelta(days=days):

@@ -11,10 +11,14 @@ import dagster as dg
 import pytest
 
 from virnucpro_assets.defs.build import build_definitions
+from virnucpro_assets.defs.classifier import classifier
 from virnucpro_assets.defs.instance import open_instance
 from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, EMBEDDINGS
 from virnucpro_assets.defs.partitions import DROPS, Partitions
+from virnucpro_assets.defs.records import latest_record
 from virnucpro_assets.defs.standing import BEFORE
+from virnucpro_assets.demo.paths import MODELS_FOLDER
+from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 
@@ -111,6 +115,24 @@ def test_a_new_drop_becomes_a_partition_once_and_nothing_is_asked_for(daemon: Da
     assert daemon.tick() == []
     assert daemon.backfills() == []
     assert "refused bad name/: found" in daemon.said[-1]
+
+
+def test_a_classifier_that_is_there_after_a_failure_is_put_on_record(daemon: Daemon, tmp_path: Path) -> None:
+    settings = daemon.settings.model_copy(update={"classifiers": tmp_path})
+    repository = build_definitions(settings).get_repository_def()
+    daemon = Daemon(daemon.instance, settings, repository)
+    failed = dg.materialize([classifier(settings)], instance=daemon.instance, raise_on_error=False)
+    assert not failed.success
+    daemon.tick()
+    assert latest_record(daemon.instance, "classifier", None) is None
+
+    (tmp_path / "classifier_300").symlink_to(MODELS_FOLDER / "classifier_300")
+    daemon.tick()
+    daemon.tick()
+
+    made = daemon.instance.fetch_materializations(dg.AssetKey("classifier"), limit=9).records
+    digest = sha256_of_file(tmp_path / "classifier_300" / "model.safetensors")
+    assert [record.asset_materialization.tags["dagster/data_version"] for record in made] == [digest]
 
 
 def test_a_changed_drop_is_asked_for_whole_and_once(daemon: Daemon) -> None:

@@ -99,10 +99,10 @@ def test_numbers_are_cut_where_one_is_missing() -> None:
 @pytest.mark.parametrize(
     ("at", "lines"),
     [
-        ("02:00", ["0-59 1 * * *", "0 2 * * *"]),
-        ("00:00", ["0-59 23 * * *", "0 0 * * *"]),
-        ("21:15", ["15-59 20 * * *", "0-14 21 * * *", "15 21 * * *"]),
+        ("02:00", ["0-59 0 * * *", "0-59 1 * * *", "0 2 * * *"]),
+        ("00:00", ["0-59 22 * * *", "0-59 23 * * *", "0 0 * * *"]),
+        ("21:15", ["15-59 19 * * *", "0-59 20 * * *", "0-14 21 * * *", "15 21 * * *"]),
     ],
 )
-def test_the_hour_before_a_time_is_looked_at_minute_by_minute(at: str, lines: list[str]) -> None:
+def test_the_two_hours_before_a_time_are_looked_at_minute_by_minute(at: str, lines: list[str]) -> None:
     assert [*_minutes_before(at), _cron(at)] == lines

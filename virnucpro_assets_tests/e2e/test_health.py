@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from virnucpro_assets.defs.alerts import alert_sensors
+from virnucpro_assets.defs.backfills import ask_for
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.freshness import overdue
 from virnucpro_assets.defs.run_drops import drops_at_work
@@ -304,15 +305,34 @@ def test_the_drops_of_a_run_are_known_from_its_tags(deployment):
         assert drops_at_work(instance) == {}
 
 
+def test_the_drops_of_a_training_and_of_a_backfill_between_its_runs_are_at_work(deployment, tmp_path):
+    (tmp_path / "labels.tsv").write_text("drop\tlabel\ne\tvirus\nf\tothers\n")
+    config = {"virus": ["a"], "others": ["b"], "labels": str(tmp_path / "labels.tsv")}
+    with deployment.instance() as instance:
+        instance.add_dynamic_partitions("sequence_drops", ["a", "b", "c", "d"])
+        definitions = build_definitions(deployment.settings())
+        graph = definitions.resolve_asset_graph()
+        assert drops_at_work(instance) == {}
+        ask_for(instance, graph, {"esm2_embeddings": {"c|0"}, "predictions": {"d"}}, "test", "test")
+        assert set(drops_at_work(instance)) == {"c", "d"}
+        job = definitions.resolve_job_def("train_classifier")
+        run = instance.create_run_for_job(job, run_config={"ops": {"train": {"config": config}}})
+        assert set(drops_at_work(instance)) == {"a", "b", "c", "d", "e", "f"}
+        (tmp_path / "labels.tsv").unlink()
+        assert set(drops_at_work(instance)) == {"a", "b", "c", "d"}
+        instance.report_run_canceled(run)
+        assert set(drops_at_work(instance)) == {"c", "d"}
+
+
 @pytest.mark.slow
 def test_removed_data_show_in_the_table_of_drops_and_stay_on_record(deployment):
     deployment.deliver("d1", 4)
     assert deployment.run("index_drop", "d1").success
     assert deployment.run("embed_drop", "d1", ranks=(0, 3)).success
     assert deployment.run("call_drop", "d1").success
-    record = DropStore(deployment.root / "data").current("d1")[1].stages / "calls.toml"
     ended = {"ended_at": datetime.now(UTC) - timedelta(days=40)}
-    write_manifest(record, read_manifest(record, StageRecord).model_copy(update=ended))
+    for record in DropStore(deployment.root / "data").current("d1")[1].stages.iterdir():
+        write_manifest(record, read_manifest(record, StageRecord).model_copy(update=ended))
 
     def line() -> list[str]:
         return deployment.command("virnucpro", "drops").splitlines()[1].split()

@@ -52,9 +52,9 @@ def found(outcome: CleanUp) -> dict[str, tuple[str, int]]:
 
 
 def finish_at(work: DropWork, when: datetime | None) -> None:
-    """Let the record of the drop say when it was finished."""
-    path = work.folder.stages / "calls.toml"
-    write_manifest(path, read_manifest(path, StageRecord).model_copy(update={"ended_at": when}))
+    """Let the records of the drop say when it was finished, and its embeddings computed."""
+    for path in work.folder.stages.glob("*.toml"):
+        write_manifest(path, read_manifest(path, StageRecord).model_copy(update={"ended_at": when}))
 
 
 def days_ago(days: float) -> datetime:
@@ -271,8 +271,39 @@ def test_age_is_what_the_record_says_and_not_the_time_of_files(finished: DropWor
 
     finish_at(finished, None)
     assert not clean_up(settings).remains
-    os.utime(finished.folder.stages / "calls.toml", (0, days_ago(11).timestamp()))
+    for path in finished.folder.stages.iterdir():
+        os.utime(path, (0, days_ago(11).timestamp()))
     assert [r.kind for r in clean_up(settings).remains] == ["data"]
+
+
+@pytest.mark.parametrize("stage", ["esm2", "dnabert_s", "merge"])
+def test_embeddings_that_were_computed_again_count_from_then(finished: DropWork, stage: str) -> None:
+    settings = change(finished.settings, keep_drops_days=10, keep_embeddings_days=5)
+    finish_at(finished, days_ago(100))
+    assert [r.kind for r in clean_up(settings).remains] == ["data"]
+    path = finished.folder.stages / f"{stage}.toml"
+
+    write_manifest(path, read_manifest(path, StageRecord).model_copy(update={"ended_at": days_ago(1)}))
+    assert not clean_up(settings).remains
+    write_manifest(path, read_manifest(path, StageRecord).model_copy(update={"ended_at": days_ago(6)}))
+    assert [r.kind for r in clean_up(settings).remains] == ["embeddings"]
+
+
+def test_a_drop_that_a_command_holds_is_left_alone_between_its_steps_too(littered: DropWork) -> None:
+    lock = littered.settings.data_root / "_registrations" / "d.lock"
+    before = tree(littered.settings.data_root)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+
+        outcome = clean_up(littered.settings, delete=True)
+        holder.communicate("\n")
+
+    assert [(kept.path.name, f"process {holder.pid}" in kept.why) for kept in outcome.kept] == [("d", True)]
+    assert not outcome.remains
+    assert tree(littered.settings.data_root) == before
 
 
 def test_a_drop_that_is_not_finished_is_kept_whatever_its_age(finished: DropWork) -> None:
