@@ -15,7 +15,7 @@ from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets_tests.jobs import build_small_index, write_small_reads
 
 # The same examples in every run, however busy the machine is.
-settings.register_profile("suite", derandomize=True, deadline=None, max_examples=60, database=None)
+settings.register_profile("suite", derandomize=True, deadline=None, max_examples=80, database=None)
 settings.load_profile("suite")
 
 COMMAND_LINES = Path(__file__).with_name("command_lines.py")
