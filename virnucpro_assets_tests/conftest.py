@@ -19,7 +19,7 @@ from virnucpro_assets_tests.warm_devices import WarmDevices
 REPOSITORY = Path(__file__).parents[1]
 
 # The same examples in every run, however busy the machine is.
-settings.register_profile("suite", derandomize=True, deadline=None, max_examples=60, database=None)
+settings.register_profile("suite", derandomize=True, deadline=None, max_examples=80, database=None)
 settings.load_profile("suite")
 
 

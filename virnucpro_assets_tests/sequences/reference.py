@@ -101,18 +101,24 @@ def reference_names(names: list[str]) -> list[str]:
     return final
 
 
-def _bases(letters: str) -> st.SearchStrategy[bytes]:
-    lengths = st.integers(0, 120)
-    return lengths.flatmap(lambda n: st.text(letters, min_size=n, max_size=n)).map(str.encode)
+def _bases(letters: str, length: int) -> st.SearchStrategy[bytes]:
+    return st.text(letters, min_size=length, max_size=length).map(str.encode)
+
+
+_letters = st.sampled_from(["ACGT", "acgtACGT", "CCCGGGACGTN", "ACGTnRYKMSWBDHVrykmX-.*"])
+_any_bases = st.builds(_bases, _letters, st.integers(0, 120)).flatmap(lambda bases: bases)
+_frameless = _any_bases.map(lambda bases: STOPS + bases[:24]) | st.integers(1, 5).map(
+    lambda times: STOPS * times
+)
+_mixed = st.lists(_any_bases | _frameless, min_size=1, max_size=6)
+_alike = st.integers(3, 12).flatmap(lambda length: st.lists(_bases("ACG", length), min_size=6, max_size=12))
 
 
 @st.composite
 def drops(draw: st.DrawFn) -> list[bytes]:
-    """Reads of random bases, of few known letters, or with stops in all frames; some come again."""
-    some = st.sampled_from(["ACGT", "acgtACGT", "CCCGGGACGTN", "ACGTnRYKMSWBDHVrykmX-.*"]).flatmap(_bases)
-    frameless = some.map(lambda bases: STOPS + bases[:24])
-    pool = draw(st.lists(some | frameless, min_size=1, max_size=6))
+    """Reads of random bases, of few known letters, with stops in all frames, or all of one length; some come again."""
+    pool = draw(_mixed | _alike)
     return draw(st.lists(st.sampled_from(pool), max_size=12))
 
 
-chunk_lengths = st.integers(3, 60) | st.just(300)
+chunk_lengths = st.integers(3, 60) | st.sampled_from([24, 48, 300])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.sequences.frameless import with_whole_chunks
@@ -26,6 +26,8 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "prep"
 
 
 @given(drops(), chunk_lengths)
+@example([STOPS + b"N" * 22 + b"ACG" + b"N" * 23], 24)
+@example([STOPS + b"N" * 23 + b"ACG" + b"N" * 22], 24)
 def test_a_frameless_read_is_kept_as_its_chunks_that_have_a_codon_and_others_as_before(
     reads: list[bytes], chunk_length: int
 ) -> None:

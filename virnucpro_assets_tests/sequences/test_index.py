@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from virnucpro_assets.errors import IntegrityError
@@ -22,6 +22,7 @@ from virnucpro_assets.sequences.index_builder import build_index, index_batches
 from virnucpro_assets.sequences.index_tables import TableWriter
 from virnucpro_assets.sequences.member_names import first_members, member_counts
 from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets_tests.frameless import STOPS
 from virnucpro_assets_tests.sequences.reference import (
     Candidate,
     batch_of,
@@ -111,7 +112,7 @@ def check_reads(index: SequenceIndex, reads: list[bytes], expected: list[Candida
     assert not whole or index.manifest.reasons["no_stop_free_frame"] == 0
 
 
-@settings(max_examples=25)
+@settings(max_examples=30)
 @given(
     reads=drops(),
     chunk_length=chunk_lengths,
@@ -119,6 +120,7 @@ def check_reads(index: SequenceIndex, reads: list[bytes], expected: list[Candida
     frameless=st.sampled_from([None, "kept"]),
     sizes=st.tuples(st.integers(1, 5), st.sampled_from([1, 2000]), st.integers(1, 20)),
 )
+@example(reads=[STOPS * 3] * 2, chunk_length=48, ranks=2, frameless="kept", sizes=(1, 1, 1))
 def test_an_index_is_that_of_a_dictionary_and_a_sort_whatever_the_sizes(
     reads: list[bytes],
     chunk_length: int,

@@ -44,7 +44,7 @@ def test_every_golden_file_is_reproduced(tmp_path: Path, name: str, chunk_length
     assert summary.candidates == len(records_of(tmp_path / "protein.faa"))
 
 
-@settings(max_examples=25)
+@settings(max_examples=30)
 @given(drops(), st.lists(st.sampled_from(["a", "a_1", "b|x", "é"]), min_size=12, max_size=12), chunk_lengths)
 def test_the_files_are_those_of_the_original_loop_under_names_that_are_told_apart(
     reads: list[bytes], names: list[str], chunk_length: int

@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from virnucpro_assets.storage.calls import CALLS, TIERS, CallThresholds, call_chunks, call_reads
@@ -96,6 +96,7 @@ def call_and_tier(chunks: list[Scores], limits: CallThresholds, delta: float) ->
 
 
 @given(drops, thresholds)
+@example([[[0.25]], [[0.75]], [[0.5]]], CallThresholds(viral_above=0.5))
 def test_calls_are_those_of_the_rules_for_one_read_at_a_time(
     drop: list[list[list[float]]], limits: CallThresholds
 ) -> None:
