@@ -1,8 +1,9 @@
 """Which drops a run is about, from its tags: it may be queued, and has no events then."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -47,7 +48,8 @@ def drops_at_work(instance: dg.DagsterInstance) -> dict[str, str]:
 
 def _taught_from(run: dg.DagsterRun) -> list[str]:
     """The drops that a training reads, from its configuration."""
-    config = run.run_config.get("ops", {}).get(TRAINING_STEP, {}).get("config", {})
+    run_config: Mapping[str, Any] = run.run_config
+    config = run_config.get("ops", {}).get(TRAINING_STEP, {}).get("config", {})
     drops = [*config.get("virus", []), *config.get("others", [])]
     if table := config.get("labels"):
         with suppress(InputError):
