@@ -38,15 +38,26 @@ class Proxy:
     port: int
     folder: Path
 
+    @property
+    def origin(self) -> str:
+        """What a browser says of a page of this site."""
+        return f"https://localhost:{self.port}"
+
     def get(self, path: str, person: str | None = None, **headers: str) -> int:
-        """The status of a request, asked by a person given as `name:password`."""
+        """The status of a GET, asked by a person given as `name:password`."""
+        return self.send("GET", path, person, **headers)
+
+    def send(
+        self, method: str, path: str, person: str | None = None, body: str | None = None, **headers: str
+    ) -> int:
+        """The status of any request."""
         context = ssl.create_default_context(cafile=str(self.folder / "virnucpro.pem"))
         connection = http.client.HTTPSConnection("localhost", self.port, timeout=20, context=context)
         if person:
             headers["Authorization"] = f"Basic {base64.b64encode(person.encode()).decode()}"
         try:
             connection.request(
-                "GET", path, headers={name.replace("_", "-"): text for name, text in headers.items()}
+                method, path, body, {name.replace("_", "-"): text for name, text in headers.items()}
             )
             return connection.getresponse().status
         finally:

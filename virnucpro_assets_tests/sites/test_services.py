@@ -143,19 +143,59 @@ def test_nobody_passes_the_proxy_without_a_password_of_the_right_group(services:
         operator, viewer = PEOPLE["operators"], PEOPLE["viewers"]
         status = {
             (path, person): proxy.get(path, person)
-            for path in ("/runs", "/graphql", "/view/runs")
+            for path in ("/runs", "/locations", "/view/runs")
             for person in (None, "olga:wrong", operator, viewer)
         }
         around = [proxy.get(path, viewer) for path in ("/view/../runs", "/view/..%2fruns", "//runs")]
         live = [
-            proxy.get(path, person, **upgrade)
+            proxy.get(path, person, Origin=proxy.origin, **upgrade)
             for path, person in (("/graphql", operator), ("/view/graphql", viewer))
         ]
     passed = {place for place, found in status.items() if found != 401}
-    assert passed == {("/runs", operator), ("/graphql", operator), ("/view/runs", viewer)}
+    assert passed == {("/runs", operator), ("/locations", operator), ("/view/runs", viewer)}
     assert status["/runs", operator] == status["/view/runs", viewer] == 200
     assert set(around) == {401}
     assert live == [101, 101]
+
+
+def test_a_foreign_page_cannot_use_the_password_of_an_operator(services: Services) -> None:
+    operator, viewer = PEOPLE["operators"], PEOPLE["viewers"]
+    query = 'mutation { freeConcurrencySlots(runId: "none") }'
+    body = json.dumps({"query": query})
+    asked = f"/graphql?{urllib.parse.urlencode({'query': query})}"
+    foreign, as_json = {"Origin": "https://foreign.example"}, {"Content_Type": "application/json"}
+    form = {"Content_Type": "application/x-www-form-urlencoded"}
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    with running_proxy(services) as proxy:
+        own = {"Origin": proxy.origin}
+        refused = {
+            "a link or an image": proxy.get(asked, operator),
+            "the same of a page of ours": proxy.get(asked, operator, **own),
+            "a form": proxy.send("POST", "/graphql", operator, f"query={query}", **form, **foreign),
+            "a form in the address": proxy.send("POST", asked, operator, "", **form, **foreign),
+            "text": proxy.send("POST", "/graphql", operator, body, Content_Type="text/plain", **foreign),
+            "fetch without CORS": proxy.send("POST", "/graphql", operator, body, **foreign),
+            "JSON of a foreign page": proxy.send("POST", "/graphql", operator, body, **as_json, **foreign),
+            "JSON of no page": proxy.send("POST", "/graphql", operator, body, **as_json),
+            "JSON of a sandbox": proxy.send("POST", "/graphql", operator, body, **as_json, Origin="null"),
+            "of a name that begins so": proxy.send(
+                "POST", "/graphql", operator, body, **as_json, Origin=f"{proxy.origin}.example"
+            ),
+            "unencrypted": proxy.send(
+                "POST", "/graphql", operator, body, **as_json, Origin=proxy.origin.replace("https", "http")
+            ),
+            "a form of a page of ours": proxy.send("POST", "/graphql", operator, body, **form, **own),
+            "another spelling": proxy.get(asked.replace("/graphql", "//%67raphql"), operator),
+            "a report of an asset": proxy.send("POST", "/report_asset_materialization/x", operator, "{}"),
+            "the live view": proxy.get("/graphql", operator, **upgrade, **foreign),
+            "the live view of a viewer": proxy.get("/view/graphql", viewer, **upgrade, **foreign),
+        }
+        ours = proxy.send("POST", "/graphql", operator, body, **as_json, **own)
+        with_charset = proxy.send(
+            "POST", "/graphql", operator, body, Content_Type="application/json; charset=utf-8", **own
+        )
+    assert refused == dict.fromkeys(refused, 403)
+    assert (ours, with_charset) == (200, 200)
 
 
 def test_the_web_servers_listen_on_the_loopback_interface_alone(services: Services) -> None:
