@@ -51,15 +51,16 @@ def demo_line(folders: Mapping[str, Path]) -> str:
 
 @contextmanager
 def saying_demo_models(folders: Mapping[str, Path], say: Say) -> Iterator[None]:
-    """Say before and after the block which of the models are the demo's, if any is."""
+    """Say before the block, and after it if it succeeds, which of the models are the demo's, if any is.
+
+    After an error the error is the last line.
+    """
     line = demo_line(folders)
     if line:
         say(line)
-    try:
-        yield
-    finally:
-        if line:
-            say(line)
+    yield
+    if line:
+        say(line)
 
 
 @cache

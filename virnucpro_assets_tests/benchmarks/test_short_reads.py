@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from benchmarks.short_reads import held_out_reads, judge, routes_of
@@ -14,6 +15,7 @@ from virnucpro_assets.sequences.frames import candidates_of
 from virnucpro_assets.sequences.ragged import Ragged
 
 
+@pytest.mark.slow
 def test_a_drop_of_short_and_long_reads_is_counted_by_route(tmp_path: Path) -> None:
     lengths = {}
     with (tmp_path / "mixed.fa").open("wb") as file:

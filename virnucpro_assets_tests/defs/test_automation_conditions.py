@@ -139,7 +139,16 @@ def test_drops_that_wait_together_and_become_ready_together_make_a_backfill_that
     assert running.roots_of_the_backfill() == {"merged_embeddings": {"new", "newer"}}
 
 
-@pytest.mark.parametrize("asset", ["classifier", "sequence_drop", "sequence_index", "esm2_embeddings"])
+@pytest.mark.parametrize(
+    "asset",
+    [
+        "classifier",
+        *(
+            pytest.param(asset, marks=pytest.mark.slow)
+            for asset in ("sequence_drop", "sequence_index", "esm2_embeddings")
+        ),
+    ],
+)
 def test_what_is_made_anew_asks_for_nothing(running: Automation, asset: str) -> None:
     running.made(asset, drop="old")
 

@@ -102,6 +102,7 @@ def python(program: str, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program, home], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_several_commands_at_once_make_one_instance(tmp_path):
     home = tmp_path / "dagster"
 

@@ -62,6 +62,7 @@ def test_it_is_said_before_and_after_also_where_the_work_fails(real: Path) -> No
     assert len(said) == 3
 
 
+@pytest.mark.slow
 def test_a_prediction_says_so_first_and_last_and_its_files_carry_it(predicted: Prediction) -> None:
     lines = predicted.outcome.stderr.splitlines()
     expected = "demo model in use (dnabert_s, esm2, classifier_300): "

@@ -82,6 +82,7 @@ def test_the_schedule_for_what_failed_asks_for_what_is_held_back_too(held: Held)
     assert {asset: work[asset] for asset in wanted} == {asset: {"held"} for asset in wanted}
 
 
+@pytest.mark.slow
 def test_the_command_runs_the_check_again_and_goes_on_only_if_it_passes(held: Held) -> None:
     refused = virnucpro(held.deployment, "retry", "held", **UNREACHABLE)
 

@@ -7,6 +7,8 @@ import shutil
 import signal
 import time
 
+import pytest
+
 from virnucpro_assets.storage.shards import read_shard
 from virnucpro_assets_tests.faults.bench import Bench
 from virnucpro_assets_tests.faults.faulty_device_process import Faults
@@ -16,6 +18,7 @@ DAY = 86_400.0
 NEXT_CENTURY = 4_102_444_800
 
 
+@pytest.mark.slow
 def test_a_clock_set_back_and_forth_and_restored_file_times_change_nothing(
     bench: Bench, reference: Reference
 ) -> None:

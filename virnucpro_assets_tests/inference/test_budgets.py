@@ -149,6 +149,7 @@ def test_a_size_that_would_take_too_long_is_not_tried() -> None:
     assert len(slow.passes) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["esm2", "dnabert_s"])
 def test_a_device_process_measures_and_writes_the_budget(
     shared_pool: DevicePool, make_job: Callable[..., ShardJob], tmp_path: Path, kind: EncoderKind

@@ -277,6 +277,7 @@ def test_a_fetch_that_waits_for_another_does_not_disturb_it(
     assert registry.names() == ["esm2_tiny"]
 
 
+@pytest.mark.slow
 def test_of_two_fetches_at_once_one_installs_and_both_end_well(
     new_installation: Callable[[str], Installation], hub: Hub
 ) -> None:

@@ -179,6 +179,7 @@ def test_a_classifier_is_bound_to_the_encoders_it_is_imported_with(
     assert_answers(classifier, classifier_file.parent)
 
 
+@pytest.mark.slow
 def test_a_classifier_without_encoders_has_the_widths_of_the_authors_or_is_refused(
     registry: Registry, classifier_file: Path, tmp_path: Path
 ) -> None:

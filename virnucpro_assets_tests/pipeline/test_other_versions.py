@@ -132,6 +132,7 @@ def test_a_shard_of_another_version_is_set_aside_where_it_may_be_replaced(
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_with_replace_a_drop_of_another_version_is_made_anew_with_the_same_results(
     finished: DropWork,
 ) -> None:
