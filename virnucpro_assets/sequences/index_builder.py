@@ -50,6 +50,7 @@ from virnucpro_assets.sequences.index_tables import (
     ROW_GROUP,
     ROW_SCHEMA,
     TableWriter,
+    footer_digest,
     table_writer,
     text_array,
 )
@@ -129,6 +130,7 @@ def index_batches(
             origin.chunk_length, origin.ranks, rows=rows, members=members, reads=read_table
         ),
         files={name: record_of_file(folder / name) for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE)},
+        footers={name: footer_digest(folder / name) for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE)},
         whole_chunks=kept.counts(rows_without_protein),
     )
     write_manifest(folder / MANIFEST_FILE, manifest)

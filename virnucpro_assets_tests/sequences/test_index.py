@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from virnucpro_assets.errors import IntegrityError
@@ -198,6 +199,68 @@ def test_a_flipped_byte_is_found_when_the_content_is_verified(tmp_path: Path, na
         SequenceIndex.open(tmp_path / "index", verify_content=True)
 
 
+def everything_in(folder: Path) -> list[object]:
+    """All that a reader can ask of an index."""
+    index = SequenceIndex.open(folder)
+    rows = index.rows(0, index.manifest.rows)
+    found: list[object] = [rows.proteins.data.tobytes(), rows.nucleotides.data.tobytes()]
+    found += [rows.proteins.offsets.tolist(), rows.nucleotides.offsets.tolist()]
+    found += [index.protein_lengths().tolist(), index.nucleotide_lengths().tolist()]
+    for members in index.member_batches(50):
+        found += [column.tolist() for column in (members.read, members.chunk, members.frame, members.row)]
+    for reads in index.read_batches(50):
+        found += [reads.names, *(column.tolist() for column in (reads.lengths, reads.chunks, reads.members))]
+        found.append(reads.reasons.tolist())
+    return found
+
+
+def flipped(content: bytes, place: int, bit: int) -> bytes:
+    changed = bytearray(content)
+    changed[place] ^= 1 << bit
+    return bytes(changed)
+
+
+def places_to_flip(path: Path, draw: random.Random) -> list[tuple[int, int]]:
+    """Bits of a Parquet file: all of the first page's header of each column, some of everything else."""
+    group, size = pq.read_metadata(path).row_group(0), path.stat().st_size
+    starts = [group.column(number).data_page_offset for number in range(group.num_columns)]
+    headers = [(start + byte, bit) for start in starts for byte in range(24) for bit in range(8)]
+    return headers + [(draw.randrange(size), draw.randrange(8)) for _ in range(60)]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_bit_anywhere_is_an_error_that_names_the_file_or_changes_nothing(
+    tmp_path: Path, name: str
+) -> None:
+    indexed(some_reads(count=200), tmp_path / "index")
+    path, draw = tmp_path / "index" / name, random.Random(5)
+    whole, expected = path.read_bytes(), everything_in(tmp_path / "index")
+    caught = 0
+    for place, bit in places_to_flip(path, draw):
+        path.write_bytes(flipped(whole, place, bit))
+        try:
+            found = everything_in(tmp_path / "index")
+        except IntegrityError as error:
+            assert str(path) in str(error)
+            caught += 1
+        else:
+            assert found == expected, f"bit {bit} of byte {place} of {name}"
+    assert caught > 100
+
+
+def test_a_flipped_letter_is_found_by_the_checksum_of_its_page(tmp_path: Path) -> None:
+    indexed(some_reads(count=200), tmp_path / "index")
+    path = tmp_path / "index" / "rows.parquet"
+    column = pq.read_metadata(path).row_group(0).column(3)
+    place = column.data_page_offset + column.total_compressed_size - 20
+    path.write_bytes(flipped(path.read_bytes(), place, 3))
+    index = SequenceIndex.open(tmp_path / "index")
+    with pytest.raises(
+        IntegrityError, match=r"rows\.parquet: found .*CRC checksum.*; expected .*materialise"
+    ):
+        index.rows(0, 1)
+
+
 def test_a_file_that_was_cut_short_is_found_at_once(tmp_path: Path) -> None:
     indexed(some_reads(count=40), tmp_path / "index")
     path = tmp_path / "index" / "rows.parquet"
@@ -217,7 +280,7 @@ def test_an_index_of_another_format_is_refused(tmp_path: Path) -> None:
     manifest = indexed([], tmp_path / "index")
     other = manifest.model_copy(update={"format_version": 9})
     write_manifest(tmp_path / "index" / "manifest.toml", other)
-    with pytest.raises(IntegrityError, match="found index format 9; expected 2"):
+    with pytest.raises(IntegrityError, match="found index format 9; expected 3"):
         SequenceIndex.open(tmp_path / "index")
 
 
