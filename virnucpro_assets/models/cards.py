@@ -53,7 +53,7 @@ def columns_of(inputs: Inputs, d_dna: int) -> slice:
 class Calibration(BaseModel):
     """From a raw to a calibrated P(virus): sigmoid(slope * logit(p) + intercept) (Platt 1999)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     slope: float
     intercept: float
@@ -62,7 +62,7 @@ class Calibration(BaseModel):
 class Threshold(BaseModel):
     """The least calibrated P(virus) at which a wanted precision was reached where it was evaluated."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     precision: float = Field(gt=0, le=1, description="wanted share of viruses among what is called virus")
     least: float = Field(ge=0, le=1, description="calibrated P(virus) from which on it is reached")

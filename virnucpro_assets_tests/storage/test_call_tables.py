@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from virnucpro_assets.storage.call_tables import write_calls
-from virnucpro_assets.storage.calls import CallThresholds
+from virnucpro_assets.storage.calls import CALLS, TIERS, CallThresholds, ChunkCalls, call_reads
+from virnucpro_assets.storage.routes import ScoredBy
 
 SORTED = ("prediction_results_highestscore.csv", "contig_calls.tsv")
 FILES = (*SORTED, "chunk_calls.parquet", "read_calls.parquet")
@@ -158,6 +159,37 @@ def test_thresholds_decide_calls_and_tiers(golden_drop, tmp_path):
     assert by_name[0]["read_100"] == ["Non-viral", "low_confidence"]
     assert by_name[1]["exact_300"] == ["Viral", "moderate_confidence"]
     assert by_name[1]["read_100"] == ["Non-viral", "high_confidence"]
+
+
+@pytest.mark.parametrize(
+    ("virus", "call", "tier"),
+    [
+        ([0.99] + 9 * [0.03], "Viral", "low_confidence"),
+        ([0.99] + 3 * [0.03], "Viral", "review"),
+        (10 * [0.99], "Viral", "high_confidence"),
+        ([0.99] + 9 * [0.6], "Viral", "moderate_confidence"),
+        ([0.95] + 2 * [0.05] + 7 * [0.5], "Viral", "low_confidence"),
+        (10 * [0.03], "Non-viral", "high_confidence"),
+        (10 * [0.6], "Ambiguous", "review"),
+    ],
+)
+def test_a_tier_of_confidence_needs_a_weighted_delta_on_the_side_of_the_call(
+    virus: list[float], call: str, tier: str
+) -> None:
+    scores = np.array([[1 - p, p] for p in virus], np.float32)
+    count = len(virus)
+    chunks = ChunkCalls(
+        np.zeros(count, np.int64),
+        np.arange(1, count + 1, dtype=np.int32),
+        scores,
+        np.zeros(count, np.int8),
+        scores[:, 1] > scores[:, 0],
+    )
+    by_threshold = (ScoredBy("joint", lambda p_virus: p_virus.astype(float), 0.9),)
+    found = call_reads(chunks, CallThresholds(wanted_precision=0.95), by_threshold)
+    assert (CALLS[found.call[0]], TIERS[found.tier[0]]) == (call, tier)
+    side = {"Viral": 1, "Non-viral": -1, "Ambiguous": 0}[call]
+    assert tier.startswith(("low", "review")) or side * found.weighted_delta[0] > 0.3
 
 
 def test_a_chunk_whose_scores_tie_is_virus_by_consensus(golden_drop, tmp_path):
