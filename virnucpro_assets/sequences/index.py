@@ -7,7 +7,8 @@ A folder with three Parquet files and a manifest, which is written last:
   protein, nucleotide; row groups of ROW_GROUP rows.
 - `members.parquet`: every candidate in input order; columns read, chunk, frame, row.
 - `reads.parquet`: every read in input order, with its final name and what became of it;
-  columns name, length, chunks, members, reason (a position in REASONS).
+  columns name, length, chunks, members, reason (a position in REASONS), and unreadable, how many of
+  its candidates have under half of their codons readable.
 
 A folder without a manifest is no index. The reader touches only the row groups it needs and
 keeps the one that it read last, because a rank walks through the rows in short steps. Every page that
@@ -83,7 +84,9 @@ class IndexManifest(IndexOrigin):
     """What an index was made from and what it holds.
 
     `rows`, `members`, `reads` and `bases` are counts, `renamed` the reads whose name was a
-    repeat, `reasons` the reads without a candidate by reason, `digest` the content digest
+    repeat, `reasons` the reads without a candidate by reason, `reads_with_u` those with a U, which is read as
+    T, `unreadable_frames` the members with under half of their codons readable and `unreadable_reads` the reads
+    that have such, `digest` the content digest
     (see index_builder), `files` the size and SHA-256 of each Parquet file, `footers` the digest of its end
     (see index_tables). `whole_chunks`, which are among the former counts, are None if there are none.
     """
@@ -95,10 +98,27 @@ class IndexManifest(IndexOrigin):
     bases: int
     renamed: int
     reasons: dict[str, int]
+    reads_with_u: int = 0
+    unreadable_frames: int = 0
+    unreadable_reads: int = 0
     digest: str
     files: dict[str, FileRecord]
     footers: dict[str, str] = {}
     whole_chunks: WholeChunks | None = None
+
+    @property
+    def remarks(self) -> list[str]:
+        """What people should know of the letters of the reads, a line each."""
+        remarks = []
+        if self.reads_with_u:
+            remarks.append(f"reads with a U, which is read as T: {self.reads_with_u:,} of {self.reads:,}")
+        if self.unreadable_frames:
+            remarks.append(
+                f"reading frames with under half of their codons readable: {self.unreadable_frames:,}, of "
+                f"{self.unreadable_reads:,} reads. They are free of stops for want of letters; the column "
+                "unreadable_frames of read_calls.parquet marks their reads"
+            )
+        return remarks
 
     @property
     def rows_with_protein(self) -> int:
@@ -139,7 +159,7 @@ class ReadTableBatch:
 
     `first` is the position of the first one in the drop, `names` are final, `lengths` int64
     [n] are in bases, `chunks` and `members` int32 [n] are counts, `reasons` int8 [n] are
-    positions in REASONS.
+    positions in REASONS, `unreadable` int32 [n] counts members (see ReadOutcomes).
     """
 
     first: int
@@ -148,6 +168,7 @@ class ReadTableBatch:
     chunks: npt.NDArray[np.int32]
     members: npt.NDArray[np.int32]
     reasons: npt.NDArray[np.int8]
+    unreadable: npt.NDArray[np.int32]
 
 
 class SequenceIndex:
@@ -230,6 +251,7 @@ class SequenceIndex:
                 column_values(batch["chunks"], np.int32),
                 column_values(batch["members"], np.int32),
                 column_values(batch["reason"], np.int8),
+                column_values(batch["unreadable"], np.int32),
             )
             first += batch.num_rows
 

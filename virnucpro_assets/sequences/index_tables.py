@@ -56,6 +56,7 @@ READ_SCHEMA: Any = _required(
     chunks=pa.int32(),
     members=pa.int32(),
     reason=pa.int8(),
+    unreadable=pa.int32(),
 )
 ROW_GROUP = 16_384
 MEMBER_GROUP = 262_144

@@ -31,11 +31,16 @@ PROTEIN_FILE = "protein.faa"
 
 @dataclass(frozen=True, slots=True)
 class PrepareSummary:
-    """How much was written, and which reads were renamed."""
+    """How much was written, and which reads were renamed.
+
+    `with_u` reads have a U, which is read as T; `unreadable` candidates have under half of their codons readable.
+    """
 
     reads: int
     chunks: int
     candidates: int
+    with_u: int
+    unreadable: int
     renames: Renames
 
 
@@ -49,7 +54,7 @@ def prepare(
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     renames = _resolved_names(files, out, duplicates)
-    reads = chunks = candidates = 0
+    reads = chunks = candidates = with_u = unreadable = 0
     with ExitStack() as stack:
         streams = [
             stack.enter_context(atomic_file(out / name))
@@ -57,7 +62,9 @@ def prepare(
         ]
         for batch in read_batches(files):
             names = renames.apply(batch.first, batch.names)
-            found, _ = candidates_of(batch, chunk_length)
+            found, outcomes = candidates_of(batch, chunk_length)
+            with_u += outcomes.with_u
+            unreadable += int(outcomes.unreadable.sum())
             reads += len(names)
             chunks += _write_chunks(streams[0], batch.bases, names, chunk_length)
             candidates += _write_candidates(streams[1:], found, batch.first, names)
@@ -65,7 +72,7 @@ def prepare(
         for stream in streams:
             stream.flush()
             os.fsync(stream.fileno())
-    return PrepareSummary(reads, chunks, candidates, renames)
+    return PrepareSummary(reads, chunks, candidates, with_u, unreadable, renames)
 
 
 def _resolved_names(files: Sequence[ReadFile], out: Path, duplicates: DuplicatePolicy) -> Renames:

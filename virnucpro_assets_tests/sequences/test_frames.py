@@ -1,7 +1,6 @@
 """Six-frame candidates against a reference that looks at one codon after the other."""
 
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +9,8 @@ from virnucpro_assets.sequences import frames
 from virnucpro_assets.sequences.batches import FRAMES, ReadBatch
 from virnucpro_assets.sequences.frames import REASONS, candidates_of
 from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets_tests.golden_prep import GOLDEN, RNA, without_rna
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "prep"
 AMINO_ACIDS = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"
 CODON_TABLE = {
     a + b + c: AMINO_ACIDS[16 * i + 4 * j + k]
@@ -43,7 +42,7 @@ def naive_candidates(sequences: list[bytes], chunk_length: int) -> list[Candidat
     found = []
     for read, sequence in enumerate(sequences):
         for number, (start, end) in enumerate(naive_cuts(len(sequence), chunk_length), 1):
-            forward = sequence[start:end].decode("ascii").upper()
+            forward = sequence[start:end].decode("ascii").upper().replace("U", "T")
             backward = "".join(COMPLEMENT.get(letter, letter) for letter in reversed(forward))
             for name, strand in (("F", forward), ("R", backward)):
                 for frame in (1, 2, 3):
@@ -112,12 +111,48 @@ def test_candidates_of_the_golden_reads_match_line_by_line(name: str, chunk_leng
     records = [part.split("\n", 1) for part in (GOLDEN / f"{name}.fa").read_text().split(">")[1:]]
     names = [header.split()[0] for header, _ in records]
     sequences = [body.replace("\n", "").encode() for _, body in records]
-    candidates = found_candidates(sequences, chunk_length)
+    candidates = [found for found in found_candidates(sequences, chunk_length) if names[found[0]] != RNA]
     ids = [f">{names[read]}_chunk_{chunk}{frame}" for read, chunk, frame, _, _ in candidates]
     for ending, column in (("nucleotide.fa", 3), ("protein.faa", 4)):
-        lines = (GOLDEN / f"{name}_{chunk_length}.{ending}").read_text().splitlines()
+        lines = without_rna((GOLDEN / f"{name}_{chunk_length}.{ending}").read_text()).splitlines()
         assert lines[0::2] == ids
         assert lines[1::2] == [candidate[column].decode() for candidate in candidates]
+
+
+def test_rna_gives_the_candidates_of_the_same_dna() -> None:
+    dna = random_sequences(3, 100, 700, "ACGTacgtN")
+    rna = [sequence.replace(b"T", b"U").replace(b"t", b"u") for sequence in dna]
+    assert found_candidates(rna, 300) == found_candidates(dna, 300)
+    with_u = sum(b"u" in sequence.lower() for sequence in rna)
+    _, outcomes = candidates_of(batch_of([*rna, *dna, b"", b"acgt", b"aU"]), 300)
+    assert outcomes.with_u == with_u + 1
+    assert candidates_of(batch_of(dna), 300)[1].with_u == 0
+
+
+def test_frames_with_under_half_of_their_codons_readable_are_counted_for_each_read() -> None:
+    reads = [
+        b"ATGGCTGCAGGTCTGAAA",
+        b"NNNNNNNNNNNNNNNATG",
+        b"NNNNNNATGGCA",
+        b"NNNNNNNATGGC",
+        b"N" * 290 + b"ATGGCTGCAG" + b"ATGGCTGCAGGTCTG" * 20,
+        b"N" * 20,
+        *random_sequences(5, 300, 400, "ANNNNNNCG"),
+    ]
+    expected = []
+    for sequence in reads:
+        cuts = naive_cuts(len(sequence), 100)
+        codons = {
+            (number, frame): (end - start - int(frame[1]) + 1) // 3
+            for number, (start, end) in enumerate(cuts, 1)
+            for frame in FRAMES[:6]
+        }
+        found = naive_candidates([sequence], 100)
+        expected.append(sum(2 * len(protein) < codons[chunk, frame] for _, chunk, frame, _, protein in found))
+    _, outcomes = candidates_of(batch_of(reads), 100)
+    assert outcomes.unreadable.tolist() == expected
+    assert expected[:4] == [0, 2, 4, 6]
+    assert 0 < sum(count > 0 for count in expected) < len(expected)
 
 
 def test_a_frame_takes_one_base_more_than_its_codons_where_the_strand_has_one() -> None:

@@ -104,7 +104,7 @@ def test_every_read_has_a_row_with_its_call_or_its_reason(golden_drop, tmp_path)
     table = pq.read_table(tmp_path / "read_calls.parquet").to_pylist()
     assert [row["name"] for row in table] == golden_drop.reads.names
     assert table[3] == {
-        "name": "hopeless_3", "length": 7, "chunks": 0, "scored_chunks": 0, "call": None, "tier": None,
+        "name": "hopeless_3", "length": 7, "chunks": 0, "scored_chunks": 0, "unreadable_frames": 0, "call": None, "tier": None,
         "weighted_delta": None, "n_confident_viral": None, "n_confident_nonviral": None, "n_ambiguous": None,
         "viral_proportion": None, "nonviral_proportion": None, "max_score_0": None, "max_score_1": None,
         "reason": "no_stop_free_frame", "route": None, "p_virus_calibrated": None,
@@ -141,6 +141,13 @@ def test_the_summary_counts_calls_by_tier(golden_drop, golden_tables, tmp_path):
         len(consensus),
         sum("\tTrue\t" in line for line in consensus),
     )
+
+
+def test_the_row_of_a_read_says_how_many_of_its_frames_are_hardly_readable(golden_drop, tmp_path):
+    write_calls(golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path, CallThresholds())
+    found = pq.read_table(tmp_path / "read_calls.parquet")["unreadable_frames"].to_pylist()
+    assert found == golden_drop.reads.unreadable.tolist()
+    assert sum(found) > 2
 
 
 def test_thresholds_decide_calls_and_tiers(golden_drop, tmp_path):
