@@ -20,7 +20,7 @@ from virnucpro_assets.sequences.chunks import chunks_of
 from virnucpro_assets.sequences.frames import candidates_of
 from virnucpro_assets.sequences.names import DuplicatePolicy, ReadNames, Renames
 from virnucpro_assets.sequences.ragged import Ragged
-from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.sequences.read_files import ReadFile, require_plain_file
 from virnucpro_assets.sequences.reads import read_batches
 from virnucpro_assets.sequences.segments import gather_segments
 
@@ -49,9 +49,11 @@ def prepare(
 ) -> PrepareSummary:
     """Write `chunks.fa`, `nucleotide.fa` and `protein.faa` of the reads in `files` to `out`.
 
-    All three appear together at the end. Raises InputError on wrong input, and on a repeated
-    name if `duplicates` is "refuse"; then `out` is left as it was.
+    All three appear together at the end. Raises InputError on wrong input, for a pipe as well because reads
+    are read twice, and on a repeated name if `duplicates` is "refuse"; then `out` is left as it was.
     """
+    for file in files:
+        require_plain_file(file.path)
     out.parent.mkdir(parents=True, exist_ok=True)
     renames = _resolved_names(files, out, duplicates)
     reads = chunks = candidates = with_u = unreadable = 0

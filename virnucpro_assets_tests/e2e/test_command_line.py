@@ -1,6 +1,7 @@
 """The command line: wrong input ends with one line and nothing half-made, odd input goes through."""
 
 import gzip
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -92,6 +93,7 @@ MISTAKES = {
     ),
     "folder": Wrong("/folder: found "),
     "missing": Wrong("/missing: found no "),
+    "pipe": Wrong(": found a pipe; expected a file of reads. Write it to a file, and give the path of that."),
     "bad_name": Wrong(
         "drop key, 'a|b': found 3 characters that do not fit", FASTQ, ("--name", "a|b"), of_predict=True
     ),
@@ -131,6 +133,7 @@ def mistakes(new_installation: Callable[[str], Any]) -> Mistakes:
     installation = new_installation("mistakes")
     (installation.folder / "folder").mkdir()
     (installation.folder / "taken").touch()
+    os.mkfifo(installation.folder / "pipe")
     lines = []
     for command, name in CASES:
         mistake = MISTAKES[name]

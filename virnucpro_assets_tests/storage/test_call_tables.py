@@ -104,8 +104,9 @@ def test_every_read_has_a_row_with_its_call_or_its_reason(golden_drop, tmp_path)
     table = pq.read_table(tmp_path / "read_calls.parquet").to_pylist()
     assert [row["name"] for row in table] == golden_drop.reads.names
     assert table[3] == {
-        "name": "hopeless_3", "length": 7, "chunks": 0, "scored_chunks": 0, "unreadable_frames": 0, "call": None, "tier": None,
-        "weighted_delta": None, "n_confident_viral": None, "n_confident_nonviral": None, "n_ambiguous": None,
+        "name": "hopeless_3", "length": 7, "chunks": 0, "scored_chunks": 0, "unreadable_frames": 0,
+        "call": None, "tier": None, "weighted_delta": None,
+        "n_confident_viral": None, "n_confident_nonviral": None, "n_ambiguous": None,
         "viral_proportion": None, "nonviral_proportion": None, "max_score_0": None, "max_score_1": None,
         "reason": "no_stop_free_frame", "route": None, "p_virus_calibrated": None,
     }  # fmt: skip
