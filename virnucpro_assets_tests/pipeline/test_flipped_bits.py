@@ -18,6 +18,7 @@ from virnucpro_assets.models.cards import EncoderCard, read_card, write_card
 from virnucpro_assets.models.classifier import load_classifier, save_classifier
 from virnucpro_assets.models.folders import read_model_folder
 from virnucpro_assets.models.versions import ClassifierVersions, VersionRecord
+from virnucpro_assets.pipeline.arrivals import list_drop
 from virnucpro_assets.pipeline.calls import call_drop, predict_drop
 from virnucpro_assets.pipeline.checks import completeness
 from virnucpro_assets.pipeline.embeddings import index_drop, merge_drop
@@ -86,6 +87,10 @@ class Place:
         """The stored files of a pattern, relative to the root; GENERATION is the drop's."""
         (generation,) = (path.parent.name for path in self.root.glob("data/d/*/drop.toml"))
         return sorted(self.root.glob(pattern.replace("GENERATION", f"data/d/{generation}")))
+
+
+def listed(place: Place) -> object:
+    return list_drop("d", place.settings).digest
 
 
 def opened(place: Place) -> object:
@@ -162,7 +167,7 @@ def cache_looked_up(place: Place) -> object:
 
 
 STEPS: list[tuple[str, Callable[[Place], object]]] = [
-    ("data/d/source.toml", opened),
+    ("data/d/source.toml", listed),
     ("data/d/current.toml", opened),
     ("GENERATION/drop.toml", opened),
     *(
