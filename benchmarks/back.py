@@ -143,7 +143,7 @@ def _reads(rows: int, at_once: int = 65_536) -> Iterator[ReadTableBatch]:
         ones = np.ones(count, np.int32)
         names = [f"read_{first + place}" for place in range(count)]
         yield ReadTableBatch(
-            first, names, np.full(count, 300, np.int64), ones, ones, np.zeros(count, np.int8)
+            first, names, np.full(count, 300, np.int64), ones, ones, np.zeros(count, np.int8), 0 * ones
         )
 
 

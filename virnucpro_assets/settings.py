@@ -91,6 +91,7 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         validate_by_name=True,
+        allow_inf_nan=False,
         # A trace of the error shows no value: some are secrets.
         hide_input_in_errors=True,
     )
@@ -195,7 +196,6 @@ class Settings(BaseSettings):
     packs_per_part: PositiveInt = Field(64, description="packs between two checkpoints")
     embedding_cache_gib: NonNegativeFloat = Field(
         0,
-        allow_inf_nan=False,
         description="room for embeddings that are kept for other drops with the same sequences, GiB; 0: none are kept",
     )
 
@@ -269,12 +269,21 @@ class Settings(BaseSettings):
     )
 
     check_sample: PositiveInt = Field(64, le=512, description="chunks that the precision checks look at")
-    min_cosine: float = Field(0.999, description="least cosine of an embedding to its float32 reference")
-    min_label_agreement: float = Field(0.98, description="least share of equal labels against float32")
-    max_packed_difference: float = Field(
+    min_cosine: float = Field(
+        0.999,
+        ge=-1,
+        le=2,
+        description="least cosine of an embedding to its float32 reference; above 1 every drop is held back",
+    )
+    min_label_agreement: float = Field(
+        0.98, ge=0, le=2, description="least share of equal labels against float32; above 1 likewise"
+    )
+    max_packed_difference: NonNegativeFloat = Field(
         5e-6, description="largest change of an embedding by its neighbours, float32"
     )
-    min_packing_efficiency: float = Field(0.9, description="least tokens in packs over capacity, full packs")
+    min_packing_efficiency: float = Field(
+        0.9, ge=0, le=1, description="least tokens in packs over capacity, full packs"
+    )
 
     classifier_margin: NonNegativeFloat = Field(
         0.01,

@@ -20,7 +20,7 @@ HEADER = re.compile(r"[A-Za-z0-9-]+: [ -~]+")
 class AlertSettings(BaseModel):
     """Who hears of failures. Without a target nobody does; what is a secret is never shown."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
     log: bool = Field(False, description="write alerts to the log of the process that evaluates the sensors")
     webhook: SecretStr | None = Field(
@@ -77,7 +77,7 @@ class AlertSettings(BaseModel):
 class RaySettings(BaseModel):
     """A Ray cluster that computes the steps, and what each of them asks for."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     address: str = Field("http://127.0.0.1:8265", description="the cluster's job server, its dashboard")
     num_cpus: PositiveFloat = Field(1, description="processors that each step asks for")

@@ -1,6 +1,7 @@
 """Settings that are wrong, and secrets, which are shown nowhere."""
 
 import importlib
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -13,7 +14,11 @@ from typer.testing import CliRunner
 from virnucpro_assets.cli import app
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.pipeline.__main__ import main as run_pipeline
+from virnucpro_assets.pipeline.training.options import parse_options
+from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings, load_settings
+from virnucpro_assets.settings_table import all_settings
+from virnucpro_assets.storage.drops import DropSource
 
 SECRET = "secret-3f1a9c74d2"  # noqa: S105
 
@@ -86,6 +91,81 @@ def test_a_wrong_setting_of_another_kind_is_quoted(monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(InputError, match=r"setting overdue_hours: found 'soon'; expected a valid number"):
         load_settings()
+
+
+NUMBERS_THAT_MAY_BE_LEFT_OUT = {
+    "peak_tflops",
+    "calls.wanted_precision",
+    "fresh_hours",
+    "keep_embeddings_days",
+    "keep_drops_days",
+}
+NUMBERS = {
+    setting.name: setting.variable
+    for setting in all_settings()
+    if type(setting.default) in {int, float} or setting.name in NUMBERS_THAT_MAY_BE_LEFT_OUT
+}
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1000000"])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_out_of_its_range_is_refused_when_it_is_read(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(NUMBERS[name], value)
+    found = "a value that does not fit" if name.startswith("alerts.") else repr(value)
+
+    with pytest.raises(InputError) as raised:
+        load_settings()
+
+    assert str(raised.value).startswith(f"setting {name}: found {found}; expected ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[(f"calls.{share}", "1.5") for share in ("viral_above", "high_above", "confident_above")],
+        *[(f"calls.{share}", "1.5") for share in ("opposite_below", "ambiguous_above")],
+        *[("calls.min_confident_share", "2"), ("calls.wanted_precision", "0"), ("min_score", "1.01")],
+        *[("min_cosine", "3"), ("min_label_agreement", "3"), ("min_packing_efficiency", "1.1")],
+        *[("ranks", "0"), ("ranks", "100"), ("check_sample", "513"), ("alerts.smtp_port", "65536")],
+        *[("settle_seconds", "0"), ("stall_seconds", "0"), ("classifier_margin", "1")],
+    ],
+)
+def test_a_number_just_out_of_its_range_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(NUMBERS[name], value)
+
+    with pytest.raises(InputError, match=f"^setting {re.escape(name)}: found "):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("value", "bound"), [("0.75", "ambiguous_above, 0.7"), ("0.9", "ambiguous_above, 0.7")]
+)
+def test_bounds_by_which_a_chunk_is_confident_and_ambiguous_at_once_are_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str, bound: str
+) -> None:
+    monkeypatch.setenv("VIRNUCPRO_CALLS__OPPOSITE_BELOW", value)
+
+    with pytest.raises(InputError, match=f"expected opposite_below of at most {bound}, not {value}"):
+        load_settings()
+
+
+@pytest.mark.parametrize("option", ["learning_rate", "momentum", "validation_share", "source_factor"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_option_of_the_training_that_is_no_number_is_refused(option: str, value: float) -> None:
+    with pytest.raises(InputError, match="options of the training"):
+        parse_options({option: value})
+
+
+@pytest.mark.parametrize("score", [float("nan"), -0.1, 1.1])
+def test_a_score_for_hits_that_is_none_is_refused(tmp_path: Path, score: float) -> None:
+    file = ReadFile(tmp_path / "a.fa")
+
+    with pytest.raises(InputError, match="expected a number from 0 to 1"):
+        DropSource.of([file], chunk_length=300, duplicates="suffix", min_score=score)
 
 
 def test_secrets_of_the_file_and_of_the_environment_are_not_printed(

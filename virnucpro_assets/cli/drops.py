@@ -133,6 +133,10 @@ def prepare(
         typer.echo(
             f"{summary.reads} reads, {summary.chunks} chunks, {summary.candidates} candidates in {out}"
         )
+        if summary.with_u:
+            typer.echo(f"reads with a U, which is read as T: {summary.with_u}", err=True)
+        if summary.unreadable:
+            typer.echo(f"candidates with under half of their codons readable: {summary.unreadable}", err=True)
 
 
 @app.command(epilog="Examples: virnucpro drops | virnucpro drops --missing | virnucpro drops --missing --run")

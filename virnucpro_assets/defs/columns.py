@@ -49,6 +49,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "length": ("bases", ""),
         "chunks": ("how many it was cut into", ""),
         "scored_chunks": ("how many of them have a stop-free frame with a score", "predictions.id"),
+        "unreadable_frames": ("stop-free frames with under half of their codons readable", ""),
         "call": ("Viral, Non-viral or Ambiguous", CALLED),
         "tier": ("how sure the call is: high, moderate or low confidence, or review", CALLED),
         "weighted_delta": ("above 0 for virus, below for others, over all chunks", CALLED),

@@ -126,6 +126,8 @@ def _index_figures(index: IndexManifest) -> dict[str, int | float | str]:
         **({"frameless_reads_kept": index.whole_chunks.reads} if index.whole_chunks else {}),
         "repeated_share": 1 - index.rows / index.members if index.members else 0.0,
         "renamed_reads": index.renamed,
+        "reads_with_u": index.reads_with_u,
+        "unreadable_frames": index.unreadable_frames,
         "ranks": index.ranks,
         "digest": index.digest,
     }

@@ -83,6 +83,11 @@ class ProcessHandle:
         return self._process.pid
 
     @property
+    def begun(self) -> dict[int, Task]:
+        """The tasks that it has begun and not ended: one that it computes, and maybe one that it writes."""
+        return {number: task for number, task in self.tasks.items() if number in self._begun}
+
+    @property
     def wants_work(self) -> bool:
         """Whether it should be sent a task: one to go on with beside the one in work."""
         return self.is_ready and len(self.tasks) == len(self._begun)
@@ -173,8 +178,8 @@ class ProcessHandle:
         self._log.seek(0)
         tail = self._log.read()[-LOG_TAIL:].decode(errors="replace").strip()
         last_line = tail.splitlines()[-1] if tail else "it left no message"
-        task = self.tasks.get(self.in_work) if self.in_work is not None else None
-        work = f"at {task.label}" if task else "between tasks" if self.is_ready else "before its first task"
+        tasks = " or ".join(task.label for task in self.begun.values())
+        work = f"at {tasks}" if tasks else "between tasks" if self.is_ready else "before its first task"
         return f"device process {self.device}: {how} {work} ({last_line})"
 
     def _wait(self) -> int | None:

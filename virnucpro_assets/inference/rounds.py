@@ -6,6 +6,9 @@ is put away and started again, and its tasks go back to the queue. The one that 
 reported instead, and whoever gave it decides. If that is to try again, another device has the
 next try: the first one may be broken, and then it, not the task, is to blame. A device whose
 process ends again and again is given up.
+
+A process that writes one part computes the next: when it dies, nobody knows of which of them. Then none is
+blamed, and each is done again alone: its process is given nothing before it has ended.
 """
 
 import selectors
@@ -81,6 +84,7 @@ class Round:
     restarts: int
     deaths: dict[Device, int] = field(default_factory=dict)
     died_on: dict[Subject, set[Device]] = field(default_factory=dict)
+    suspects: set[Subject] = field(default_factory=set)
     numbers: Iterator[int] = field(default_factory=count)
 
     def events(self) -> Iterator[Event]:
@@ -104,10 +108,17 @@ class Round:
         for device in self.devices:
             if self.queue and (process := self.pool.process(device)).wants_work:
                 fitting = (place for place, task in enumerate(self.queue) if self._may_try(device, task))
-                if (place := next(fitting, None)) is not None:
-                    task = self.queue[place]
+                if (place := next(fitting, None)) is None:
+                    continue
+                task = self.queue[place]
+                if not process.tasks or not any(map(self._is_alone, [task, *process.tasks.values()])):
                     del self.queue[place]
                     process.send(next(self.numbers), task)
+
+    def _is_alone(self, task: Work) -> bool:
+        """Whether nothing else may be done beside a task, so that it is plain of what its process dies."""
+        announced = isinstance(task, PartTask) and task.announced
+        return announced or isinstance(task, ProbeTask) or _subject(task) in self.suspects
 
     def _may_try(self, device: Device, task: Work) -> bool:
         """Whether a device may do a task: not if only its own process died of it, and another device is there."""
@@ -142,8 +153,15 @@ class Round:
 
     def _bury(self, process: ProcessHandle, reason: str) -> Iterator[Event]:
         """Put a dead process away: its tasks go back to the queue but for the one that it died of."""
-        device = process.device
-        blamed = process.tasks.pop(process.in_work, None) if process.in_work is not None else None
+        device, blamed = process.device, None
+        begun = process.begun
+        if len(begun) == 1:
+            ((number, blamed),) = begun.items()
+            del process.tasks[number]
+        else:
+            self.suspects.update(map(_subject, begun.values()))
+            process.tasks.update({number: _announced(task) for number, task in begun.items()})
+            reason += "; each of them is tried again alone" if begun else ""
         self.queue.extendleft(reversed(process.tasks.values()))
         process.tasks.clear()
         self.pool.end([device])
@@ -155,11 +173,15 @@ class Round:
             yield Event(device, None, f"{reason}; it ended too often and its device is given up")
         if blamed is not None:
             self.died_on.setdefault(_subject(blamed), set()).add(device)
-            yield Event(device, blamed, Died(reason, process.pack))
+            yield Event(device, blamed, Died(reason, process.pack if number == process.in_work else []))
         else:
             yield Event(device, None, reason)
         if not self.devices:
             raise DeviceError(f"{reason}. No device is left. Finished parts are kept: run it again.")
+
+
+def _announced(task: Work) -> Work:
+    return task.model_copy(update={"announced": True}) if isinstance(task, PartTask) else task
 
 
 def _subject(task: Work) -> Subject:

@@ -3,19 +3,33 @@
 A classifier's says what it was trained on and what it expects, an encoder's what it is and where it
 comes from. A classifier is bound to its encoders by their digests. One that others trained may say
 only their names: then nothing but name and width can be compared.
+
+A card holds the digest of the weights and, under SEAL, that of its own other fields, so that a changed bit
+of either is an error. Cards of older versions have neither and are read as they are.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from virnucpro_assets.errors import IntegrityError, describe_validation_error
+from virnucpro_assets.errors import DamagedFileError, IntegrityError, describe_validation_error
 from virnucpro_assets.files.atomic import write_text
+from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.models.folders import (
+    WEIGHTS_FILE,
+    ModelFolder,
+    files_of,
+    read_model_folder,
+    require_file,
+)
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind, Precision, Route
 
 CARD_FILE = "card.json"
+SEAL = "sha256"
+"""The field of a card's file with the SHA-256 of all others."""
 
 Card = TypeVar("Card", bound=BaseModel)
 
@@ -39,7 +53,7 @@ def columns_of(inputs: Inputs, d_dna: int) -> slice:
 class Calibration(BaseModel):
     """From a raw to a calibrated P(virus): sigmoid(slope * logit(p) + intercept) (Platt 1999)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     slope: float
     intercept: float
@@ -48,7 +62,7 @@ class Calibration(BaseModel):
 class Threshold(BaseModel):
     """The least calibrated P(virus) at which a wanted precision was reached where it was evaluated."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     precision: float = Field(gt=0, le=1, description="wanted share of viruses among what is called virus")
     least: float = Field(ge=0, le=1, description="calibrated P(virus) from which on it is reached")
@@ -77,6 +91,7 @@ class ClassifierCard(BaseModel):
     metrics: dict[str, float] = {}
     note: str = ""
     created_with: str = Field(description="package version that wrote the card")
+    digest: str = Field("", description="SHA-256 of the weights; empty on the card of an older version")
 
     @property
     def width(self) -> int:
@@ -142,16 +157,62 @@ def read_encoder_card(folder: Path) -> EncoderCard | None:
     )
 
 
+def checked_model_folder(folder: Path) -> ModelFolder:
+    """As `read_model_folder`; IntegrityError also if the encoder is no longer what its card says, if it has one."""
+    found, card = read_model_folder(folder), read_encoder_card(folder)
+    if card is not None and found.digest != card.digest:
+        raise IntegrityError(
+            f"{folder}: found {', '.join(files_of(found.config))} of digest {found.digest}; expected {card.digest} as "
+            f"{CARD_FILE} says. A file was changed or damaged: fetch or import the model again with --replace."
+        )
+    return found
+
+
+def checked_weights_digest(folder: Path, card: ClassifierCard) -> str:
+    """SHA-256 of the weights of the classifier in `folder`; IntegrityError if they are not those of its card."""
+    path = folder / WEIGHTS_FILE
+    require_file(path)
+    found = sha256_of_file(path)
+    if card.digest and found != card.digest:
+        raise IntegrityError(
+            f"{path}: found SHA-256 {found}; expected {card.digest} as {CARD_FILE} says. The file was changed or "
+            "damaged: train or import the classifier again."
+        )
+    return found
+
+
 def write_card(folder: Path, card: ClassifierCard | EncoderCard) -> None:
-    """Write `card` into `folder`."""
-    content = json.dumps(card.model_dump(mode="json"), indent=2, sort_keys=True)
+    """Write `card` into `folder`, sealed."""
+    fields = card.model_dump(mode="json")
+    content = json.dumps({**fields, SEAL: _digest(fields)}, indent=2, sort_keys=True)
     write_text(folder / CARD_FILE, content + "\n")
 
 
 def _read(path: Path, kind: type[Card], expected: str) -> Card:
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(_unsealed(path))
     except ValidationError as error:
         raise IntegrityError(
             f"{path}: found {describe_validation_error(error)}; expected {expected}."
         ) from error
+
+
+def _unsealed(path: Path) -> bytes:
+    """The JSON of a card without its seal, which must be right if there is one."""
+    content = path.read_bytes()
+    try:
+        fields = json.loads(content)
+    except ValueError:
+        return content
+    if not isinstance(fields, dict) or SEAL not in fields:
+        return content
+    if fields.pop(SEAL) != _digest(fields):
+        raise DamagedFileError(
+            f"{path}: found content that does not match its field {SEAL}; expected the card as it was written. Fetch, "
+            f"import or train the model again; if you changed the card on purpose, remove the field {SEAL}."
+        )
+    return json.dumps(fields).encode()
+
+
+def _digest(fields: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

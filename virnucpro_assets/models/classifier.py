@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.models.cards import ClassifierCard, read_card, write_card
+from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.models.cards import ClassifierCard, checked_weights_digest, read_card, write_card
 from virnucpro_assets.models.folders import WEIGHTS_FILE
 from virnucpro_assets.models.weights import Shapes, State, check_shapes, read_weights, write_weights
 
@@ -74,6 +75,7 @@ def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> tupl
     """
     card = read_card(folder)
     path = folder / WEIGHTS_FILE
+    checked_weights_digest(folder, card)
     state = read_weights(path, classifier_shapes(card.width), dtype=torch.float32, device=device)
     damaged = [name for name, tensor in state.items() if not tensor.isfinite().all()]
     if damaged:
@@ -88,9 +90,10 @@ def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> tupl
 
 
 def save_classifier(folder: Path, state: State, card: ClassifierCard) -> None:
-    """Write weights and card; IntegrityError, and nothing written, when they do not fit."""
+    """Write weights and card, with the digest of the weights; IntegrityError, and nothing written, when they
+    do not fit."""
     path = folder / WEIGHTS_FILE
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     check_shapes(path, found, classifier_shapes(card.width))
     write_weights(path, state)
-    write_card(folder, card)
+    write_card(folder, card.model_copy(update={"digest": sha256_of_file(path)}))

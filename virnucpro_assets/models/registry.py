@@ -13,17 +13,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.errors import InputError
 from virnucpro_assets.files.aside import set_aside
 from virnucpro_assets.files.atomic import TEMPORARY_MARK, sync_folder
 from virnucpro_assets.models.cards import (
     CARD_FILE,
     ClassifierCard,
     EncoderCard,
+    checked_model_folder,
+    checked_weights_digest,
     read_card,
     read_encoder_card,
 )
-from virnucpro_assets.models.folders import CONFIG_FILE, WEIGHTS_FILE, read_model_folder
+from virnucpro_assets.models.folders import CONFIG_FILE, WEIGHTS_FILE
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 REPLACED = re.compile(r".+\.replaced-\d+")
@@ -131,14 +133,11 @@ class Registry:
                 return
 
     def check_content(self, model: InstalledModel) -> None:
-        """Raise IntegrityError if an encoder is no longer what its card says: every byte is read."""
-        if not isinstance(model.card, EncoderCard):
-            return
-        if (found := read_model_folder(model.path).digest) != model.card.digest:
-            raise IntegrityError(
-                f"{model.path}: found a model of digest {found}; expected {model.card.digest} as its card says. "
-                "Fetch or import it again with --replace."
-            )
+        """Raise IntegrityError if a model is no longer what its card says: every byte is read."""
+        if isinstance(model.card, EncoderCard):
+            checked_model_folder(model.path)
+        elif isinstance(model.card, ClassifierCard):
+            checked_weights_digest(model.path, model.card)
 
 
 def _can_be_name(name: str) -> bool:

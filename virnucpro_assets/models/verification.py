@@ -5,6 +5,7 @@ else they are computed by the reference in this process and can be kept, for a m
 the memory, or for the same question after a change of driver, library or device.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,14 +77,14 @@ def _embed(encoder: PackedEncoder) -> Rows:
     return rows
 
 
-def _reference_file(folder: ModelFolder) -> Path:
-    """Named by the model's digest: figures of another model are not found."""
-    return folder.path / f"reference-{folder.digest[:16]}.safetensors"
+def _reference_name(folder: ModelFolder, rows: str) -> str:
+    """Named by the model's digest, so that figures of another model are not found, and by that of the figures."""
+    return f"reference-{folder.digest[:16]}-{rows}.safetensors"
 
 
 def _stored_reference(folder: ModelFolder) -> Rows | None:
-    path = _reference_file(folder)
-    if not path.exists():
+    path = next(iter(sorted(folder.path.glob(_reference_name(folder, "*")))), None)
+    if path is None:
         return None
     shape = (len(fixed_sequences(folder.kind)), folder.width)
     try:
@@ -98,8 +99,17 @@ def _stored_reference(folder: ModelFolder) -> Rows | None:
             f"{path}: found figures of shape {list(rows.shape)}; expected {list(shape)}. "
             "Remove it and verify again."
         )
+    if path.name != _reference_name(folder, _digest(rows)):
+        raise IntegrityError(
+            f"{path}: found figures of digest {_digest(rows)}; expected those of its name. Remove it and verify again."
+        )
     return rows
 
 
 def _store_reference(folder: ModelFolder, rows: Rows) -> None:
-    write_weights(_reference_file(folder), {"embeddings": torch.from_numpy(rows)})
+    path = folder.path / _reference_name(folder, _digest(rows))
+    write_weights(path, {"embeddings": torch.from_numpy(rows)})
+
+
+def _digest(rows: Rows) -> str:
+    return hashlib.sha256(np.ascontiguousarray(rows, "<f4").data).hexdigest()[:16]

@@ -8,7 +8,7 @@ from virnucpro_assets.pipeline.deliveries import Delivery, only_owners
 from virnucpro_assets.pipeline.drops_folder import Found, look
 from virnucpro_assets.pipeline.other_versions import set_aside_other_versions
 from virnucpro_assets.sequences.names import DuplicatePolicy
-from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.sequences.read_files import ReadFile, require_plain_file
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DeliveryMark, DropManifest, DropSource, DropStore, check_key
 from virnucpro_assets.vocabulary import Label
@@ -36,20 +36,14 @@ def register_reads(
 ) -> None:
     """Say that `files` make up drop `key`; `label` is their class if they are to teach a classifier.
 
-    With `replace` what another version wrote of the drop is set aside. Raises InputError for a missing
-    file, and for a drop that was made from other files or with
+    With `replace` what another version wrote of the drop is set aside. Raises InputError for what is no
+    plain file, and for a drop that was made from other files or with
     other options unless `replace` is set. A drop that never got an index, because its files were
     wrong for example, is registered anew.
     """
     store = DropStore(settings.data_root)
     for file in files:
-        if not file.path.is_file():
-            raise InputError(
-                file.path,
-                found="a folder" if file.path.is_dir() else "no file",
-                expected="a file of reads",
-                advice="Check the path; give the files of a folder one by one.",
-            )
+        require_plain_file(file.path)
     if replace:
         set_aside_other_versions(store, check_key(key), source=True)
     before = store.source(key)

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from virnucpro_assets.demo.evaluation import evaluate
 from virnucpro_assets.demo.paths import DROP_FILE
 from virnucpro_assets.demo.truth import read_truth
 from virnucpro_assets.files.digests import record_of_file
 from virnucpro_assets.report.drop_report import Evaluation
+from virnucpro_assets.sequences.index_tables import table_batches
 from virnucpro_assets.sequences.reads import read_batches
 from virnucpro_assets.storage.drops import DropManifest
 
@@ -17,8 +16,12 @@ def evaluate_demo(drop: DropManifest, read_calls: Path) -> Evaluation | None:
     """AUROC of the reads' weighted deltas against the truth, or None if this is not the demo drop."""
     if drop.records != [record_of_file(DROP_FILE)]:
         return None
-    calls = pq.read_table(read_calls, columns=["name", "weighted_delta"]).to_pylist()
-    scores = {row["name"]: row["weighted_delta"] for row in calls if row["weighted_delta"] is not None}
+    scores = {
+        row["name"]: row["weighted_delta"]
+        for batch in table_batches(read_calls, ["name", "weighted_delta"])
+        for row in batch.to_pylist()
+        if row["weighted_delta"] is not None
+    }
     bases = {
         name: batch.bases[position]
         for batch in read_batches(drop.read_files)

@@ -46,6 +46,8 @@ def index_drop(work: DropWork) -> IndexManifest:
         drop.check_files()
         origin = index_origin(drop, work.settings)
         manifest = keep_index(work.folder.index, origin, work.report) or _build_index(work, origin)
+    for remark in manifest.remarks:
+        work.report(f"note: {remark}")
     if not manifest.reads:
         work.report(f"warning: drop {drop.key} holds no reads; every output will be empty")
     elif not manifest.rows:

@@ -7,7 +7,7 @@ from virnucpro_assets.files.digests import digest_of_files
 from virnucpro_assets.inference.devices import names_gpus
 from virnucpro_assets.inference.kernels import Machine, choose_kernels
 from virnucpro_assets.inference.messages import EncoderChoice
-from virnucpro_assets.models.folders import read_model_folder
+from virnucpro_assets.models.cards import checked_model_folder
 from virnucpro_assets.pipeline.budgets import token_budget
 from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin
 from virnucpro_assets.settings import Settings
@@ -42,9 +42,10 @@ class EncoderChoices(Mapping[EncoderKind, EncoderChoice]):
 def choose_encoder(settings: Settings, kind: EncoderKind) -> EncoderChoice:
     """The encoder that the settings name.
 
-    Raises InputError if its folder holds another kind, or if the kernels asked for cannot run here.
+    Raises InputError if its folder holds another kind, or if the kernels asked for cannot run here, and
+    IntegrityError if it is damaged or no longer what its card says.
     """
-    folder = read_model_folder(settings.encoder_folder(kind))
+    folder = checked_model_folder(settings.encoder_folder(kind))
     if folder.kind != kind:
         raise InputError(
             folder.path,

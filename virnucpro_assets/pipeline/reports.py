@@ -105,6 +105,7 @@ def gather_report(work: DropWork) -> DropReport:
         frameless=index.whole_chunks.reads if index.whole_chunks else 0,
         whole_chunks=index.whole_chunks.members if index.whole_chunks else 0,
         renamed=index.renamed,
+        remarks=index.remarks,
         reasons=index.reasons | {"not_scored": tables.counts["not_scored_reads"]},
         quarantined=sum(len(shard.incidents.quarantined) for shard in shards),
         quarantine=list(_quarantine(work, shards)),
@@ -152,6 +153,8 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
             f"{found.baseline_name} alone {found.baseline:.3f}"
         )
     yield from _lines_of_checks(report)
+    for remark in report.remarks:
+        yield f"note: {remark}"
     for note in dict.fromkeys(model.note for model in report.models if model.note):
         yield f"note: {note}"
     if removed:

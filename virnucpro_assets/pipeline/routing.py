@@ -16,10 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.errors import InputError, IntegrityError
-from virnucpro_assets.files.digests import digest_of_files, sha256_of_file
+from virnucpro_assets.files.digests import digest_of_files
 from virnucpro_assets.models.calibration import calibrated
-from virnucpro_assets.models.cards import CARD_FILE, ClassifierCard, read_card
-from virnucpro_assets.models.folders import WEIGHTS_FILE
+from virnucpro_assets.models.cards import CARD_FILE, ClassifierCard, checked_weights_digest, read_card
 from virnucpro_assets.sequences.batches import WHOLE_CHUNK
 from virnucpro_assets.sequences.index import IndexManifest, MemberBatch, SequenceIndex
 from virnucpro_assets.settings import Settings
@@ -47,8 +46,8 @@ class ClassifierInUse:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of its weights."""
-        return sha256_of_file(self.folder / WEIGHTS_FILE)
+        """SHA-256 of its weights; IntegrityError if they are not those of its card."""
+        return checked_weights_digest(self.folder, self.card)
 
     @property
     def calibration(self) -> str:

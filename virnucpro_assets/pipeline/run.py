@@ -33,6 +33,7 @@ from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import REPORT, DropFolder
 from virnucpro_assets.storage.quarantine import TABLE as QUARANTINE_TABLE
+from virnucpro_assets.storage.tables_manifest import read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 RESULTS = (*PREDICTION_FILES, *CALL_FILES, REPORT, QUARANTINE_TABLE)
@@ -71,9 +72,12 @@ def export_results(folder: DropFolder, out: Path) -> list[Path]:
     """Copy the tables, the hits and the report of a drop into `out`; returns the copies.
 
     The table of the quarantine is among them where there is one; else a former copy is removed. Raises
-    InputError if `out` holds a file of others under one of these names.
+    InputError if `out` holds a file of others under one of these names, IntegrityError, before anything is
+    copied, if a table is not what was written.
     """
     check_outputs(out, RESULTS, ())
+    read_tables(folder.predictions)
+    read_tables(folder.calls)
     sources = [folder.predictions / name for name in PREDICTION_FILES]
     sources += [folder.calls / name for name in CALL_FILES]
     sources.append(folder.report)

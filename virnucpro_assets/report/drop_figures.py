@@ -1,17 +1,15 @@
 """Figures for the report from the tables of a drop, streamed."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from virnucpro_assets.report.drop_report import CallRow
 from virnucpro_assets.report.histograms import Histogram, LengthCounter, ScoreCounter
-from virnucpro_assets.sequences.index_tables import column_values
+from virnucpro_assets.sequences.index_tables import column_values, table_batches
 from virnucpro_assets.storage.calls import CALLS, TIERS, VIRAL
 
 TOP_CALLS = 25
@@ -20,7 +18,7 @@ TOP_CALLS = 25
 def chunk_scores(chunk_calls: Path) -> Histogram:
     """The largest P(virus) of every scored chunk, from `chunk_calls.parquet`."""
     counter = ScoreCounter()
-    for batch in _batches(chunk_calls, ["max_score_1"]):
+    for batch in table_batches(chunk_calls, ["max_score_1"]):
         counter.add(column_values(batch["max_score_1"], np.float32))
     return counter.histogram()
 
@@ -28,7 +26,7 @@ def chunk_scores(chunk_calls: Path) -> Histogram:
 def read_lengths(read_calls: Path) -> Histogram:
     """The lengths of all reads, from `read_calls.parquet`."""
     counter = LengthCounter()
-    for batch in _batches(read_calls, ["length"]):
+    for batch in table_batches(read_calls, ["length"]):
         counter.add(column_values(batch["length"], np.int64))
     return counter.histogram()
 
@@ -40,7 +38,7 @@ def top_calls(read_calls: Path, count: int = TOP_CALLS) -> list[CallRow]:
     """
     columns = ["name", "length", "scored_chunks", "call", "tier", "weighted_delta", "max_score_1"]
     best: Any = None
-    for batch in _batches(read_calls, columns):
+    for batch in table_batches(read_calls, columns):
         viral = pa.table(batch.filter(pc.equal(batch["call"], pa.scalar(CALLS[VIRAL]))))
         together = viral if best is None else pa.concat_tables([best, viral])
         rank: Any = pc.index_in(together["tier"], pa.array(TIERS))
@@ -59,8 +57,3 @@ def top_calls(read_calls: Path, count: int = TOP_CALLS) -> list[CallRow]:
         )
         for row in rows
     ]
-
-
-def _batches(table: Path, columns: list[str]) -> Iterator[Any]:
-    with pq.ParquetFile(table) as file:
-        yield from file.iter_batches(columns=columns)

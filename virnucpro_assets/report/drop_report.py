@@ -134,6 +134,7 @@ class DropReport(_Figures):
     frameless: int = 0
     whole_chunks: int = 0
     renamed: int = 0
+    remarks: list[str] = Field([], description="what people should know of the letters of the reads")
     renamed_examples: list[Renamed] = []
     reasons: dict[str, int] = {}
     calls: dict[str, dict[str, int]] = {}

@@ -9,6 +9,8 @@ It looks at the outcome of `candidates_of` and at the few reads that concerns, s
 others stays as it is.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -46,7 +48,7 @@ def with_whole_chunks(
     )
     members = outcomes.members + np.bincount(read, minlength=len(outcomes.members)).astype(np.int32)
     reasons = np.where(members > 0, 0, outcomes.reasons).astype(np.int8)
-    return _in_order(candidates, whole), ReadOutcomes(outcomes.chunks, members, reasons)
+    return _in_order(candidates, whole), replace(outcomes, members=members, reasons=reasons)
 
 
 def _has_codon(chunks: Ragged) -> npt.NDArray[np.bool_]:

@@ -9,6 +9,10 @@ The way through a block of chunks:
    forward, the same backward, or any residue at all. OR over a chunk tells its stop-free frames.
 3. Only those frames are translated. A codon with a letter other than A, C, G, T adds nothing.
 
+U is read as T: the original knows no U, so that a read of RNA has hardly a codon and every frame of it is
+free of stops. Other letters have the same effect, for example in a read that is mostly N, and there the
+rule stays; frames of which under half of the codons can be read are counted for each read.
+
 Frame Ff of a chunk begins at base f - 1, frame Rf at base f - 1 of the reverse complement, in
 which only A, C, G, T are complemented. With p residues a candidate's nucleotides are the bases f - 1 up
 to, but not including, f + 3p of its strand: 3p, or 3p + 1 where the strand has one more. This
@@ -55,12 +59,15 @@ class ReadOutcomes:
     """What became of consecutive reads.
 
     `chunks` and `members` int32 [n] are counts; `reasons` int8 [n] are positions in REASONS,
-    0 for a read with candidates.
+    0 for a read with candidates. `unreadable` int32 [n] counts the candidates of which under half of the
+    codons can be read. `with_u` is how many of the reads have a U.
     """
 
     chunks: npt.NDArray[np.int32]
     members: npt.NDArray[np.int32]
     reasons: npt.NDArray[np.int8]
+    unreadable: npt.NDArray[np.int32]
+    with_u: int
 
 
 def candidates_of(batch: ReadBatch, chunk_length: int) -> tuple[CandidateBatch, ReadOutcomes]:
@@ -69,11 +76,12 @@ def candidates_of(batch: ReadBatch, chunk_length: int) -> tuple[CandidateBatch, 
     Raises ValueError if `chunk_length` is below 3.
     """
     chunks = chunks_of(batch.bases.lengths, chunk_length)
-    has_codon = np.zeros(len(batch.bases), np.bool_)
+    has_codon, has_u = np.zeros((2, len(batch.bases)), np.bool_)
     blocks = []
     for begin, end in _blocks(chunks.length):
         block = _candidates_of_block(batch.bases, chunks, begin, end)
         has_codon[chunks.read[begin:end][block.has_codon]] = True
+        has_u[chunks.read[begin:end][block.has_u]] = True
         blocks.append(block)
     chunk = np.concatenate([block.chunk for block in blocks] or [np.zeros(0, np.int64)])
     read = chunks.read[chunk]
@@ -86,7 +94,11 @@ def candidates_of(batch: ReadBatch, chunk_length: int) -> tuple[CandidateBatch, 
     )
     members = np.bincount(read, minlength=len(batch.bases)).astype(np.int32)
     reasons = _reasons(batch.bases.lengths, has_codon, members)
-    return candidates, ReadOutcomes(chunks.per_read.astype(np.int32), members, reasons)
+    is_unreadable = np.concatenate([block.is_unreadable for block in blocks] or [np.zeros(0, np.bool_)])
+    unreadable = np.bincount(read[is_unreadable], minlength=len(batch.bases)).astype(np.int32)
+    return candidates, ReadOutcomes(
+        chunks.per_read.astype(np.int32), members, reasons, unreadable, int(has_u.sum())
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +108,8 @@ class _BlockCandidates:
     proteins: Ragged
     nucleotides: Ragged
     has_codon: npt.NDArray[np.bool_]  # for each chunk of the block
+    has_u: npt.NDArray[np.bool_]  # likewise
+    is_unreadable: npt.NDArray[np.bool_]
 
 
 def _blocks(lengths: Integers) -> Iterator[tuple[int, int]]:
@@ -126,7 +140,16 @@ def _candidates_of_block(bases: Ragged, chunks: Chunks, begin: int, end: int) ->
             nucleotides.take(kept),
         )
     has_codon = (signs & _ANY_RESIDUE) != 0
-    return _BlockCandidates(begin + chunk, frame.astype(np.int8), proteins, nucleotides, has_codon)
+    is_unreadable = 2 * proteins.lengths < (lengths[chunk] - frame % 3) // 3
+    return _BlockCandidates(
+        begin + chunk,
+        frame.astype(np.int8),
+        proteins,
+        nucleotides,
+        has_codon,
+        _chunks_with_u(letters, places),
+        is_unreadable,
+    )
 
 
 def _laid_out(data: Bytes, starts: Integers, lengths: Integers) -> tuple[Integers, Bytes]:
@@ -201,6 +224,12 @@ def _laid_out_by_strand(
     return np.concatenate(
         (_looked_up(laid[:border], UPPER_OF_LETTER), _looked_up(laid[border:], COMPLEMENT_OF_LETTER))
     )
+
+
+def _chunks_with_u(letters: Bytes, places: Integers) -> npt.NDArray[np.bool_]:
+    """bool for each chunk: whether it has a U, of either case."""
+    is_u = (letters | 0x20) == ord("u")
+    return np.logical_or.reduceat(is_u, places) if is_u.any() else np.zeros(len(places), np.bool_)
 
 
 def _reasons(

@@ -1,6 +1,6 @@
 """The standard genetic code (NCBI translation table 1) as tables for whole arrays.
 
-Bases become digits A 0, C 1, G 2, T 3, any other letter 4; a codon is the number
+Bases become digits A 0, C 1, G 2, T and the U of RNA 3, any other letter 4; a codon is the number
 25 * first + 5 * second + third, below 125, so that a codon with another letter is a codon of its own
 kind. The tables are bytes for `bytes.translate`, the fastest look-up by byte there is.
 """
@@ -20,13 +20,18 @@ def _digits() -> bytes:
     table = bytearray([OTHER]) * 256
     for digit, letter in enumerate(BASES):
         table[letter] = table[letter | 0x20] = digit
-    return bytes(table)
+    return _with_u_as_t(table)
 
 
 def _complements() -> bytes:
     table = bytearray(UPPER_OF_LETTER)
     for letter, complement in zip(BASES, reversed(BASES), strict=True):
         table[letter] = table[letter | 0x20] = complement
+    return _with_u_as_t(table)
+
+
+def _with_u_as_t(table: bytearray) -> bytes:
+    table[ord("U")] = table[ord("u")] = table[ord("T")]
     return bytes(table)
 
 
@@ -47,11 +52,11 @@ def _reversed_codon(codon: int) -> int:
 DIGIT_OF_LETTER = _digits()
 """256 bytes: the digit of a letter of either case."""
 
-UPPER_OF_LETTER = bytes(range(256)).upper()
-"""256 bytes: the upper case of an ASCII letter."""
+UPPER_OF_LETTER = _with_u_as_t(bytearray(range(256)).upper())
+"""256 bytes: the upper case of an ASCII letter, T for U."""
 
 COMPLEMENT_OF_LETTER = _complements()
-"""256 bytes: the complement of A, C, G, T of either case, and the upper case of every other letter."""
+"""256 bytes: the complement of A, C, G, T, U of either case, and the upper case of every other letter."""
 
 RESIDUE_OF_CODON = _residues()
 """256 bytes: the amino acid of a codon, STOP, or NO_RESIDUE if it has another letter."""

@@ -7,10 +7,12 @@ A folder with three Parquet files and a manifest, which is written last:
   protein, nucleotide; row groups of ROW_GROUP rows.
 - `members.parquet`: every candidate in input order; columns read, chunk, frame, row.
 - `reads.parquet`: every read in input order, with its final name and what became of it;
-  columns name, length, chunks, members, reason (a position in REASONS).
+  columns name, length, chunks, members, reason (a position in REASONS), and unreadable, how many of
+  its candidates have under half of their codons readable.
 
 A folder without a manifest is no index. The reader touches only the row groups it needs and
-keeps the one that it read last, because a rank walks through the rows in short steps.
+keeps the one that it read last, because a rank walks through the rows in short steps. Every page that
+it reads is verified by its checksum, and the end of each file by the digest in the manifest.
 """
 
 from collections.abc import Iterator
@@ -27,16 +29,25 @@ from pydantic import BaseModel, ConfigDict
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.digests import FileRecord, check_file
 from virnucpro_assets.files.manifests import read_manifest
-from virnucpro_assets.sequences.index_tables import column_values, ragged_of
+from virnucpro_assets.sequences.index_tables import (
+    column_values,
+    damage_named,
+    damaged,
+    footer_digest,
+    ragged_of,
+    table_batches,
+)
 from virnucpro_assets.sequences.names import DuplicatePolicy
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.sequences.segments import joined
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST_FILE = "manifest.toml"
 ROWS_FILE = "rows.parquet"
 MEMBERS_FILE = "members.parquet"
 READS_FILE = "reads.parquet"
+
+_LETTERS = ["protein", "nucleotide"]
 
 
 class IndexOrigin(BaseModel):
@@ -73,9 +84,11 @@ class IndexManifest(IndexOrigin):
     """What an index was made from and what it holds.
 
     `rows`, `members`, `reads` and `bases` are counts, `renamed` the reads whose name was a
-    repeat, `reasons` the reads without a candidate by reason, `digest` the content digest
-    (see index_builder), `files` the size and SHA-256 of each Parquet file. `whole_chunks`, which are among
-    the former counts, are None if there are none.
+    repeat, `reasons` the reads without a candidate by reason, `reads_with_u` those with a U, which is read as
+    T, `unreadable_frames` the members with under half of their codons readable and `unreadable_reads` the reads
+    that have such, `digest` the content digest
+    (see index_builder), `files` the size and SHA-256 of each Parquet file, `footers` the digest of its end
+    (see index_tables). `whole_chunks`, which are among the former counts, are None if there are none.
     """
 
     format_version: int
@@ -85,9 +98,27 @@ class IndexManifest(IndexOrigin):
     bases: int
     renamed: int
     reasons: dict[str, int]
+    reads_with_u: int = 0
+    unreadable_frames: int = 0
+    unreadable_reads: int = 0
     digest: str
     files: dict[str, FileRecord]
+    footers: dict[str, str] = {}
     whole_chunks: WholeChunks | None = None
+
+    @property
+    def remarks(self) -> list[str]:
+        """What people should know of the letters of the reads, a line each."""
+        remarks = []
+        if self.reads_with_u:
+            remarks.append(f"reads with a U, which is read as T: {self.reads_with_u:,} of {self.reads:,}")
+        if self.unreadable_frames:
+            remarks.append(
+                f"reading frames with under half of their codons readable: {self.unreadable_frames:,}, of "
+                f"{self.unreadable_reads:,} reads. They are free of stops for want of letters; the column "
+                "unreadable_frames of read_calls.parquet marks their reads"
+            )
+        return remarks
 
     @property
     def rows_with_protein(self) -> int:
@@ -128,7 +159,7 @@ class ReadTableBatch:
 
     `first` is the position of the first one in the drop, `names` are final, `lengths` int64
     [n] are in bases, `chunks` and `members` int32 [n] are counts, `reasons` int8 [n] are
-    positions in REASONS.
+    positions in REASONS, `unreadable` int32 [n] counts members (see ReadOutcomes).
     """
 
     first: int
@@ -137,6 +168,7 @@ class ReadTableBatch:
     chunks: npt.NDArray[np.int32]
     members: npt.NDArray[np.int32]
     reasons: npt.NDArray[np.int8]
+    unreadable: npt.NDArray[np.int32]
 
 
 class SequenceIndex:
@@ -146,7 +178,8 @@ class SequenceIndex:
         """Use `open`, which checks the files first."""
         self.folder = folder
         self.manifest = manifest
-        self._rows = pq.ParquetFile(folder / ROWS_FILE)
+        with damage_named(folder / ROWS_FILE):
+            self._rows = pq.ParquetFile(folder / ROWS_FILE, page_checksum_verification=True)
         groups = [self._rows.metadata.row_group(i).num_rows for i in range(self._rows.num_row_groups)]
         self._group_starts = np.concatenate(([0], np.cumsum(groups, dtype=np.int64)))
         self._held_group = -1
@@ -157,7 +190,8 @@ class SequenceIndex:
         """Open the index in `folder`.
 
         Raises IntegrityError if the manifest or a file is missing, a file does not have its
-        recorded size (with `verify_content` also its SHA-256), or the format is another one.
+        recorded size and end (with `verify_content` also its SHA-256), or the format is another one.
+        What is damaged inside a file is an IntegrityError when it is read.
         """
         manifest = read_manifest(folder / MANIFEST_FILE, IndexManifest)
         if manifest.format_version != FORMAT_VERSION:
@@ -172,6 +206,8 @@ class SequenceIndex:
                     "Materialise the index again."
                 )
             check_file(folder / name, manifest.files[name], content=verify_content)
+            if (found := footer_digest(folder / name)) != (expected := manifest.footers.get(name)):
+                raise damaged(folder / name, f"an end of SHA-256 {found}", f"{expected} as its manifest says")
         return cls(folder, manifest)
 
     def rows(self, start: int, stop: int, step: int = 1) -> RowBatch:
@@ -196,37 +232,49 @@ class SequenceIndex:
 
     def member_batches(self, size: int = 65536) -> Iterator[MemberBatch]:
         """All members in input order, at most `size` in a batch."""
-        with pq.ParquetFile(self.folder / MEMBERS_FILE) as file:
-            for batch in file.iter_batches(batch_size=size):
-                yield MemberBatch(
-                    column_values(batch["read"], np.int64),
-                    column_values(batch["chunk"], np.int32),
-                    column_values(batch["frame"], np.int8),
-                    column_values(batch["row"], np.int64),
-                )
+        for batch in table_batches(self.folder / MEMBERS_FILE, size=size):
+            yield MemberBatch(
+                column_values(batch["read"], np.int64),
+                column_values(batch["chunk"], np.int32),
+                column_values(batch["frame"], np.int8),
+                column_values(batch["row"], np.int64),
+            )
 
     def read_batches(self, size: int = 65536) -> Iterator[ReadTableBatch]:
         """All reads in input order, at most `size` in a batch."""
         first = 0
-        with pq.ParquetFile(self.folder / READS_FILE) as file:
-            for batch in file.iter_batches(batch_size=size):
-                yield ReadTableBatch(
-                    first,
-                    cast(list[str], batch["name"].to_pylist()),
-                    column_values(batch["length"], np.int64),
-                    column_values(batch["chunks"], np.int32),
-                    column_values(batch["members"], np.int32),
-                    column_values(batch["reason"], np.int8),
-                )
-                first += batch.num_rows
+        for batch in table_batches(self.folder / READS_FILE, size=size):
+            yield ReadTableBatch(
+                first,
+                cast(list[str], batch["name"].to_pylist()),
+                column_values(batch["length"], np.int64),
+                column_values(batch["chunks"], np.int32),
+                column_values(batch["members"], np.int32),
+                column_values(batch["reason"], np.int8),
+                column_values(batch["unreadable"], np.int32),
+            )
+            first += batch.num_rows
 
     def _taken(self, wanted: npt.NDArray[np.int64]) -> pa.Table:
         """The rows `wanted`, which lie in one row group."""
         group = int(np.searchsorted(self._group_starts, wanted[0], side="right")) - 1
         if self._held_table is None or group != self._held_group:
-            self._held_table = self._rows.read_row_group(group, columns=["protein", "nucleotide"])
+            self._held_table = self._read(self._rows.metadata.row_group(group).num_rows, group, _LETTERS)
             self._held_group = group
         return self._held_table.take(pa.array(wanted - self._group_starts[group]))
 
     def _length_column(self, name: str) -> npt.NDArray[np.int32]:
-        return column_values(self._rows.read(columns=[name])[name], np.int32)
+        return column_values(self._read(self.manifest.rows, None, [name])[name], np.int32)
+
+    def _read(self, rows: int, group: int | None, columns: list[str]) -> pa.Table:
+        """Columns of a row group, or of all, which must have `rows` rows."""
+        path = self.folder / ROWS_FILE
+        with damage_named(path):
+            table = (
+                self._rows.read(columns=columns)
+                if group is None
+                else self._rows.read_row_group(group, columns=columns)
+            )
+        if table.num_rows != rows:
+            raise damaged(path, f"{table.num_rows} rows", f"{rows} as its manifest says")
+        return table

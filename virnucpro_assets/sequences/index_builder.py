@@ -12,7 +12,8 @@ The index depends on the reads, the chunk length, the number of ranks and on wha
 without a stop-free frame alone. Its content digest is that of what it holds, so one of a drop without such
 reads is the same whatever becomes of them: SHA-256 over the lines `chunk_length=L`, `ranks=W` and, for the tables rows,
 members and reads in this order, `TABLE.COLUMN=DIGEST` for each column in the schema's order with
-the column digests that index_tables defines, joined by a newline each.
+the column digests that index_tables defines, joined by a newline each. The column unreadable is left out:
+it follows from the others.
 """
 
 import hashlib
@@ -50,6 +51,7 @@ from virnucpro_assets.sequences.index_tables import (
     ROW_GROUP,
     ROW_SCHEMA,
     TableWriter,
+    footer_digest,
     table_writer,
     text_array,
 )
@@ -125,10 +127,14 @@ def index_batches(
         bases=reads.bases,
         renamed=renames.count,
         reasons={name: int(reads.reasons[REASONS.index(name)]) for name in _UNSCORED_REASONS},
+        reads_with_u=reads.with_u,
+        unreadable_frames=reads.unreadable_frames,
+        unreadable_reads=reads.unreadable_reads,
         digest=_content_digest(
             origin.chunk_length, origin.ranks, rows=rows, members=members, reads=read_table
         ),
         files={name: record_of_file(folder / name) for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE)},
+        footers={name: footer_digest(folder / name) for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE)},
         whole_chunks=kept.counts(rows_without_protein),
     )
     write_manifest(folder / MANIFEST_FILE, manifest)
@@ -141,6 +147,7 @@ class _ReadsAside:
     def __init__(self, path: Path) -> None:
         self.count = 0
         self.bases = 0
+        self.with_u = self.unreadable_frames = self.unreadable_reads = 0
         self.reasons: npt.NDArray[np.int64] = np.zeros(len(REASONS), np.int64)
         self._path = path
         self._file = pa.OSFile(str(path), "wb")
@@ -161,11 +168,15 @@ class _ReadsAside:
             outcomes.chunks,
             outcomes.members,
             outcomes.reasons,
+            outcomes.unreadable,
         ]
         arrays = [pa.array(column, field.type) for column, field in zip(columns, READ_SCHEMA, strict=True)]
         self._stream.write_batch(pa.record_batch(arrays, schema=READ_SCHEMA))
         self.count += len(batch.names)
         self.bases += len(batch.bases.data)
+        self.with_u += outcomes.with_u
+        self.unreadable_frames += int(outcomes.unreadable.sum())
+        self.unreadable_reads += int(np.count_nonzero(outcomes.unreadable))
         self.reasons += np.bincount(outcomes.reasons, minlength=len(REASONS))
 
     def batches(self) -> Iterator[Any]:
@@ -235,7 +246,8 @@ def _write_reads(target: Path, reads: _ReadsAside, renames: Renames) -> TableWri
 def _content_digest(chunk_length: int, ranks: int, **tables: TableWriter) -> str:
     lines = [f"chunk_length={chunk_length}", f"ranks={ranks}"]
     for table, writer in tables.items():
-        lines += [f"{table}.{column}={digest}" for column, digest in writer.column_digests().items()]
+        digests = writer.column_digests()
+        lines += [f"{table}.{column}={digests[column]}" for column in digests if column != "unreadable"]
     return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 

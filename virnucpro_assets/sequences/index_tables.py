@@ -1,8 +1,14 @@
-"""Parquet tables whose bytes depend on their content alone.
+"""Parquet tables whose bytes depend on their content alone, and which notice a changed bit.
 
 A TableWriter takes pieces of any size and writes row groups of one fixed size, and digests
 each column as it goes by, so neither the file nor the digest depends on how the content was
 cut into pieces.
+
+Every page carries a checksum, which `opened_table` verifies as it reads. The checksum leaves out the
+few bytes of the page's header and the end of the file, which lists the row groups. So numbers and texts are
+stored plain (without a dictionary, whose packed positions could be read past their end): a changed
+header then gives an error or another number of rows. Whoever needs to be sure of the end of the file
+keeps the digest that `footer_digest` gives.
 
 The digest of a column is SHA-256 over its values: numbers as little-endian bytes of the
 column's width, texts as their bytes laid end to end after which, in a digest of its own, come
@@ -10,6 +16,7 @@ their lengths as int32. The digest of a table is given by `column_digests`.
 """
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +27,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.atomic import atomic_path
 from virnucpro_assets.sequences.ragged import Ragged
 
@@ -48,10 +56,14 @@ READ_SCHEMA: Any = _required(
     chunks=pa.int32(),
     members=pa.int32(),
     reason=pa.int8(),
+    unreadable=pa.int32(),
 )
 ROW_GROUP = 16_384
 MEMBER_GROUP = 262_144
 READ_GROUP = 65_536
+
+_END_BYTES = 8
+# The length of the footer, and the mark PAR1.
 
 
 def ragged_of(column: Any) -> Ragged:
@@ -85,7 +97,14 @@ class TableWriter:
     """Writes one Parquet file in row groups of `group` rows, and digests its columns."""
 
     def __init__(self, path: Path, schema: Any, group: int) -> None:
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_statistics=True)
+        self._writer = pq.ParquetWriter(
+            path,
+            schema,
+            compression="zstd",
+            write_statistics=True,
+            write_page_checksum=True,
+            use_dictionary=False,
+        )
         self._schema = schema
         self._group = group
         self._waiting: list[Any] = []
@@ -153,3 +172,62 @@ def table_writer(target: Path, schema: Any, group: int) -> Iterator[TableWriter]
             finished = True
         finally:
             writer.close() if finished else writer.abandon()
+
+
+@contextmanager
+def opened_table(path: Path) -> Iterator[pq.ParquetFile]:
+    """The Parquet file at `path`, every page verified as it is read.
+
+    What cannot be read in the block, or does not match its checksum, is an IntegrityError that names the
+    file. A disk that refuses is the OSError of the system.
+    """
+    with damage_named(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        yield file
+
+
+def table_batches(path: Path, columns: list[str] | None = None, size: int = 65536) -> Iterator[Any]:
+    """Record batches of at most `size` rows of the Parquet file at `path`, all its rows in order.
+
+    Raises IntegrityError as `opened_table` does, and if the rows are not as many as the file says.
+    """
+    rows = 0
+    with opened_table(path) as file:
+        for batch in file.iter_batches(size, columns=columns):
+            rows += batch.num_rows
+            yield batch
+        if rows != file.metadata.num_rows:
+            raise damaged(path, f"{rows} rows", f"{file.metadata.num_rows} as the file says")
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Let what pyarrow says of a damaged file be an IntegrityError that names `path`."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise damaged(path, first_line, "the pages as they were written") from error
+
+
+def damaged(path: Path, found: str, expected: str) -> IntegrityError:
+    """The error for a table at `path` that is not what was written."""
+    return IntegrityError(
+        f"{path}: found {found}; expected {expected}. The file was damaged: check the disk, and materialise it again."
+    )
+
+
+def footer_digest(path: Path) -> str:
+    """SHA-256 of the end of a Parquet file: the list of its row groups, its length and the mark after it.
+
+    Raises IntegrityError if the file is too short for the length that it says.
+    """
+    with path.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - _END_BYTES))
+        length = int.from_bytes(stream.read(4), "little") + _END_BYTES
+        if length > size:
+            raise damaged(path, f"{size} bytes", f"at least {length}")
+        stream.seek(size - length)
+        return hashlib.sha256(stream.read()).hexdigest()

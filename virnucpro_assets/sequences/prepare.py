@@ -21,7 +21,7 @@ from virnucpro_assets.sequences.chunks import chunks_of
 from virnucpro_assets.sequences.frames import candidates_of
 from virnucpro_assets.sequences.names import DuplicatePolicy, ReadNames, Renames
 from virnucpro_assets.sequences.ragged import Ragged
-from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.sequences.read_files import ReadFile, require_plain_file
 from virnucpro_assets.sequences.reads import read_batches
 from virnucpro_assets.sequences.segments import gather_segments
 
@@ -33,11 +33,16 @@ FILES = (CHUNKS_FILE, NUCLEOTIDE_FILE, PROTEIN_FILE)
 
 @dataclass(frozen=True, slots=True)
 class PrepareSummary:
-    """How much was written, and which reads were renamed."""
+    """How much was written, and which reads were renamed.
+
+    `with_u` reads have a U, which is read as T; `unreadable` candidates have under half of their codons readable.
+    """
 
     reads: int
     chunks: int
     candidates: int
+    with_u: int
+    unreadable: int
     renames: Renames
 
 
@@ -46,19 +51,23 @@ def prepare(
 ) -> PrepareSummary:
     """Write `chunks.fa`, `nucleotide.fa` and `protein.faa` of the reads in `files` to `out`.
 
-    All three appear together at the end. Raises InputError on wrong input, on a repeated name if `duplicates`
-    is "refuse", and if `out` holds an input or a file of others under one of these names; then `out` is left
-    as it was.
+    All three appear together at the end. Raises InputError on wrong input, for a pipe as well because reads
+    are read twice, on a repeated name if `duplicates` is "refuse", and if `out` holds an input or a file of
+    others under one of these names; then `out` is left as it was.
     """
+    for file in files:
+        require_plain_file(file.path)
     check_outputs(out, FILES, [file.path for file in files])
     out.parent.mkdir(parents=True, exist_ok=True)
     renames = _resolved_names(files, out, duplicates)
-    reads = chunks = candidates = 0
+    reads = chunks = candidates = with_u = unreadable = 0
     with ExitStack() as stack:
         streams = [stack.enter_context(atomic_file(out / name)) for name in FILES]
         for batch in read_batches(files):
             names = renames.apply(batch.first, batch.names)
-            found, _ = candidates_of(batch, chunk_length)
+            found, outcomes = candidates_of(batch, chunk_length)
+            with_u += outcomes.with_u
+            unreadable += int(outcomes.unreadable.sum())
             reads += len(names)
             chunks += _write_chunks(streams[0], batch.bases, names, chunk_length)
             candidates += _write_candidates(streams[1:], found, batch.first, names)
@@ -67,7 +76,7 @@ def prepare(
             stream.flush()
             os.fsync(stream.fileno())
         note_outputs(out, {name: Path(stream.name) for name, stream in zip(FILES, streams, strict=True)})
-    return PrepareSummary(reads, chunks, candidates, renames)
+    return PrepareSummary(reads, chunks, candidates, with_u, unreadable, renames)
 
 
 def _resolved_names(files: Sequence[ReadFile], out: Path, duplicates: DuplicatePolicy) -> Renames:

@@ -1,6 +1,7 @@
 """The files of a drop, and which of them hold the two mates of pairs."""
 
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,42 @@ class ReadFile:
 
     path: Path
     mate: int = 0
+
+
+_STREAMS = (Path("/dev/stdin"), Path("/dev/fd"), Path("/proc"))
+
+
+def require_plain_file(path: Path, expected: str = "a file of reads") -> None:
+    """Raise InputError unless `path` is a plain file: what is read here is read more than once, and later again.
+
+    A pipe gives its content once. What stands for a stream of this process, as /dev/stdin, is something else
+    in the next one, even where it leads to a plain file.
+    """
+    found = _what_else(path)
+    if found is None:
+        return
+    is_stream = found not in {"no file", "a folder"}
+    raise InputError(
+        path,
+        found=found,
+        expected=expected,
+        advice="Write it to a file, and give the path of that."
+        if is_stream
+        else "Check the path; give the files of a folder one by one.",
+    )
+
+
+def _what_else(path: Path) -> str | None:
+    """What is at `path` in place of a plain file, or None."""
+    if any(path.absolute().is_relative_to(folder) for folder in _STREAMS):
+        return "a stream of this process"
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "standard input" if str(path) == "-" else "no file"
+    if stat.S_ISREG(mode):
+        return None
+    return "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "no plain file"
 
 
 def pair_files(paths: Sequence[Path], *, paired: bool = False) -> list[ReadFile]:

@@ -3,7 +3,8 @@
 - `chunk_calls.parquet`: scored chunks in input order: id, name, chunk, is_virus, max_score_0 (P(others)),
   max_score_1 (P(virus)), route, p_virus_calibrated (of max_score_1, null without a calibration).
 - `read_calls.parquet`: every read of the drop in input order with its call, or the reason why it
-  has none.
+  has none, and how many of its frames have under half of their codons readable: such a frame is free of
+  stops for want of letters, and its read may be set aside.
 - `prediction_results_highestscore.csv`: VirNucPro's own consensus file, sorted by id, separated by
   tabs in spite of its name.
 - `contig_calls.tsv`: reads with scored chunks, sorted by id, numbers with 3 decimals.
@@ -66,7 +67,13 @@ CHUNK_SCHEMA: Any = schema(
     nullable={"p_virus_calibrated": pa.float64()},
 )
 READ_SCHEMA: Any = schema(
-    {"name": pa.string(), "length": pa.int64(), "chunks": pa.int32(), "scored_chunks": pa.int32()},
+    {
+        "name": pa.string(),
+        "length": pa.int64(),
+        "chunks": pa.int32(),
+        "scored_chunks": pa.int32(),
+        "unreadable_frames": pa.int32(),
+    },
     nullable={
         "call": pa.string(),
         "tier": pa.string(),
@@ -163,6 +170,7 @@ def _read_columns(reads: ReadTableBatch, calls: ReadCalls, by: Sequence[ScoredBy
         "length": reads.lengths,
         "chunks": reads.chunks,
         "scored_chunks": spread(calls.chunks).fill_null(0),
+        "unreadable_frames": reads.unreadable,
         "call": pa.array(CALLS).take(spread(calls.call)),
         "tier": pa.array(TIERS).take(spread(calls.tier)),
         "weighted_delta": spread(calls.weighted_delta),

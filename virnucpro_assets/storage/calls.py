@@ -6,7 +6,8 @@ call weighs its chunks by how decided they are. The rules are those that users o
 scores from its text, so the shortest decimals are what is computed with here too.
 
 With a wanted precision a chunk is virus, and a read Viral, if the calibrated P(virus) of its best frame
-reaches the classifier's threshold for it. Of the other reads the rules above say which are Non-viral.
+reaches the classifier's threshold for it. Of the other reads the rules above say which are Non-viral. A tier
+of confidence needs a weighted delta on the side of the call, beyond the bound of the rules above.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from virnucpro_assets.storage.number_text import as_printed
 from virnucpro_assets.storage.routes import JOINT_ALONE, ScoredBy, reaches_wanted
@@ -30,25 +32,41 @@ Doubles = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
 
+_Share = Field(ge=0, le=1, allow_inf_nan=False)
+
+
 @dataclass(frozen=True)
 class CallThresholds:
-    """When a read is called what."""
+    """When a read is called what.
+
+    Raises ValueError for bounds that contradict each other: a chunk would be confident and ambiguous at
+    once, and shares would be above 1.
+    """
 
     viral_above: Annotated[
-        float, "a read is Viral if its weighted delta is above, Non-viral if it is below the negative"
+        float, "a read is Viral if its weighted delta is above, Non-viral if it is below the negative", _Share
     ] = 0.3
-    high_above: Annotated[float, "a weighted delta above, either way, is high confidence"] = 0.6
-    confident_above: Annotated[float, "a chunk is confident if one score is above"] = 0.8
-    opposite_below: Annotated[float, "and the other below"] = 0.3
-    ambiguous_above: Annotated[float, "a chunk is ambiguous if both scores are above"] = 0.7
-    min_confident_chunks: Annotated[int, "confident chunks of the call's kind that confidence needs"] = 1
+    high_above: Annotated[float, "a weighted delta above, either way, is high confidence", _Share] = 0.6
+    confident_above: Annotated[float, "a chunk is confident if one score is above", _Share] = 0.8
+    opposite_below: Annotated[float, "and the other below", _Share] = 0.3
+    ambiguous_above: Annotated[float, "a chunk is ambiguous if both scores are above", _Share] = 0.7
+    min_confident_chunks: Annotated[
+        int, "confident chunks of the call's kind that confidence needs", Field(ge=0)
+    ] = 1
     min_confident_share: Annotated[
-        float, "their share of the chunks that are not ambiguous that confidence needs"
+        float, "their share of the chunks that are not ambiguous that confidence needs", _Share
     ] = 0.1
-    min_chunks: Annotated[int, "chunks that confidence needs"] = 5
+    min_chunks: Annotated[int, "chunks that confidence needs", Field(ge=0)] = 5
     wanted_precision: Annotated[
-        float | None, "share of viruses wanted among what is called virus; a precision that the card knows"
+        float | None,
+        "share of viruses wanted among what is called virus; a precision that the card knows",
+        Field(gt=0, le=1, allow_inf_nan=False),
     ] = None
+
+    def __post_init__(self) -> None:
+        for name in ("ambiguous_above", "confident_above"):
+            if self.opposite_below > (bound := getattr(self, name)):
+                raise ValueError(f"opposite_below of at most {name}, {bound}, not {self.opposite_below}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +146,13 @@ def call_reads(
     is_viral = weighted_delta > thresholds.viral_above if reaches is None else reaches
     is_non_viral = weighted_delta < -thresholds.viral_above
     call = np.select([is_viral, is_non_viral], [VIRAL, NON_VIRAL], AMBIGUOUS)
-    tier = _tiers(
-        call,
-        np.abs(weighted_delta) > thresholds.high_above,
-        np.where(is_viral, confident_viral, confident_non_viral) >= thresholds.min_confident_chunks,
-        np.where(is_viral, *shares) >= thresholds.min_confident_share,
-        counts >= thresholds.min_chunks,
+    # A threshold of the calibration may call a read against its weighted delta: that is no confidence.
+    delta_for_call = np.where(is_viral, weighted_delta, -weighted_delta)
+    confident = np.where(is_viral, confident_viral, confident_non_viral)
+    supported = (confident >= thresholds.min_confident_chunks) & (
+        np.where(is_viral, *shares) >= thresholds.min_confident_share
     )
+    tier = _tiers(call, delta_for_call, supported, counts >= thresholds.min_chunks, thresholds)
     return ReadCalls(
         chunks.read[starts],
         call.astype(np.int8),
@@ -152,12 +170,13 @@ def call_reads(
 
 def _tiers(
     call: Counts,
-    is_strong: npt.NDArray[np.bool_],
-    has_confident_chunks: npt.NDArray[np.bool_],
-    has_confident_share: npt.NDArray[np.bool_],
+    delta_for_call: Doubles,
+    supported: npt.NDArray[np.bool_],
     has_many_chunks: npt.NDArray[np.bool_],
+    thresholds: CallThresholds,
 ) -> Counts:
-    supported = has_confident_chunks & has_confident_share
+    supported = supported & (delta_for_call > thresholds.viral_above)
+    is_strong = delta_for_call > thresholds.high_above
     tier = np.select([~supported, is_strong], [LOW, HIGH], MODERATE)
     with_few_chunks = np.where(tier == LOW, REVIEW, LOW)
     return np.where(call == AMBIGUOUS, REVIEW, np.where(has_many_chunks, tier, with_few_chunks))

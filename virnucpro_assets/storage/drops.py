@@ -78,8 +78,18 @@ class DropSource(BaseModel):
         min_score: float | None = None,
         label: Label | None = None,
     ) -> "DropSource":
-        """A source of these files, by their absolute paths; InputError if one is no UTF-8."""
+        """A source of these files, by their absolute paths.
+
+        Raises InputError if a path is no UTF-8, or the score no number from 0 to 1.
+        """
         files = list(files)
+        if min_score is not None and not 0 <= min_score <= 1:
+            raise InputError(
+                "P(virus) that a hit needs",
+                found=str(min_score),
+                expected="a number from 0 to 1",
+                advice="Give another --min-score, or leave it out.",
+            )
         for file in files:
             _check_writable_name(file.path)
         named = [SourceFile(path=file.path.absolute(), mate=file.mate) for file in files]

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.sequences.batches import ReadBatch
-from virnucpro_assets.sequences.index_tables import column_values
+from virnucpro_assets.sequences.index_tables import column_values, opened_table, table_batches
 from virnucpro_assets.storage.calls import CALLS, VIRAL
 from virnucpro_assets.storage.columns import joined
 from virnucpro_assets.storage.number_text import Texts, float32_text, three_decimals
@@ -65,7 +64,9 @@ def write_hits(
                 stream.write(b"%b%b\n%b\n" % (hit.header.encode(), ending.encode(), bases))
                 written += 1
                 hit = next(hits, None)
-        if reads != (called := pq.read_metadata(read_calls).num_rows):
+        with opened_table(read_calls) as file:
+            called = file.metadata.num_rows
+        if reads != called:
             raise _other_reads(read_calls, f"{called} reads", f"{reads}, as in the drop's files")
     return written
 
@@ -73,18 +74,17 @@ def write_hits(
 def _hits(read_calls: Path, min_score: float) -> Iterator[_Hit]:
     columns = ["name", "length", "call", "tier", "max_score_1", "weighted_delta"]
     first = 0
-    with pq.ParquetFile(read_calls) as file:
-        for calls in file.iter_batches(CALLS_AT_A_TIME, columns=columns):
-            is_viral = pc.equal(calls["call"], pa.scalar(CALLS[VIRAL])).fill_null(False)
-            # A read without a call has NaN here, which is not at least anything.
-            scores = column_values(calls["max_score_1"], np.float32)
-            positions = np.flatnonzero(column_values(is_viral, np.bool_) & (scores >= np.float32(min_score)))
-            hits = calls.take(positions)
-            lengths = column_values(hits["length"], np.int64).tolist()
-            headers = _headers(hits).to_pylist()
-            for position, length, header in zip((first + positions).tolist(), lengths, headers, strict=True):
-                yield _Hit(position, length, header)
-            first += calls.num_rows
+    for calls in table_batches(read_calls, columns, CALLS_AT_A_TIME):
+        is_viral = pc.equal(calls["call"], pa.scalar(CALLS[VIRAL])).fill_null(False)
+        # A read without a call has NaN here, which is not at least anything.
+        scores = column_values(calls["max_score_1"], np.float32)
+        positions = np.flatnonzero(column_values(is_viral, np.bool_) & (scores >= np.float32(min_score)))
+        hits = calls.take(positions)
+        lengths = column_values(hits["length"], np.int64).tolist()
+        headers = _headers(hits).to_pylist()
+        for position, length, header in zip((first + positions).tolist(), lengths, headers, strict=True):
+            yield _Hit(position, length, header)
+        first += calls.num_rows
 
 
 def _headers(hits: Any) -> Texts:

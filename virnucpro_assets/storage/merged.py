@@ -5,10 +5,16 @@ the index beside it; columns are DNABERT-S first, then ESM-2. `merged.toml`, wri
 lists the shards' parts with the digests they had, and is what opening checks.
 
 HDF5 reads a source that it cannot open as NaN, without an error. So whatever is read here is
-compared with what the shards record: NaN stands in quarantined rows and nowhere else.
+compared with what the shards record: NaN stands in quarantined rows and nowhere else. Before a row is
+read, every part that it comes from is verified by its digest, in threads that are a few parts ahead of
+the reader.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -29,6 +35,11 @@ from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 MANIFEST = "merged.toml"
 VIEW = "merged.h5"
+
+VERIFYING = 2
+"""Threads that digest parts while rows are read and used."""
+
+PARTS_AHEAD = 4
 
 
 class MergedSource(BaseModel):
@@ -159,13 +170,16 @@ def merged_blocks(
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
     """Stream (rows int64 [b], embeddings float32 [b, width]) in stored order, at most `size` rows each.
 
-    The sources are checked first, see `read_merged`. Quarantined rows are NaN in the columns of
-    their encoder; any other NaN or Inf raises IntegrityError, naming the row.
+    The sources are checked first, see `read_merged`, and each is digested before a row of it is read.
+    Quarantined rows are NaN in the columns of their encoder. Raises IntegrityError, naming the file, if a
+    source is missing or changed, and, naming the row, for any other NaN or Inf.
     """
     manifest = read_merged(folder)
     quarantined = quarantined_rows(folder, manifest)
-    with h5py.File(folder / VIEW, "r") as file:
+    sources = _stored_parts(folder, manifest)
+    with _verifying(sources) as verify_below, h5py.File(folder / VIEW, "r") as file:
         for start in range(0, manifest.rows, size):
+            verify_below(start + size)
             rows, embeddings = (file[name][start : start + size] for name in ("rows", "embeddings"))
             _refuse_unexplained_nan(folder, manifest, quarantined, rows, embeddings)
             yield rows, embeddings
@@ -186,11 +200,70 @@ def read_merged_at(folder: Path, positions: npt.NDArray[np.int64]) -> npt.NDArra
     manifest = read_merged(folder)
     quarantined = quarantined_rows(folder, manifest)
     rows = read_merged_rows(folder)
-    place_of_row = np.argsort(rows, kind="stable")
-    with h5py.File(folder / VIEW, "r") as file:
-        embeddings = np.stack([file["embeddings"][place] for place in place_of_row[positions].tolist()])
+    places = np.argsort(rows, kind="stable")[positions]
+    sources = [
+        part
+        for part in _stored_parts(folder, manifest)
+        if ((places >= part.start) & (places < part.stop)).any()
+    ]
+    with _verifying(sources) as verify_below, h5py.File(folder / VIEW, "r") as file:
+        verify_below(manifest.rows)
+        embeddings = np.stack([file["embeddings"][place] for place in places.tolist()])
     _refuse_unexplained_nan(folder, manifest, quarantined, positions, embeddings)
     return embeddings
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredPart:
+    """A source of a merged view, which holds the merged rows `start` up to but not including `stop`."""
+
+    start: int
+    stop: int
+    path: Path
+    file: FileRecord
+
+
+def _stored_parts(folder: Path, manifest: MergedManifest) -> list[_StoredPart]:
+    """The sources of a view in the order in which its rows need them."""
+    shards = _source_shards(folder, manifest)
+    sizes = {
+        path / part.name: part.stop - part.start for path, shard in shards.items() for part in shard.parts
+    }
+    ends = dict.fromkeys(ENCODER_KINDS, 0)
+    parts = []
+    for source in manifest.sources:
+        path = folder / source.path
+        kind = shards[path.parent].recipe.encoder
+        start, ends[kind] = ends[kind], ends[kind] + sizes[path]
+        parts.append(_StoredPart(start, ends[kind], path, source.file))
+    return sorted(parts, key=lambda part: part.start)
+
+
+@contextmanager
+def _verifying(parts: Sequence[_StoredPart]) -> Iterator[Callable[[int], None]]:
+    """Digest `parts`, a few ahead of the reader; what is given waits until all that begin below a row are whole.
+
+    It raises IntegrityError, naming the file, for one that is not.
+    """
+    waiting, begun = deque(parts), deque[tuple[int, Future[None]]]()
+
+    def begin() -> None:
+        if waiting:
+            part = waiting.popleft()
+            begun.append((part.start, executor.submit(check_file, part.path, part.file, content=True)))
+
+    def verify_below(row: int) -> None:
+        while begun and begun[0][0] < row:
+            begun.popleft()[1].result()
+            begin()
+
+    executor = ThreadPoolExecutor(VERIFYING, thread_name_prefix="verify")
+    try:
+        for _ in range(PARTS_AHEAD):
+            begin()
+        yield verify_below
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 def _refuse_unexplained_nan(

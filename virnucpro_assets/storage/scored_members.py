@@ -131,4 +131,5 @@ def _pieces(batch: ReadTableBatch, piece_members: int) -> Iterator[ReadTableBatc
             batch.chunks[start:end],
             batch.members[start:end],
             batch.reasons[start:end],
+            batch.unreadable[start:end],
         )

@@ -51,15 +51,17 @@ def test_one_line_names_those_that_are(real: Path) -> None:
     assert demo_line({"dnabert_s": real / "dnabert_s"}) == ""
 
 
-def test_it_is_said_before_and_after_also_where_the_work_fails(real: Path) -> None:
+def test_it_is_said_before_and_after_the_work_and_not_after_an_error(real: Path) -> None:
     said: list[str] = []
-    with pytest.raises(KeyError), saying_demo_models({"dnabert_s": DNABERT_S_FOLDER}, said.append):
+    with saying_demo_models({"dnabert_s": DNABERT_S_FOLDER}, said.append):
         said.append("work")
-        raise KeyError
     assert [line.partition(" in use")[0] for line in said] == ["demo model", "work", "demo model"]
     with saying_demo_models({"dnabert_s": real / "dnabert_s"}, said.append):
         pass
     assert len(said) == 3
+    with pytest.raises(KeyError), saying_demo_models({"dnabert_s": DNABERT_S_FOLDER}, said.append):
+        raise KeyError
+    assert len(said) == 4
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.models.cards import SEAL
 from virnucpro_assets.models.folders import WEIGHTS_FILE, read_model_folder
 from virnucpro_assets.pipeline.arrivals import register_reads
 from virnucpro_assets.sequences.index import SequenceIndex
@@ -60,6 +61,7 @@ def change_weights(_: DropPlace, models: Path) -> Changed:
     card, now = models / "classifier_300" / "card.json", read_model_folder(models / "dnabert_s").digest
     about = json.loads(card.read_text())
     about["encoders"]["dnabert_s"] = now
+    del about[SEAL]
     card.write_text(json.dumps(about))
     return Changed(f"weights_digest {former} is now {now}")
 

@@ -32,7 +32,7 @@ def test_sequences_that_end_their_process_are_found_and_no_other_is_lost(
     shards = trouble.run(job, Faults(crashing=trouble.proteins(fatal)), heard=heard)
 
     deaths = [line for line in heard if "ended by signal SIGABRT" in line]
-    assert sum(f"at esm2 rank {RANK} part {PART} " in line for line in deaths) == 2
+    assert sum(f" esm2 rank {RANK} part {PART} " in line for line in deaths) == 2
     assert sum("looking for the sequence that ends it" in line for line in deaths) == len(deaths) - 2 >= 2
     found = [QuarantinedRow(row=row, reason="kills_process") for row in fatal]
     assert incidents_of(shards) == Incidents(quarantined=found)
@@ -80,7 +80,7 @@ def test_a_pack_that_is_fatal_only_as_a_whole_is_cut_and_nothing_is_quarantined(
 
     deaths = [line for line in heard if "ended by signal SIGABRT" in line]
     assert len(deaths) == 3
-    assert all(f"at esm2 rank {RANK} part {PART} " in line for line in deaths)
+    assert all(f" esm2 rank {RANK} part {PART} " in line for line in deaths)
     assert incidents_of(shards) == Incidents(split_packs=1, token_limit=BUDGET // 2)
     assert_rows(job, numbers, where=trouble.pack, tolerance=5e-6)
 

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from virnucpro_assets.demo.paths import DNABERT_S_FOLDER, MODELS_FOLDER
 from virnucpro_assets.inference.devices import find_devices
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
+from virnucpro_assets.models.cards import SEAL
 from virnucpro_assets.models.folders import WEIGHTS_FILE, read_model_folder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.models.tokens import Tokens
@@ -100,6 +101,7 @@ def poisoned_models(folder: Path, token: int | None) -> dict[str, Any]:
     card = models / "classifier_300" / "card.json"
     about = json.loads(card.read_text())
     about["encoders"]["dnabert_s"] = read_model_folder(models / "dnabert_s").digest
+    del about[SEAL]
     card.write_text(json.dumps(about))
     return {"classifiers": models, "dnabert_s": models / "dnabert_s", "esm2": models / "esm2"}
 

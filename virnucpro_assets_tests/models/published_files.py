@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import EsmConfig, EsmForMaskedLM, EsmModel
 
 from virnucpro_assets.models.alphabet import TOKENS
+from virnucpro_assets.models.cards import SEAL
 
 LAYERS, WIDTH, HEADS = 3, 32, 4
 
@@ -123,4 +124,7 @@ def publish(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def change_json(path: Path, **fields: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    """Change fields of a JSON file; a card loses its seal, as if a person had changed it on purpose."""
+    content = json.loads(path.read_text()) | fields
+    content.pop(SEAL, None)
+    path.write_text(json.dumps(content))

@@ -1,5 +1,6 @@
 """The classifier: scores by the formula, its folder, and its training."""
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 import torch
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.models.cards import ClassifierCard, read_card
+from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.models.cards import Calibration, ClassifierCard, read_card
 from virnucpro_assets.models.classifier import Classifier, classifier_shapes, load_classifier, save_classifier
 from virnucpro_assets.models.training import TrainingSettings, train_classifier
 
@@ -50,7 +52,7 @@ def test_scores_follow_the_formula_and_a_folder_keeps_them(tmp_path: Path) -> No
     save_classifier(tmp_path, weights(), CARD)
     classifier, card = load_classifier(tmp_path)
     scores = classifier.scores(rows(100))
-    assert card == CARD
+    assert card == CARD.model_copy(update={"digest": sha256_of_file(tmp_path / "model.safetensors")})
     assert (card.width, scores.dtype) == (10, np.float32)
     np.testing.assert_allclose(scores, by_formula(weights(), rows(100)), atol=2e-5)
 
@@ -94,6 +96,35 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     save_classifier(tmp_path, state, CARD)
     with pytest.raises(IntegrityError, match=r"not finite in output_layer\.bias"):
         load_classifier(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "card.json"])
+def test_a_flipped_bit_in_a_classifier_or_its_card_is_an_error_that_names_the_file(
+    tmp_path: Path, name: str
+) -> None:
+    card = CARD.model_copy(update={"calibration": Calibration(slope=1.25, intercept=-0.5)})
+    save_classifier(tmp_path, weights(), card)
+    whole, draw = (tmp_path / name).read_bytes(), random.Random(2)
+    expected, read = load_classifier(tmp_path)
+    places = [whole.index(b"1.25"), len(whole) - 9] if name == "card.json" else [len(whole) // 2]
+    for place in [*places, *(draw.randrange(len(whole)) for _ in range(60))]:
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        (tmp_path / name).write_bytes(changed)
+        try:
+            found, card = load_classifier(tmp_path)
+        except IntegrityError as error:
+            assert str(tmp_path / name) in str(error)
+        else:
+            # A blank of the card's layout became another one.
+            assert name == "card.json"
+            assert (card, found.scores(rows(9)).tolist()) == (read, expected.scores(rows(9)).tolist())
+
+
+def test_a_card_of_an_older_version_has_no_digests_and_is_read(tmp_path: Path) -> None:
+    save_classifier(tmp_path, weights(), CARD)
+    (tmp_path / "card.json").write_text(CARD.model_dump_json(exclude={"digest"}))
+    assert load_classifier(tmp_path)[1] == CARD
 
 
 def test_a_missing_card_and_a_wrong_one_are_explained(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_what_is_installed_is_not_fetched_again(tmp_path: Path, hub: Hub) -> Non
     assert was_there
     assert len(hub.requests) == before
     flip_byte(registry.place("esm2_tiny") / "model.safetensors", -1)
-    with pytest.raises(IntegrityError, match=r"found a model of digest .* as its card says"):
+    with pytest.raises(IntegrityError, match=r"model.safetensors of digest .* as card.json says"):
         fetch(registry, hub)
     fetch(registry, hub, replace=True)
     registry.check_content(registry.model("esm2_tiny"))

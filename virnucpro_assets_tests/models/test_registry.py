@@ -161,7 +161,9 @@ def test_a_model_that_changed_is_no_longer_its_card(registry: Registry) -> None:
     model = import_encoder(registry, ESM2_FOLDER, "mine")
     registry.check_content(model)
     (model.path / "config.json").write_text((model.path / "config.json").read_text() + " ")
-    with pytest.raises(IntegrityError, match=r"found a model of digest .*; expected .* as its card says"):
+    with pytest.raises(
+        IntegrityError, match=r"model.safetensors of digest .*; expected .* as card.json says"
+    ):
         registry.check_content(model)
 
 

@@ -12,6 +12,8 @@ from safetensors.numpy import load_file, save_file
 from virnucpro_assets.defs.embeddings import _materialisation
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.files.digests import FileRecord, check_file
+from virnucpro_assets.models.cards import read_card, write_card
 from virnucpro_assets.models.classifier import load_classifier
 from virnucpro_assets.models.folders import WEIGHTS_FILE
 from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
@@ -312,21 +314,30 @@ def test_a_shard_that_lacks_rows_is_another_version_and_says_so_in_its_metadata(
     assert not figures.keys() & _materialisation("esm2_embeddings", work, complete, {}).metadata.keys()
 
 
-def test_nan_that_no_shard_records_is_refused_with_its_row(work: DropWork) -> None:
+def test_nan_that_no_shard_records_is_refused_with_its_row(
+    work: DropWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A source that goes away between the check and the reading is NaN to HDF5."""
     for kind in ENCODER_KINDS:
         embed(work, kind, [])
     pass_checks_of_shards(work)
     merge_drop(work)
     pass_checks_of_merged(work)
+    lost = work.folder.shard("esm2", 1, RANKS) / "part-00001.h5"
+
+    def check_and_lose(path: Path, expected: FileRecord, *, content: bool) -> None:
+        check_file(path, expected, content=content)
+        if path == lost and content:
+            path.unlink()
+
+    monkeypatch.setattr("virnucpro_assets.storage.merged.check_file", check_and_lose)
     blocks = merged_blocks(work.folder.path, 2)
-    next(blocks)
-    (work.folder.shard("esm2", 1, RANKS) / "part-00001.h5").unlink()
     first = int(rows_of(PartPlan(1, 1, len(range(1, work.index.manifest.rows, RANKS)) // 2, 10**6), RANKS)[0])
     with pytest.raises(
         IntegrityError, match=rf"merged\.h5: found, of esm2, NaN or Inf in row {first}, which"
     ):
         list(blocks)
+    assert not lost.exists()
 
 
 def test_a_classifier_that_gives_no_number_is_refused_with_the_row(work: DropWork, tmp_path: Path) -> None:
@@ -345,6 +356,8 @@ def test_a_classifier_that_gives_no_number_is_refused_with_the_row(work: DropWor
         for name, values in weights.items()
     }
     save_file(large, models / "classifier_300" / WEIGHTS_FILE)
+    card = read_card(models / "classifier_300")
+    write_card(models / "classifier_300", card.model_copy(update={"digest": ""}))
     broken = replace(work, settings=work.settings.model_copy(update={"classifiers": models}))
     with pytest.raises(IntegrityError, match="found scores that are no numbers for row 0 of the index"):
         predict_drop(broken)

@@ -28,6 +28,7 @@ def calls(tmp_path):
         counts,
         counts,
         np.array([0, 0, 0, 0, 2, 0], np.int8),
+        np.zeros(6, np.int32),
     )
     write_calls(iter([members]), iter([reads]), tmp_path, CallThresholds())
     return tmp_path

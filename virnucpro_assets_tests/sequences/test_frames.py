@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virnucpro_assets.sequences import frames
+from virnucpro_assets.sequences.batches import FRAMES
 from virnucpro_assets.sequences.frames import REASONS, candidates_of
 from virnucpro_assets_tests.sequences.reference import (
     batch_of,
@@ -78,3 +79,45 @@ def test_a_read_without_candidates_says_why(bases: bytes, chunks: int, members: 
     _, outcomes = candidates_of(batch_of([bases]), 300)
     assert (int(outcomes.chunks[0]), int(outcomes.members[0])) == (chunks, members)
     assert REASONS[outcomes.reasons[0]] == reason
+
+
+def random_reads(seed: int, count: int, longest: int, letters: str) -> list[bytes]:
+    rng = random.Random(seed)
+    return ["".join(rng.choices(letters, k=rng.randrange(longest))).encode() for _ in range(count)]
+
+
+def test_rna_gives_the_candidates_of_the_same_dna() -> None:
+    dna = random_reads(3, 100, 700, "ACGTacgtN")
+    rna = [read.replace(b"T", b"U").replace(b"t", b"u") for read in dna]
+    of_dna, _ = candidates_of(batch_of(dna), 300)
+    of_rna, _ = candidates_of(batch_of(rna), 300)
+    assert listed(of_rna) == listed(of_dna)
+    with_u = sum(b"u" in read.lower() for read in rna)
+    _, outcomes = candidates_of(batch_of([*rna, *dna, b"", b"acgt", b"aU"]), 300)
+    assert outcomes.with_u == with_u + 1
+    assert candidates_of(batch_of(dna), 300)[1].with_u == 0
+
+
+def test_frames_with_under_half_of_their_codons_readable_are_counted_for_each_read() -> None:
+    reads = [
+        b"ATGGCTGCAGGTCTGAAA",
+        b"NNNNNNNNNNNNNNNATG",
+        b"NNNNNNATGGCA",
+        b"NNNNNNNATGGC",
+        b"N" * 290 + b"ATGGCTGCAG" + b"ATGGCTGCAGGTCTG" * 20,
+        b"N" * 20,
+        *random_reads(5, 300, 400, "ANNNNNNCG"),
+    ]
+    expected = []
+    for read in reads:
+        codons = {
+            (number, frame): (len(chunk) - int(frame[1]) + 1) // 3
+            for number, chunk in enumerate(reference_chunks(read, 100), 1)
+            for frame in FRAMES[:6]
+        }
+        found = reference_candidates([read], 100)
+        expected.append(sum(2 * len(one.protein) < codons[one.chunk, one.frame] for one in found))
+    _, outcomes = candidates_of(batch_of(reads), 100)
+    assert outcomes.unreadable.tolist() == expected
+    assert expected[:4] == [0, 2, 4, 6]
+    assert 0 < sum(count > 0 for count in expected) < len(expected)

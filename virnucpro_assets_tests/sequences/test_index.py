@@ -1,14 +1,20 @@
 """The index against a dictionary and one sort, in budgets so small that everything is spilled."""
 
+import gzip
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+import pyarrow.parquet as pq
+import pysam
 import pytest
+import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -173,6 +179,68 @@ def test_a_flipped_byte_is_found_when_the_content_is_verified(tmp_path: Path, na
         SequenceIndex.open(tmp_path / "index", verify_content=True)
 
 
+def everything_in(folder: Path) -> list[object]:
+    """All that a reader can ask of an index."""
+    index = SequenceIndex.open(folder)
+    rows = index.rows(0, index.manifest.rows)
+    found: list[object] = [rows.proteins.data.tobytes(), rows.nucleotides.data.tobytes()]
+    found += [rows.proteins.offsets.tolist(), rows.nucleotides.offsets.tolist()]
+    found += [index.protein_lengths().tolist(), index.nucleotide_lengths().tolist()]
+    for members in index.member_batches(50):
+        found += [column.tolist() for column in (members.read, members.chunk, members.frame, members.row)]
+    for reads in index.read_batches(50):
+        found += [reads.names, *(column.tolist() for column in (reads.lengths, reads.chunks, reads.members))]
+        found += [reads.reasons.tolist(), reads.unreadable.tolist()]
+    return found
+
+
+def flipped(content: bytes, place: int, bit: int) -> bytes:
+    changed = bytearray(content)
+    changed[place] ^= 1 << bit
+    return bytes(changed)
+
+
+def places_to_flip(path: Path, draw: random.Random) -> list[tuple[int, int]]:
+    """Bits of a Parquet file: all of the first page's header of each column, some of everything else."""
+    group, size = pq.read_metadata(path).row_group(0), path.stat().st_size
+    starts = [group.column(number).data_page_offset for number in range(group.num_columns)]
+    headers = [(start + byte, bit) for start in starts for byte in range(24) for bit in range(8)]
+    return headers + [(draw.randrange(size), draw.randrange(8)) for _ in range(60)]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_bit_anywhere_is_an_error_that_names_the_file_or_changes_nothing(
+    tmp_path: Path, name: str
+) -> None:
+    indexed(some_reads(count=200), tmp_path / "index")
+    path, draw = tmp_path / "index" / name, random.Random(5)
+    whole, expected = path.read_bytes(), everything_in(tmp_path / "index")
+    caught = 0
+    for place, bit in places_to_flip(path, draw):
+        path.write_bytes(flipped(whole, place, bit))
+        try:
+            found = everything_in(tmp_path / "index")
+        except IntegrityError as error:
+            assert str(path) in str(error)
+            caught += 1
+        else:
+            assert found == expected, f"bit {bit} of byte {place} of {name}"
+    assert caught > 100
+
+
+def test_a_flipped_letter_is_found_by_the_checksum_of_its_page(tmp_path: Path) -> None:
+    indexed(some_reads(count=200), tmp_path / "index")
+    path = tmp_path / "index" / "rows.parquet"
+    column = pq.read_metadata(path).row_group(0).column(3)
+    place = column.data_page_offset + column.total_compressed_size - 20
+    path.write_bytes(flipped(path.read_bytes(), place, 3))
+    index = SequenceIndex.open(tmp_path / "index")
+    with pytest.raises(
+        IntegrityError, match=r"rows\.parquet: found .*CRC checksum.*; expected .*materialise"
+    ):
+        index.rows(0, 1)
+
+
 def test_a_file_that_was_cut_short_is_found_at_once(tmp_path: Path) -> None:
     indexed(some_reads(count=40), tmp_path / "index")
     path = tmp_path / "index" / "rows.parquet"
@@ -192,7 +260,7 @@ def test_an_index_of_another_format_is_refused(tmp_path: Path) -> None:
     manifest = indexed([], tmp_path / "index")
     other = manifest.model_copy(update={"format_version": 9})
     write_manifest(tmp_path / "index" / "manifest.toml", other)
-    with pytest.raises(IntegrityError, match="found index format 9; expected 2"):
+    with pytest.raises(IntegrityError, match="found index format 9; expected 3"):
         SequenceIndex.open(tmp_path / "index")
 
 
@@ -261,6 +329,78 @@ def test_repeated_names_of_a_file_are_told_apart(tmp_path: Path) -> None:
     (reads,) = SequenceIndex.open(tmp_path / "index").read_batches()
     assert reads.names == ["a", "b", "a_1"]
     assert (manifest.renamed, manifest.origin) == (1, origin)
+
+
+def as_fasta(names: list[str], reads: list[str], line_end: str = "\n") -> bytes:
+    return "".join(
+        f">{name} x{line_end}{read}{line_end}" for name, read in zip(names, reads, strict=True)
+    ).encode()
+
+
+def as_fastq(names: list[str], reads: list[str], wrap: int = 1000) -> bytes:
+    records = []
+    for name, read in zip(names, reads, strict=True):
+        lines = [read[start : start + wrap] for start in range(0, len(read), wrap)]
+        records.append("\n".join([f"@{name}", *lines, "+", *("I" * len(line) for line in lines)]) + "\n")
+    return "".join(records).encode()
+
+
+def as_bam(names: list[str], reads: list[str]) -> bytes:
+    with tempfile.NamedTemporaryFile() as file:
+        with pysam.AlignmentFile(file.name, "wb", header={"HD": {"VN": "1.6"}}) as bam:
+            for name, read in zip(names, reads, strict=True):
+                record = pysam.AlignedSegment()
+                record.query_name, record.flag, record.query_sequence = name, 4, read
+                bam.write(record)
+        return Path(file.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        as_fasta,
+        partial(as_fasta, line_end="\r\n"),
+        lambda names, reads: b"\n" + as_fasta(names, reads).replace(b" x\n", b" x \n\n"),
+        as_fastq,
+        partial(as_fastq, wrap=60),
+        lambda names, reads: gzip.compress(as_fastq(names, reads)),
+        lambda names, reads: zstandard.compress(as_fasta(names, reads)),
+        as_bam,
+    ],
+    ids=["fasta", "fasta, CRLF", "irregular fasta", "fastq", "wrapped fastq", "gzip", "zstd", "bam"],
+)
+def test_rna_has_the_index_of_the_same_dna_in_every_format(
+    tmp_path: Path, written: Callable[[list[str], list[str]], bytes]
+) -> None:
+    rng = random.Random(4)
+    dna = ["".join(rng.choices("ACGT", k=120)) for _ in range(50)]
+    names = [f"r{number}" for number in range(50)]
+    manifests = {}
+    for kind, reads in {"dna": dna, "rna": [read.replace("T", "U") for read in dna]}.items():
+        path = tmp_path / f"{kind}.reads"
+        path.write_bytes(written(names, reads))
+        origin = IndexOrigin(drop_digest="", chunk_length=100, ranks=2)
+        manifests[kind] = build_index([ReadFile(path)], tmp_path / kind, origin)
+    assert manifests["rna"].digest == manifests["dna"].digest
+    assert 0 < manifests["rna"].members < 6 * 2 * 50
+    assert manifests["dna"].reads_with_u == 0
+    # A BAM file knows no U: it holds T already.
+    assert manifests["rna"].reads_with_u == (0 if written is as_bam else 50)
+    assert bool(manifests["rna"].remarks) == (written is not as_bam)
+
+
+def test_frames_that_are_hardly_readable_are_counted_and_marked_in_the_row_of_their_read(
+    tmp_path: Path,
+) -> None:
+    reads = [b"ATGGCTGCAGGTCTGAAA", b"N" * 60 + b"ATGGCTGCAGGT", b"N" * 60, b"ACN" * 20]
+    manifest = indexed(reads, tmp_path / "index")
+    (batch,) = SequenceIndex.open(tmp_path / "index").read_batches()
+    assert batch.unreadable.tolist() == [0, 6, 0, 0]
+    assert batch.members.tolist()[1:] == [6, 0, 0]
+    assert (manifest.unreadable_frames, manifest.unreadable_reads) == (6, 1)
+    assert manifest.remarks[0].startswith(
+        "reading frames with under half of their codons readable: 6, of 1 reads"
+    )
 
 
 PEAK_MEMORY_OF_AN_INDEX = """

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.sequences.prepare import prepare
 from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets_tests.golden_prep import GOLDEN, without_rna
 from virnucpro_assets_tests.sequences.reference import (
     chunk_lengths,
     drops,
@@ -17,8 +18,6 @@ from virnucpro_assets_tests.sequences.reference import (
     reference_chunks,
     reference_names,
 )
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "prep"
 
 
 def records_of(path: Path) -> list[tuple[str, str]]:
@@ -39,9 +38,20 @@ def test_every_golden_file_is_reproduced(tmp_path: Path, name: str, chunk_length
     chunks = records_of(tmp_path / "chunks.fa")
     assert chunks == records_of(GOLDEN / f"{name}_{chunk_length}.chunks.fa")
     for file in ("nucleotide.fa", "protein.faa"):
-        assert (tmp_path / file).read_bytes() == (GOLDEN / f"{name}_{chunk_length}.{file}").read_bytes()
+        golden = (GOLDEN / f"{name}_{chunk_length}.{file}").read_text()
+        assert without_rna((tmp_path / file).read_text()) == without_rna(golden)
     assert (summary.reads, summary.chunks) == (len(records_of(GOLDEN / f"{name}.fa")), len(chunks))
     assert summary.candidates == len(records_of(tmp_path / "protein.faa"))
+    assert summary.with_u == (name == "edge")
+
+
+def test_chunks_keep_the_letters_of_rna_and_candidates_are_those_of_dna(tmp_path: Path) -> None:
+    rna = prepare([ReadFile(written(tmp_path, ">r\nauGGCU\n"))], tmp_path / "rna", chunk_length=300)
+    dna = prepare([ReadFile(written(tmp_path, ">r\natGGCT\n"))], tmp_path / "dna", chunk_length=300)
+    assert (tmp_path / "rna" / "chunks.fa").read_text() == ">r_chunk_1\nauGGCU\n"
+    for name in ("nucleotide.fa", "protein.faa"):
+        assert (tmp_path / "rna" / name).read_bytes() == (tmp_path / "dna" / name).read_bytes()
+    assert (rna.with_u, dna.with_u) == (1, 0)
 
 
 @settings(max_examples=30)

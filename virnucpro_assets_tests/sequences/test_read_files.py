@@ -1,11 +1,20 @@
 """Which files are mates."""
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.sequences.read_files import ReadFile, first_word, pair_files, with_mate
+from virnucpro_assets.sequences.prepare import prepare
+from virnucpro_assets.sequences.read_files import (
+    ReadFile,
+    first_word,
+    pair_files,
+    require_plain_file,
+    with_mate,
+)
 
 
 @pytest.mark.parametrize(
@@ -74,3 +83,41 @@ def test_a_file_given_twice_is_refused(paired: bool) -> None:
 def test_files_of_one_name_in_two_folders_are_two_files() -> None:
     files = [Path("lane1/a.fa"), Path("lane2/a.fa")]
     assert [file.path for file in pair_files(files)] == files
+
+
+def test_what_gives_its_content_once_or_to_one_process_is_refused_and_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    reading, writing = os.pipe()
+    with socket.socket(socket.AF_UNIX) as server, open(reading, "rb"), open(writing, "wb"):  # noqa: PTH123
+        server.bind(str(tmp_path / "socket"))
+        refused = {
+            "fifo": "a pipe",
+            "link": "a pipe",
+            "socket": "no plain file",
+            "-": "standard input",
+            "/dev/stdin": "a stream of this process",
+            f"/dev/fd/{reading}": "a stream of this process",
+            f"/proc/self/fd/{reading}": "a stream of this process",
+        }
+        for path, found in refused.items():
+            error = f"^{path}: found {found}; expected a file of reads. Write it to a file"
+            with pytest.raises(InputError, match=error):
+                require_plain_file(Path(path))
+            with pytest.raises(InputError, match=error):
+                prepare([ReadFile(Path(path))], tmp_path / "out", chunk_length=300)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plain_file_is_taken_whatever_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("-", "stdin", "dev"):
+        (tmp_path / name).touch()
+        require_plain_file(Path(name))
+    (tmp_path / "link").symlink_to("stdin")
+    require_plain_file(tmp_path / "link")
+    with pytest.raises(InputError, match=r"found a folder; expected a file of reads\. Check the path"):
+        require_plain_file(tmp_path)

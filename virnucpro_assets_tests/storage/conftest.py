@@ -39,6 +39,7 @@ class ScoredDrop:
                 reads.chunks[part],
                 reads.members[part],
                 reads.reasons[part],
+                reads.unreadable[part],
             )
 
     def member_batches(self, size: int) -> Iterator[ScoredMembers]:
@@ -66,7 +67,13 @@ def _scored_drop(
     np.maximum.at(chunks, read, chunk.astype(np.int32))
     return ScoredDrop(
         ReadTableBatch(
-            0, names, chunks.astype(np.int64) * 300 + 7, chunks, counts, np.array(reasons, np.int8)
+            0,
+            names,
+            chunks.astype(np.int64) * 300 + 7,
+            chunks,
+            counts,
+            np.array(reasons, np.int8),
+            np.arange(len(names), dtype=np.int32) % 3,
         ),
         ScoredMembers(
             read,

@@ -3,7 +3,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from virnucpro_assets.storage.call_tables import write_calls
-from virnucpro_assets.storage.calls import CallThresholds
+from virnucpro_assets.storage.calls import CALLS, TIERS, CallThresholds, ChunkCalls, call_reads
+from virnucpro_assets.storage.routes import ScoredBy
 from virnucpro_assets_tests.storage.test_calls import call_and_tier, figures, largest_scores, weighted_delta
 
 SORTED = ("prediction_results_highestscore.csv", "contig_calls.tsv")
@@ -57,8 +58,9 @@ def test_every_read_has_a_row_with_its_call_or_its_reason(golden_drop, tmp_path)
     table = pq.read_table(tmp_path / "read_calls.parquet").to_pylist()
     assert [row["name"] for row in table] == golden_drop.reads.names
     assert table[3] == {
-        "name": "hopeless_3", "length": 7, "chunks": 0, "scored_chunks": 0, "call": None, "tier": None,
-        "weighted_delta": None, "n_confident_viral": None, "n_confident_nonviral": None, "n_ambiguous": None,
+        "name": "hopeless_3", "length": 7, "chunks": 0, "scored_chunks": 0, "unreadable_frames": 0,
+        "call": None, "tier": None, "weighted_delta": None,
+        "n_confident_viral": None, "n_confident_nonviral": None, "n_ambiguous": None,
         "viral_proportion": None, "nonviral_proportion": None, "max_score_0": None, "max_score_1": None,
         "reason": "no_stop_free_frame", "route": None, "p_virus_calibrated": None,
     }  # fmt: skip
@@ -92,6 +94,13 @@ def test_the_summary_counts_calls_by_tier(golden_drop, golden_tables, tmp_path):
     )
 
 
+def test_the_row_of_a_read_says_how_many_of_its_frames_are_hardly_readable(golden_drop, tmp_path):
+    write_calls(golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path, CallThresholds())
+    found = pq.read_table(tmp_path / "read_calls.parquet")["unreadable_frames"].to_pylist()
+    assert found == golden_drop.reads.unreadable.tolist()
+    assert sum(found) > 2
+
+
 def test_thresholds_decide_calls_and_tiers(golden_drop, tmp_path):
     strict = CallThresholds(viral_above=0.95, high_above=0.99)
     golden_drop.call(tmp_path / "a", strict)
@@ -108,6 +117,37 @@ def test_thresholds_decide_calls_and_tiers(golden_drop, tmp_path):
     assert by_name[0]["read_100"] == ["Non-viral", "low_confidence"]
     assert by_name[1]["exact_300"] == ["Viral", "moderate_confidence"]
     assert by_name[1]["read_100"] == ["Non-viral", "high_confidence"]
+
+
+@pytest.mark.parametrize(
+    ("virus", "call", "tier"),
+    [
+        ([0.99] + 9 * [0.03], "Viral", "low_confidence"),
+        ([0.99] + 3 * [0.03], "Viral", "review"),
+        (10 * [0.99], "Viral", "high_confidence"),
+        ([0.99] + 9 * [0.6], "Viral", "moderate_confidence"),
+        ([0.95] + 2 * [0.05] + 7 * [0.5], "Viral", "low_confidence"),
+        (10 * [0.03], "Non-viral", "high_confidence"),
+        (10 * [0.6], "Ambiguous", "review"),
+    ],
+)
+def test_a_tier_of_confidence_needs_a_weighted_delta_on_the_side_of_the_call(
+    virus: list[float], call: str, tier: str
+) -> None:
+    scores = np.array([[1 - p, p] for p in virus], np.float32)
+    count = len(virus)
+    chunks = ChunkCalls(
+        np.zeros(count, np.int64),
+        np.arange(1, count + 1, dtype=np.int32),
+        scores,
+        np.zeros(count, np.int8),
+        scores[:, 1] > scores[:, 0],
+    )
+    by_threshold = (ScoredBy("joint", lambda p_virus: p_virus.astype(float), 0.9),)
+    found = call_reads(chunks, CallThresholds(wanted_precision=0.95), by_threshold)
+    assert (CALLS[found.call[0]], TIERS[found.tier[0]]) == (call, tier)
+    side = {"Viral": 1, "Non-viral": -1, "Ambiguous": 0}[call]
+    assert tier.startswith(("low", "review")) or side * found.weighted_delta[0] > 0.3
 
 
 def test_an_empty_drop_gives_every_call_file_with_a_header_and_no_rows(golden_tables, tmp_path):

@@ -265,13 +265,23 @@ def test_a_merged_view_over_a_shard_that_was_made_again_is_refused(tmp_path: Pat
         next(merged_blocks(tmp_path))
 
 
-def test_a_flipped_bit_in_a_source_is_found_on_demand(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["dnabert_s", "esm2"])
+def test_a_flipped_bit_in_a_source_is_found_before_a_row_of_it_is_given(tmp_path: Path, kind: str) -> None:
     folders = merged_drop(tmp_path)
-    path = folders["dnabert_s"][2] / "part-00000.h5"
+    path = folders[kind][2] / "part-00000.h5"
     flip_byte(path, -1, 4)
     read_merged(tmp_path)
-    with pytest.raises(IntegrityError, match=r"part-00000\.h5: found SHA-256"):
+    error = rf"{kind}/{rank_name(2, RANKS)}/part-00000\.h5: found SHA-256"
+    with pytest.raises(IntegrityError, match=error):
         read_merged(tmp_path, content=True)
+    blocks, given = merged_blocks(tmp_path, 1), list[int]()
+    with pytest.raises(IntegrityError, match=error):
+        given += (int(rows[0]) for rows, _ in blocks)
+    assert given == merged_rows([7, 7, 6])[:14].tolist()
+    with pytest.raises(IntegrityError, match=error):
+        read_merged_at(tmp_path, np.array([0, 2]))
+    # Row 3 is of rank 0, whose parts are whole.
+    assert np.isfinite(read_merged_at(tmp_path, np.array([3]))).all()
 
 
 @pytest.mark.parametrize("place", [0, 700, -1])

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.files.atomic import write_text
+from virnucpro_assets.sequences.read_files import require_plain_file
 from virnucpro_assets.storage.drops import check_key
 from virnucpro_assets.vocabulary import Label
 
@@ -52,14 +53,11 @@ def read_labels(path: Path) -> list[LabelledDrop]:
     """The table at `path`.
 
     Raises InputError, with the line, for a row that does not fit the columns, a label that is none, a
-    key that can be no drop's, or a drop that is named twice.
+    key that can be no drop's, or a drop that is named twice, and for what is no plain file.
     """
+    require_plain_file(path, "a table of labelled drops")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise InputError(
-            path, found="no file", expected="a table of labelled drops", advice=_ADVICE
-        ) from error
     except UnicodeDecodeError as error:
         raise InputError(path, found="text that is no UTF-8", expected="UTF-8", advice=_ADVICE) from error
     header = tuple(lines[0].split("\t")) if lines else ()

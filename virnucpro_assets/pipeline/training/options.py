@@ -13,7 +13,7 @@ from virnucpro_assets.pipeline.training.labels import SourcesBy
 class SetOptions(BaseModel):
     """How rows become a training set."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     sources: SourcesBy = Field(
         "names", description="names: the name of a read tells its source; drops: each drop is one source"
@@ -34,7 +34,7 @@ class SetOptions(BaseModel):
 class TrainOptions(BaseModel):
     """How a classifier is trained; the defaults are those of the published training."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     inputs: Inputs = Field("both", description="the embeddings that it takes: both, dna or protein")
     learning_rate: float = Field(2e-4, gt=0, description="of stochastic gradient descent")

@@ -1,0 +1,86 @@
+"""What a device process died of, where it wrote one part and computed the next."""
+
+from collections import deque
+from pathlib import Path
+
+import pytest
+
+from virnucpro_assets.inference.devices import Device
+from virnucpro_assets.inference.messages import EncoderChoice, Finished, PartTask
+from virnucpro_assets.inference.pool import DevicePool, PoolOptions
+from virnucpro_assets.inference.rounds import Died
+from virnucpro_assets.storage.parts import PartPlan
+from virnucpro_assets.storage.recipe import Recipe
+
+# The orders and replies of a device process, without a model: a part is written while the next is computed.
+PROGRAM = """
+import json, os, select, sys
+
+culprit, when = int(sys.argv[1]), sys.argv[2]
+orders = open(0, "rb", buffering=0)
+
+def say(**reply):
+    os.write(1, json.dumps(reply).encode() + b"\\n")
+
+def written(number, part):
+    if when == "writing" and part == culprit:
+        os._exit(3)
+    say(type="finished", number=number, seconds=0.0)
+
+say(type="ready")
+writing = None
+while line := orders.readline():
+    order = json.loads(line)
+    number, part = order["number"], order["task"]["plan"]["number"]
+    say(type="began", number=number)
+    if when == "computing" and part == culprit:
+        os._exit(3)
+    if writing:
+        written(*writing)
+    writing = number, part
+    if not select.select([orders], [], [], 0.3)[0]:
+        written(*writing)
+        writing = None
+"""
+
+
+def part_task(folder: Path, number: int) -> PartTask:
+    choice = EncoderChoice(kind="esm2", folder=folder, digest="w", width=1, precision="float32")
+    recipe = Recipe(
+        encoder="esm2",
+        index_digest="i",
+        weights_digest="w",
+        precision="float32",
+        attention="dense-runs",
+        token_budget=100,
+        packs_per_part=1,
+        ranks=1,
+    )
+    plan = PartPlan(rank=0, number=number, start=number, stop=number + 1)
+    return PartTask(encoder=choice, index=folder, plan=plan, recipe=recipe, target=folder / str(number))
+
+
+@pytest.mark.parametrize("when", ["computing", "writing"])
+@pytest.mark.parametrize("culprit", [0, 1, 4])
+def test_only_the_part_that_a_process_dies_of_is_blamed_also_while_it_is_written(
+    tmp_path: Path, when: str, culprit: int
+) -> None:
+    program = tmp_path / "device.py"
+    program.write_text(PROGRAM)
+    options = PoolOptions(locks=tmp_path, restarts=9, program=(str(program), str(culprit), when))
+    queue, died, finished, said = deque(part_task(tmp_path, n) for n in range(5)), [], [], []
+    with DevicePool([Device("cpu", 0, 1)], options) as pool, pool.lease() as lease:
+        for event in lease.run(queue):
+            match event.task, event.outcome:
+                case PartTask() as task, Died():
+                    died.append(task.plan.number)
+                case PartTask() as task, Finished():
+                    finished.append(task.plan.number)
+                case None, str() as message:
+                    said.append(message)
+
+    assert died == [culprit]
+    assert sorted(finished) == [number for number in range(5) if number != culprit]
+    assert all("; each of them is tried again alone" in message for message in said)
+    if 0 < culprit < 4 or (culprit, when) == (0, "writing"):
+        assert len(said) == 1
