@@ -37,6 +37,7 @@ def test_a_sample_has_the_lengths_of_the_whole() -> None:
     assert lengths[chosen].std() == pytest.approx(lengths.std(), rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SMALL))
 def test_both_sides_of_a_contest_agree_and_are_timed(name: str, tmp_path: Path) -> None:
     precisions: list[Precision] = ["float32", "bfloat16"]

@@ -128,6 +128,7 @@ def test_nothing_is_asked_for_of_what_a_blocking_check_refused(running: Automati
     assert [running.tick() for _ in range(3)] == [{}] * 3
 
 
+@pytest.mark.slow
 def test_drops_that_wait_together_and_become_ready_together_make_a_backfill_that_can_begin(
     running: Automation,
 ) -> None:

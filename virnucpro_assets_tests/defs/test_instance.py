@@ -115,6 +115,7 @@ def test_several_commands_at_once_make_one_instance(tmp_path):
         assert instance.event_log_storage.get_concurrency_info("gpu").slot_count == 1
 
 
+@pytest.mark.slow
 def test_an_instance_that_was_cut_off_while_it_was_made_is_made_again(tmp_path):
     assert python(CUT_OFF, tmp_path).returncode == 9
     assert (tmp_path / "history" / "runs.db").exists()

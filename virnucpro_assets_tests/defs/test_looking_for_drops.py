@@ -147,6 +147,7 @@ def test_a_changed_drop_is_asked_for_whole_and_once(daemon: Daemon) -> None:
     assert daemon.backfills() == [("new_drops", whole("sample"))]
 
 
+@pytest.mark.slow
 def test_without_automation_a_changed_drop_waits_for_the_night(daemon: Daemon) -> None:
     off = daemon.settings.model_copy(update={"automation": False})
     daemon.repository = build_definitions(off).get_repository_def()
@@ -231,6 +232,7 @@ def test_the_oldest_failure_comes_first(failing: Daemon) -> None:
     assert failing.backfills() == [("retry_failed", repaired("early")), ("retry_failed", repaired("late"))]
 
 
+@pytest.mark.slow
 def test_what_failed_too_often_is_left_to_a_person(failing: Daemon) -> None:
     for _ in range(2):
         fail_rank(failing, "early")

@@ -47,6 +47,7 @@ def test_a_card_says_that_the_model_is_not_for_science(chunk_length, inputs):
     assert "not for science" in NOTE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("chunk_length", "inputs"), CLASSIFIERS)
 def test_a_classifier_is_as_good_on_the_drop_as_its_card_says(chunk_length, inputs):
     folder = classifier_folder(chunk_length, inputs)

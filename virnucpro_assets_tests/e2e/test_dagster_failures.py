@@ -66,6 +66,7 @@ def test_a_rank_with_nan_is_missing_and_named_and_the_others_are_kept(deployment
     assert candidate in failed.event.dagster_event.event_specific_data.metadata["reason"].value
 
 
+@pytest.mark.slow
 def test_a_damaged_part_is_refused_by_the_merge_and_mended_by_its_rank_alone(deployment):
     deployment.deliver("d1", 20)
     assert deployment.run("index_drop", "d1").success

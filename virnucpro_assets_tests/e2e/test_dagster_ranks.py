@@ -58,6 +58,7 @@ def test_a_rank_without_rows_is_materialised_with_none(deployment):
     assert [(evaluation.partition, evaluation.passed) for evaluation in evaluations] == [("few|11", True)] * 4
 
 
+@pytest.mark.slow
 def test_an_empty_drop_goes_through_every_asset(deployment):
     deployment.deliver("empty", 0)
 

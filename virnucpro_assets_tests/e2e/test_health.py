@@ -69,6 +69,7 @@ def latest(deployment: Deployment, asset: str, drop: str) -> dg.AssetMaterializa
     return records[0].asset_materialization if records else None
 
 
+@pytest.mark.slow
 def test_a_failed_rank_is_told_once_with_its_reason_run_and_command(deployment, tmp_path, webhook):
     deployment.deliver("d1", 8)
     assert deployment.run("index_drop", "d1").success

@@ -95,6 +95,7 @@ def test_the_command_runs_the_check_again_and_goes_on_only_if_it_passes(held: He
     assert held.deployment.made(*AFTER) == {asset: ["held"] for asset in AFTER}
 
 
+@pytest.mark.slow
 def test_the_retry_of_a_run_that_a_person_started_again_makes_what_the_former_run_had_made(
     held: Held,
 ) -> None:

@@ -11,6 +11,8 @@ from virnucpro_assets.demo.paths import DNABERT_S_FOLDER, ESM2_FOLDER
 from virnucpro_assets_tests.conftest import Installation, Outcome
 from virnucpro_assets_tests.models.published_files import fair_esm_module, save_fair_esm
 
+pytestmark = pytest.mark.slow
+
 SAVE_CLASSIFIER = Path(__file__).parent.parent / "models" / "save_classifier.py"
 
 

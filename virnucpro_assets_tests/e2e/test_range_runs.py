@@ -133,6 +133,7 @@ def test_nothing_of_what_was_made_is_stale(ranges) -> None:
     assert {line.split()[1].split("|")[0] for line in stale} == {"corrupt", "damaged"}
 
 
+@pytest.mark.slow
 def test_a_blocking_check_holds_back_the_rest_of_its_drop_only(deployment, monkeypatch) -> None:
     def refusing(work, lease):
         for result in check_precision(work, lease):
@@ -191,6 +192,7 @@ def test_a_step_without_a_device_is_tried_again_and_makes_only_what_is_missing(
     assert sorted(record.partition for record in history) == ranks_of("d")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tags", "times"),
     [({"dagster/retry_number": "1"}, 1), ({}, 2)],

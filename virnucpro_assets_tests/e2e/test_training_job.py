@@ -14,7 +14,7 @@ from virnucpro_assets.models.threads import limit_threads
 from virnucpro_assets_tests.deployments import Deployment
 from virnucpro_assets_tests.labelled import embedded_drops, write_labelled_reads
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 
 GOOD = {"virus": ["virus"], "others": ["others"], "learning_rate": 0.01, "batch_size": 64, "epochs": 8}
 WORSE = GOOD | {"learning_rate": 1e-9, "epochs": 1}

@@ -17,6 +17,8 @@ from virnucpro_assets_tests.changed_models import dna_model_with, rare_dna_token
 from virnucpro_assets_tests.faults.trouble import Trouble, assert_rows, finish, incidents_of
 from virnucpro_assets_tests.jobs import Rows, rows_of_job
 
+pytestmark = pytest.mark.slow
+
 ROUNDING = 5e-6
 TOO_LARGE_FOR_FLOAT16 = 1e5
 

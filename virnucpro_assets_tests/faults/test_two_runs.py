@@ -45,6 +45,7 @@ def test_a_second_run_waits_for_the_device_and_says_who_holds_it(bench: Bench, r
         assert_equal(bench.job_in(name), reference)
 
 
+@pytest.mark.slow
 def test_a_second_run_is_refused_where_nobody_is_to_wait(bench: Bench, reference: Reference) -> None:
     first = bench.step(0, out="first", name="a", program=Faults(pause=PAUSE).program)
     first.wait_until(lambda: len(part_files(bench.job_in("first"))) > 1)

@@ -56,7 +56,7 @@ def sequences(index: SequenceIndex, kind: str) -> list[bytes]:
     return [texts[row] for row in range(len(texts))]
 
 
-@pytest.mark.parametrize("kind", ["dnabert_s", "esm2"])
+@pytest.mark.parametrize("kind", [pytest.param("dnabert_s", marks=pytest.mark.slow), "esm2"])
 def test_what_an_earlier_drop_holds_is_not_computed_again(
     shared_pool: DevicePool, drops: tuple[SequenceIndex, SequenceIndex], tmp_path: Path, kind: str
 ) -> None:

@@ -128,6 +128,7 @@ def test_a_device_whose_process_always_dies_is_given_up_and_finished_parts_serve
     assert contents(second) == contents(whole)
 
 
+@pytest.mark.slow
 def test_leaving_a_run_early_ends_its_processes(
     open_pool: OpenPool, make_job: Callable[..., ShardJob]
 ) -> None:

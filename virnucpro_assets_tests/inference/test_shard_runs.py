@@ -72,6 +72,7 @@ def test_a_shard_tells_what_its_devices_did_and_waited_for(
         assert 50 << 20 < telemetry.peak_memory < 8 << 30
 
 
+@pytest.mark.slow
 def test_loading_the_model_counts_in_the_first_run_of_a_process_only(
     open_pool: OpenPool, make_job: MakeJob, tmp_path: Path
 ) -> None:

@@ -309,10 +309,10 @@ def flipped(content: bytes, draw: random.Random) -> bytes:
 
 
 def outcomes(place: Place, whole: Place, path: Path, step: Callable[[Place], object]) -> Iterator[str]:
-    """What becomes of the step after each of `flips` flips in a file: caught, equal or other."""
+    """What becomes of the step after each of some flips in a file: caught, equal or other."""
     draw = random.Random(path.name)
     expected, content = step(place), path.read_bytes()
-    for _ in range(flips):
+    for _ in range(FLIPS):
         restore(place, whole, path)
         path.write_bytes(flipped(content, draw))
         try:
@@ -337,6 +337,6 @@ def test_a_flipped_bit_is_an_error_that_names_the_file_or_changes_no_result(
     assert files
     found: Counter[str] = Counter()
     for path in files:
-        found.update(outcomes(place, whole, path, step, FLIPS))
+        found.update(outcomes(place, whole, path, step))
     assert set(found) <= {"caught", "equal"}, found
     assert found.total() == FLIPS * len(files)

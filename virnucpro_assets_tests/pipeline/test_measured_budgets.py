@@ -90,6 +90,7 @@ def labels(folder: DropFolder) -> list[list[str]]:
     return [line.split("\t")[:2] for line in lines]
 
 
+@pytest.mark.slow
 def test_a_number_makes_the_recipe_that_it_always_made(finished: DropWork) -> None:
     for kind in ENCODER_KINDS:
         index, encoder = finished.index.manifest, finished.encoders[kind]

@@ -208,7 +208,9 @@ def places_to_flip(path: Path, draw: random.Random) -> list[tuple[int, int]]:
     return headers + [(draw.randrange(size), draw.randrange(8)) for _ in range(60)]
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name != "rows.parquet" else ()) for name in FILES]
+)
 def test_a_flipped_bit_anywhere_is_an_error_that_names_the_file_or_changes_nothing(
     tmp_path: Path, name: str
 ) -> None:
