@@ -222,6 +222,7 @@ def test_what_failed_is_asked_for_again_by_one_backfill(failing: Daemon) -> None
     assert failing.backfills() == [("retry_failed", both)]
 
 
+@pytest.mark.slow
 def test_the_oldest_failure_comes_first(failing: Daemon) -> None:
     one = failing.settings.model_copy(update={"retry_drops": 1})
     failing.repository = build_definitions(one).get_repository_def()

@@ -99,6 +99,7 @@ def test_a_failed_rank_is_told_once_with_its_reason_run_and_command(deployment, 
     assert len(webhook.bodies) == 1, "the same failure of the same drop"
 
 
+@pytest.mark.slow
 def test_a_sequence_in_quarantine_is_told_though_its_run_succeeds(deployment, tmp_path, webhook):
     deployment.deliver("d1", 8)
     assert deployment.run("index_drop", "d1").success

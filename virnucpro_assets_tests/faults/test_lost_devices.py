@@ -57,6 +57,7 @@ def test_a_device_that_is_lost_in_the_middle_leaves_the_rest_to_the_other(
     assert_equal(bench.job, reference)
 
 
+@pytest.mark.slow
 def test_without_any_device_left_the_run_ends_with_one_line_and_is_resumed_on_another(
     bench: Bench, reference: Reference
 ) -> None:

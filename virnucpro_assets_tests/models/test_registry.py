@@ -167,6 +167,7 @@ def test_a_model_that_changed_is_no_longer_its_card(registry: Registry) -> None:
         registry.check_content(model)
 
 
+@pytest.mark.slow
 def test_a_classifier_is_bound_to_the_encoders_it_is_imported_with(
     registry: Registry, classifier_file: Path
 ) -> None:
