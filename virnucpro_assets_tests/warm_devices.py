@@ -1,6 +1,6 @@
 """Device processes that stay warm between tests: a process that a pool ends while it is idle serves the next pool.
 
-A start costs three seconds of processor time, most of it the import of PyTorch. What tests of starts, locks and
+A start costs seconds of processor time, most of it the import of PyTorch. What tests of starts, locks and
 ends of device processes need is the real thing; all others use the fixture `warm_devices`.
 """
 
