@@ -31,6 +31,7 @@ class WarmDevices:
             process = idle.pop()
             if process.wake():
                 return process
+            process.end()
         self._started += 1
         return WarmProcess(device, self._locks / str(self._started), self)
 
@@ -49,7 +50,7 @@ class WarmProcess(ProcessHandle):
 
     @property
     def is_idle(self) -> bool:
-        return self.is_ready and not self.tasks
+        return self.is_ready and not self.tasks and self._process.poll() is None
 
     def wake(self) -> bool:
         """Whether it still runs; its silence while nobody read counts from now."""
