@@ -209,10 +209,10 @@ def _write_reads(path: Path, reads: int) -> None:
 
 
 def _kill_once(root: Path, done: threading.Event) -> None:
-    """End the device process that computes proteins when some of its parts are there."""
+    """End the device process that computes proteins, the last one that was started, when some parts are there."""
     while not done.wait(0.005):
         if len(list(root.glob("*/*/esm2/rank-*/part-?????.h5"))) >= KILLED_AFTER:
-            for child in psutil.Process().children(recursive=True):
+            for child in reversed(psutil.Process().children(recursive=True)):
                 if "virnucpro_assets.inference.device_process" in child.cmdline():
                     os.kill(child.pid, signal.SIGKILL)
                     return
