@@ -34,6 +34,9 @@ class AlertSettings(BaseModel):
     mail_from: str = Field(
         "", description="the sender's address of these e-mails; by default the first of mail_to"
     )
+    mail_warnings: bool = Field(
+        False, description="send warnings of checks by e-mail too; the log and the webhook always get them"
+    )
     smtp_host: str = Field("localhost", description="the server that takes e-mails")
     smtp_port: PositiveInt = Field(587, le=65535, description="the port of that server")
     smtp_security: Literal["starttls", "ssl", "none"] = Field(

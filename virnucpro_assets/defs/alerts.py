@@ -1,11 +1,14 @@
-"""The sensors that tell people of failed runs and of checks that did not pass.
+"""The sensor `alerts`: tells people of failed runs, checks, refused deliveries and overdue drops.
 
-They are on if the settings name a target. A run that the orchestrator is about to try again by itself is
-not told: the last try is. Dagster's own e-mail sensor is not used: it always logs in, sends HTML that
-nothing escapes, knows no other target and no drop.
+Each tick reads the runs that ended since the last one, in the order of the event log, and the deliveries
+and drops as they are now; `pipeline.alerts` sends what is new and sends again what a target did not take.
+One sensor reads the event log itself, because the run status sensors of Dagster do not see the runs of
+the command line and go on to the next event when sending fails. A run that the orchestrator is about to
+try again by itself is not told: the last try is.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,45 +17,116 @@ import dagster as dg
 from virnucpro_assets.defs.partitions import DROPS
 from virnucpro_assets.defs.process_runs import is_of_a_command
 from virnucpro_assets.defs.run_drops import drops_of
-from virnucpro_assets.pipeline.alerts import Alert, Failure, tell
+from virnucpro_assets.pipeline.alerts import Alert, Failure, Kind, send
+from virnucpro_assets.pipeline.open_deliveries import read_open_deliveries
+from virnucpro_assets.pipeline.overdue import overdue_drops
 from virnucpro_assets.settings import Settings
 
 WILL_RETRY = "dagster/will_retry"
-FAILED_RUNS, FAILED_CHECKS = "alert_on_failed_runs", "alert_on_failed_checks"
+SENSOR = "alerts"
+EVERY_SECONDS = 30
+RUNS_A_TICK = 200
+ENDS = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
 
 
-def alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
-    """The sensors `alert_on_failed_runs` and `alert_on_failed_checks`."""
-    status = dg.DefaultSensorStatus.RUNNING if settings.alerts.has_target else dg.DefaultSensorStatus.STOPPED
+def alerts(settings: Settings) -> dg.SensorDefinition:
+    """The sensor `alerts`; off if nobody is to be told and no drop can be overdue."""
+    wanted = settings.alerts.has_target or settings.overdue_hours
 
-    @dg.run_failure_sensor(
-        name=FAILED_RUNS,
-        default_status=status,
-        description="Tells of failed runs: the drop, its ranks, the reason, the run and the command that repairs.",
+    @dg.sensor(
+        name=SENSOR,
+        minimum_interval_seconds=EVERY_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING if wanted else dg.DefaultSensorStatus.STOPPED,
+        description="Tells of failed runs and checks, refused deliveries and overdue drops, and names overdue drops.",
     )
-    def alert_on_failed_runs(context: dg.RunFailureSensorContext) -> None:
-        run = context.dagster_run
-        if _is_tried_again(run):
-            context.log.info(f"run {run.run_id} failed and will be tried again: nothing is told yet")
-            return
-        failures = failures_of(
-            context.instance, run, context.failure_event.message or "no reason is on record"
+    def look(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        now = datetime.now(UTC).replace(microsecond=0)
+        found, cursor = _of_runs(context.instance, context.cursor, settings, now)
+        late = overdue_drops(settings, now)
+        found += _of_deliveries(settings, now) + _of_overdue(late, settings, now)
+        lines = [f"overdue: {drop} ({hours:.0f} h)" for drop, hours in list(late.items())[:20]]
+        if settings.alerts.has_target:
+            lines += [alert.title for alert in send(found, settings, context.log.error)]
+        return dg.SensorResult(skip_reason="; ".join(lines) or "nothing to tell", cursor=cursor)
+
+    return look
+
+
+def _of_runs(
+    instance: dg.DagsterInstance, cursor: str | None, settings: Settings, now: datetime
+) -> tuple[list[Alert], str]:
+    """The alerts of the runs that ended after the cursor; the first look tells of none that ended before it."""
+    after: dict[str, str] = json.loads(cursor or "{}")
+    alerts: list[Alert] = []
+    for kind in ENDS:
+        if cursor is None:
+            last = instance.fetch_run_status_changes(kind, limit=1)
+            after[kind.value] = last.cursor
+            continue
+        ended = instance.fetch_run_status_changes(
+            kind, limit=RUNS_A_TICK, cursor=after.get(kind.value), ascending=True
         )
+        after[kind.value] = ended.cursor
+        for record in ended.records:
+            if run := instance.get_run_by_id(record.run_id):
+                event = record.event_log_entry.dagster_event
+                alerts += _of_run(instance, run, (event and event.message) or "", settings, now)
+    return alerts, json.dumps(after)
+
+
+def _of_run(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, message: str, settings: Settings, now: datetime
+) -> Iterator[Alert]:
+    """What failed in a run that ended; `message` is that of its last event."""
+    told: set[str] = set()
+    kinds: tuple[Kind, Kind] = ("check failed", "check warned")
+
+    def alert(kind: Kind, failures: list[Failure]) -> Iterator[Alert]:
+        if failures:
+            url = f"{settings.alerts.ui_url.rstrip('/')}/runs/{run.run_id}"
+            yield Alert(
+                kind=kind, failures=failures, run_id=run.run_id, run_url=url, job=_job_of(run), at=now
+            )
+
+    if run.status == dg.DagsterRunStatus.FAILURE:
+        if _is_tried_again(run):
+            return
+        failures = failures_of(instance, run, message)
         told = {failure.drop for failure in failures}
-        _tell(context, settings, "run failed", failures)
-        others = [check for check in failed_checks_of(context.instance, run) if check.drop not in told]
-        _tell(context, settings, "check failed", others)
+        yield from alert("run failed", failures)
+    for kind, checks in zip(kinds, failed_checks_of(instance, run), strict=True):
+        yield from alert(kind, [check for check in checks if check.drop not in told])
+        told |= {check.drop for check in checks}
 
-    @dg.run_status_sensor(
-        name=FAILED_CHECKS,
-        run_status=dg.DagsterRunStatus.SUCCESS,
-        default_status=status,
-        description="Tells of checks that did not pass in runs that went on all the same.",
-    )
-    def alert_on_failed_checks(context: dg.RunStatusSensorContext) -> None:
-        _tell(context, settings, "check failed", failed_checks_of(context.instance, context.dagster_run))
 
-    return [alert_on_failed_runs, alert_on_failed_checks]
+def _of_deliveries(settings: Settings, now: datetime) -> list[Alert]:
+    failures = [
+        Failure(
+            drop=one.name, reason=f"found {one.reason}", command="change the delivery; then `virnucpro drops`"
+        )
+        for one in read_open_deliveries(settings).deliveries
+        if one.state == "refused"
+    ]
+    return [Alert(kind="delivery refused", failures=failures, at=now)] if failures else []
+
+
+def _of_overdue(late: dict[str, float], settings: Settings, now: datetime) -> list[Alert]:
+    failures = [
+        Failure(
+            drop=drop,
+            reason=f"found no predictions after more than {settings.overdue_hours:g} hours; expected some",
+            command=f"virnucpro materialize {drop}",
+        )
+        for drop in late
+    ]
+    return [Alert(kind="overdue", failures=failures, at=now)] if failures else []
+
+
+def _job_of(run: dg.DagsterRun) -> str:
+    """The name of a run's job, or the assets that were chosen where Dagster made a job of them."""
+    if run.job_name.startswith("__") and run.asset_selection:
+        return ", ".join(sorted(key.to_user_string() for key in run.asset_selection))
+    return run.job_name
 
 
 def failures_of(instance: dg.DagsterInstance, run: dg.DagsterRun, otherwise: str) -> list[Failure]:
@@ -82,9 +156,9 @@ def failures_of(instance: dg.DagsterInstance, run: dg.DagsterRun, otherwise: str
     ]
 
 
-def failed_checks_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Failure]:
-    """The checks that did not pass in a run, one failure a drop, that of the last evaluation."""
-    found: dict[tuple[str, str], dict[str, str]] = {}
+def failed_checks_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[list[Failure], list[Failure]]:
+    """The checks that did not pass in a run, by the last evaluation, one failure a drop: errors and warnings."""
+    found: dict[bool, dict[tuple[str, str], dict[str, str]]] = {True: {}, False: {}}
     for record in instance.get_records_for_run(
         run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
     ).records:
@@ -94,11 +168,12 @@ def failed_checks_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[F
         check = event.asset_check_evaluation_data
         name = f"{check.check_name} of {check.asset_key.to_user_string()}"
         drop, _, rank = partition.partition("|")
-        outcomes = found.setdefault((drop, name), {})
-        outcomes.pop(rank, None)
+        for outcomes in found.values():
+            outcomes.get((drop, name), {}).pop(rank, None)
         if not check.passed:
-            outcomes[rank] = _figures(check)
-    return list(_by_drop(found))
+            is_error = check.severity == dg.AssetCheckSeverity.ERROR
+            found[is_error].setdefault((drop, name), {})[rank] = _figures(check)
+    return list(_by_drop(found[True])), list(_by_drop(found[False]))
 
 
 def _by_drop(found: dict[tuple[str, str], dict[str, str]]) -> Iterable[Failure]:
@@ -115,29 +190,6 @@ def _by_drop(found: dict[tuple[str, str], dict[str, str]]) -> Iterable[Failure]:
                 ),
                 command=f"virnucpro checks {drop}",
             )
-
-
-def _tell(
-    context: dg.RunStatusSensorContext | dg.RunFailureSensorContext,
-    settings: Settings,
-    kind: str,
-    failures: list[Failure],
-) -> None:
-    if not failures:
-        return
-    run = context.dagster_run
-    alert = Alert.model_validate(
-        {
-            "kind": kind,
-            "failures": failures,
-            "run_id": run.run_id,
-            "run_url": f"{settings.alerts.ui_url.rstrip('/')}/runs/{run.run_id}",
-            "job": run.job_name,
-            "at": datetime.now(UTC).replace(microsecond=0),
-        }
-    )
-    sent = tell(alert, settings, context.log.error)
-    context.log.info(f"told: {sent.title}" if sent else f"told before: {alert.title}")
 
 
 def _is_tried_again(run: dg.DagsterRun) -> bool:

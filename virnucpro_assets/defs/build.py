@@ -4,7 +4,7 @@ import warnings
 
 import dagster as dg
 
-from virnucpro_assets.defs.alerts import alert_sensors
+from virnucpro_assets.defs.alerts import alerts
 from virnucpro_assets.defs.automation import automation_sensor
 from virnucpro_assets.defs.chains import chain
 from virnucpro_assets.defs.check_report import check_report
@@ -12,7 +12,6 @@ from virnucpro_assets.defs.classifier import classifier
 from virnucpro_assets.defs.cleanup import cleanup_job, nightly_cleanup
 from virnucpro_assets.defs.embeddings import embeddings
 from virnucpro_assets.defs.executors import executor
-from virnucpro_assets.defs.freshness import overdue
 from virnucpro_assets.defs.gpu_pool import POOL, gpu_pool
 from virnucpro_assets.defs.jobs import JOBS, TRAIN_CLASSIFIER
 from virnucpro_assets.defs.partitions import Partitions
@@ -76,8 +75,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             sensors=[
                 automation_sensor(settings),
                 new_drops(settings, partitions),
-                overdue(settings),
-                *alert_sensors(settings),
+                alerts(settings),
             ],
             schedules=[
                 nightly_drops(settings, partitions),

@@ -13,31 +13,19 @@ RUNNING, STOPPED = dg.DefaultSensorStatus.RUNNING, dg.DefaultSensorStatus.STOPPE
 PREDICTIONS = dg.AssetKey("predictions")
 
 
-def status_of(settings: Settings) -> dict[str, dg.DefaultSensorStatus]:
-    definitions = build_definitions(settings)
-    names = ("alert_on_failed_runs", "alert_on_failed_checks", "overdue")
-    return {name: definitions.resolve_sensor_def(name).default_status for name in names}
-
-
 @pytest.mark.parametrize(
-    "alerts",
+    ("changes", "status"),
     [
-        AlertSettings(log=True),
-        AlertSettings(webhook="https://hook.example/"),
-        AlertSettings(mail_to="lab@example.org"),
+        ({"alerts": AlertSettings(log=True), "overdue_hours": 0}, RUNNING),
+        ({"alerts": AlertSettings(webhook="https://hook.example/"), "overdue_hours": 0}, RUNNING),
+        ({"alerts": AlertSettings(mail_to="lab@example.org"), "overdue_hours": 0}, RUNNING),
+        ({}, RUNNING),
+        ({"overdue_hours": 0}, STOPPED),
     ],
 )
-def test_the_sensors_that_tell_are_on_if_there_is_somebody_to_tell(alerts):
-    assert set(status_of(Settings(alerts=alerts)).values()) == {RUNNING}
-
-
-def test_without_anybody_to_tell_they_are_off_and_overdue_drops_are_named_in_its_ticks():
-    assert status_of(Settings()) == {
-        "alert_on_failed_runs": STOPPED,
-        "alert_on_failed_checks": STOPPED,
-        "overdue": RUNNING,
-    }
-    assert status_of(Settings(overdue_hours=0))["overdue"] == STOPPED
+def test_the_sensor_is_on_if_there_is_somebody_to_tell_or_a_drop_can_be_overdue(changes, status):
+    sensor = build_definitions(Settings(**changes)).resolve_sensor_def("alerts")
+    assert sensor.default_status == status
 
 
 def test_predictions_have_a_freshness_policy_only_where_it_is_asked_for():

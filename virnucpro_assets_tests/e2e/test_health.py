@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from virnucpro_assets.defs.alerts import alert_sensors
+from virnucpro_assets.defs.alerts import alerts
+from virnucpro_assets.defs.arrivals import look_for_drops
 from virnucpro_assets.defs.backfills import ask_for
 from virnucpro_assets.defs.build import build_definitions
-from virnucpro_assets.defs.freshness import overdue
 from virnucpro_assets.defs.run_drops import drops_at_work
 from virnucpro_assets.defs.runs import PARTITION, RANGE_END, RANGE_START
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.pipeline.alert_targets import TargetError
 from virnucpro_assets.pipeline.arrivals import list_drop
 from virnucpro_assets.pipeline.checks import CheckResult
 from virnucpro_assets.pipeline.stages import StageRecord
@@ -37,24 +39,22 @@ def webhook() -> Iterator[Webhook]:
         yield hook
 
 
-class Sensors:
-    """The sensors that tell, evaluated as the daemon does it: each tick goes on where the last one ended."""
+class Sensor:
+    """The sensor `alerts`, evaluated as the daemon does it: each tick goes on where the last one ended."""
 
     def __init__(self, deployment: Deployment, settings: Settings) -> None:
-        self.deployment, self.sensors = deployment, [*alert_sensors(settings), overdue(settings)]
-        self.cursors: dict[str, str | None] = {}
+        self.deployment, self.sensor = deployment, alerts(settings)
+        self.cursor: str | None = None
         self.tick()
 
-    def tick(self) -> list[str]:
-        """Evaluate all; the errors of those that could not tell."""
-        errors = []
+    def tick(self) -> str:
+        """Evaluate it; what the tick says in the UI."""
         with self.deployment.instance() as instance:
-            for sensor in self.sensors:
-                context = dg.build_sensor_context(instance, cursor=self.cursors.get(sensor.name))
-                found = sensor.evaluate_tick(context)
-                self.cursors[sensor.name] = found.cursor or self.cursors.get(sensor.name)
-                errors += [r.error.message for r in found.dagster_run_reactions if r.error]
-        return errors
+            context = dg.build_sensor_context(instance, cursor=self.cursor)
+            found = self.sensor.evaluate_tick(context)
+        self.cursor = found.cursor
+        assert found.skip_message
+        return found.skip_message
 
 
 def telling(deployment: Deployment, hook: Webhook, **changes: Any) -> Settings:
@@ -76,11 +76,11 @@ def test_a_failed_rank_is_told_once_with_its_reason_run_and_command(deployment, 
     index = SequenceIndex.open(DropStore(deployment.root / "data").current("d1")[1].index)
     row = poison_one_row(index, tmp_path / "poisoned")
     settings = telling(deployment, webhook, dnabert_s=tmp_path / "poisoned", classifiers=tmp_path / "none")
-    sensors = Sensors(deployment, settings)
+    sensor = Sensor(deployment, settings)
 
     run = deployment.run("embed_drop", "d1", ranks=(0, 3), settings=settings)
     assert not run.success
-    assert sensors.tick() == []
+    sensor.tick()
 
     (body,) = webhook.bodies
     (failure,) = body["failures"]
@@ -93,9 +93,9 @@ def test_a_failed_rank_is_told_once_with_its_reason_run_and_command(deployment, 
     assert body["run_url"] == f"http://ui.example/runs/{run.dagster_run.run_id}"
     assert body["job"] == "embed_drop"
 
-    assert sensors.tick() == []
+    assert sensor.tick() == "nothing to tell"
     assert not deployment.run("embed_drop", "d1", ranks=(row % 4, row % 4), settings=settings).success
-    assert sensors.tick() == []
+    assert sensor.tick() == "nothing to tell"
     assert len(webhook.bodies) == 1, "the same failure of the same drop"
 
 
@@ -107,14 +107,14 @@ def test_a_sequence_in_quarantine_is_told_though_its_run_succeeds(deployment, tm
     row = poison_one_row(index, tmp_path / "poisoned")
     models = {"dnabert_s": tmp_path / "poisoned", "classifiers": tmp_path / "none"}
     settings = telling(deployment, webhook, **models, quarantine="not_scored")
-    sensors = Sensors(deployment, settings)
+    sensor = Sensor(deployment, settings)
 
     assert deployment.run("embed_drop", "d1", ranks=(0, 3), settings=settings).success
-    sensors.tick()
+    sensor.tick()
 
     (body,) = webhook.bodies
     (failure,) = body["failures"]
-    assert (body["kind"], failure["drop"], failure["ranks"]) == ("check failed", "d1", [row % 4])
+    assert (body["kind"], failure["drop"], failure["ranks"]) == ("check warned", "d1", [row % 4])
     assert failure["reason"].startswith("check finite_values of dnabert_s_embeddings: found ")
     assert "found quarantined 1, " in failure["reason"]
     assert failure["reason"].endswith("; expected no NaN and no Inf")
@@ -126,7 +126,7 @@ def test_of_a_run_over_several_drops_those_that_failed_are_told(deployment, webh
         deployment.deliver(drop, 2)
     wrong = deployment.deliver("d2", 0, text="this is no file of reads\n", partition=False)
     settings = telling(deployment, webhook)
-    sensors = Sensors(deployment, settings)
+    sensor = Sensor(deployment, settings)
     with deployment.instance() as instance:
         instance.delete_dynamic_partition("sequence_drops", "d3")
         instance.add_dynamic_partitions("sequence_drops", ["d2", "d3"])
@@ -134,7 +134,7 @@ def test_of_a_run_over_several_drops_those_that_failed_are_told(deployment, webh
         tags = {RANGE_START: "d1", RANGE_END: "d3"}
         assert not job.execute_in_process(instance=instance, tags=tags, raise_on_error=False).success
 
-    sensors.tick()
+    sensor.tick()
 
     (body,) = webhook.bodies
     (failure,) = body["failures"]
@@ -145,7 +145,7 @@ def test_of_a_run_over_several_drops_those_that_failed_are_told(deployment, webh
 def test_a_run_whose_process_was_killed_is_told_and_one_that_is_tried_again_is_not(deployment, webhook):
     deployment.deliver("d1", 2)
     settings = telling(deployment, webhook)
-    sensors = Sensors(deployment, settings)
+    sensor = Sensor(deployment, settings)
     job = build_definitions(settings).resolve_job_def("embed_drop")
     ranks = {RANGE_START: "d1|0", RANGE_END: "d1|3"}
     with deployment.instance() as instance:
@@ -156,7 +156,7 @@ def test_a_run_whose_process_was_killed_is_told_and_one_that_is_tried_again_is_n
         tags = [instance.get_run_by_id(run.run_id).tags["dagster/will_retry"] for run in (again, given_up)]
         assert tags == ["true", "false"]
 
-    sensors.tick()
+    sensor.tick()
 
     (body,) = webhook.bodies
     assert body["run_id"] == given_up.run_id
@@ -174,12 +174,12 @@ def test_a_run_whose_process_was_killed_is_told_and_one_that_is_tried_again_is_n
 def test_predictions_that_are_held_back_have_a_check_report_and_an_alert(deployment, webhook):
     deployment.deliver("d1", 4)
     settings = telling(deployment, webhook, min_label_agreement=1.5)
-    sensors = Sensors(deployment, settings)
+    sensor = Sensor(deployment, settings)
     assert deployment.run("index_drop", "d1", settings=settings).success
     assert deployment.run("embed_drop", "d1", ranks=(0, 3), settings=settings).success
 
     assert not deployment.run("call_drop", "d1", settings=settings).success
-    sensors.tick()
+    sensor.tick()
 
     folder = DropStore(settings.data_root).current("d1")[1]
     page = latest(deployment, "check_report", "d1")
@@ -242,18 +242,72 @@ def test_a_drop_that_waits_too_long_is_told_once_and_finished_ones_never(deploym
     list_drop("late", settings)
     assert read_manifest(folder.manifest, DropManifest).listed_at == since, "the first listing counts"
 
-    sensors = Sensors(deployment, settings)
-    sensors.tick()
+    sensor = Sensor(deployment, settings)
+    assert sensor.tick() == "overdue: late (40 h)"
 
     (body,) = webhook.bodies
     assert (body["kind"], [one["drop"] for one in body["failures"]]) == ("overdue", ["late"])
     assert body["failures"][0]["command"] == "virnucpro materialize late"
-    assert json.loads(sensors.cursors["overdue"] or "") == ["late"]
     folder.predictions.mkdir()
     write_manifest(folder.predictions / "manifest.toml", StageRecord(name="anything", seconds=1))
-    sensors.tick()
-    assert json.loads(sensors.cursors["overdue"] or "") == []
+    assert sensor.tick() == "nothing to tell"
     assert len(webhook.bodies) == 1
+
+
+def test_a_refused_delivery_is_told_once_with_its_reason(deployment, webhook):
+    settings = telling(deployment, webhook)
+    sensor = Sensor(deployment, settings)
+    settings.drops_folder.mkdir()
+    (settings.drops_folder / "bad name.fastq").write_text("@r\nACGT\n+\nIIII\n")
+    look_for_drops(settings, None, time.time())
+
+    assert sensor.tick() == "VirNucPro: delivery bad name.fastq was refused"
+    assert sensor.tick() == "nothing to tell"
+
+    (body,) = webhook.bodies
+    (failure,) = body["failures"]
+    assert (body["kind"], failure["drop"], body["run_id"]) == ("delivery refused", "bad name.fastq", "")
+    assert failure["reason"].startswith("found ")
+
+
+def test_a_run_of_the_command_line_that_fails_is_told(deployment, webhook):
+    wrong = deployment.deliver("d1", 0, text="this is no file of reads\n")
+    settings = telling(deployment, webhook)
+    sensor = Sensor(deployment, settings)
+
+    failed = subprocess.run(
+        ["virnucpro", "materialize", "d1"],
+        env=deployment.environment,
+        cwd=deployment.root,
+        capture_output=True,
+        text=True,
+    )
+    assert failed.returncode == 2, failed.stderr
+    sensor.tick()
+
+    (body,) = webhook.bodies
+    (failure,) = body["failures"]
+    assert (body["kind"], failure["drop"], failure["command"]) == ("run failed", "d1", "virnucpro retry d1")
+    assert failure["reason"].startswith(str(wrong))
+
+
+def test_a_target_that_is_away_for_a_tick_gets_the_alert_by_the_next_one(deployment, webhook):
+    deployment.deliver("d1", 2)
+    settings = telling(deployment, webhook)
+    sensor = Sensor(deployment, settings)
+    job = build_definitions(settings).resolve_job_def("index_drop")
+    with deployment.instance() as instance:
+        run = instance.create_run_for_job(job, tags={PARTITION: "d1", "dagster/max_retries": "0"})
+        instance.report_run_failed(run, "The process of this run ended without a word.")
+    webhook.answers = [403]
+
+    with pytest.raises(TargetError, match="webhook: answered 403"):
+        sensor.tick()
+    assert len(webhook.bodies) == 1
+    sensor.tick()
+    sensor.tick()
+
+    assert [body["run_id"] for body in webhook.bodies] == [run.run_id] * 2
 
 
 def test_the_clean_up_job_lists_and_deletes_only_if_it_is_told_and_leaves_alone_what_runs_use(deployment):

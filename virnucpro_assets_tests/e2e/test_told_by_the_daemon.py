@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from virnucpro_assets.defs.alerts import FAILED_RUNS
+from virnucpro_assets.defs.alerts import SENSOR
 from virnucpro_assets_tests.e2e.test_failed_ranks import BACKFILL, EMBEDDINGS, Server, held_rank, selection
 from virnucpro_assets_tests.receivers import running_webhook
 from virnucpro_assets_tests.waiting import wait_until
@@ -39,7 +39,7 @@ def test_the_daemon_tells_of_a_failed_rank_once_and_writes_no_secret(new_deploym
             "VIRNUCPRO_WHEN_BUSY": "refuse",
             "VIRNUCPRO_STEP_RETRIES": "0",
         }
-        sensor = {**REPOSITORY, "name": FAILED_RUNS}
+        sensor = {**REPOSITORY, "name": SENSOR}
         with running_web_server(deployment, **variables) as web:
             server = Server(web, deployment)
             wait_until(lambda: bool(web.ask(TICKS, sensor=sensor)["ticks"]), 120)

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from virnucpro_assets.pipeline.alert_targets import TargetError
-from virnucpro_assets.pipeline.alerts import Alert, Failure, tell
+from virnucpro_assets.pipeline.alerts import Alert, Failure, send
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.settings_groups import AlertSettings
 from virnucpro_assets_tests.receivers import (
@@ -59,10 +59,10 @@ def settings(root: Path, **alerts: Any) -> Settings:
 def test_a_webhook_receives_drop_rank_reason_run_and_command(tmp_path: Path, webhook: Webhook) -> None:
     chosen = settings(tmp_path, webhook=webhook.url, webhook_header=f"X-Token: {TOKEN}")
 
-    sent = tell(alert(RANK, WHOLE), chosen, print, now=NOW)
+    sent = send([alert(RANK, WHOLE)], chosen, print, now=NOW)
 
     (body,), (headers,) = webhook.bodies, webhook.headers
-    assert sent == alert(RANK, WHOLE)
+    assert sent == [alert(RANK, WHOLE)]
     assert headers["X-Token"] == TOKEN
     assert headers["Content-Type"] == "application/json"
     assert body["format"] == 1
@@ -81,13 +81,12 @@ def test_the_same_failure_is_told_once_and_again_after_the_time_of_the_settings(
 ) -> None:
     chosen = settings(tmp_path, webhook=webhook.url, repeat_hours=24)
 
-    assert tell(alert(RANK), chosen, print, now=NOW) is not None
-    assert tell(alert(RANK), chosen, print, now=NOW + timedelta(hours=23)) is None
-    both = tell(alert(RANK, WHOLE), chosen, print, now=NOW + timedelta(hours=23))
-    assert tell(alert(RANK, kind="check failed"), chosen, print, now=NOW) is not None
-    assert tell(alert(RANK), chosen, print, now=NOW + timedelta(hours=25)) is not None
+    assert send([alert(RANK)], chosen, print, now=NOW)
+    assert not send([alert(RANK)], chosen, print, now=NOW + timedelta(hours=23))
+    (both,) = send([alert(RANK, WHOLE)], chosen, print, now=NOW + timedelta(hours=23))
+    assert send([alert(RANK, kind="check failed")], chosen, print, now=NOW)
+    assert send([alert(RANK)], chosen, print, now=NOW + timedelta(hours=25))
 
-    assert both is not None
     assert both.failures == [WHOLE]
     assert [[f["drop"] for f in body["failures"]] for body in webhook.bodies] == [
         ["d1"],
@@ -102,14 +101,15 @@ def test_a_server_in_trouble_is_tried_again_and_one_that_refuses_is_not(
 ) -> None:
     chosen = settings(tmp_path, webhook=webhook.url, attempts=3)
     webhook.answers = [503, 429]
-    assert tell(alert(RANK), chosen, print, now=NOW) is not None
+    assert send([alert(RANK)], chosen, print, now=NOW)
     assert len(webhook.bodies) == 3
 
     webhook.answers = [403]
     with pytest.raises(TargetError, match="webhook: answered 403"):
-        tell(alert(WHOLE), chosen, print, now=NOW)
+        send([alert(WHOLE)], chosen, print, now=NOW)
     assert len(webhook.bodies) == 4
-    assert tell(alert(WHOLE), chosen, print, now=NOW) is not None, "what nobody took is not told"
+    assert not send([], chosen, print, now=NOW)
+    assert [body["failures"][0]["drop"] for body in webhook.bodies[-2:]] == ["d2", "d2"]
 
 
 def test_a_redirect_is_not_followed_with_the_secret_header(tmp_path: Path, webhook: Webhook) -> None:
@@ -117,7 +117,7 @@ def test_a_redirect_is_not_followed_with_the_secret_header(tmp_path: Path, webho
         webhook.answers, webhook.redirect_to = [302], elsewhere.url
         chosen = settings(tmp_path, webhook=webhook.url, webhook_header=f"X-Token: {TOKEN}")
         with pytest.raises(TargetError, match="answered 302"):
-            tell(alert(), chosen, print, now=NOW)
+            send([alert()], chosen, print, now=NOW)
         assert not elsewhere.headers
 
 
@@ -128,7 +128,7 @@ def test_a_dead_webhook_says_so_without_its_address(tmp_path: Path) -> None:
     chosen = settings(tmp_path, webhook=f"http://127.0.0.1:{port}/{TOKEN}", attempts=2)
 
     with pytest.raises(TargetError) as raised:
-        tell(alert(), chosen, print, now=NOW)
+        send([alert()], chosen, print, now=NOW)
 
     assert "webhook: ConnectionRefusedError, Connection refused (2 attempts)" in str(raised.value)
     assert TOKEN not in str(raised.value)
@@ -143,7 +143,7 @@ def test_a_silent_webhook_costs_no_more_than_the_time_of_the_settings(tmp_path: 
         chosen = settings(tmp_path, webhook=address, timeout_seconds=0.6, attempts=5)
         started = datetime.now(UTC)
         with pytest.raises(TargetError, match="webhook: TimeoutError"):
-            tell(alert(), chosen, print, now=NOW)
+            send([alert()], chosen, print, now=NOW)
     assert (datetime.now(UTC) - started).total_seconds() < 3
 
 
@@ -151,7 +151,7 @@ def test_an_address_that_is_none_is_not_quoted(tmp_path: Path) -> None:
     chosen = settings(tmp_path, webhook=f"http://[{TOKEN}/", attempts=1)
 
     with pytest.raises(TargetError) as raised:
-        tell(alert(), chosen, print, now=NOW)
+        send([alert()], chosen, print, now=NOW)
 
     assert TOKEN not in str(raised.value)
 
@@ -167,7 +167,7 @@ def test_an_e_mail_says_the_same_to_everybody(tmp_path: Path, mailbox: Mailbox) 
     )
     hostile = RANK.model_copy(update={"reason": "found\r\nBcc: someone@example.org ütf"})
 
-    tell(alert(hostile, WHOLE), chosen, print, now=NOW)
+    send([alert(hostile, WHOLE)], chosen, print, now=NOW)
 
     (message,) = mailbox.messages
     assert mailbox.recipients == [["lab@example.org", "on-call@example.org"]]
@@ -192,49 +192,133 @@ def test_a_login_goes_over_a_protected_way_only(tmp_path: Path, monkeypatch: pyt
     }
     with running_mail_server(certificate) as box:
         box.password = secret
-        tell(alert(), settings(tmp_path, smtp_port=box.port, **common), print, now=NOW)
+        send([alert()], settings(tmp_path, smtp_port=box.port, **common), print, now=NOW)
         assert (box.logins, box.encrypted) == ([("me", secret)], [True])
 
         box.password = f"another-{uuid4()}"
         with pytest.raises(TargetError) as raised:
-            tell(alert(WHOLE), settings(tmp_path, smtp_port=box.port, **common), print, now=NOW)
+            send([alert(WHOLE)], settings(tmp_path, smtp_port=box.port, **common), print, now=NOW)
         assert "e-mail: SMTPAuthenticationError" in str(raised.value)
         assert secret not in str(raised.value)
     with running_mail_server() as plain:
         with pytest.raises(TargetError, match="e-mail: SMTPNotSupportedError"):
-            tell(alert(WHOLE), settings(tmp_path, smtp_port=plain.port, **common), print, now=NOW)
+            send([alert(WHOLE)], settings(tmp_path, smtp_port=plain.port, **common), print, now=NOW)
         assert not plain.logins
 
 
-def test_one_target_that_fails_does_not_keep_the_others_from_hearing(
-    tmp_path: Path, mailbox: Mailbox
+def test_a_target_that_was_away_gets_the_alert_later_and_the_others_get_it_once(
+    tmp_path: Path, webhook: Webhook, mailbox: Mailbox
 ) -> None:
     logged: list[str] = []
     chosen = settings(
         tmp_path,
         log=True,
-        webhook="http://127.0.0.1:1/",
+        webhook=webhook.url,
         attempts=1,
         mail_to="lab@example.org",
         smtp_host="127.0.0.1",
         smtp_port=mailbox.port,
         smtp_security="none",
     )
+    webhook.answers = [503, 503]
 
-    with pytest.raises(TargetError, match="webhook: ConnectionRefusedError"):
-        tell(alert(), chosen, logged.append, now=NOW)
+    for minutes, alerts in ((0, [alert(RANK), alert(WHOLE)]), (1, [])):
+        with pytest.raises(TargetError, match=r"cannot be sent .webhook: answered 503"):
+            send(alerts, chosen, logged.append, now=NOW + timedelta(minutes=minutes))
+    assert [body["failures"][0]["drop"] for body in webhook.bodies] == ["d1", "d1"], "one try for each call"
+    webhook.bodies.clear()
+    for minutes in (2, 3):
+        assert not send([alert(RANK)], chosen, logged.append, now=NOW + timedelta(minutes=minutes))
 
-    assert logged == [alert().text]
-    assert len(mailbox.messages) == 1
-    assert tell(alert(), chosen, logged.append, now=NOW) is None, "somebody heard of it"
+    assert [body["failures"][0]["drop"] for body in webhook.bodies] == ["d1", "d2"]
+    assert logged == [alert(RANK).text, alert(WHOLE).text]
+    assert len(mailbox.messages) == 2
+
+
+def test_what_no_target_takes_for_a_week_or_whose_target_is_gone_is_given_up(
+    tmp_path: Path, webhook: Webhook
+) -> None:
+    webhook.answers = [503]
+    chosen = settings(tmp_path, webhook=webhook.url, attempts=1)
+    with pytest.raises(TargetError):
+        send([alert(RANK)], chosen, print, now=NOW)
+
+    assert not send([], chosen, print, now=NOW + timedelta(days=8))
+    assert len(webhook.bodies) == 1
+
+    webhook.answers = [503]
+    with pytest.raises(TargetError):
+        send([alert(RANK)], chosen, print, now=NOW + timedelta(days=9))
+    logged: list[str] = []
+    send([], settings(tmp_path, log=True), logged.append, now=NOW + timedelta(days=9))
+    assert (len(webhook.bodies), logged) == (2, [])
+
+
+def test_an_outbox_that_cannot_be_read_keeps_no_alert_back(tmp_path: Path, webhook: Webhook) -> None:
+    (tmp_path / "alerts.toml").write_text("told = []\n")
+    assert send([alert(RANK)], settings(tmp_path, webhook=webhook.url), print, now=NOW)
+    assert len(webhook.bodies) == 1
+
+
+def test_a_state_that_lasts_is_sent_once_and_again_when_it_comes_back(
+    tmp_path: Path, webhook: Webhook
+) -> None:
+    chosen = settings(tmp_path, webhook=webhook.url, repeat_hours=24)
+    lasts = alert(WHOLE, kind="overdue")
+
+    sent = [send([lasts], chosen, print, now=NOW + timedelta(hours=hours)) for hours in range(0, 96, 3)]
+    again = send([lasts], chosen, print, now=NOW + timedelta(hours=96 + 25))
+
+    assert [bool(one) for one in sent] == [True] + [False] * 31
+    assert again == [lasts]
+
+
+def test_warnings_go_by_e_mail_only_if_the_settings_say_so(
+    tmp_path: Path, webhook: Webhook, mailbox: Mailbox
+) -> None:
+    mail = {
+        "webhook": webhook.url,
+        "mail_to": "lab@example.org",
+        "smtp_host": "127.0.0.1",
+        "smtp_port": mailbox.port,
+        "smtp_security": "none",
+    }
+    send([alert(RANK, kind="check warned")], settings(tmp_path, **mail), print, now=NOW)
+    assert (len(webhook.bodies), len(mailbox.messages)) == (1, 0)
+
+    send([alert(WHOLE, kind="check warned")], settings(tmp_path, **mail, mail_warnings=True), print, now=NOW)
+    assert (len(webhook.bodies), len(mailbox.messages)) == (2, 1)
+    assert mailbox.messages[0]["Subject"] == "VirNucPro: drop d2 has a warning of a check"
+
+
+@pytest.mark.parametrize(
+    ("kind", "failures", "title"),
+    [
+        ("run failed", [Failure(drop="", reason="r", command="c")], "a run of embed_drop failed"),
+        ("run failed", [RANK], "drop d1, rank 2 failed"),
+        (
+            "check failed",
+            [RANK.model_copy(update={"ranks": [1, 2]})],
+            "drop d1, ranks 1, 2 did not pass a check",
+        ),
+        ("check warned", [WHOLE, RANK], "2 drops have warnings of checks, drop d2 first"),
+        ("delivery refused", [WHOLE], "delivery d2 was refused"),
+        ("delivery refused", [WHOLE, RANK], "2 deliveries were refused, delivery d2 first"),
+        ("overdue", [WHOLE], "drop d2 is overdue"),
+    ],
+)
+def test_a_title_says_what_failed(kind: Any, failures: list[Failure], title: str) -> None:
+    found = alert(*failures, kind=kind)
+    assert found.title == f"VirNucPro: {title}"
+    assert "no drop" not in found.text
 
 
 def test_many_drops_are_one_message_of_bounded_length(tmp_path: Path, webhook: Webhook) -> None:
     many = [WHOLE.model_copy(update={"drop": f"d{n}"}) for n in range(100)]
 
-    tell(alert(*many), settings(tmp_path, webhook=webhook.url), print, now=NOW)
+    send([alert(*many)], settings(tmp_path, webhook=webhook.url), print, now=NOW)
 
     (body,) = webhook.bodies
     assert len(body["failures"]) == 100
     assert body["text"].count("to repair") == 20
-    assert "and 80 drops more" in body["text"]
+    assert "and 80 more" in body["text"]
