@@ -10,8 +10,8 @@ INSTALLED := $(VENV)/.installed
 DEV       := $(VENV)/.installed-dev
 SITE      := $(VENV)/.installed-site
 INSTALL   := $(BIN)/pip install --quiet --constraint constraints.txt --editable
-# Two workers; a file stays with one of them, so that what its tests share is made once.
-TESTS     := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# A file stays with one worker, so that what its tests share is made once.
+TESTS     := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder --numprocesses
 DEMO_ENV  := VIRNUCPRO_DATA_ROOT=$(DEMO)/data DAGSTER_HOME=$(abspath $(DEMO))/dagster
 
 .PHONY: demo test test-all daemon e2e faults soak ui lint bench bench-check clean
@@ -20,10 +20,10 @@ demo: $(INSTALLED)  ## run the main job on the embedded demo models and data
 	$(DEMO_ENV) $(BIN)/virnucpro demo --out $(DEMO)/results
 
 test: $(DEV)  ## what a change is likely to break: under five minutes on two cores
-	$(TESTS)
+	$(TESTS) 2
 
-test-all: $(DEV)  ## every test that needs nothing but this environment: under 25 minutes on two cores
-	$(TESTS) -m "not daemon and not site"
+test-all: $(DEV)  ## every test that needs nothing but this environment: under 25 minutes on two cores, some of it waiting
+	$(TESTS) 3 -m "not daemon and not site"
 
 daemon: $(DEV)  ## drops that arrive at a running daemon: half an hour, most of it waiting
 	$(BIN)/python -m pytest -m daemon
@@ -32,7 +32,7 @@ e2e: $(SITE)  ## whole deployments: PostgreSQL, Ray, services, a browser; needs 
 	$(BIN)/python -m pytest virnucpro_assets_tests/sites -m site
 
 faults: $(DEV)  ## every fault that can be injected, and what remains of each
-	$(TESTS) virnucpro_assets_tests/faults -m "not daemon and not site"
+	$(TESTS) 2 virnucpro_assets_tests/faults -m "not daemon and not site"
 
 soak: $(DEV)  ## 200 random faults one after the other, compared with undisturbed results
 	$(BIN)/python -m virnucpro_assets_tests.faults.soak --out soak.md --json soak.json

@@ -78,6 +78,7 @@ def server(deployment) -> Iterator[WebServer]:
         yield web
 
 
+@pytest.mark.daemon
 def test_materialize_all_of_two_drops_launched_together(deployment, server):
     for first, drop in enumerate(DROPS):
         deployment.deliver(drop, 8, first=40 * first, partition=False)
