@@ -301,6 +301,12 @@ class Settings(BaseSettings):
         36, description="a drop that waits longer for its predictions is overdue; 0: never"
     )
 
+    reports_url: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="web address at which the pages in the data root are served; none: the UI shows their paths",
+    )
+
     keep_embeddings_days: PositiveFloat | None = Field(
         None, description="embeddings of drops finished longer ago are cleaned up, results stay; none: never"
     )

@@ -24,7 +24,14 @@ from virnucpro_assets.defs.failures import DropFailures
 from virnucpro_assets.defs.metadata import Metadata
 from virnucpro_assets.defs.partitions import Partitions
 from virnucpro_assets.defs.process_runs import mark_worker
-from virnucpro_assets.defs.records import EarlierTries, Event, evaluation, input_tags, materialisation
+from virnucpro_assets.defs.records import (
+    EarlierTries,
+    Event,
+    evaluation,
+    input_tags,
+    latest_record,
+    materialisation,
+)
 from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.pipeline.checks import CheckResult, hold_back, record_check
@@ -107,8 +114,9 @@ def chain(
         mark_worker(context, settings)
         devices = context.resources.gpu_pool if pool else None
         run = _Run(context, settings, partitions)
-        failures = DropFailures(len(context.partition_keys))
-        for drop in context.partition_keys:
+        drops = _drops_of(context)
+        failures = DropFailures(len(drops))
+        for drop in drops:
             turn = Turn(drop, settings, context.log.info, run.encoders, devices)
             with failures.of(drop):
                 for link in links:
@@ -122,6 +130,22 @@ def chain(
         failures.end_or_retry(context, settings)
 
     return make_drops
+
+
+def _drops_of(context: dg.AssetExecutionContext) -> list[str]:
+    """The drops of a run. "Execute all" on the checks of an asset names none: then the one made last of it."""
+    if context.has_partition_key or context.has_partition_key_range:
+        return list(context.partition_keys)
+    assets = sorted({check.asset_key.to_user_string() for check in context.selected_asset_check_keys})
+    latest = latest_record(context.instance, assets[0], None) if assets else None
+    if latest is None or latest.partition_key is None:
+        raise dg.Failure(
+            description="this run: found no drop; expected the partition of one. Choose partitions with Materialize, "
+            "or run `virnucpro checks DROP`.",
+            allow_retries=False,
+        )
+    context.log.info(f"no drop was chosen: the checks run on {latest.partition_key}, which was made last")
+    return [latest.partition_key]
 
 
 class _Run:

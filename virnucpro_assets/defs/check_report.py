@@ -73,7 +73,7 @@ def _made(work: DropWork, report: CheckReport) -> Made:
             "failed": report.counts["failed"],
             "not_run": report.counts["not run"],
             "failed_checks": ", ".join(dict.fromkeys(failed)) or "none",
-            "page": metadata.path(work.folder.check_page),
+            "page": metadata.page(work.folder.check_page, work.settings),
             "json": metadata.path(work.folder.check_data),
         },
     )

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from virnucpro_assets.pipeline.checks import CheckResult
+from virnucpro_assets.settings import Settings
 
 Metadata = dict[str, Any]
 
@@ -15,6 +16,14 @@ Metadata = dict[str, Any]
 def path(value: Path) -> dg.MetadataValue[Any]:
     """A place in the file system."""
     return dg.MetadataValue.path(str(value.absolute()))
+
+
+def page(value: Path, settings: Settings) -> dg.MetadataValue[Any]:
+    """A page in the data root: a link where the settings say at which address pages are served, else its path."""
+    if settings.reports_url is None:
+        return path(value)
+    below = value.absolute().relative_to(settings.data_root.absolute())
+    return dg.MetadataValue.url(f"{settings.reports_url.rstrip('/')}/{below.as_posix()}")
 
 
 def picture(png: bytes) -> dg.MetadataValue[Any]:

@@ -87,7 +87,7 @@ def predictions(settings: Settings, partitions: Partitions) -> Link:
                 **pictures.scores(work),
                 "made_from": dg.MetadataValue.json(tables.inputs),
                 "file": metadata.path(work.folder.predictions / PREDICTIONS_FILE),
-                "checks": metadata.path(work.folder.check_page),
+                "checks": metadata.page(work.folder.check_page, work.settings),
             },
         )
 

@@ -20,8 +20,8 @@ def drop_report() -> Link:
         work = turn.work
         report = report_drop(work)
         found: metadata.Metadata = {
-            "report": metadata.path(work.folder.report),
-            "check_report": metadata.path(work.folder.check_page),
+            "report": metadata.page(work.folder.report, work.settings),
+            "check_report": metadata.page(work.folder.check_page, work.settings),
             "reads": report.reads,
             "hits": report.hits,
             "reads_not_scored": report.reasons.get("not_scored", 0),

@@ -15,6 +15,10 @@ from virnucpro_assets.storage.drops import DropStore
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 PARTITION = "dagster/partition"
+DROP = "virnucpro/drop"
+"""The drop of a run of the command line: its ranks are a range, by which nobody can look for a drop."""
+REPOSITORY, REPOSITORY_LABEL = ".dagster/repository", "__repository__@virnucpro_assets"
+"""The tag by which the UI lists the runs of a job; a process without a code location gives none."""
 
 Job = Callable[[], dg.JobDefinition]
 
@@ -45,7 +49,8 @@ def materialise_drop(
     if not instance.has_dynamic_partition(DROPS, drop):
         instance.add_dynamic_partitions(DROPS, [drop])
     first, last = Partitions(settings.ranks).range_of(drop)
-    by_drop, by_rank = {PARTITION: drop}, {RANGE_START: first, RANGE_END: last}
+    by_drop = {PARTITION: drop, DROP: drop}
+    by_rank = {RANGE_START: first, RANGE_END: last, DROP: drop}
     replacing = {"ops": {asset: {"config": {"replace": replace}} for asset in EMBEDDINGS}}
     index_drop, embed_drop, call_drop = jobs
     _run(index_drop, instance, by_drop, {})
@@ -70,7 +75,7 @@ def make_again(
     """
     index_drop, embed_drop, call_drop = jobs
     if before := [asset for asset in BEFORE_EMBEDDINGS if asset in work]:
-        _run(index_drop, instance, {PARTITION: drop}, {}, before)
+        _run(index_drop, instance, {PARTITION: drop, DROP: drop}, {}, before)
     by_ranks: dict[tuple[int, ...], list[str]] = {}
     for asset in EMBEDDINGS:
         keys = partitions.of_asset(asset, drop) or []
@@ -78,10 +83,10 @@ def make_again(
         by_ranks.setdefault(ranks, []).append(asset)
     for ranks, assets in by_ranks.items():
         for first, last in stretches(ranks):
-            tags = {RANGE_START: f"{drop}|{first}", RANGE_END: f"{drop}|{last}"}
+            tags = {RANGE_START: f"{drop}|{first}", RANGE_END: f"{drop}|{last}", DROP: drop}
             _run(embed_drop, instance, tags, {}, assets)
     if after := [asset for asset in AFTER_EMBEDDINGS if asset in work]:
-        _run(call_drop, instance, {PARTITION: drop}, {}, after)
+        _run(call_drop, instance, {PARTITION: drop, DROP: drop}, {}, after)
 
 
 def embed_drop(
@@ -115,7 +120,13 @@ def _run(
         dg.reconstructable(job),
         instance=instance,
         # Whoever typed the command sees that it was killed: the daemon shall not do it again.
-        tags={**tags, TAG: this_process(), COMMAND: "yes", "dagster/max_retries": "0"},
+        tags={
+            **tags,
+            REPOSITORY: REPOSITORY_LABEL,
+            TAG: this_process(),
+            COMMAND: "yes",
+            "dagster/max_retries": "0",
+        },
         run_config={"loggers": {"terminal": {}}, **config},
         raise_on_error=False,
         asset_selection=[dg.AssetKey(asset) for asset in assets] if assets else None,

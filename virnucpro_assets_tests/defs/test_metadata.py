@@ -4,9 +4,12 @@ import base64
 from pathlib import Path
 
 import dagster as dg
+import pytest
+from pydantic import ValidationError
 
 from virnucpro_assets.defs import metadata
 from virnucpro_assets.pipeline.checks import CheckResult
+from virnucpro_assets.settings import Settings
 
 
 def test_a_path_is_shown_from_the_root():
@@ -40,3 +43,17 @@ def test_a_check_shows_its_threshold_and_figures_and_blocks_as_it_says():
         "threshold": "at least 1",
         "found": 0,
     }
+
+
+def test_a_page_is_a_link_where_the_settings_say_at_which_address_pages_are_served(tmp_path: Path) -> None:
+    place = tmp_path / "data" / "d1" / "0123456789ab" / "report.html"
+    assert metadata.page(place, Settings(data_root=tmp_path / "data")) == dg.MetadataValue.path(str(place))
+    served = Settings(data_root=tmp_path / "data", reports_url="https://host.example/reports/")
+    assert metadata.page(place, served) == dg.MetadataValue.url(
+        "https://host.example/reports/d1/0123456789ab/report.html"
+    )
+
+
+def test_an_address_of_pages_that_is_none_is_refused() -> None:
+    with pytest.raises(ValidationError, match="reports_url"):
+        Settings(reports_url="host.example/reports")

@@ -1,0 +1,79 @@
+"""What the buttons and lists of the web interface do, asked for as its pages do it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from virnucpro_assets.pipeline.checks import PRECISION_CHECKS
+from virnucpro_assets_tests.deployments import Deployment
+from virnucpro_assets_tests.waiting import wait_until
+from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, running_web_server
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
+
+LAUNCH = """
+mutation ($params: ExecutionParams!) {
+  launchRun(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+  }
+}"""
+RUN = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+RUNS_OF_JOB = """
+query ($job: PipelineSelector!) {
+  pipelineOrError(params: $job) { ... on Pipeline { runs(limit: 9) { status tags { key value } } } }
+}"""
+EXECUTIONS = """
+query ($asset: AssetKeyInput!, $check: String!) {
+  assetCheckExecutions(assetKey: $asset, checkName: $check, limit: 9, partition: "d2") { status runId }
+}"""
+
+
+@pytest.fixture(scope="module")
+def server(new_deployment: Any) -> Iterator[WebServer]:
+    """The web server of a deployment in which the command line made two drops."""
+    deployment: Deployment = new_deployment()
+    for drop in ("d1", "d2"):
+        deployment.deliver(drop, 4, partition=False)
+        deployment.command("virnucpro", "materialize", drop)
+    with running_web_server(deployment, VIRNUCPRO_AUTOMATION="false") as web:
+        yield web
+
+
+def test_runs_of_the_command_line_are_listed_under_their_job_and_found_by_their_drop(
+    server: WebServer,
+) -> None:
+    for job in ("index_drop", "embed_drop", "call_drop"):
+        runs = server.ask(RUNS_OF_JOB, job={**REPOSITORY, "pipelineName": job})["runs"]
+        drops = [tag["value"] for run in runs for tag in run["tags"] if tag["key"] == "virnucpro/drop"]
+        assert (job, [run["status"] for run in runs], drops) == (job, ["SUCCESS"] * 2, ["d2", "d1"])
+
+
+def test_execute_all_on_the_checks_of_predictions_runs_them_on_the_drop_made_last(server: WebServer) -> None:
+    predictions = {"path": ["predictions"]}
+    before = executions(server)
+    checks = [{"assetKey": predictions, "name": name} for name in PRECISION_CHECKS]
+    selector = {
+        **REPOSITORY,
+        "pipelineName": "__ASSET_JOB",
+        "assetSelection": [],
+        "assetCheckSelection": checks,
+    }
+    launched = server.ask(LAUNCH, params={"selector": selector, "mode": "default", "runConfigData": "{}"})
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    run = launched["run"]["runId"]
+
+    wait_until(lambda: server.ask(RUN, id=run)["status"] in {"SUCCESS", "FAILURE"}, 120)
+
+    assert server.ask(RUN, id=run)["status"] == "SUCCESS"
+    for name, found in executions(server).items():
+        assert found[0] == {"status": "SUCCEEDED", "runId": run}
+        assert found[1:] == before[name]
+
+
+def executions(server: WebServer) -> dict[str, Any]:
+    """The evaluations of the checks of predictions of the second drop, the last one first."""
+    asset = {"path": ["predictions"]}
+    return {name: server.ask(EXECUTIONS, asset=asset, check=name) for name in PRECISION_CHECKS}
