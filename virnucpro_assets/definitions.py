@@ -32,7 +32,7 @@ def call_drop() -> dg.JobDefinition:
 
 def train_classifier() -> dg.JobDefinition:
     """The job that trains a classifier."""
-    return _here().resolve_job_def(TRAIN_CLASSIFIER.name)
+    return _here().resolve_job_def(TRAIN_CLASSIFIER)
 
 
 @cache

@@ -13,7 +13,7 @@ from virnucpro_assets.defs.cleanup import cleanup_job, nightly_cleanup
 from virnucpro_assets.defs.embeddings import embeddings
 from virnucpro_assets.defs.executors import executor
 from virnucpro_assets.defs.gpu_pool import POOL, gpu_pool
-from virnucpro_assets.defs.jobs import JOBS, TRAIN_CLASSIFIER
+from virnucpro_assets.defs.jobs import JOBS
 from virnucpro_assets.defs.partitions import Partitions
 from virnucpro_assets.defs.predictions import merged_embeddings, predictions, virus_calls
 from virnucpro_assets.defs.report import drop_report
@@ -21,7 +21,7 @@ from virnucpro_assets.defs.schedules import nightly_drops, retry_failed
 from virnucpro_assets.defs.sensors import new_drops
 from virnucpro_assets.defs.sequences import sequence_drop, sequence_index
 from virnucpro_assets.defs.terminal import terminal_logger
-from virnucpro_assets.defs.training import training
+from virnucpro_assets.defs.training import training_assets, training_check, training_job
 from virnucpro_assets.settings import Settings
 
 ABOUT_RANKS = "A drop is cut into ranks, which are computed, checked and repeated one by one."
@@ -35,7 +35,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         # check and a materialisation by rank; both are held by the tests.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = [
+        assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
             chain("index_drops", [sequence_drop(), sequence_index(partitions)], settings, partitions),
             embeddings(
                 "dnabert_s",
@@ -65,13 +65,17 @@ def build_definitions(settings: Settings) -> dg.Definitions:
                 partitions,
                 pool=POOL,
             ),
-            training(settings),
+            *training_assets(),
         ]
         owned = [
-            asset.map_asset_specs(lambda spec: spec.replace_attributes(owners=owners)) for asset in assets
+            asset.replace_attributes(owners=owners)
+            if isinstance(asset, dg.AssetSpec)
+            else asset.map_asset_specs(lambda spec: spec.replace_attributes(owners=owners))
+            for asset in assets
         ]
         return dg.Definitions(
             assets=owned,
+            asset_checks=[training_check()],
             sensors=[
                 automation_sensor(settings),
                 new_drops(settings, partitions),
@@ -82,7 +86,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
                 retry_failed(settings, partitions),
                 nightly_cleanup(settings),
             ],
-            jobs=[*JOBS, TRAIN_CLASSIFIER, cleanup_job(settings)],
+            jobs=[*JOBS, training_job(settings), cleanup_job(settings)],
             resources={"gpu_pool": gpu_pool(settings)},
             executor=executor(settings),
             loggers={"console": dg.colored_console_logger, "terminal": terminal_logger},

@@ -25,9 +25,5 @@ CALL_DROP = dg.define_asset_job(
 )
 TRAINING_STEP = "train"
 TRAINING = ("training_set", "trained_classifier", "classifier_evaluation")
-TRAIN_CLASSIFIER = dg.define_asset_job(
-    "train_classifier",
-    list(TRAINING),
-    description="Train a classifier on labelled drops that are embedded: name them in the run's config.",
-)
+TRAIN_CLASSIFIER = "train_classifier"
 JOBS = (INDEX_DROP, EMBED_DROP, CALL_DROP)

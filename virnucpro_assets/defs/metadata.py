@@ -45,14 +45,3 @@ def data_version(digest: str) -> dg.DataVersion:
 def check_metadata(result: CheckResult) -> Metadata:
     """The figures of a check and the threshold that decided."""
     return {"threshold": result.threshold, **result.figures}
-
-
-def check_result(result: CheckResult) -> dg.AssetCheckResult:
-    """A check's outcome as the orchestrator records it."""
-    return dg.AssetCheckResult(
-        passed=result.passed,
-        asset_key=result.asset,
-        check_name=result.name,
-        severity=dg.AssetCheckSeverity.ERROR if result.blocking else dg.AssetCheckSeverity.WARN,
-        metadata=check_metadata(result),
-    )

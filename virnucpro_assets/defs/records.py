@@ -57,20 +57,25 @@ def version_tags(digest: str) -> dict[str, str]:
 
 def materialisation(
     asset: str,
-    partition: str,
+    partition: str | None,
     *,
     digest: str,
-    inputs: Mapping[str, str],
     shown: metadata.Metadata,
+    inputs: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> dg.AssetMaterialization:
     """The record of one finished partition: its content, what it was made from, what it shows."""
     return dg.AssetMaterialization(
-        asset, partition=partition, metadata=shown, tags={**version_tags(digest), **inputs, **(tags or {})}
+        asset,
+        partition=partition,
+        metadata=shown,
+        tags={**version_tags(digest), **(inputs or {}), **(tags or {})},
     )
 
 
-def evaluation(instance: dg.DagsterInstance, partition: str, result: CheckResult) -> dg.AssetCheckEvaluation:
+def evaluation(
+    instance: dg.DagsterInstance, partition: str | None, result: CheckResult
+) -> dg.AssetCheckEvaluation:
     """The record of a check of one partition; it speaks of the partition's last materialisation."""
     return dg.AssetCheckEvaluation(
         asset_key=dg.AssetKey(result.asset),
@@ -85,10 +90,10 @@ def evaluation(instance: dg.DagsterInstance, partition: str, result: CheckResult
 
 
 def check_target(
-    instance: dg.DagsterInstance, asset: str, partition: str
+    instance: dg.DagsterInstance, asset: str, partition: str | None
 ) -> AssetCheckEvaluationTargetMaterializationData | None:
     """The materialisation that a check of a partition speaks of: the last one, if there is one."""
-    record = latest_record(instance, asset, [partition])
+    record = latest_record(instance, asset, [partition] if partition else None)
     return record and AssetCheckEvaluationTargetMaterializationData(
         storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
     )

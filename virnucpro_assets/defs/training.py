@@ -1,9 +1,9 @@
-"""Training as assets: a training set of labelled drops, a classifier, and its evaluation.
+"""Training as a job of one op, `train_classifier`, and the assets that it reports.
 
-They are one step, made when a person asks for it, with the drops and the options in the run's config.
-Without any drop the step trains nothing and records what is there once more: whoever materialises all
-assets asks for these too, and an asset that is not recorded counts as failed. A classifier that is
-worse than the one in use is kept, the check fails, and nothing else changes.
+A person launches it, with the drops and the options in the run's config. The assets `training_set`,
+`trained_classifier` and `classifier_evaluation` are external: no "Materialize all" and no automation makes them,
+for what they are made from is in that config. A classifier that is worse than the one in use is kept,
+the check fails, and nothing else changes.
 """
 
 from collections.abc import Iterator
@@ -17,9 +17,10 @@ from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.classifier import record_in_use
 from virnucpro_assets.defs.executors import step_tags
 from virnucpro_assets.defs.failures import mendable
+from virnucpro_assets.defs.jobs import TRAIN_CLASSIFIER as JOB
 from virnucpro_assets.defs.jobs import TRAINING, TRAINING_STEP
 from virnucpro_assets.defs.process_runs import mark_worker
-from virnucpro_assets.defs.records import latest_record
+from virnucpro_assets.defs.records import Event, evaluation, latest_record, materialisation
 from virnucpro_assets.pipeline.checks import CheckError
 from virnucpro_assets.pipeline.training.labels import LabelledDrop, read_labels
 from virnucpro_assets.pipeline.training.options import FIELDS, parse_options
@@ -29,7 +30,6 @@ from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 GROUP = "training"
 SET, TRAINED, EVALUATION = TRAINING
 CHECK = "not_worse_than_in_use"
-VERSION, NOTHING = "dagster/data_version", "nothing"
 
 
 class _Sources(dg.Config):
@@ -53,48 +53,8 @@ TrainingConfig: Any = create_model(
 )
 
 
-def training(settings: Settings) -> dg.AssetsDefinition:
+def training_assets() -> list[dg.AssetSpec]:
     """The assets `training_set`, `trained_classifier` and `classifier_evaluation`."""
-    check = dg.AssetCheckSpec(
-        CHECK,
-        asset=EVALUATION,
-        blocking=True,
-        description="AUROC and F1 on the test rows are not worse than those of the classifier in use.",
-    )
-
-    @dg.multi_asset(
-        name=TRAINING_STEP, specs=_specs(), check_specs=[check], op_tags=step_tags(settings, devices=False)
-    )
-    def train(context: dg.AssetExecutionContext, config: TrainingConfig) -> Iterator[Any]:
-        mark_worker(context, settings)
-        values = dict(config)
-        with mendable():
-            labelled = _labelled(config)
-            set_options, options = parse_options(values)
-        if not labelled:
-            context.log.warning(
-                "no drop to learn from in the run's config (virus, others or labels): nothing is trained"
-            )
-            yield from _as_before(context.instance)
-            yield dg.Output(None, output_name=check.get_python_identifier())
-            return
-        # torch and the plotting library stay out of the import path of the definitions.
-        from virnucpro_assets.pipeline.training.train import train as train_classifier  # noqa: PLC0415
-
-        with mendable():
-            trained = train_classifier(labelled, set_options, options, settings, context.log.info)
-            yield from _results(trained)
-            record_in_use(context.instance, settings)
-            if not trained.check.passed:
-                raise CheckError(
-                    f"check {CHECK}: found {trained.report.verdict.rstrip('.')}; expected {trained.check.threshold}. "
-                    f"The new classifier is kept as version {trained.version.name}, and not in use."
-                )
-
-    return train
-
-
-def _specs() -> list[dg.AssetSpec]:
     about = {
         SET: (
             "Labelled embeddings of drops, split by genome, balanced, without leaks.",
@@ -115,10 +75,66 @@ def _specs() -> list[dg.AssetSpec]:
             group_name=GROUP,
             kinds={kind},
             code_version=str(ENGINE_FORMAT),
-            description=description,
+            description=f"{description} Made by the job `{JOB}`.",
         )
         for name, (description, deps, kind) in about.items()
     ]
+
+
+def training_check() -> dg.AssetChecksDefinition:
+    """The check `not_worse_than_in_use`: a training records it; run by itself it repeats what that found."""
+
+    @dg.asset_check(
+        asset=EVALUATION,
+        name=CHECK,
+        blocking=True,
+        description="AUROC and F1 on the test rows are not worse than those of the classifier in use.",
+    )
+    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        latest = latest_record(context.instance, EVALUATION, None)
+        made = latest.asset_materialization if latest else None
+        if made is None:
+            raise dg.Failure(
+                description=f"{EVALUATION}: found none; expected one. Launch the job {JOB}.",
+                allow_retries=False,
+            )
+        return dg.AssetCheckResult(
+            passed=bool(made.metadata["in_use"].value), metadata={"verdict": made.metadata["verdict"]}
+        )
+
+    return check
+
+
+def training_job(settings: Settings) -> dg.JobDefinition:
+    """The job `train_classifier`."""
+
+    @dg.op(name=TRAINING_STEP, tags=step_tags(settings, devices=False))
+    def train(context: dg.OpExecutionContext, config: TrainingConfig) -> Iterator[Event]:
+        mark_worker(context, settings)
+        # torch and the plotting library stay out of the import path of the definitions.
+        from virnucpro_assets.pipeline.training.train import train as train_classifier  # noqa: PLC0415
+
+        with mendable():
+            set_options, options = parse_options(dict(config))
+            trained = train_classifier(_labelled(config), set_options, options, settings, context.log.info)
+            yield from _results(trained)
+            yield evaluation(context.instance, None, trained.check)
+            record_in_use(context.instance, settings)
+            if not trained.check.passed:
+                raise CheckError(
+                    f"check {CHECK}: found {trained.report.verdict.rstrip('.')}; expected {trained.check.threshold}. "
+                    f"The new classifier is kept as version {trained.version.name}, and not in use."
+                )
+        yield dg.Output(None)
+
+    @dg.job(
+        name=JOB,
+        description="Train a classifier on labelled drops that are embedded: name them in the run's config.",
+    )
+    def train_classifier_job() -> None:
+        train()
+
+    return train_classifier_job
 
 
 def _labelled(config: Any) -> list[LabelledDrop]:
@@ -128,20 +144,7 @@ def _labelled(config: Any) -> list[LabelledDrop]:
     return virus + [LabelledDrop(drop=drop, label="others") for drop in config.others]
 
 
-def _as_before(instance: dg.DagsterInstance) -> Iterator[dg.MaterializeResult[None]]:
-    """What was recorded of each asset last, or that there is nothing yet."""
-    for asset in TRAINING:
-        latest = latest_record(instance, asset, None)
-        if latest and (made := latest.asset_materialization):
-            version, shown = (made.tags or {}).get(VERSION, ""), dict(made.metadata)
-        else:
-            version, shown = NOTHING, {"note": dg.MetadataValue.text("nothing was trained yet")}
-        yield dg.MaterializeResult(
-            asset_key=asset, data_version=metadata.data_version(version), metadata=shown
-        )
-
-
-def _results(trained: Any) -> Iterator[dg.MaterializeResult[None]]:
+def _results(trained: Any) -> Iterator[dg.AssetMaterialization]:
     from virnucpro_assets.pipeline.training.train import DATA, PAGE  # noqa: PLC0415
     from virnucpro_assets.report import plots  # noqa: PLC0415
     from virnucpro_assets.report.classifier_report import reliability_curves, roc_curves  # noqa: PLC0415
@@ -152,10 +155,11 @@ def _results(trained: Any) -> Iterator[dg.MaterializeResult[None]]:
         for split, by_label in manifest.counts.items()
         for label, count in by_label.items()
     }
-    yield dg.MaterializeResult(
-        asset_key=SET,
-        data_version=metadata.data_version(manifest.digest),
-        metadata={
+    yield materialisation(
+        SET,
+        None,
+        digest=manifest.digest,
+        shown={
             "dagster/row_count": sum(counts.values()),
             "rows": metadata.counts_table(counts, "split and class"),
             "left_out": metadata.counts_table(manifest.left_out, "left out"),
@@ -164,10 +168,11 @@ def _results(trained: Any) -> Iterator[dg.MaterializeResult[None]]:
             "folder": metadata.path(trained.set_folder),
         },
     )
-    yield dg.MaterializeResult(
-        asset_key=TRAINED,
-        data_version=metadata.data_version(version.record.digest),
-        metadata={
+    yield materialisation(
+        TRAINED,
+        None,
+        digest=version.record.digest,
+        shown={
             "version": version.name,
             "digest": version.record.digest,
             "inputs": version.card.inputs,
@@ -178,10 +183,11 @@ def _results(trained: Any) -> Iterator[dg.MaterializeResult[None]]:
         },
     )
     whole = {name: value for name, value in report.whole.model_dump().items() if isinstance(value, float)}
-    yield dg.MaterializeResult(
-        asset_key=EVALUATION,
-        data_version=metadata.data_version(version.record.digest),
-        metadata={
+    yield materialisation(
+        EVALUATION,
+        None,
+        digest=version.record.digest,
+        shown={
             "version": version.name,
             "in_use": trained.check.passed,
             "verdict": report.verdict,
@@ -191,5 +197,4 @@ def _results(trained: Any) -> Iterator[dg.MaterializeResult[None]]:
             "page": metadata.path(version.path / PAGE),
             "json": metadata.path(version.path / DATA),
         },
-        check_results=[metadata.check_result(trained.check)],
     )

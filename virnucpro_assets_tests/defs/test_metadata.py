@@ -8,7 +8,6 @@ import pytest
 from pydantic import ValidationError
 
 from virnucpro_assets.defs import metadata
-from virnucpro_assets.pipeline.checks import CheckResult
 from virnucpro_assets.settings import Settings
 
 
@@ -29,20 +28,6 @@ def test_counts_are_a_table_of_two_columns():
         "| empty | 1,200 |",
         "| too_short | 3 |",
     ]
-
-
-def test_a_check_shows_its_threshold_and_figures_and_blocks_as_it_says():
-    result = CheckResult(
-        asset="a", name="c", passed=False, threshold="at least 1", figures={"found": 0}, blocking=False
-    )
-
-    shown = metadata.check_result(result)
-
-    assert (shown.passed, shown.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert {name: value.value for name, value in shown.metadata.items()} == {
-        "threshold": "at least 1",
-        "found": 0,
-    }
 
 
 def test_a_page_is_a_link_where_the_settings_say_at_which_address_pages_are_served(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, BEFORE_EMBEDDINGS, EMBEDDINGS
+from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets_tests.sites.backfills import LAUNCH, materialise
 from virnucpro_assets_tests.sites.debian import program
 from virnucpro_assets_tests.sites.postgres import FRAGMENT, PASSWORD, Postgres, running_postgres
@@ -196,6 +197,34 @@ def test_a_foreign_page_cannot_use_the_password_of_an_operator(services: Service
         )
     assert refused == dict.fromkeys(refused, 403)
     assert (ours, with_charset) == (200, 200)
+
+
+def test_viewers_read_the_pages_of_a_drop_and_nothing_else_of_its_data(services: Services) -> None:
+    operator, viewer = PEOPLE["operators"], PEOPLE["viewers"]
+    data = services.deployment.root / "data"
+    folder = DropStore(data).current("served")[1].path
+    place = f"/reports/served/{folder.name}"
+    for path in (services.deployment.root, data, data / "served", folder, folder / "report.html"):
+        path.chmod(0o755)
+    with running_proxy(services) as proxy:
+        shown = {
+            name: proxy.get(f"{place}/{name}", viewer)
+            for name in (
+                "report.html",
+                "check_report.html",
+                "drop.toml",
+                "check_report.json",
+                "report.html/..",
+            )
+        }
+        others = [proxy.get(f"{place}/report.html", person) for person in (None, operator, "vera:wrong")]
+        around = [
+            proxy.get(f"/reports/{path}", viewer)
+            for path in ("../dagster/dagster.yaml", "served/..%2f..%2fdagster/report.html", "", "served/")
+        ]
+    assert {name for name, status in shown.items() if status == 200} == {"report.html", "check_report.html"}
+    assert others == [401] * 3
+    assert set(around) <= {401, 403, 404}
 
 
 def test_the_web_servers_listen_on_the_loopback_interface_alone(services: Services) -> None:
