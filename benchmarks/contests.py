@@ -11,9 +11,9 @@ from tokenizers import Tokenizer
 from benchmarks.baselines import dnabert_s_loop, esm2_loop
 from benchmarks.cpu_slots import CpuSlots
 from benchmarks.sample_sequences import Mixture, candidates_in, sample_of
+from tools.demo.tokenizer import learn_tokenizer
 from virnucpro_assets.demo.excerpts import read_excerpts
 from virnucpro_assets.demo.paths import DATA_FOLDER
-from virnucpro_assets.demo.tokenizer import learn_tokenizer
 from virnucpro_assets.inference.embedding import embed_sequences
 from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
 from virnucpro_assets.models.encoder import Encoder

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from virnucpro_assets.demo.embeddings import EmbeddedReads, embed_reads, read_scores
+from tools.demo.embeddings import EmbeddedReads, embed_reads, read_scores
+from tools.demo.reads import Read, bases_of, is_virus, labelled_reads
 from virnucpro_assets.demo.excerpts import read_excerpts
 from virnucpro_assets.demo.paths import (
     DATA_FOLDER,
@@ -31,7 +32,6 @@ from virnucpro_assets.demo.paths import (
     ESM2_FOLDER,
     classifier_folder,
 )
-from virnucpro_assets.demo.reads import Read, bases_of, is_virus, labelled_reads
 from virnucpro_assets.models.classifier import load_classifier
 from virnucpro_assets.models.evaluation import auroc, confusion
 from virnucpro_assets.models.loading import load_encoder

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.demo_reads import demo_reads
+from tools.demo.tokenizer import learn_tokenizer
 from virnucpro_assets.demo.excerpts import read_excerpts
 from virnucpro_assets.demo.paths import DATA_FOLDER
-from virnucpro_assets.demo.tokenizer import learn_tokenizer
 from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
 from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.loading import load_encoder, random_weights, save_encoder

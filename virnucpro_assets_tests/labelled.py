@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.demo.reads import labelled_reads
 from virnucpro_assets.demo.excerpts import ROLES, read_excerpts
 from virnucpro_assets.demo.paths import DATA_FOLDER
-from virnucpro_assets.demo.reads import labelled_reads
 from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
 from virnucpro_assets.pipeline.devices import open_pool

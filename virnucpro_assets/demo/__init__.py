@@ -1,5 +1,5 @@
 """The embedded default: small real data and tiny models, so that everything runs from the first minute.
 
 The models are for trying the platform, not for science. What is shipped is in `data` and
-`models` beside this file; `paths` says where, `build` makes all of it again from Debian packages.
+`models` beside this file, and `paths` says where; how it was made is in `tools/demo` of the repository.
 """

@@ -4,12 +4,14 @@ import gzip
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
-from virnucpro_assets.demo.regions import Role
 from virnucpro_assets.files.atomic import write_bytes
 from virnucpro_assets.vocabulary import Label
 
-ROLES: tuple[Role, ...] = ("training", "validation", "held_out")
+Role = Literal["training", "validation", "held_out"]
+"""What a piece of a genome is for: to teach, to stop the training, or to be a read of the drop."""
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks.short_reads import held_out_reads, judge, routes_of
-from virnucpro_assets.demo.embeddings import EmbeddedReads
+from tools.demo.embeddings import EmbeddedReads
 from virnucpro_assets.models.cards import ClassifierCard
 from virnucpro_assets.models.classifier import classifier_shapes, save_classifier
 from virnucpro_assets.sequences.batches import ReadBatch

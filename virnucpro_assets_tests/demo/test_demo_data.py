@@ -7,8 +7,10 @@ from itertools import pairwise
 import dnaio
 import pytest
 
-from virnucpro_assets.demo.data import DataManifest, write_data_manifest
-from virnucpro_assets.demo.drop import make_drop, write_drop, write_truth
+from tools.demo.data import DataManifest, write_data_manifest
+from tools.demo.drop import make_drop, write_drop, write_truth
+from tools.demo.reads import cut_read
+from tools.demo.regions import REGIONS, seen_sources
 from virnucpro_assets.demo.excerpts import ROLES, Excerpt, read_excerpts, write_excerpts
 from virnucpro_assets.demo.paths import (
     DATA_FOLDER,
@@ -18,8 +20,6 @@ from virnucpro_assets.demo.paths import (
     SOURCES_FILE,
     TRUTH_FILE,
 )
-from virnucpro_assets.demo.reads import cut_read
-from virnucpro_assets.demo.regions import REGIONS, seen_sources
 from virnucpro_assets.demo.truth import read_truth
 from virnucpro_assets.files.digests import check_file
 from virnucpro_assets.files.manifests import read_manifest

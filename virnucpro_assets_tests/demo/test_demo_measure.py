@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from virnucpro_assets.demo.measure import bases_of_drop, main, scores_of_reads
+from tools.demo.measure import bases_of_drop, main, scores_of_reads
 from virnucpro_assets.demo.truth import read_truth
 from virnucpro_assets.errors import InputError
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from virnucpro_assets.demo.classifiers import CHUNK_LENGTHS, CLASSIFIERS, NOTE, evaluate_demo_classifier
-from virnucpro_assets.demo.embeddings import embed, read_scores
+from tools.demo.classifiers import CHUNK_LENGTHS, CLASSIFIERS, NOTE, evaluate_demo_classifier
+from tools.demo.embeddings import embed, read_scores
+from tools.demo.tiny_models import write_encoders
+from tools.demo.tokenizer import SPECIAL_TOKENS, learn_tokenizer
 from virnucpro_assets.demo.excerpts import Excerpt, read_excerpts
 from virnucpro_assets.demo.paths import DATA_FOLDER, DNABERT_S_FOLDER, ESM2_FOLDER, classifier_folder
-from virnucpro_assets.demo.tiny_models import write_encoders
-from virnucpro_assets.demo.tokenizer import SPECIAL_TOKENS, learn_tokenizer
 from virnucpro_assets.models.cards import read_card
 from virnucpro_assets.models.classifier import load_classifier
 from virnucpro_assets.models.folders import read_model_folder

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from tools.demo.reads import bases_of, cut_read, is_virus, labelled_reads, sample_reads
 from virnucpro_assets.demo.excerpts import Excerpt
-from virnucpro_assets.demo.reads import bases_of, cut_read, is_virus, labelled_reads, sample_reads
 
 VIRUS = Excerpt("phage", 100, "virus", "AACCGGTTACGTNNAC" * 40)
 OTHERS = Excerpt("host", 0, "others", "GATTACAGATTACA" * 60)

@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from virnucpro_assets.demo.sources import (
+from tools.demo.sources import (
     SOURCES,
     Package,
     Source,

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from virnucpro_assets.demo.embeddings import embed
+from tools.demo.embeddings import embed
 from virnucpro_assets.demo.paths import DNABERT_S_FOLDER, MODELS_FOLDER
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.models.classifier import load_classifier

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tools.demo.reads import Read, sample_reads
+from tools.demo.regions import seen_sources
 from virnucpro_assets.demo.excerpts import Excerpt, gzipped
-from virnucpro_assets.demo.reads import Read, sample_reads
-from virnucpro_assets.demo.regions import seen_sources
 from virnucpro_assets.files.atomic import write_bytes, write_text
 from virnucpro_assets.vocabulary import LABELS
 

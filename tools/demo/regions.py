@@ -7,9 +7,8 @@ that training never saw (`unseen_genome`); results are given for both.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
-Role = Literal["training", "validation", "held_out"]
+from virnucpro_assets.demo.excerpts import Role
 
 
 @dataclass(frozen=True, slots=True)

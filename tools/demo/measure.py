@@ -1,4 +1,4 @@
-"""How good a run on the demo drop was: `python -m virnucpro_assets.demo.measure CONSENSUS_FILE`.
+"""How good a run on the demo drop was: `python -m tools.demo.measure CONSENSUS_FILE`.
 
 CONSENSUS_FILE is the drop's prediction_results_highestscore.csv, of this project or of VirNucPro
 2.0: a read's score is the largest P(virus) minus the largest P(others) of its chunks.

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from virnucpro_assets.demo.drop import make_drop, write_drop, write_truth
+from tools.demo.drop import make_drop, write_drop, write_truth
+from tools.demo.regions import REGIONS, Region
+from tools.demo.sources import SOURCES, Source
 from virnucpro_assets.demo.excerpts import ROLES, Excerpt, write_excerpts
-from virnucpro_assets.demo.regions import REGIONS, Region
-from virnucpro_assets.demo.sources import SOURCES, Source
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.files.digests import FileRecord, record_of_file
 from virnucpro_assets.files.manifests import write_manifest

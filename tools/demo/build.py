@@ -1,4 +1,4 @@
-"""Make the shipped data and models again: `python -m virnucpro_assets.demo.build --debs FOLDER`.
+"""Make the shipped data and models again: `python -m tools.demo.build --debs FOLDER`.
 
 For developers. FOLDER holds the Debian packages of `sources.py`, each unpacked with
 `dpkg-deb -x PACKAGE.deb FOLDER/x_PACKAGE`. Without --debs the shipped data stay and only the
@@ -9,10 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from virnucpro_assets.demo.classifiers import CLASSIFIERS, train_demo_classifier
-from virnucpro_assets.demo.data import write_data
+from tools.demo.classifiers import CLASSIFIERS, train_demo_classifier
+from tools.demo.data import write_data
+from tools.demo.tiny_models import write_encoders
 from virnucpro_assets.demo.paths import DATA_FOLDER, DNABERT_S_FOLDER, ESM2_FOLDER, classifier_folder
-from virnucpro_assets.demo.tiny_models import write_encoders
 from virnucpro_assets.models.threads import limit_threads
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
+from tools.demo.tokenizer import learn_tokenizer
 from virnucpro_assets.demo.excerpts import read_excerpts
 from virnucpro_assets.demo.paths import DATA_FOLDER
-from virnucpro_assets.demo.tokenizer import learn_tokenizer
 from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
 from virnucpro_assets.models.loading import random_weights, save_encoder
 

@@ -12,14 +12,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from tools.demo.embeddings import embed_reads, read_scores
+from tools.demo.measure import bases_of_drop
+from tools.demo.reads import bases_of, is_virus, labelled_reads
 from virnucpro_assets import __version__
-from virnucpro_assets.demo.embeddings import embed_reads, read_scores
 from virnucpro_assets.demo.evaluation import Evaluation, evaluate
-from virnucpro_assets.demo.excerpts import read_excerpts
-from virnucpro_assets.demo.measure import bases_of_drop
+from virnucpro_assets.demo.excerpts import Role, read_excerpts
 from virnucpro_assets.demo.paths import DATA_FOLDER
-from virnucpro_assets.demo.reads import bases_of, is_virus, labelled_reads
-from virnucpro_assets.demo.regions import Role
 from virnucpro_assets.demo.truth import read_truth
 from virnucpro_assets.models.cards import TAKEN, ClassifierCard
 from virnucpro_assets.models.classifier import Classifier, load_classifier, save_classifier
