@@ -16,7 +16,6 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     NonNegativeInt,
-    PlainValidator,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -50,20 +49,6 @@ from virnucpro_assets.vocabulary import (
 )
 
 SETTINGS_FILE = "virnucpro.toml"
-
-
-DEFAULT_BUDGET = 8192
-_LEAST_BUDGET = 1024
-
-
-def _token_budget(value: Any) -> int | Literal["measured"]:
-    """A budget from a number, its text, or the word for one that is measured."""
-    if value == "measured":
-        return "measured"
-    found = _number(value)
-    if type(found) is not int or found < _LEAST_BUDGET:
-        raise ValueError(f"a number of at least {_LEAST_BUDGET}, or measured")
-    return found
 
 
 def _some_path(value: Any) -> Any:
@@ -188,10 +173,11 @@ class Settings(BaseSettings):
         None,
         description="peak rate of one device in this precision, for MFU; measured by each device if not given",
     )
-    token_budget: Annotated[int | Literal["measured"], PlainValidator(_token_budget)] = Field(
-        DEFAULT_BUDGET,
-        description="tokens of a pack, special ones included; measured: the size that is fastest here, for each "
-        "encoder, found once and kept",
+    token_budget: PositiveInt | None = Field(
+        None,
+        ge=1024,
+        description="tokens of a pack, special ones included; default: on a GPU 32,768 for ESM-2 and 65,536 for "
+        "DNABERT-S, else 8,192",
     )
     packs_per_part: PositiveInt = Field(64, description="packs between two checkpoints")
     embedding_cache_gib: NonNegativeFloat = Field(
@@ -384,16 +370,6 @@ class Settings(BaseSettings):
     def training_root(self) -> Path:
         """Where training sets and classifiers are kept: no drop can have this name."""
         return self.data_root / "_training"
-
-    @property
-    def fixed_budget(self) -> int | None:
-        """The token budget of every encoder; None if each has its own, which is measured."""
-        return None if isinstance(self.token_budget, str) else self.token_budget
-
-    @property
-    def budgets_folder(self) -> Path:
-        """Where measured token budgets are kept: no drop can have this name."""
-        return self.data_root / "_budgets"
 
 
 def load_settings() -> Settings:

@@ -41,7 +41,6 @@ COMMANDS = (
     "models fetch DNABERT-S",
     "models import model.pt",
     "models verify",
-    "models budgets",
     "classifiers list",
     "classifiers show 0123456789ab",
     "classifiers use 0123456789ab",

@@ -8,11 +8,10 @@
 `others` transformers' EsmModel and fair-esm's own module beside ours
 `variants` what was tried for the rest of the time
 `biases` the attention of DNABERT-S by several kernels, on packs of new lengths and on one pack
-`budgets` token budgets as a run measures them, twice
 `pipeline` the whole job on 100,000 generated reads
 `pipeline-killed` the whole job on 30,000 reads, once left alone and once with its device process killed
 
-A part that is done is in the file before the next one begins. Models and data of the last three go to
+A part that is done is in the file before the next one begins. Models and data of the last two go to
 a temporary folder in `--folder`, 6 GB at the 3B shape and the drop's 13 KB a candidate; parts of one
 call share the models. `--small` takes small shapes, few reads and whatever device there is: a trial
 of the command.
@@ -26,13 +25,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu import agreement, biases, budgets, pipeline, throughput, variants
+from benchmarks.gpu import agreement, biases, pipeline, throughput, variants
 from benchmarks.gpu.models import ESM2_3B, ESM2_650M, SHAPES, SMALL_DNABERT_S
 from benchmarks.gpu.progress import step
 from benchmarks.gpu.results import add
 from benchmarks.shapes import DNABERT_S, ESM2_8M
 
-PARTS = ("agreement", "throughput", "others", "variants", "biases", "budgets", "pipeline", "pipeline-killed")
+PARTS = ("agreement", "throughput", "others", "variants", "biases", "pipeline", "pipeline-killed")
 GPU_BUDGET, SMALL_BUDGET = 32768, 1024
 READS = {"pipeline": 100_000, "pipeline-killed": 30_000}
 FEW_READS = 400
@@ -56,8 +55,6 @@ def main() -> None:
                 if part in READS:
                     reads = options.reads or (FEW_READS if options.small else READS[part])
                     found = (pipeline.whole if part == "pipeline" else pipeline.killed)(trial, reads)
-                elif part == "budgets":
-                    found = budgets.measure(trial)
                 else:
                     found = _measure(part, options.seconds, small=options.small)
             add(options.out, part, found, time.monotonic() - started)

@@ -181,26 +181,3 @@ def verify(
             device=device,
             keep=keep,
         )
-
-
-@models.command(epilog="Examples: virnucpro models budgets | virnucpro models budgets --again")
-def budgets(
-    again: Annotated[
-        bool,
-        typer.Option(
-            "--again", help="Measure anew. Unfinished drops need --replace if another size is chosen."
-        ),
-    ] = False,
-) -> None:
-    """Print how fast the encoders in use are with packs of several sizes, measured once and kept.
-
-    With VIRNUCPRO_TOKEN_BUDGET=measured the fastest size of each is its token budget.
-    """
-    with one_line_errors():
-        from virnucpro_assets.demo.recognise import saying_demo_models
-        from virnucpro_assets.pipeline.budget_pages import show_budgets
-        from virnucpro_assets.settings import load_settings
-
-        settings = load_settings()
-        with saying_demo_models(settings.model_folders(), lambda line: typer.echo(line, err=True)):
-            show_budgets(settings, typer.echo, again=again)

@@ -20,14 +20,13 @@ from virnucpro_assets.defs.partitions import Partitions, across_ranks, drops_and
 from virnucpro_assets.defs.process_runs import mark_worker
 from virnucpro_assets.defs.records import EarlierTries, Event, evaluation, input_tags, materialisation
 from virnucpro_assets.inference.shard_runs import EmbeddingError
-from virnucpro_assets.pipeline.budgets import measured_budget
 from virnucpro_assets.pipeline.checks import CheckResult, failure_checks, record_check, shard_checks
 from virnucpro_assets.pipeline.embeddings import embed_drop
 from virnucpro_assets.pipeline.recipes import EncoderChoices
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.incidents import Incidents
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT, Recipe
+from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 from virnucpro_assets.storage.shards import ShardManifest
 from virnucpro_assets.storage.telemetry import Telemetry
 from virnucpro_assets.vocabulary import EncoderKind
@@ -152,7 +151,7 @@ def _materialisation(
             "tokens": counts.tokens,
             "tokens_per_second": round(shard.tokens_per_second, 1),
             "sequences_per_second": round(shard.sequences_per_second, 1),
-            **_budget(work, recipe),
+            "token_budget": recipe.token_budget,
             "packing_efficiency": round(counts.efficiency(recipe.token_budget), 4),
             "packs": counts.packs,
             "parts": len(shard.parts),
@@ -170,15 +169,6 @@ def _materialisation(
         },
         tags={"dagster/partition/drop": work.drop.key, "dagster/partition/rank": str(shard.rank)},
     )
-
-
-def _budget(work: DropWork, recipe: Recipe) -> metadata.Metadata:
-    """The tokens of a pack and, if they were measured, where and when."""
-    measured = None
-    if work.settings.fixed_budget is None:
-        measured = measured_budget(work.settings, work.encoders[recipe.encoder])
-    shown: metadata.Metadata = {"token_budget": recipe.token_budget}
-    return shown | {"token_budget_from": measured.note} if measured else shown
 
 
 def _cached(shard: ShardManifest) -> metadata.Metadata:

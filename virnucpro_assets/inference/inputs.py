@@ -17,11 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.errors import IntegrityError, VirnucproError
-from virnucpro_assets.inference.budgets import imitated_sequences
 from virnucpro_assets.inference.known_rows import KnownRows, look_up
 from virnucpro_assets.inference.messages import (
     ORDERS,
-    BudgetTask,
     EncoderChoice,
     Order,
     PartTask,
@@ -81,10 +79,7 @@ class Inputs:
 
         Raises IntegrityError if the index is not the one that the task was planned with.
         """
-        if isinstance(task, BudgetTask):
-            sequences = imitated_sequences(task.encoder.kind, task.chunk_length)
-            rows = np.arange(len(sequences))
-        elif isinstance(task, PartTask):
+        if isinstance(task, PartTask):
             rows = rows_of(task.plan, task.recipe.ranks)
             index = self._open(task.index, task.recipe.index_digest)
             batch = index.rows(int(rows[0]), int(rows[-1]) + 1, task.recipe.ranks)

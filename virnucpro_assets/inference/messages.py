@@ -15,7 +15,6 @@ from virnucpro_assets.storage.embedding_cache import EmbeddingCache
 from virnucpro_assets.storage.incidents import QuarantinedRow
 from virnucpro_assets.storage.parts import PartPlan, PartRecord
 from virnucpro_assets.storage.recipe import Recipe
-from virnucpro_assets.storage.token_budgets import BudgetSubject
 from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
 
 
@@ -104,28 +103,7 @@ class SampleTask(_Message):
         return f"{self.encoder.kind} sample of {len(self.rows)} rows in {self.encoder.precision}"
 
 
-class BudgetTask(_Message):
-    """Measure how fast an encoder is with packs of each of `sizes`, in about `seconds`, and write the
-    token budget that follows from it to `target`.
-
-    The sequences imitate frames of chunks of `chunk_length` bases in parts of `packs_per_part` packs.
-    """
-
-    type: Literal["budget"] = "budget"
-    encoder: EncoderChoice
-    subject: BudgetSubject
-    chunk_length: int
-    packs_per_part: int
-    sizes: list[int]
-    seconds: float
-    target: Path
-
-    @property
-    def label(self) -> str:
-        return f"{self.encoder.kind} measure of its token budget"
-
-
-Task = Annotated[PartTask | ProbeTask | SampleTask | BudgetTask, Field(discriminator="type")]
+Task = Annotated[PartTask | ProbeTask | SampleTask, Field(discriminator="type")]
 
 
 class Order(_Message):

@@ -23,7 +23,6 @@ from virnucpro_assets.errors import BusyError, DeviceError
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.messages import (
     Advanced,
-    BudgetTask,
     Failed,
     Finished,
     PartTask,
@@ -38,7 +37,7 @@ from virnucpro_assets.inference.process_handle import ProcessHandle
 LOOK_SECONDS = 1.0
 """How often to look for processes that hang."""
 
-Work = PartTask | ProbeTask | SampleTask | BudgetTask
+Work = PartTask | ProbeTask | SampleTask
 Subject = tuple[int, int] | Path
 """What a task is about: a part by rank and number, also when it is probed for, or the file that it writes."""
 
@@ -190,5 +189,5 @@ def _subject(task: Work) -> Subject:
             return task.plan.rank, task.plan.number
         case ProbeTask():
             return task.part
-        case SampleTask() | BudgetTask():
+        case SampleTask():
             return task.target

@@ -14,7 +14,6 @@ import numpy as np
 
 from virnucpro_assets.errors import VirnucproError, describe_os_error
 from virnucpro_assets.files.atomic import atomic_file
-from virnucpro_assets.inference.budget_measure import measure_budget
 from virnucpro_assets.inference.embedding import (
     Embedded,
     Listener,
@@ -28,7 +27,6 @@ from virnucpro_assets.inference.known_rows import keep_computed, worth_keeping
 from virnucpro_assets.inference.messages import (
     Advanced,
     Began,
-    BudgetTask,
     EncoderChoice,
     Entered,
     Failed,
@@ -51,7 +49,6 @@ from virnucpro_assets.models.threads import limit_threads
 from virnucpro_assets.storage.embedding_cache import maker_of
 from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
 from virnucpro_assets.storage.parts import PartRecord, write_part
-from virnucpro_assets.storage.token_budgets import write_budget
 from virnucpro_assets.vocabulary import Precision, QuarantineReason
 
 
@@ -90,8 +87,6 @@ class Worker:
                     write = self._probe(task, made, order.number)
                 case SampleTask() as task:
                     write = self._embed_sample(task, made, order.number)
-                case BudgetTask() as task:
-                    write = self._measure_budget(task, made, order.number)
         except (VirnucproError, OSError) as error:
             self._replies.send(_failed(order.number, error))
             return
@@ -204,10 +199,6 @@ class Worker:
                 np.save(stream, embedded.embeddings, allow_pickle=False)
 
         return write
-
-    def _measure_budget(self, task: BudgetTask, given: Input, number: int) -> Callable[[], None]:
-        budget = measure_budget(task, self._encoders.get(task.encoder), given, self._listener(number))
-        return lambda: write_budget(task.target, budget)
 
     def _listener(self, number: int, announced: Positions | None = None) -> Listener:
         def advanced(sequences: int, tokens: int) -> None:

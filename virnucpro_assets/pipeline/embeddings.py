@@ -7,7 +7,6 @@ from virnucpro_assets.errors import BusyError
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Progress
 from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embed_shards
-from virnucpro_assets.pipeline.budgets import ensure_budget
 from virnucpro_assets.pipeline.claims import claimed, claimed_shards
 from virnucpro_assets.pipeline.fit import check_fit
 from virnucpro_assets.pipeline.gate import require_passed, subjects_of_shards
@@ -100,7 +99,6 @@ def _embed_claimed(
     work: DropWork, kind: EncoderKind, ranks: Sequence[int], lease: Lease, *, replace: bool
 ) -> Iterator[ShardManifest]:
     encoder, index = work.encoders[kind], work.index.manifest
-    ensure_budget(work.settings, encoder, lease, work.report)
     job = ShardJob(
         index=work.index,
         encoder=encoder,

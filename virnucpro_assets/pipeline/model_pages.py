@@ -10,7 +10,8 @@ from virnucpro_assets.models.catalogue import CATALOGUE
 from virnucpro_assets.models.folders import WEIGHTS_FILE, read_config, read_model_folder
 from virnucpro_assets.models.registry import InstalledModel, Registry
 from virnucpro_assets.models.sizes import count_parameters, pack_bytes, weights_bytes
-from virnucpro_assets.settings import DEFAULT_BUDGET, Settings
+from virnucpro_assets.pipeline.recipes import token_budget
+from virnucpro_assets.settings import Settings
 from virnucpro_assets.vocabulary import ENCODER_KINDS, Precision
 
 GIB, MIB = 1 << 30, 1 << 20
@@ -67,7 +68,7 @@ def model_lines(settings: Settings, name: str) -> list[str]:
         return [*lines, *card_lines(model.card), *_use_of_classifier(model.path)]
     lines += card_lines(model.card) if model.card else [f"digest: {read_model_folder(model.path).digest}"]
     config = read_config(model.path)
-    budget = settings.fixed_budget or DEFAULT_BUDGET
+    budget = token_budget(settings, config.kind)
     for precision in PRECISIONS:
         weights, pack = (
             weights_bytes(config, precision),

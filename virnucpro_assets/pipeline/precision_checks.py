@@ -18,9 +18,9 @@ import numpy.typing as npt
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.inference.messages import SampleTask
 from virnucpro_assets.inference.pool import Lease
-from virnucpro_assets.pipeline.budgets import token_budget
 from virnucpro_assets.pipeline.checks import PRECISION_CHECKS, CheckResult, holds_back
 from virnucpro_assets.pipeline.embeddings import fitting_merged
+from virnucpro_assets.pipeline.recipes import token_budget
 from virnucpro_assets.pipeline.routing import classifiers_in_use
 from virnucpro_assets.pipeline.samples import ChunkSample, sample_chunks
 from virnucpro_assets.pipeline.stages import recorded_stage
@@ -140,7 +140,7 @@ def _embed_again(
             index=work.folder.index,
             index_digest=work.index.manifest.digest,
             rows=sample.rows.tolist(),
-            token_budget=token_budget(work.settings, work.encoders[kind]),
+            token_budget=token_budget(work.settings, kind),
             one_at_a_time=way.one_at_a_time,
             target=folder / f"{name}-{kind}.npy",
         )

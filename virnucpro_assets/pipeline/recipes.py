@@ -8,12 +8,15 @@ from virnucpro_assets.inference.devices import names_gpus
 from virnucpro_assets.inference.kernels import Machine, choose_kernels
 from virnucpro_assets.inference.messages import EncoderChoice
 from virnucpro_assets.models.cards import checked_model_folder
-from virnucpro_assets.pipeline.budgets import token_budget
 from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropManifest
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT, Recipe
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
+
+GPU_BUDGETS: dict[EncoderKind, int] = {"esm2": 32768, "dnabert_s": 65536}
+CPU_BUDGET = 8192
+"""Tokens of a pack. On a GPU more makes no encoder faster by more than a few percent (docs/performance.md)."""
 
 
 class EncoderChoices(Mapping[EncoderKind, EncoderChoice]):
@@ -68,6 +71,14 @@ def choose_encoder(settings: Settings, kind: EncoderKind) -> EncoderChoice:
     )
 
 
+def token_budget(settings: Settings, kind: EncoderKind) -> int:
+    """Tokens of a pack of an encoder: the number of the settings, or the default of the devices."""
+    if settings.token_budget is not None:
+        return settings.token_budget
+    has_gpus = names_gpus(settings.devices, visible=settings.visible_gpus)
+    return GPU_BUDGETS[kind] if has_gpus else CPU_BUDGET
+
+
 def index_origin(drop: DropManifest, settings: Settings) -> IndexOrigin:
     """What the index of a drop is made from under the settings.
 
@@ -89,10 +100,7 @@ def index_origin(drop: DropManifest, settings: Settings) -> IndexOrigin:
 
 
 def make_recipe(settings: Settings, index: IndexManifest, encoder: EncoderChoice) -> Recipe:
-    """The recipe of one encoder's embeddings for an index under the settings.
-
-    Raises IntegrityError if its token budget is to be measured and was not yet.
-    """
+    """The recipe of one encoder's embeddings for an index under the settings."""
     return Recipe(
         encoder=encoder.kind,
         index_digest=index.digest,
@@ -100,7 +108,7 @@ def make_recipe(settings: Settings, index: IndexManifest, encoder: EncoderChoice
         precision=encoder.precision,
         attention=encoder.attention,
         fused=encoder.fused,
-        token_budget=token_budget(settings, encoder),
+        token_budget=token_budget(settings, encoder.kind),
         packs_per_part=settings.packs_per_part,
         ranks=index.ranks,
         cached=settings.embedding_cache is not None,

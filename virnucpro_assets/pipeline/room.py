@@ -24,11 +24,10 @@ from pathlib import Path
 
 from virnucpro_assets.errors import InputError, NoRoomError
 from virnucpro_assets.inference.plans import expected_tokens, plan_parts
-from virnucpro_assets.pipeline.budgets import known_budget
+from virnucpro_assets.pipeline.recipes import token_budget
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.compression import is_packed
 from virnucpro_assets.sequences.read_files import ReadFile
-from virnucpro_assets.settings import DEFAULT_BUDGET
 from virnucpro_assets.storage.embedding_cache import cache_size
 from virnucpro_assets.vocabulary import EncoderKind
 
@@ -58,7 +57,7 @@ def embedding_bytes(work: DropWork, kind: EncoderKind, ranks: Sequence[int]) -> 
     """
     index, settings = work.index, work.settings
     lengths = index.nucleotide_lengths() if kind == "dnabert_s" else index.protein_lengths()
-    budget = known_budget(settings, work.encoders[kind]) or DEFAULT_BUDGET
+    budget = token_budget(settings, kind)
     rows = parts = 0
     for rank in ranks:
         folder = work.folder.shard(kind, rank, index.manifest.ranks)

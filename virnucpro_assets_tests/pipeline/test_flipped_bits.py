@@ -31,7 +31,6 @@ from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.cached_rows import CachedRows
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache, keep_rows, keys_of
 from virnucpro_assets.storage.merged import read_merged_at
-from virnucpro_assets.storage.token_budgets import BudgetSubject, MeasuredBudget, read_budget, write_budget
 from virnucpro_assets.storage.training_set import (
     LabelledRows,
     TrainingSetManifest,
@@ -47,20 +46,12 @@ FLIPS = 3
 """Of each file and step: of all files together a few hundred."""
 
 RANK = "rank-01-of-04"
-SUBJECT = BudgetSubject(
-    encoder="esm2",
-    weights_digest="w",
-    precision="float32",
-    attention="dense-runs",
-    fused=False,
-    device_kind="cpu",
-)
 KEYS = keys_of(Ragged.from_strings([b"ATG", b"CCC", b"GCA"]))
 
 
 @dataclass(frozen=True)
 class Place:
-    """A finished drop, its models, and a classifier, a training set, a budget and a cache beside it."""
+    """A finished drop, its models, and a classifier, a training set and a cache beside it."""
 
     root: Path
 
@@ -159,10 +150,6 @@ def training_set_read(place: Place) -> object:
     return manifest, [column.tolist() for column in (rows.embeddings, rows.is_virus, rows.split, rows.row)]
 
 
-def budget_read(place: Place) -> object:
-    return read_budget(place.root / "budgets", SUBJECT)
-
-
 def cache_looked_up(place: Place) -> object:
     found = CachedRows(place.cache, "0" * 64, 4).find(KEYS)
     if found.said:
@@ -202,7 +189,6 @@ STEPS: list[tuple[str, Callable[[Place], object]]] = [
     ("versions/*.toml", version_taken),
     ("versions/*/*", version_taken),
     ("set/*", training_set_read),
-    ("budgets/*", budget_read),
     ("cache/*/*", cache_looked_up),
 ]
 
@@ -218,18 +204,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, finished_data: Path) -> Plac
     keep_version(place.versions)
     keep_training_set(place.root / "set")
     keep_rows(place.cache, "0" * 64, KEYS, np.arange(12, dtype=np.float32).reshape(3, 4))
-    write_budget(
-        place.root / "budgets" / SUBJECT.file_name,
-        MeasuredBudget(
-            subject=SUBJECT,
-            token_budget=4096,
-            device="cpu",
-            measured_at="now",
-            chunk_length=300,
-            seconds=1.0,
-            sizes=[],
-        ),
-    )
     return place
 
 
