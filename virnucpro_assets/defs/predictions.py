@@ -1,16 +1,24 @@
-"""Assets by drop, second half: merged embeddings, predictions and calls."""
+"""Assets by drop, second half: merged embeddings, predictions and calls.
+
+The freshness policy of `predictions`, off unless `fresh_hours` is set, is Dagster's own: it looks at the last
+materialisation, whichever partition it was of. So drops that were finished long ago never count against it, and it
+says one thing: that nothing was predicted for a while. That a drop which did arrive gets its predictions is what the
+sensor `alerts` looks after.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
 
 import dagster as dg
 
 from virnucpro_assets.defs import columns, metadata, pictures
 from virnucpro_assets.defs.automation import once
 from virnucpro_assets.defs.chains import Link, Made, Turn
-from virnucpro_assets.defs.freshness import freshness
 from virnucpro_assets.defs.partitions import Partitions, across_ranks
-from virnucpro_assets.defs.precision import check_specs, verify_precision
 from virnucpro_assets.pipeline.calls import READS_BY_ROUTE, call_drop, predict_drop
-from virnucpro_assets.pipeline.checks import CheckResult, completeness
+from virnucpro_assets.pipeline.checks import PRECISION_CHECKS, CheckResult, completeness, holds_back
 from virnucpro_assets.pipeline.embeddings import merge_drop
+from virnucpro_assets.pipeline.precision_checks import check_precision
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.call_tables import READ_CALLS_FILE, READ_SCHEMA
 from virnucpro_assets.storage.hits import HITS_FILE
@@ -19,6 +27,12 @@ from virnucpro_assets.storage.prediction_tables import PREDICTION_SCHEMA, PREDIC
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
 GROUP = "calls"
+WARN_AT = 0.75
+DESCRIPTIONS = (
+    "Stored embeddings, in the precision in use, against float32: cosine of each sequence, and labels.",
+    "The same sequences computed in float16 against float32.",
+    "Stored embeddings, computed packed, against the same sequences one at a time.",
+)
 
 
 def merged_embeddings(partitions: Partitions) -> Link:
@@ -103,9 +117,39 @@ def predictions(settings: Settings, partitions: Partitions) -> Link:
             description="P(others) and P(virus) of every stop-free frame, in the order of the input.",
         ),
         make,
-        checks=check_specs(settings, partitions),
-        verify=verify_precision,
+        checks=_precision_checks(settings, partitions),
+        verify=_verify_precision,
     )
+
+
+def _precision_checks(settings: Settings, partitions: Partitions) -> list[dg.AssetCheckSpec]:
+    """The checks PRECISION_CHECKS of `predictions`; what follows waits for those that block."""
+    return [
+        dg.AssetCheckSpec(
+            name,
+            asset="predictions",
+            blocking=holds_back(name, settings.precision),
+            partitions_def=partitions.drops,
+            description=description,
+        )
+        for name, description in zip(PRECISION_CHECKS, DESCRIPTIONS, strict=True)
+    ]
+
+
+def _verify_precision(turn: Turn) -> Iterator[CheckResult]:
+    """The results of PRECISION_CHECKS for a drop, in a chain that has devices."""
+    if turn.pool is None:
+        raise TypeError("the chain of predictions needs a pool of devices")
+    with turn.pool.lease() as lease:
+        yield from check_precision(turn.work, lease)
+
+
+def freshness(settings: Settings) -> dg.FreshnessPolicy | None:
+    """The freshness policy of `predictions`, if the settings want one; it warns after three quarters."""
+    if settings.fresh_hours is None:
+        return None
+    whole = timedelta(hours=settings.fresh_hours)
+    return dg.FreshnessPolicy.time_window(fail_window=whole, warn_window=whole * WARN_AT)
 
 
 def virus_calls() -> Link:

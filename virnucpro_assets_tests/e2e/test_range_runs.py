@@ -139,7 +139,7 @@ def test_a_blocking_check_holds_back_the_rest_of_its_drop_only(deployment, monke
         for result in check_precision(work, lease):
             yield result.model_copy(update={"passed": work.drop.key != "b"}) if result.blocking else result
 
-    monkeypatch.setattr("virnucpro_assets.defs.precision.check_precision", refusing)
+    monkeypatch.setattr("virnucpro_assets.defs.predictions.check_precision", refusing)
     for number, drop in enumerate("abc"):
         deployment.deliver(drop, 2, first=number)
     assert deployment.run("index_drop", "a", last="c").success

@@ -2,7 +2,9 @@
 
 Two rows are identical if their nucleotides or their proteins are the same. A row is near-identical to a
 split if some share of its 31-mers, on either strand, occurs there. Sequences are compared by 64-bit
-digests (BLAKE2b), of which two different ones agree about once in 2^32 rows, 31-mers themselves.
+digests (BLAKE2b), of which two different ones agree about once in 2^32 rows, 31-mers themselves: of A, C, G
+and T each is a number in base 4 of 62 bits, and of its two strands the smaller number counts. k-mers with
+any other letter are left out.
 """
 
 import hashlib
@@ -11,11 +13,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from virnucpro_assets.sequences.genetic_code import BASES, OTHER
 from virnucpro_assets.sequences.index import RowBatch
-from virnucpro_assets.sequences.kmers import canonical_kmers
 from virnucpro_assets.sequences.ragged import Ragged
 
 Digests = npt.NDArray[np.uint64]
+
+K = 31
+
+_DIGIT = np.full(256, OTHER, np.uint8)
+for _digit, _letter in enumerate(BASES):
+    _DIGIT[[_letter, _letter | 0x20]] = _digit
 
 
 @dataclass
@@ -47,6 +55,28 @@ class Seen:
         kmers, row = canonical_kmers(batch.nucleotides)
         found = np.bincount(row[_among(kmers, self._kmers)], minlength=len(batch.rows))
         return np.asarray(found / np.maximum(1, np.bincount(row, minlength=len(batch.rows))))
+
+
+def canonical_kmers(sequences: Ragged, k: int = K) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    """Every k-mer (k at most 31) of `sequences`: uint64 [m], and int64 [m], whose it is.
+
+    In the order of the sequences and of their bases, repeats included.
+    """
+    digits = _DIGIT[sequences.data]
+    places = max(0, len(digits) - k + 1)
+    forward = np.zeros(places, np.uint64)
+    backward = np.zeros(places, np.uint64)
+    unknown = np.zeros(places, np.bool_)
+    for offset in range(k):
+        step = digits[offset : offset + places]
+        unknown |= step == OTHER
+        base = np.minimum(step, 3).astype(np.uint64)
+        forward = (forward << np.uint64(2)) | base
+        backward |= (np.uint64(3) - base) << np.uint64(2 * offset)
+    owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
+    within = owner[:places] == owner[k - 1 :] if places else unknown
+    kept = within & ~unknown
+    return np.minimum(forward, backward)[kept], owner[:places][kept]
 
 
 def digests_of(sequences: Ragged) -> Digests:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from virnucpro_assets.sequences.kmers import canonical_kmers
+from virnucpro_assets.pipeline.training.leakage import canonical_kmers
 from virnucpro_assets.sequences.ragged import Ragged
 
 COMPLEMENT = bytes.maketrans(b"ACGT", b"TGCA")
