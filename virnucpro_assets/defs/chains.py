@@ -134,7 +134,7 @@ def chain(
 
 def _drops_of(context: dg.AssetExecutionContext) -> list[str]:
     """The drops of a run. "Execute all" on the checks of an asset names none: then the one made last of it."""
-    if context.has_partition_key or context.has_partition_key_range:
+    if _names_drops(context):
         return list(context.partition_keys)
     assets = sorted({check.asset_key.to_user_string() for check in context.selected_asset_check_keys})
     latest = latest_record(context.instance, assets[0], None) if assets else None
@@ -148,6 +148,10 @@ def _drops_of(context: dg.AssetExecutionContext) -> list[str]:
     return [latest.partition_key]
 
 
+def _names_drops(context: dg.AssetExecutionContext) -> bool:
+    return bool(context.has_partition_key or context.has_partition_key_range)
+
+
 class _Run:
     """One run through a chain: what was asked for, and what an earlier try has done of it."""
 
@@ -157,6 +161,7 @@ class _Run:
         self._checks = {
             (key.asset_key.to_user_string(), key.name) for key in context.selected_asset_check_keys
         }
+        self._names_no_drop = not _names_drops(context)
         self._earlier = EarlierTries(context)
         self.encoders = EncoderChoices(settings)
 
@@ -188,5 +193,8 @@ class _Run:
         for result in results:
             if result.name in missing:
                 yield evaluation(self._instance, turn.drop, result)
+                if self._names_no_drop:
+                    # What such a run planned has no partition either.
+                    yield evaluation(self._instance, None, result)
         for result in results:
             hold_back(turn.drop, result)

@@ -83,7 +83,7 @@ def running_proxy(services: Services) -> Iterator[Proxy]:
             "/etc/ssl/certs": str(folder),
             "/etc/ssl/private": str(folder),
             "/etc/virnucpro": str(folder),
-            "/srv/virnucpro/data": str(services.deployment.root / "data"),
+            "/srv/virnucpro/data": str(folder / "data"),
             "127.0.0.1:3000": f"127.0.0.1:{services.web_port}",
             "127.0.0.1:3001": f"127.0.0.1:{services.view_port}",
         }.items():

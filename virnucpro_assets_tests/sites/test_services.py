@@ -1,6 +1,7 @@
 """The services as their units start them, with PostgreSQL for the records."""
 
 import json
+import shutil
 import subprocess
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -60,10 +61,12 @@ def test_the_results_are_those_of_the_command_line_with_sqlite(services: Service
 
 
 def test_the_records_are_in_postgresql_and_nowhere_else(services: Services, postgres: Postgres) -> None:
+    # The classifier is put on record by whichever comes first, the sensor or a run.
     counted = postgres.query(
-        "SELECT count(*) FROM event_logs WHERE dagster_event_type = 'ASSET_MATERIALIZATION'"
+        "SELECT count(*) FROM event_logs WHERE dagster_event_type = 'ASSET_MATERIALIZATION' "
+        """AND asset_key != '["classifier"]'"""
     )
-    assert int(counted) == len(BEFORE_EMBEDDINGS) + 4 * len(EMBEDDINGS) + len(AFTER_EMBEDDINGS)
+    assert int(counted) == len(BEFORE_EMBEDDINGS) - 1 + 4 * len(EMBEDDINGS) + len(AFTER_EMBEDDINGS)
     assert postgres.query("SELECT count(*) FROM concurrency_slots WHERE concurrency_key = 'gpu'") == "1"
     assert [path for path in services.written() if ".db" in path.suffixes] == []
 
@@ -201,12 +204,13 @@ def test_a_foreign_page_cannot_use_the_password_of_an_operator(services: Service
 
 def test_viewers_read_the_pages_of_a_drop_and_nothing_else_of_its_data(services: Services) -> None:
     operator, viewer = PEOPLE["operators"], PEOPLE["viewers"]
-    data = services.deployment.root / "data"
-    folder = DropStore(data).current("served")[1].path
+    folder = DropStore(services.deployment.root / "data").current("served")[1].path
     place = f"/reports/served/{folder.name}"
-    for path in (services.deployment.root, data, data / "served", folder, folder / "report.html"):
-        path.chmod(0o755)
     with running_proxy(services) as proxy:
+        # Nginx runs as somebody who does not see the folders of these tests.
+        copied = shutil.copytree(folder, proxy.folder / "data" / "served" / folder.name)
+        for path in (*copied.parents[:2], *copied.rglob("*"), copied):
+            path.chmod(0o755)
         shown = {
             name: proxy.get(f"{place}/{name}", viewer)
             for name in (
