@@ -2,13 +2,16 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from virnucpro_assets import __version__
 from virnucpro_assets.cli.errors import one_line_errors
 from virnucpro_assets.errors import VirnucproError
+
+if TYPE_CHECKING:
+    from virnucpro_assets.sequences.read_files import ReadFile
 
 app = typer.Typer(
     help="Find viruses in short sequence reads.",
@@ -46,6 +49,9 @@ Repeats = Annotated[
 Paired = Annotated[
     bool, typer.Option("--paired", help="Take the files as pairs of mates, two by two, whatever their names.")
 ]
+Interleaved = Annotated[
+    bool, typer.Option("--interleaved", help="Take each file as pairs of mates in turn, whatever its name.")
+]
 Replace = Annotated[
     bool,
     typer.Option(
@@ -76,6 +82,7 @@ def predict(
         ),
     ] = None,
     paired: Paired = False,
+    interleaved: Interleaved = False,
     replace: Replace = False,
 ) -> None:
     """Call viruses in reads: from files to tables, hits and a report."""
@@ -85,6 +92,7 @@ def predict(
             reads,
             out,
             paired=paired,
+            interleaved=interleaved,
             chunk_length=int(chunk_length.value) if chunk_length else None,
             duplicates=duplicates.value if duplicates else None,
             min_score=min_score,
@@ -114,18 +122,18 @@ def prepare(
     chunk_length: Length = None,
     duplicates: Repeats = None,
     paired: Paired = False,
+    interleaved: Interleaved = False,
 ) -> None:
     """Write the chunks of reads and their stop-free frames, and compute nothing."""
     with one_line_errors():
         from virnucpro_assets.pipeline.room import check_out
         from virnucpro_assets.sequences.prepare import prepare as write_prepared
-        from virnucpro_assets.sequences.read_files import pair_files
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
         check_out(out)
         summary = write_prepared(
-            pair_files(reads, paired=paired),
+            _files(reads, paired=paired, interleaved=interleaved),
             out,
             chunk_length=int(chunk_length.value) if chunk_length else settings.chunk_length,
             duplicates=duplicates.value if duplicates else settings.duplicates,
@@ -133,6 +141,8 @@ def prepare(
         typer.echo(
             f"{summary.reads} reads, {summary.chunks} chunks, {summary.candidates} candidates in {out}"
         )
+        for remark in summary.remarks:
+            typer.echo(f"note: {remark}", err=True)
         if summary.with_u:
             typer.echo(f"reads with a U, which is read as T: {summary.with_u}", err=True)
         if summary.unreadable:
@@ -298,6 +308,7 @@ def _predict(
     out: Path,
     *,
     paired: bool = False,
+    interleaved: bool = False,
     replace: bool = False,
     **options: Any,
 ) -> None:
@@ -307,7 +318,6 @@ def _predict(
     from virnucpro_assets.pipeline.room import check_data_root, check_out
     from virnucpro_assets.pipeline.routing import classifiers_in_use
     from virnucpro_assets.pipeline.run import RESULTS, export_results
-    from virnucpro_assets.sequences.read_files import pair_files
     from virnucpro_assets.settings import load_settings
     from virnucpro_assets.storage.drops import DropStore
 
@@ -318,11 +328,23 @@ def _predict(
     # Hours of embeddings would come before the step that asks for it.
     classifiers_in_use(settings, options.get("chunk_length") or settings.chunk_length)
     drop = name or key_from_name(reads[0])
+    files = _files(reads, paired=paired, interleaved=interleaved)
     with claimed_drop(drop, settings, _progress):
-        register_reads(drop, pair_files(reads, paired=paired), settings, replace=replace, **options)
+        register_reads(drop, files, settings, replace=replace, **options)
         _materialise(drop, replace=replace)
         for path in export_results(DropStore(settings.data_root).current(drop)[1], out):
             typer.echo(path)
+
+
+def _files(reads: list[Path], **how: bool) -> "list[ReadFile]":
+    """The files with their mates; the terminal says which look like mates and are not taken as such."""
+    from virnucpro_assets.sequences.likely_mates import likely_mates
+    from virnucpro_assets.sequences.read_files import pair_files
+
+    files = pair_files(reads, **how)
+    for line in likely_mates(files):
+        _progress(f"note: {line}.")
+    return files
 
 
 def _missing(*, run: bool) -> None:

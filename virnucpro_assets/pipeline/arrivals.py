@@ -5,18 +5,19 @@ from pathlib import Path
 
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.pipeline.deliveries import Delivery, only_owners
+from virnucpro_assets.pipeline.delivery_names import key_of_file
 from virnucpro_assets.pipeline.drops_folder import Found, look
 from virnucpro_assets.pipeline.other_versions import set_aside_other_versions
 from virnucpro_assets.sequences.names import DuplicatePolicy
-from virnucpro_assets.sequences.read_files import ReadFile, require_plain_file
+from virnucpro_assets.sequences.read_files import ReadFile, require_plain_file, without_mate
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DeliveryMark, DropManifest, DropSource, DropStore, check_key
 from virnucpro_assets.vocabulary import Label
 
 
 def key_from_name(path: Path) -> str:
-    """A drop key from the name of a read file: what stands before its endings, other letters as '-'."""
-    stem = path.name.split(".")[0]
+    """A drop key from the name of a read file, as in the drops folder; other letters become '-'."""
+    stem = key_of_file(path.name) or without_mate(path.name.split(".")[0])
     key = "".join(
         letter if letter.isascii() and (letter.isalnum() or letter in "_-") else "-" for letter in stem
     )

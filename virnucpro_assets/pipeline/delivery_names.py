@@ -39,9 +39,9 @@ def unfinished_target(name: str) -> str | None:
 
 
 def key_of_file(name: str) -> str | None:
-    """The name of a read file without its endings and without the mark of a mate; None without such endings.
+    """The name of a read file without its endings, the mark of a mate and what trimmers write after it.
 
-    Nothing else of the name is changed, so it may be no key.
+    None without such endings. Nothing else of the name is changed, so it may be no key.
     """
     stem = _without(name, _PACKED)
     reads = _without(stem, _READS)

@@ -24,7 +24,7 @@ from virnucpro_assets.pipeline.folder_entries import (
     read_entries,
     status_inside,
 )
-from virnucpro_assets.sequences.read_files import ReadFile, pair_files
+from virnucpro_assets.sequences.read_files import ReadFile, are_one_set, pair_files
 from virnucpro_assets.sequences.sample_sheet import Sample, read_sample_sheet
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import KEY
@@ -150,9 +150,11 @@ class _Look:
         for key, group in groups.items():
             name = " ".join(printable(path.name) for path in group)
             waits = _copied(held[key]) if key in held else ""
-            found = _found(name, self._key(key), "file", group, markers.get(key), waits=waits)
-            wrong = self._wrong_key(key)
-            if len(group) > 1 and [file.mate for file in found.files] not in ([1, 2], [2, 1]):
+            # Names with versions, dates and words of trimmers have dots, and keys have none.
+            drop = key.replace(".", "-")
+            found = _found(name, self._key(drop), "file", group, markers.get(key), waits=waits)
+            wrong = self._wrong_key(drop)
+            if not are_one_set(found.files):
                 wrong = wrong or f"{len(group)} files of one name that are no pair; they belong in a folder"
             yield replace(found, wrong=wrong)
         yield from self._of_unfinished({*groups, *(path.name for path in self._top.folders)})

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.pipeline.arrivals import check_arrived, list_drop
+from virnucpro_assets.pipeline.arrivals import check_arrived, key_from_name, list_drop
+from virnucpro_assets.pipeline.drops_folder import look
 from virnucpro_assets_tests.arriving import READS, Arrivals
+from virnucpro_assets_tests.names_of_mates import NAMES_OF_MATES
 
 NOBODY = 65534
 NO_KEY = "a name that no drop can have"
@@ -69,7 +71,6 @@ def test_a_folder_with_a_name_that_no_drop_can_have_is_refused(
     [
         ("a b.fastq.gz", NO_KEY),
         ("a|b.fa", NO_KEY),
-        ("a.trimmed.fq", NO_KEY),
         ("-a.fa", NO_KEY),
         (".fa", None),
         ("x" * 65 + ".fa", NO_KEY),
@@ -278,6 +279,13 @@ def test_the_data_of_the_platform_is_no_delivery(tmp_path: Path) -> None:
         (["a_R2.fq"], "a", [0]),
         (["a_12.fq"], "a_12", [0]),
         (["a_3.fq"], "a_3", [0]),
+        (["a.trimmed.fq"], "a-trimmed", [0]),
+        (["a_1.fq", "a_2.fq.gz"], "a", [1, 2]),
+        (["ERR1.fastq.gz", "ERR1_1.fastq.gz", "ERR1_2.fastq.gz"], "ERR1", [0, 1, 2]),
+        (["s_1P.fq", "s_1U.fq", "s_2P.fq", "s_2U.fq"], "s", [1, 1, 2, 2]),
+        (["s_1P.fq", "s_1U.fq", "s_2P.fq"], "s", [1, 0, 2]),
+        (["s_R1_unpaired_1.fq", "s_R1_val_1.fq", "s_R2_val_2.fq"], "s", [0, 1, 2]),
+        (["s.interleaved.fq"], "s-interleaved", [3]),
     ],
 )
 def test_a_file_gives_its_drop_the_name_without_endings_and_mates(
@@ -288,6 +296,34 @@ def test_a_file_gives_its_drop_the_name_without_endings_and_mates(
     (found,) = arrivals.wait().of("ready")
     assert found.key == key
     assert [(file.path.name, file.mate) for file in found.files] == list(zip(names, mates, strict=True))
+
+
+@pytest.mark.parametrize(("origin", "one", "two", "drop"), NAMES_OF_MATES)
+def test_a_pair_has_one_name_in_the_drops_folder_and_on_the_command_line(
+    arrivals: Arrivals, origin: str, one: str, two: str, drop: str
+) -> None:
+    names = [name.replace(".txt.gz", ".fq.gz") for name in (one, two)]
+    paths = [arrivals.write(name) for name in names]
+    (found,) = look(arrivals.settings)
+    assert (found.key, found.wrong, [file.mate for file in found.files]) == (drop, "", [1, 2]), origin
+    assert {key_from_name(path) for path in paths} == {drop}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("s_1.fq", "s_1_trimmed.fq", "s_2.fq", "s_2_trimmed.fq"),
+        ("s.fa", "s_1.fq", "s_2.fq"),
+        ("s_R1.fq", "s_R1_trimmed.fq"),
+        ("s_R1_001.fq", "s_R1_002.fq", "s_R2_001.fq", "s_R2_002.fq"),
+    ],
+)
+def test_files_of_one_name_that_are_no_set_are_refused(arrivals: Arrivals, names: tuple[str, ...]) -> None:
+    for name in names:
+        arrivals.write(name)
+    assert refusals(arrivals) == {
+        " ".join(names): f"{len(names)} files of one name that are no pair; they belong in a folder"
+    }
 
 
 def test_each_sample_of_a_sheet_becomes_a_drop_of_its_lanes(arrivals: Arrivals) -> None:
