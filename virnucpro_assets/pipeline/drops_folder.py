@@ -2,7 +2,8 @@
 
 A delivery is a sub-folder with files of reads; a file of reads, with its mate, directly in the
 drops folder; or a sample of a sample sheet, which lies in the drops folder or in one of its
-sub-folders. What a sheet names belongs to its sample and is no delivery of its own. Each
+sub-folders. What a sheet names belongs to its sample and is no delivery of its own, also where
+the sheet or the sample cannot be used. What holds no reads is left aside, and named. Each
 delivery is found with what speaks against it: `wrong` is a reason to refuse it, `waits` a
 reason to look again later, both as what was found: "a folder without files".
 """
@@ -25,11 +26,13 @@ from virnucpro_assets.pipeline.folder_entries import (
     status_inside,
 )
 from virnucpro_assets.sequences.read_files import ReadFile, are_one_set, pair_files
-from virnucpro_assets.sequences.sample_sheet import Sample, read_sample_sheet
+from virnucpro_assets.sequences.sample_sheet import Sample, is_sample_sheet, names_in, read_sample_sheet
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import KEY
 
-Kind = Literal["folder", "file", "sample", "sheet"]
+Kind = Literal["folder", "file", "sample", "sheet", "aside"]
+
+NAMED_ASIDE = 5
 
 _NO_KEY = "a name that no drop can have (1 to 64 letters, digits, '-' and '_', the first a letter or digit)"
 
@@ -40,7 +43,8 @@ class Found:
 
     `key` is empty if it is a sheet or if no drop can be called so. `stats` belong to `files`,
     in the same order. `is_marked` says that its marker is there and that none of its files came
-    after it. `sheet` is the place of the sheet that names it.
+    after it. `sheet` is the place of the sheet that names it. What is left aside is of the kind `aside`,
+    with the reason in `wrong`.
     """
 
     name: str
@@ -89,9 +93,11 @@ class _Look:
         """The deliveries, those of sheets first, for they decide what is left to the others."""
         named: set[Path] = set()
         for entries in (self._top, *self._folders):
-            for sheet in entries.sheets:
+            for sheet in list(entries.sheets):
                 for found in self._of_sheet(sheet, entries):
                     named.update(file.path for file in found.files)
+                    if found.kind == "sheet" and found.wrong:
+                        named.update(self._held_back(sheet, entries))
                     yield found
         yield from self._unreadable
         for entries in self._folders:
@@ -99,6 +105,9 @@ class _Look:
         yield from self._of_files({path: seen for path, seen in self._top.files.items() if path not in named})
         for name, reason in self._top.wrong.items():
             yield Found(printable(name), "", "file", wrong=reason)
+        for entries in (self._top, *self._folders):
+            if entries.aside:
+                yield self._left_aside(entries)
 
     def _read(self, folder: Path) -> Entries:
         return read_entries(folder, self._inside, self._settings.ready_marker)
@@ -166,6 +175,23 @@ class _Look:
             if is_of_reads and key_of_anything(target) not in present:
                 yield Found(printable(name), "", "file", waits=_copied(name))
 
+    def _left_aside(self, entries: Entries) -> Found:
+        names = [printable(name) for name in entries.aside[:NAMED_ASIDE]]
+        more = len(entries.aside) - len(names)
+        shown = ", ".join(names) + (f" and {more} more" if more else "")
+        place = "" if entries is self._top else printable(entries.path.name) + os.sep
+        return Found(place + shown, "", "aside", wrong="left aside, for there are no reads in it")
+
+    def _held_back(self, sheet: Path, entries: Entries) -> Iterator[Path]:
+        """The files that a sheet that cannot be used may name; of one that cannot be read, all that lie beside it."""
+        try:
+            names = names_in(sheet)
+        except OSError:
+            yield from entries.files
+            return
+        for folder in (self._top, *self._folders):
+            yield from (path for path in folder.files if path.name in names)
+
     def _of_sheet(self, sheet: Path, entries: Entries) -> Iterator[Found]:
         name = printable(sheet.relative_to(self._root))
         marker = entries.markers.get(sheet.name)
@@ -174,10 +200,13 @@ class _Look:
         found = _found(name, "", "sheet", {sheet: entries.sheets[sheet]}, marker)
         found = replace(found, sheet=sheet, waits=self._waits(sheet))
         try:
+            if not is_sample_sheet(sheet):
+                entries.aside.append(sheet.name)
+                del entries.sheets[sheet]
+                return
             samples = read_sample_sheet(sheet)
         except InputError as error:
-            # What comes before is the path, which the name says.
-            yield replace(found, wrong=str(error).removeprefix(f"{sheet}, "))
+            yield replace(found, wrong=_without_place(error, sheet))
             return
         except OSError as error:
             yield replace(found, wrong=f"a file that cannot be read ({error.strerror})")
@@ -189,7 +218,8 @@ class _Look:
     def _of_sample(self, sample: Sample, sheet: Found, marker: Stat | None) -> Found:
         name = f"{sheet.name}, line {sample.line}: {printable(sample.name)}"
         stats: dict[Path, Stat] = {}
-        waits, wrong = "", self._wrong_key(sample.name)
+        waits = ""
+        wrong = _without_place(sample.wrong, sheet.sheet) if sample.wrong else self._wrong_key(sample.name)
         inside = None if self._settings.sheets_may_lead_out else self._inside
         for file in sample.files:
             try:
@@ -246,6 +276,11 @@ def _found(
 def _is_marked(marker: Stat | None, files: Mapping[Path, Stat]) -> bool:
     """Whether the marker came last: one that was there before a file says nothing about that file."""
     return marker is not None and all(marker.changed >= seen.changed for seen in files.values())
+
+
+def _without_place(error: InputError, sheet: Path | None) -> str:
+    """The error without the path before it, which the name of the delivery says."""
+    return str(error).removeprefix(f"{sheet}, ")
 
 
 def _copied(name: str) -> str:

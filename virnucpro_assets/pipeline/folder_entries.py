@@ -7,7 +7,7 @@ from pathlib import Path
 
 from virnucpro_assets.pipeline.delivery_names import is_litter, printable, unfinished_target
 
-SHEET_ENDING = ".csv"
+SHEET_ENDINGS = (".csv", ".tsv")
 
 
 class RefusedFileError(Exception):
@@ -34,7 +34,7 @@ class Entries:
 
     `markers` are by the name that they speak of, empty for the folder itself; `unfinished`
     holds the present name of what is still being copied by its later one; `wrong` the reason
-    why an entry is refused by its name.
+    why an entry is refused by its name; `aside` what is left aside because it holds no reads.
     """
 
     path: Path
@@ -44,6 +44,7 @@ class Entries:
     markers: dict[str, Stat] = field(default_factory=dict)
     unfinished: dict[str, str] = field(default_factory=dict)
     wrong: dict[str, str] = field(default_factory=dict)
+    aside: list[str] = field(default_factory=list)
 
 
 def read_entries(folder: Path, inside: Path, marker: str) -> Entries:
@@ -101,7 +102,7 @@ def _sort_in(entry: os.DirEntry[str], found: Entries, inside: Path, marker: str)
         return
     if name == marker or name.endswith(f".{marker}"):
         found.markers[name.removesuffix(marker).removesuffix(".")] = Stat.of(status)
-    elif name.lower().endswith(SHEET_ENDING):
+    elif name.lower().endswith(SHEET_ENDINGS):
         found.sheets[path] = Stat.of(status)
     else:
         found.files[path] = Stat.of(status)

@@ -409,14 +409,114 @@ def test_a_sheet_leads_out_of_the_drops_folder_only_if_the_settings_say_so(arriv
     assert {one.key for one in arrivals.wait().of("ready")} == {"x", "w", "z"}
 
 
-def test_a_wrong_sheet_is_refused_with_its_line(arrivals: Arrivals) -> None:
-    arrivals.write("s.csv", "sample,fastq_1\nx,\n")
-    arrivals.write("d/metrics.csv", "lane,yield\n1,2\n")
-    arrivals.write("d/a.fa")
-    found = refusals(arrivals)
-    assert found["s.csv"] == (
-        "line 2: found nothing in column fastq_1; expected a value. "
-        "Mend the sheet; its columns are sample,fastq_1,fastq_2."
+CORRECT = "Correct the sheet; its columns are sample,fastq_1,fastq_2."
+
+
+def test_a_sheet_of_taxprofiler_gives_the_samples_that_can_be_used(arrivals: Arrivals) -> None:
+    for name in ("un_R1.fq", "un_R2.fq", "one.fq"):
+        arrivals.write(name, "@r\nACGT\n+\nIIII\n")
+    arrivals.write(
+        "sheet.csv",
+        "sample,run_accession,instrument_platform,fastq_1,fastq_2,fasta\n"
+        "liver,R1,ILLUMINA,un_R1.fq,un_R2.fq,\nnano,R2,OXFORD_NANOPORE,one.fq,,\ncontigs,R3,ILLUMINA,,,x.fa\n",
     )
-    assert found["d/metrics.csv"].startswith("line 1: found no column sample and no column fastq_1; ")
-    assert found["d/"] == "files that no sample sheet names: 1, a.fa first"
+    found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+    assert found == {
+        "sheet.csv": ("known", ""),
+        "sheet.csv, line 2: liver": ("ready", ""),
+        "sheet.csv, line 3: nano": ("ready", ""),
+        "sheet.csv, line 4: contigs": ("settling", "no file x.fa yet"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "refused"),
+    [
+        ("x,\ny,a.fq\n", {"s.csv, line 2: x": "line 2: found nothing in column fastq_1; expected a value. "}),
+        (
+            ",b.fq\ny,a.fq\n",
+            {"s.csv, line 2: ": "line 2: found nothing in column sample; expected a value. "},
+        ),
+        ("x,b.fq,c\ny,a.fq\n", {"s.csv, line 2: x": "line 2: found 3 values; expected 2. "}),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_refused_and_its_files_are_no_deliveries(
+    arrivals: Arrivals, rows: str, refused: dict[str, str]
+) -> None:
+    for name in ("a.fq", "b.fq"):
+        arrivals.write(name)
+    arrivals.write("s.csv", f"sample,fastq_1\n{rows}")
+    if "b.fq" not in rows:
+        (arrivals.drops / "b.fq").unlink()
+    found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+    assert found == {
+        "s.csv": ("known", ""),
+        "s.csv, line 3: y": ("ready", ""),
+        **{name: ("refused", reason + CORRECT) for name, reason in refused.items()},
+    }
+
+
+@pytest.mark.parametrize(
+    ("sheet", "reason"),
+    [
+        (
+            b"name,fastq_1\nx,a.fq\n",
+            "line 1: found no column sample; expected the header of a sample sheet. ",
+        ),
+        (
+            b"sample,reads\nx,a.fq\n",
+            "line 1: found no column fastq_1; expected the header of a sample sheet. ",
+        ),
+        (
+            b'sample,fastq_1\nx,"a.fq\n',
+            "line 2: found no CSV (unexpected end of data); expected values between commas. ",
+        ),
+        (
+            b"sample,fastq_1\nx\xff,run/a.fq\n",
+            "line 2: found bytes that are no UTF-8; expected text in UTF-8. ",
+        ),
+        (
+            b"sample,fastq_1,fastq_1\nx,a.fq,\n",
+            "line 1: found column fastq_1 twice; expected each column once. ",
+        ),
+    ],
+)
+@pytest.mark.parametrize("place", ["a.fq", "run/a.fq"])
+def test_a_sheet_that_cannot_be_used_holds_its_files_back(
+    arrivals: Arrivals, sheet: bytes, reason: str, place: str
+) -> None:
+    arrivals.write(place)
+    arrivals.write("other.fq")
+    arrivals.write("s.csv", sheet)
+    found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+    assert found == {"s.csv": ("refused", reason + CORRECT), "other.fq": ("ready", "")}
+
+
+def test_a_table_that_is_no_sample_sheet_is_left_aside(arrivals: Arrivals) -> None:
+    arrivals.write("d/metrics.csv", "lane,yield\n1,2\n")
+    arrivals.write("d/SampleSheet.csv", "[Header]\nIEMFileVersion,4\n")
+    arrivals.write("d/a.fa")
+    arrivals.write("stats.tsv", "lane\tyield\n1\t2\n")
+    found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+    assert found == {
+        "d/": ("ready", ""),
+        "d/SampleSheet.csv, metrics.csv": ("aside", "left aside, for there are no reads in it"),
+        "stats.tsv": ("aside", "left aside, for there are no reads in it"),
+    }
+    assert [file.path.name for file in arrivals.scan().of("ready")[0].files] == ["a.fa"]
+
+
+def test_a_sheet_that_cannot_be_read_holds_back_what_lies_beside_it() -> None:
+    with tempfile.TemporaryDirectory(prefix="drops-") as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        arrivals = Arrivals.under(root)
+        arrivals.write("a.fq")
+        arrivals.write("d/a.fq")
+        arrivals.write("s.csv", "sample,fastq_1\nx,a.fq\n").chmod(0)
+        with without_rights():
+            found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+        assert found == {
+            "d/": ("ready", ""),
+            "s.csv": ("refused", "a file that cannot be read (Permission denied)"),
+        }
