@@ -207,13 +207,15 @@ def drops(
 def materialize(drop: Drop, replace: Replace = False) -> None:
     """Materialise every asset of a drop, registered before or copied into the drops folder."""
     with one_line_errors():
-        from virnucpro_assets.pipeline.arrivals import check_arrived
+        from virnucpro_assets.pipeline.arrivals import check_arrived, left_aside
         from virnucpro_assets.pipeline.claims import claimed_drop
         from virnucpro_assets.pipeline.reports import summary_lines
         from virnucpro_assets.settings import load_settings
 
         # Before the orchestrator hears the name: a misspelt one would stay as a partition.
         check_arrived(drop, load_settings())
+        for line in left_aside(drop, load_settings()):
+            _progress(f"note: {line}")
         with claimed_drop(drop, load_settings(), _progress):
             _materialise(drop, replace=replace)
         for line in summary_lines(drop, load_settings()):

@@ -1,11 +1,12 @@
-"""What lies in the drops folder now: names, sizes and times, and no content but that of sample sheets.
+"""What lies in the drops folder now: names, sizes and times. Content is read of sample sheets alone, and the first
+bytes of files whose name does not say whether they hold reads.
 
-A delivery is a sub-folder with files of reads; a file of reads, with its mate, directly in the
-drops folder; or a sample of a sample sheet, which lies in the drops folder or in one of its
-sub-folders. What a sheet names belongs to its sample and is no delivery of its own, also where
-the sheet or the sample cannot be used. What holds no reads is left aside, and named. Each
-delivery is found with what speaks against it: `wrong` is a reason to refuse it, `waits` a
-reason to look again later, both as what was found: "a folder without files".
+A delivery is a sub-folder with files of reads, or with one folder that has them; a file of reads,
+with its mate, directly in the drops folder; or a sample of a sample sheet, which lies in the drops
+folder or in one of its sub-folders. What a sheet names belongs to its sample and is no delivery of
+its own, also where the sheet or the sample cannot be used. What holds no reads is left aside, and
+named. Each delivery is found with what speaks against it: `wrong` is a reason to refuse it, `waits`
+a reason to look again later, both as what was found: "a folder without files of reads".
 """
 
 import os
@@ -22,6 +23,8 @@ from virnucpro_assets.pipeline.folder_entries import (
     RefusedFileError,
     Stat,
     check_regular,
+    has_reads_below,
+    holds_reads,
     read_entries,
     status_inside,
 )
@@ -100,9 +103,11 @@ class _Look:
                         named.update(self._held_back(sheet, entries))
                     yield found
         yield from self._unreadable
+        of_sheets = {folder for path in named for folder in path.parents}
         for entries in self._folders:
-            yield from self._of_folder(entries, named)
-        yield from self._of_files({path: seen for path, seen in self._top.files.items() if path not in named})
+            yield from self._of_folder(entries, named, of_sheets)
+        others = {path: seen for path, seen in self._top.files.items() if path not in named}
+        yield from self._of_files(dict(self._reads(others, self._top)))
         for name, reason in self._top.wrong.items():
             yield Found(printable(name), "", "file", wrong=reason)
         for entries in (self._top, *self._folders):
@@ -126,11 +131,15 @@ class _Look:
                 Found(name, key, "folder", wrong=f"a folder that cannot be read ({error.strerror})")
             )
 
-    def _of_folder(self, entries: Entries, named: set[Path]) -> Iterator[Found]:
+    def _of_folder(self, entries: Entries, named: set[Path], of_sheets: set[Path]) -> Iterator[Found]:
         raw = entries.path.name
         name = printable(raw) + os.sep
+        is_of_sheet = bool(entries.sheets) or entries.path in of_sheets
+        if not is_of_sheet:
+            self._look_into(entries)
         others = {path: seen for path, seen in entries.files.items() if path not in named}
-        if entries.sheets or len(others) < len(entries.files):
+        others = dict(self._reads(others, entries))
+        if is_of_sheet:
             if others:
                 first = printable(next(iter(others)).name)
                 wrong = f"files that no sample sheet names: {len(others)}, {first} first"
@@ -139,11 +148,47 @@ class _Look:
         wrong = self._wrong_key(raw) or next(iter(entries.wrong.values()), "")
         if not wrong and entries.folders:
             inner = printable(entries.folders[0].name)
-            wrong = f"the folder {inner} in it; files of reads lie directly in a delivery"
+            wrong = (
+                f"reads in the folder {inner} in it; the reads of a delivery lie in one folder, so move them up, make "
+                "deliveries of the folders, or name the files in a sample sheet"
+            )
         unfinished = [*entries.unfinished.values(), self._top.unfinished.get(raw, "")]
-        waits = _copied(unfinished[0]) if unfinished[0] else "" if others else "a folder without files"
+        waits = (
+            _copied(unfinished[0]) if unfinished[0] else "" if others else "a folder without files of reads"
+        )
         marker = entries.markers.get("", self._top.markers.get(raw))
         yield _found(name, self._key(raw), "folder", others, marker, waits=waits, wrong=wrong)
+
+    def _look_into(self, entries: Entries) -> None:
+        """Take what lies in the one sub-folder with reads, if none lie beside it; leave those without reads aside."""
+        while True:
+            with_reads = [folder for folder in entries.folders if has_reads_below(folder)]
+            entries.aside += [
+                f"{folder.name}{os.sep}" for folder in entries.folders if folder not in with_reads
+            ]
+            entries.folders = with_reads
+            if len(with_reads) != 1 or any(map(holds_reads, entries.files)):
+                return
+            try:
+                inner = self._read(with_reads[0])
+                if any(map(is_sample_sheet, inner.sheets)):
+                    return
+            except OSError:
+                return
+            entries.aside += [f"{with_reads[0].name}{os.sep}{sheet.name}" for sheet in inner.sheets]
+            entries.files |= inner.files
+            entries.unfinished |= inner.unfinished
+            entries.wrong |= inner.wrong
+            entries.markers = inner.markers | entries.markers
+            entries.folders = inner.folders
+
+    def _reads(self, files: Mapping[Path, Stat], entries: Entries) -> Iterator[tuple[Path, Stat]]:
+        """The files that hold reads; what else there is goes to those that are left aside."""
+        for path, seen in files.items():
+            if holds_reads(path):
+                yield path, seen
+            else:
+                entries.aside.append(str(path.relative_to(entries.path)))
 
     def _of_files(self, files: Mapping[Path, Stat]) -> Iterator[Found]:
         groups: dict[str, dict[Path, Stat]] = defaultdict(dict)
@@ -180,7 +225,7 @@ class _Look:
         more = len(entries.aside) - len(names)
         shown = ", ".join(names) + (f" and {more} more" if more else "")
         place = "" if entries is self._top else printable(entries.path.name) + os.sep
-        return Found(place + shown, "", "aside", wrong="left aside, for there are no reads in it")
+        return Found(place + shown, "", "aside", wrong="left aside, for there are no reads of a sample in it")
 
     def _held_back(self, sheet: Path, entries: Entries) -> Iterator[Path]:
         """The files that a sheet that cannot be used may name; of one that cannot be read, all that lie beside it."""

@@ -5,9 +5,11 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from virnucpro_assets.pipeline.delivery_names import is_litter, printable, unfinished_target
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.pipeline.delivery_names import is_litter, is_of_reads, printable, unfinished_target
 
 SHEET_ENDINGS = (".csv", ".tsv")
+LOOKED_AT = 10_000
 
 
 class RefusedFileError(Exception):
@@ -61,6 +63,45 @@ def read_entries(folder: Path, inside: Path, marker: str) -> Entries:
     return found
 
 
+def holds_reads(path: Path) -> bool:
+    """Whether a file is one of reads: by its name, else by its first bytes.
+
+    One that cannot be read or decompressed counts as one, for then whoever reads it whole says why.
+    """
+    by_name = is_of_reads(path.name)
+    if by_name is not None:
+        return by_name
+    # Here and not above: most files have names that say it.
+    from virnucpro_assets.sequences.compression import HEAD_BYTES, open_decompressed  # noqa: PLC0415
+    from virnucpro_assets.sequences.formats import Format, format_of  # noqa: PLC0415
+
+    try:
+        with open_decompressed(path) as stream:
+            head = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
+    except (InputError, OSError):
+        return True
+    try:
+        return format_of(head, path) is not Format.EMPTY
+    except InputError:
+        return False
+
+
+def has_reads_below(folder: Path) -> bool:
+    """Whether a file in a folder or in those below it has the name of reads, copied or still being copied.
+
+    So counts a folder that cannot be read or holds more than LOOKED_AT files, too.
+    """
+    seen = 0
+    try:
+        for _, _, names in os.walk(folder, onerror=_raise):
+            seen += len(names)
+            if seen > LOOKED_AT or any(is_of_reads(unfinished_target(name) or name) for name in names):
+                return True
+    except OSError:
+        return True
+    return False
+
+
 def status_inside(path: str | Path, inside: Path | None) -> os.stat_result:
     """What the system says of a file, links followed.
 
@@ -106,6 +147,10 @@ def _sort_in(entry: os.DirEntry[str], found: Entries, inside: Path, marker: str)
         found.sheets[path] = Stat.of(status)
     else:
         found.files[path] = Stat.of(status)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _status(entry: os.DirEntry[str], inside: Path) -> os.stat_result:

@@ -1,5 +1,6 @@
 """What may be a delivery: names, kinds of files, links, and sample sheets."""
 
+import gzip
 import os
 import re
 import socket
@@ -18,6 +19,10 @@ from virnucpro_assets_tests.names_of_mates import NAMES_OF_MATES
 
 NOBODY = 65534
 NO_KEY = "a name that no drop can have"
+IN_FOLDERS = (
+    "reads in the folder {} in it; the reads of a delivery lie in one folder, so move them up, make deliveries of the "
+    "folders, or name the files in a sample sheet"
+)
 
 
 @pytest.fixture
@@ -252,8 +257,11 @@ def test_an_empty_folder_waits_and_one_with_folders_is_refused(arrivals: Arrival
     arrivals.write("nested/more/b.fa")
     found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
     assert found == {
-        "empty/": ("settling", "a folder without files"),
-        "nested/": ("refused", "the folder more in it; files of reads lie directly in a delivery"),
+        "empty/": ("settling", "a folder without files of reads"),
+        "nested/": (
+            "refused",
+            IN_FOLDERS.format("more"),
+        ),
     }
 
 
@@ -492,6 +500,117 @@ def test_a_sheet_that_cannot_be_used_holds_its_files_back(
     assert found == {"s.csv": ("refused", reason + CORRECT), "other.fq": ("ready", "")}
 
 
+READY = ("ready", "")
+ASIDE = ("aside", "left aside, for there are no reads of a sample in it")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected", "reads"),
+    [
+        (
+            {
+                "d/a.fq": "@a\nA\n+\nI\n",
+                "d/md5sum.txt": "d41d8  b.fq\n",
+                "d/RunInfo.xml": '<?xml version="1.0"?>',
+                "d/multiqc_report.html": "<!DOCTYPE html>",
+                "d/fastp.json": "{}",
+            },
+            {"d/": READY, "d/RunInfo.xml, fastp.json, md5sum.txt, multiqc_report.html": ASIDE},
+            "a.fq",
+        ),
+        (
+            {
+                "d/a.fq.gz": gzip.compress(b"@a\nA\n+\nI\n"),
+                "d/a.fq.gz.md5": "d41d8",
+                "d/a_fastqc.zip": b"PK\x03\x04",
+                "d/a.fq.gz_trimming_report.txt": "SUMMARISING RUN PARAMETERS\n",
+                "d/README": "Dear customer\n",
+                "d/checkSize.xls": "1\ta.fq.gz\n",
+                "d/a.log": "",
+                "d/stats.pdf": b"%PDF-1.5",
+            },
+            {
+                "d/": READY,
+                "d/README, a.fq.gz.md5, a.fq.gz_trimming_report.txt, a.log, a_fastqc.zip and 2 more": ASIDE,
+            },
+            "a.fq.gz",
+        ),
+        (
+            {"d/lane1": "@a\nA\n+\nI\n", "d/reads.txt": ">a\nACGT\n", "d/x.dat": gzip.compress(b">a\nA\n")},
+            {"d/": READY},
+            "lane1 reads.txt x.dat",
+        ),
+        (
+            {f"d/s_S1_L001_{kind}_001.fastq": "@a\nACGT\n+\nIIII\n" for kind in ("I1", "I2", "R1", "R2")},
+            {"d/": READY, "d/s_S1_L001_I1_001.fastq, s_S1_L001_I2_001.fastq": ASIDE},
+            "s_S1_L001_R1_001.fastq s_S1_L001_R2_001.fastq",
+        ),
+        ({"d/s.cram": "CRAM", "d/t.fastq.bz2": "BZh9"}, {"d/": READY}, "s.cram t.fastq.bz2"),
+        ({"d/lane1": gzip.compress(b">a\nACGT\n")[:12]}, {"d/": READY}, "lane1"),
+        (
+            {"d/RunInfo.xml": "<a/>"},
+            {"d/": ("settling", "a folder without files of reads"), "d/RunInfo.xml": ASIDE},
+            "",
+        ),
+        (
+            {"a.fq": ">a\nA\n", "a.fq.md5": "d41", "run.html": "<html>"},
+            {"a.fq": READY, "a.fq.md5, run.html": ASIDE},
+            "a.fq",
+        ),
+        (
+            {"README": ">a\nA\n"},
+            {"README": ("refused", "a name without an ending of reads (.fastq.gz, .fa, .bam ...)")},
+            "",
+        ),
+        ({"d/fastq/a.fq": ">a\nA\n", "d/RunInfo.xml": "<a/>"}, {"d/": READY, "d/RunInfo.xml": ASIDE}, "a.fq"),
+        (
+            {
+                "d/Unaligned/Project_x/Sample_y/y_R1.fq": ">a\nA\n",
+                "d/Unaligned/Project_x/Sample_y/y_R2.fq": ">a\nA\n",
+                "d/Unaligned/Reports/html/index.html": "<html>",
+                "d/Stats/Stats.json": "{}",
+            },
+            {"d/": READY, "d/Stats/, Reports/": ASIDE},
+            "y_R1.fq y_R2.fq",
+        ),
+        (
+            {"d/a.fq": ">a\nA\n", "d/fastqc/a.html": "<html>", "d/e/f.txt": ""},
+            {"d/": READY, "d/e/, fastqc/": ASIDE},
+            "a.fq",
+        ),
+        ({"d/a.fq": ">a\nA\n", "d/more/b.fq": ">a\nA\n"}, {"d/": ("refused", IN_FOLDERS.format("more"))}, ""),
+        ({"d/A/a.fq": ">a\nA\n", "d/B/a.fq": ">a\nA\n"}, {"d/": ("refused", IN_FOLDERS.format("A"))}, ""),
+        (
+            {"d/fastq/a.fq": ">a\nA\n", "d/fastq/s.csv": "sample,fastq_1\nx,a.fq\n"},
+            {"d/": ("refused", IN_FOLDERS.format("fastq"))},
+            "",
+        ),
+        (
+            {"d/fastq/a.fq": ">a\nA\n", "d/fastq/b.fq.part": ">a\nA\n"},
+            {"d/": ("settling", "b.fq.part, which is still being copied")},
+            "",
+        ),
+        (
+            {
+                "d/A/a.fq": ">a\nA\n",
+                "d/B/a.fq": ">a\nA\n",
+                "s.csv": "sample,fastq_1\nx,d/A/a.fq\ny,d/B/a.fq\n",
+            },
+            {"s.csv": ("known", ""), "s.csv, line 2: x": READY, "s.csv, line 3: y": READY},
+            "a.fq a.fq",
+        ),
+    ],
+)
+def test_a_delivery_as_it_comes_is_taken_with_what_lies_beside_the_reads(
+    arrivals: Arrivals, files: dict[str, str | bytes], expected: dict[str, tuple[str, str]], reads: str
+) -> None:
+    for name, content in files.items():
+        arrivals.write(name, content)
+    found = arrivals.wait()
+    assert {one.name: (one.state, one.reason) for one in found.deliveries} == expected
+    assert [file.path.name for one in found.of("ready") for file in one.files] == reads.split()
+
+
 def test_a_table_that_is_no_sample_sheet_is_left_aside(arrivals: Arrivals) -> None:
     arrivals.write("d/metrics.csv", "lane,yield\n1,2\n")
     arrivals.write("d/SampleSheet.csv", "[Header]\nIEMFileVersion,4\n")
@@ -500,8 +619,8 @@ def test_a_table_that_is_no_sample_sheet_is_left_aside(arrivals: Arrivals) -> No
     found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
     assert found == {
         "d/": ("ready", ""),
-        "d/SampleSheet.csv, metrics.csv": ("aside", "left aside, for there are no reads in it"),
-        "stats.tsv": ("aside", "left aside, for there are no reads in it"),
+        "d/SampleSheet.csv, metrics.csv": ("aside", "left aside, for there are no reads of a sample in it"),
+        "stats.tsv": ("aside", "left aside, for there are no reads of a sample in it"),
     }
     assert [file.path.name for file in arrivals.scan().of("ready")[0].files] == ["a.fa"]
 
