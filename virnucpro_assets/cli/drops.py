@@ -2,13 +2,16 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from virnucpro_assets import __version__
 from virnucpro_assets.cli.errors import one_line_errors
-from virnucpro_assets.errors import VirnucproError
+from virnucpro_assets.errors import InputError, VirnucproError
+
+if TYPE_CHECKING:
+    from virnucpro_assets.sequences.read_files import ReadFile
 
 app = typer.Typer(
     help="Find viruses in short sequence reads.",
@@ -35,6 +38,9 @@ class Duplicates(StrEnum):
 
 
 Reads = Annotated[list[Path], typer.Argument(help="FASTA, FASTQ (plain, gzip, zstd) or unaligned BAM files.")]
+OptionalReads = Annotated[
+    list[Path] | None, typer.Argument(help="FASTA, FASTQ (plain, gzip, zstd) or unaligned BAM files.")
+]
 Drop = Annotated[str, typer.Argument(help="The drop's name.")]
 Length = Annotated[
     ChunkLength | None, typer.Option("--chunk-length", help="Bases of a chunk; default: the setting, 300.")
@@ -46,6 +52,9 @@ Repeats = Annotated[
 Paired = Annotated[
     bool, typer.Option("--paired", help="Take the files as pairs of mates, two by two, whatever their names.")
 ]
+Interleaved = Annotated[
+    bool, typer.Option("--interleaved", help="Take each file as pairs of mates in turn, whatever its name.")
+]
 Replace = Annotated[
     bool,
     typer.Option(
@@ -56,11 +65,18 @@ Replace = Annotated[
 
 @app.command(
     epilog="Examples: virnucpro predict sample.fastq.gz --out results | "
-    "virnucpro predict s_R1.fastq.gz s_R2.fastq.gz --out results --name s --chunk-length 500"
+    "virnucpro predict s_R1.fastq.gz s_R2.fastq.gz --out results --name s --chunk-length 500 | "
+    "virnucpro predict --sheet samples.csv --out results"
 )
 def predict(
-    reads: Reads,
     out: Annotated[Path, typer.Option("--out", help="Folder for the tables, the hits and the report.")],
+    reads: OptionalReads = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            "--sheet", help="Sample sheet instead of READS: each sample is a drop with a folder of its own."
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the drop; default: the first file's.")
     ] = None,
@@ -76,20 +92,31 @@ def predict(
         ),
     ] = None,
     paired: Paired = False,
+    interleaved: Interleaved = False,
     replace: Replace = False,
 ) -> None:
     """Call viruses in reads: from files to tables, hits and a report."""
     with one_line_errors():
-        _predict(
-            name,
-            reads,
-            out,
-            paired=paired,
-            chunk_length=int(chunk_length.value) if chunk_length else None,
-            duplicates=duplicates.value if duplicates else None,
-            min_score=min_score,
-            replace=replace,
-        )
+        from virnucpro_assets.pipeline.arrivals import key_from_name
+
+        options: dict[str, Any] = {
+            "chunk_length": int(chunk_length.value) if chunk_length else None,
+            "duplicates": duplicates.value if duplicates else None,
+            "min_score": min_score,
+            "replace": replace,
+        }
+        if bool(reads) == bool(sheet) or (sheet and (name or paired or interleaved)):
+            raise InputError(
+                "options",
+                found="--sheet beside READS, --name, --paired or --interleaved" if sheet else "no READS",
+                expected="files of reads, or a sample sheet alone (--sheet)",
+                advice="A sheet says names and pairs itself." if sheet else "Give the files.",
+            )
+        if sheet:
+            _predict_sheet(sheet, out, **options)
+            return
+        files = _files(reads or [], paired=paired, interleaved=interleaved)
+        _predict(name or key_from_name(files[0].path), files, out, **options)
 
 
 @app.command(epilog="Example: virnucpro demo --out demo-results")
@@ -100,9 +127,10 @@ def demo(
     with one_line_errors():
         from virnucpro_assets.demo.paths import DROP_FILE
         from virnucpro_assets.pipeline.reports import summary_lines
+        from virnucpro_assets.sequences.read_files import ReadFile
         from virnucpro_assets.settings import load_settings
 
-        _predict("demo", [DROP_FILE], out, replace=True)
+        _predict("demo", [ReadFile(DROP_FILE)], out, replace=True)
         for line in summary_lines("demo", load_settings()):
             typer.echo(line)
 
@@ -114,18 +142,18 @@ def prepare(
     chunk_length: Length = None,
     duplicates: Repeats = None,
     paired: Paired = False,
+    interleaved: Interleaved = False,
 ) -> None:
     """Write the chunks of reads and their stop-free frames, and compute nothing."""
     with one_line_errors():
         from virnucpro_assets.pipeline.room import check_out
         from virnucpro_assets.sequences.prepare import prepare as write_prepared
-        from virnucpro_assets.sequences.read_files import pair_files
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
         check_out(out)
         summary = write_prepared(
-            pair_files(reads, paired=paired),
+            _files(reads, paired=paired, interleaved=interleaved),
             out,
             chunk_length=int(chunk_length.value) if chunk_length else settings.chunk_length,
             duplicates=duplicates.value if duplicates else settings.duplicates,
@@ -133,6 +161,8 @@ def prepare(
         typer.echo(
             f"{summary.reads} reads, {summary.chunks} chunks, {summary.candidates} candidates in {out}"
         )
+        for remark in summary.remarks:
+            typer.echo(f"note: {remark}", err=True)
         if summary.with_u:
             typer.echo(f"reads with a U, which is read as T: {summary.with_u}", err=True)
         if summary.unreadable:
@@ -177,13 +207,15 @@ def drops(
 def materialize(drop: Drop, replace: Replace = False) -> None:
     """Materialise every asset of a drop, registered before or copied into the drops folder."""
     with one_line_errors():
-        from virnucpro_assets.pipeline.arrivals import check_arrived
+        from virnucpro_assets.pipeline.arrivals import check_arrived, left_aside
         from virnucpro_assets.pipeline.claims import claimed_drop
         from virnucpro_assets.pipeline.reports import summary_lines
         from virnucpro_assets.settings import load_settings
 
         # Before the orchestrator hears the name: a misspelt one would stay as a partition.
         check_arrived(drop, load_settings())
+        for line in left_aside(drop, load_settings()):
+            _progress(f"note: {line}")
         with claimed_drop(drop, load_settings(), _progress):
             _materialise(drop, replace=replace)
         for line in summary_lines(drop, load_settings()):
@@ -292,43 +324,72 @@ def _progress(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _predict(
-    name: str | None,
-    reads: list[Path],
-    out: Path,
-    *,
-    paired: bool = False,
-    replace: bool = False,
-    **options: Any,
-) -> None:
+def _predict_sheet(sheet: Path, out: Path, **options: Any) -> None:
+    """Predict each sample of a sheet, after a line for each that cannot be used.
+
+    One that fails leaves the others alone; the first failure decides the exit code.
+    """
+    from virnucpro_assets.pipeline.room import check_out
+    from virnucpro_assets.sequences.read_files import require_plain_file
+    from virnucpro_assets.sequences.sample_sheet import read_sample_sheet
+    from virnucpro_assets.storage.drops import check_key
+
+    require_plain_file(sheet, "a sample sheet")
+    check_out(out)
+    failures = []
+    samples = read_sample_sheet(sheet)
+    if not samples:
+        raise InputError(sheet, found="no samples", expected="a row for each sample", advice="Add the rows.")
+    for sample in sorted(samples, key=lambda sample: sample.wrong is None):
+        try:
+            if sample.wrong:
+                raise sample.wrong
+            _predict(check_key(sample.name), sample.files, out / sample.name, **options)
+        except VirnucproError as error:
+            typer.echo(f"{sample.name or 'a row without a sample'}: {error}", err=True)
+            failures.append(error)
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
+
+
+def _predict(drop: str, files: "list[ReadFile]", out: Path, *, replace: bool = False, **options: Any) -> None:
     from virnucpro_assets.files.outputs import check_outputs
-    from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
+    from virnucpro_assets.pipeline.arrivals import register_reads
     from virnucpro_assets.pipeline.claims import claimed_drop
     from virnucpro_assets.pipeline.room import check_data_root, check_out
     from virnucpro_assets.pipeline.routing import classifiers_in_use
     from virnucpro_assets.pipeline.run import RESULTS, export_results
-    from virnucpro_assets.sequences.read_files import pair_files
     from virnucpro_assets.settings import load_settings
     from virnucpro_assets.storage.drops import DropStore
 
     settings = load_settings()
     check_out(out)
-    check_outputs(out, RESULTS, reads)
+    check_outputs(out, RESULTS, [file.path for file in files])
     check_data_root(settings.data_root)
     # Hours of embeddings would come before the step that asks for it.
     classifiers_in_use(settings, options.get("chunk_length") or settings.chunk_length)
-    drop = name or key_from_name(reads[0])
     with claimed_drop(drop, settings, _progress):
-        register_reads(drop, pair_files(reads, paired=paired), settings, replace=replace, **options)
+        register_reads(drop, files, settings, replace=replace, **options)
         _materialise(drop, replace=replace)
         for path in export_results(DropStore(settings.data_root).current(drop)[1], out):
             typer.echo(path)
 
 
+def _files(reads: list[Path], **how: bool) -> "list[ReadFile]":
+    """The files with their mates; the terminal says which look like mates and are not taken as such."""
+    from virnucpro_assets.sequences.likely_mates import likely_mates
+    from virnucpro_assets.sequences.read_files import pair_files
+
+    files = pair_files(reads, **how)
+    for line in likely_mates(files):
+        _progress(f"note: {line}.")
+    return files
+
+
 def _missing(*, run: bool) -> None:
     """Show the drops without results or, with `run`, materialise each; the first failure decides the exit code."""
     from virnucpro_assets.pipeline.claims import claimed_drop
-    from virnucpro_assets.pipeline.open_deliveries import missing_drops
+    from virnucpro_assets.pipeline.open_deliveries import missing_drops, refused_lines
     from virnucpro_assets.settings import load_settings
 
     failures, settings = [], load_settings()
@@ -343,6 +404,8 @@ def _missing(*, run: bool) -> None:
         except VirnucproError as error:
             typer.echo(f"{drop}: {error}", err=True)
             failures.append(error)
+    for line in refused_lines(settings):
+        typer.echo(line, err=True)
     if failures:
         raise typer.Exit(failures[0].exit_code)
 

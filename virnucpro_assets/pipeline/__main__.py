@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--chunk-length", type=int, choices=[300, 500])
     parser.add_argument("--duplicates", choices=["suffix", "refuse"])
     parser.add_argument("--paired", action="store_true", help="take the files as pairs of mates, two by two")
+    parser.add_argument("--interleaved", action="store_true", help="take each file as pairs of mates in turn")
     parser.add_argument("--replace", action="store_true", help="replace a drop of this name that differs")
     options = parser.parse_args()
     try:
@@ -40,7 +41,7 @@ def main() -> int:
         with claimed_drop(key, settings, _say):
             register_reads(
                 key,
-                pair_files(options.reads, paired=options.paired),
+                pair_files(options.reads, paired=options.paired, interleaved=options.interleaved),
                 settings,
                 chunk_length=options.chunk_length,
                 duplicates=options.duplicates,

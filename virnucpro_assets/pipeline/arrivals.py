@@ -4,19 +4,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.pipeline.checksums import check_listed
 from virnucpro_assets.pipeline.deliveries import Delivery, only_owners
+from virnucpro_assets.pipeline.delivery_names import key_of_file
 from virnucpro_assets.pipeline.drops_folder import Found, look
 from virnucpro_assets.pipeline.other_versions import set_aside_other_versions
 from virnucpro_assets.sequences.names import DuplicatePolicy
-from virnucpro_assets.sequences.read_files import ReadFile, require_plain_file
+from virnucpro_assets.sequences.read_files import ReadFile, require_plain_file, without_mate
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DeliveryMark, DropManifest, DropSource, DropStore, check_key
 from virnucpro_assets.vocabulary import Label
 
 
 def key_from_name(path: Path) -> str:
-    """A drop key from the name of a read file: what stands before its endings, other letters as '-'."""
-    stem = path.name.split(".")[0]
+    """A drop key from the name of a read file, as in the drops folder; other letters become '-'."""
+    stem = key_of_file(path.name) or without_mate(path.name.split(".")[0])
     key = "".join(
         letter if letter.isascii() and (letter.isalnum() or letter in "_-") else "-" for letter in stem
     )
@@ -86,13 +88,26 @@ def list_drop(key: str, settings: Settings) -> DropManifest:
 
     A drop that nobody registered is looked for among the deliveries, as it lies there, and that
     delivery is looked at again each time: what came later or went belongs to the next
-    generation. Raises InputError if there is no such delivery, or if it cannot be a drop.
+    generation. Raises InputError if there is no such delivery, if it cannot be a drop, or if a list of checksums
+    in it says that a file is another.
     """
     store = DropStore(settings.data_root)
     source = store.source(key)
     if source is None or source.follows_delivery:
         _register_found(key, _find_delivery(key, settings).files, settings, follows_delivery=True)
+        source = store.source(key)
+    if source and (source.follows_delivery or source.delivery):
+        check_listed([file.path for file in source.files], settings.drops_folder.absolute())
     return store.list_files(key)
+
+
+def left_aside(key: str, settings: Settings) -> list[str]:
+    """What lies in the folder of delivery `key` and is left aside, in words for the terminal."""
+    return [
+        f"{found.name}: {found.wrong}"
+        for found in look(settings)
+        if found.kind == "aside" and found.name.startswith(f"{key}/")
+    ]
 
 
 def _register_found(key: str, files: Sequence[ReadFile], settings: Settings, **how: object) -> None:

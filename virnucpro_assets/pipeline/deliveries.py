@@ -26,7 +26,7 @@ from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropSource, DropStore, SourceFile
 
-State = Literal["settling", "ready", "changed", "known", "refused"]
+State = Literal["settling", "ready", "changed", "known", "refused", "aside"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Delivery:
 
     `ready` would be a new drop, `changed` a new generation of a drop; of both `content` is a
     digest that is equal for equal files, 32 hexadecimal digits. `known` is a drop already, and
-    unchanged. `reason` says what was found of one that is settling or refused. `key` is empty
+    unchanged. `aside` are files that hold no reads. `reason` says what was found of one that is settling, refused
+    or left aside. `key` is empty
     where no drop can be called so, and for sample sheets, whose samples are deliveries.
     """
 
@@ -120,7 +121,7 @@ class _Scanner:
     def judge(self, found: Found) -> Delivery:
         """The state of a delivery."""
         if found.wrong:
-            return _delivery(found, "refused", reason=found.wrong)
+            return _delivery(found, "aside" if found.kind == "aside" else "refused", reason=found.wrong)
         if found.waits:
             self._keep_token(found)
             return _delivery(found, "settling", reason=found.waits)

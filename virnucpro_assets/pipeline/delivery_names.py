@@ -15,6 +15,10 @@ _UNFINISHED = (".part", ".partial", ".tmp", ".temp", ".filepart", ".crdownload",
 _HIDDEN = re.compile(r"\.(?:in\.)?(?P<name>.+?)(?:\.[A-Za-z0-9]{6}|\.)?")
 # NAME.fastq.gz.6eF78aBc, as the AWS command line writes.
 _NUMBERED = re.compile(r"(?P<name>.+\.(?:gz|bgz|zst|fastq|fq|fasta|fa|fna|bam))\.[0-9A-Fa-f]{8}")
+# Reads of the indices by which bcl2fastq tells samples apart.
+_INDEX_READS = re.compile(r".+_S\d+(_L\d{3})?_I[12]_\d{3}")
+# What holds reads in a form that is refused with advice.
+_OTHER_READS = re.compile(r".+\.(sam|cram|sra|tar|tgz|7z|rar|bz2|xz)(\.gz|\.zst)?", re.IGNORECASE)
 # Left behind by desktops for good, so nothing may wait for it.
 _LITTER = re.compile(r"\._.*|\.DS_Store|\.localized|\.directory|\.Trash.*|\.gitkeep|\.snapshot", re.DOTALL)
 
@@ -39,15 +43,23 @@ def unfinished_target(name: str) -> str | None:
 
 
 def key_of_file(name: str) -> str | None:
-    """The name of a read file without its endings and without the mark of a mate; None without such endings.
+    """The name of a read file without its endings, the mark of a mate and what trimmers write after it.
 
-    Nothing else of the name is changed, so it may be no key.
+    None without such endings. Nothing else of the name is changed, so it may be no key.
     """
     stem = _without(name, _PACKED)
     reads = _without(stem, _READS)
     if reads == stem:
         return None
     return without_mate(reads)
+
+
+def is_of_reads(name: str) -> bool | None:
+    """Whether a file of this name holds reads of a sample, in whatever form; None if only its content says so."""
+    key = key_of_file(name)
+    if key is not None:
+        return _INDEX_READS.fullmatch(key) is None
+    return True if _OTHER_READS.fullmatch(name) else None
 
 
 def key_of_anything(name: str) -> str:

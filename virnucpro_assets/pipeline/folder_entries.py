@@ -5,9 +5,11 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from virnucpro_assets.pipeline.delivery_names import is_litter, printable, unfinished_target
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.pipeline.delivery_names import is_litter, is_of_reads, printable, unfinished_target
 
-SHEET_ENDING = ".csv"
+SHEET_ENDINGS = (".csv", ".tsv")
+LOOKED_AT = 10_000
 
 
 class RefusedFileError(Exception):
@@ -34,7 +36,7 @@ class Entries:
 
     `markers` are by the name that they speak of, empty for the folder itself; `unfinished`
     holds the present name of what is still being copied by its later one; `wrong` the reason
-    why an entry is refused by its name.
+    why an entry is refused by its name; `aside` what is left aside because it holds no reads.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class Entries:
     markers: dict[str, Stat] = field(default_factory=dict)
     unfinished: dict[str, str] = field(default_factory=dict)
     wrong: dict[str, str] = field(default_factory=dict)
+    aside: list[str] = field(default_factory=list)
 
 
 def read_entries(folder: Path, inside: Path, marker: str) -> Entries:
@@ -58,6 +61,45 @@ def read_entries(folder: Path, inside: Path, marker: str) -> Entries:
             if not is_litter(entry.name):
                 _sort_in(entry, found, inside, marker)
     return found
+
+
+def holds_reads(path: Path) -> bool:
+    """Whether a file is one of reads: by its name, else by its first bytes.
+
+    One that cannot be read or decompressed counts as one, for then whoever reads it whole says why.
+    """
+    by_name = is_of_reads(path.name)
+    if by_name is not None:
+        return by_name
+    # Here and not above: most files have names that say it.
+    from virnucpro_assets.sequences.compression import HEAD_BYTES, open_decompressed  # noqa: PLC0415
+    from virnucpro_assets.sequences.formats import Format, format_of  # noqa: PLC0415
+
+    try:
+        with open_decompressed(path) as stream:
+            head = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
+    except (InputError, OSError):
+        return True
+    try:
+        return format_of(head, path) is not Format.EMPTY
+    except InputError:
+        return False
+
+
+def has_reads_below(folder: Path) -> bool:
+    """Whether a file in a folder or in those below it has the name of reads, copied or still being copied.
+
+    So counts a folder that cannot be read or holds more than LOOKED_AT files, too.
+    """
+    seen = 0
+    try:
+        for _, _, names in os.walk(folder, onerror=_raise):
+            seen += len(names)
+            if seen > LOOKED_AT or any(is_of_reads(unfinished_target(name) or name) for name in names):
+                return True
+    except OSError:
+        return True
+    return False
 
 
 def status_inside(path: str | Path, inside: Path | None) -> os.stat_result:
@@ -101,10 +143,14 @@ def _sort_in(entry: os.DirEntry[str], found: Entries, inside: Path, marker: str)
         return
     if name == marker or name.endswith(f".{marker}"):
         found.markers[name.removesuffix(marker).removesuffix(".")] = Stat.of(status)
-    elif name.lower().endswith(SHEET_ENDING):
+    elif name.lower().endswith(SHEET_ENDINGS):
         found.sheets[path] = Stat.of(status)
     else:
         found.files[path] = Stat.of(status)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _status(entry: os.DirEntry[str], inside: Path) -> os.stat_result:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
-from virnucpro_assets.pipeline.deliveries import Scan
+from virnucpro_assets.pipeline.deliveries import Scan, only_owners
 from virnucpro_assets.pipeline.drops_folder import look
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
@@ -31,13 +31,13 @@ class OpenDelivery(BaseModel):
 
     name: str
     key: str = ""
-    state: Literal["settling", "ready", "changed", "refused"]
+    state: Literal["settling", "ready", "changed", "refused", "aside"]
     reason: str = ""
     since: float
 
 
 class OpenDeliveries(BaseModel):
-    """The first LISTED of them by name, refused ones before others, and how many more there are."""
+    """The first LISTED of them by name, refused ones first and what is left aside last, and how many more there are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,7 +58,7 @@ def record_scan(scan: Scan, settings: Settings, now: float) -> OpenDeliveries:
             reason=one.reason,
             since=since.get((one.name, one.state), now),
         )
-        for one in sorted(scan.deliveries, key=lambda one: one.state != "refused")
+        for one in sorted(scan.deliveries, key=lambda one: (one.state != "refused", one.state == "aside"))
         if one.state != "known"
     ]
     after = OpenDeliveries(deliveries=found[:LISTED], more=max(0, len(found) - LISTED))
@@ -87,6 +87,13 @@ def open_delivery_lines(settings: Settings) -> Iterator[str]:
         yield f"{one.state} since {since}  {one.name}{why}"
     if found.more:
         yield f"and {found.more} more"
+
+
+def refused_lines(settings: Settings) -> Iterator[str]:
+    """A line for each delivery, sample or sheet in the drops folder that is refused now, and why."""
+    for found in only_owners(look(settings), DropStore(settings.data_root)):
+        if found.wrong and found.kind != "aside":
+            yield f"refused  {found.name}: {found.wrong}"
 
 
 def missing_drops(settings: Settings) -> dict[str, str]:

@@ -104,7 +104,6 @@ def gather_report(work: DropWork) -> DropReport:
         unique_candidates=index.rows,
         frameless=index.whole_chunks.reads if index.whole_chunks else 0,
         whole_chunks=index.whole_chunks.members if index.whole_chunks else 0,
-        renamed=index.renamed,
         remarks=index.remarks,
         reasons=index.reasons | {"not_scored": tables.counts["not_scored_reads"]},
         quarantined=sum(len(shard.incidents.quarantined) for shard in shards),

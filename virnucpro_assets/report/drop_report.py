@@ -90,13 +90,6 @@ class QuarantinedFigures(_Figures):
     reason: str
 
 
-class Renamed(_Figures):
-    """A read that had to get another name."""
-
-    old: str
-    new: str
-
-
 class Evaluation(_Figures):
     """How well known labels are told apart: AUROC with its interval, beside a baseline's."""
 
@@ -133,9 +126,9 @@ class DropReport(_Figures):
     unique_candidates: int = 0
     frameless: int = 0
     whole_chunks: int = 0
-    renamed: int = 0
-    remarks: list[str] = Field([], description="what people should know of the letters of the reads")
-    renamed_examples: list[Renamed] = []
+    remarks: list[str] = Field(
+        [], description="what people should know of the names and letters of the reads"
+    )
     reasons: dict[str, int] = {}
     calls: dict[str, dict[str, int]] = {}
     routes: dict[str, int] = {}

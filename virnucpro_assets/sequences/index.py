@@ -37,7 +37,7 @@ from virnucpro_assets.sequences.index_tables import (
     ragged_of,
     table_batches,
 )
-from virnucpro_assets.sequences.names import DuplicatePolicy
+from virnucpro_assets.sequences.names import DuplicatePolicy, remarks_on_names
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.sequences.segments import joined
 
@@ -84,9 +84,9 @@ class IndexManifest(IndexOrigin):
     """What an index was made from and what it holds.
 
     `rows`, `members`, `reads` and `bases` are counts, `renamed` the reads whose name was a
-    repeat, `reasons` the reads without a candidate by reason, `reads_with_u` those with a U, which is read as
-    T, `unreadable_frames` the members with under half of their codons readable and `unreadable_reads` the reads
-    that have such, `digest` the content digest
+    repeat, `lone_mates` those whose partner is not there, `reasons` the reads without a candidate by reason,
+    `reads_with_u` those with a U, which is read as T, `unreadable_frames` the members with under half of their
+    codons readable and `unreadable_reads` the reads that have such, `digest` the content digest
     (see index_builder), `files` the size and SHA-256 of each Parquet file, `footers` the digest of its end
     (see index_tables). `whole_chunks`, which are among the former counts, are None if there are none.
     """
@@ -97,6 +97,7 @@ class IndexManifest(IndexOrigin):
     reads: int
     bases: int
     renamed: int
+    lone_mates: int = 0
     reasons: dict[str, int]
     reads_with_u: int = 0
     unreadable_frames: int = 0
@@ -108,8 +109,8 @@ class IndexManifest(IndexOrigin):
 
     @property
     def remarks(self) -> list[str]:
-        """What people should know of the letters of the reads, a line each."""
-        remarks = []
+        """What people should know of the names and letters of the reads, a line each."""
+        remarks = remarks_on_names(self.reads, self.renamed, self.lone_mates)
         if self.reads_with_u:
             remarks.append(f"reads with a U, which is read as T: {self.reads_with_u:,} of {self.reads:,}")
         if self.unreadable_frames:

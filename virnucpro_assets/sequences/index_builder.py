@@ -126,6 +126,7 @@ def index_batches(
         reads=reads.count,
         bases=reads.bases,
         renamed=renames.count,
+        lone_mates=renames.lone_mates,
         reasons={name: int(reads.reasons[REASONS.index(name)]) for name in _UNSCORED_REASONS},
         reads_with_u=reads.with_u,
         unreadable_frames=reads.unreadable_frames,

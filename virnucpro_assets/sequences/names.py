@@ -8,6 +8,8 @@ the j-th smallest number that is free for that name, whatever happens to other n
 add:     names and their 64-bit hashes go to files in the caller's folder.
 resolve: the hashes are sorted in memory (24 bytes a read while sorting, 16 after), and only
          names whose hash is there more than once are read again.
+
+Mates without a partner are counted by 64-bit hashes of their names without `/1` or `/2`, 8 bytes a mate.
 """
 
 from collections.abc import Sequence
@@ -37,12 +39,14 @@ def hash_names(names: Sequence[str]) -> npt.NDArray[np.uint64]:
 class Renames:
     """Which reads get a suffix: `positions` int64 [count], ascending, and `numbers` int32 [count].
 
-    `examples` are the first few (old name, new name).
+    `examples` are the first few (old name, new name). `lone_mates` counts the names that end in `/1` without
+    one in `/2` or the other way round, if there are names of both kinds.
     """
 
     positions: Positions
     numbers: Numbers
     examples: tuple[tuple[str, str], ...]
+    lone_mates: int = 0
 
     @property
     def count(self) -> int:
@@ -64,10 +68,23 @@ class Renames:
         return final
 
 
+def remarks_on_names(reads: int, renamed: int, lone_mates: int, example: str = "") -> list[str]:
+    """What people should know of the names of `reads` reads, a line each; `example` is one that was renamed."""
+    remarks = []
+    if renamed:
+        remarks.append(
+            f"reads renamed because an earlier read has their name: {renamed:,} of {reads:,}{example}. If they are "
+            "mates, say so with --paired or --interleaved"
+        )
+    if lone_mates:
+        remarks.append(f"mates whose partner is not there: {lone_mates:,} of {reads:,} reads")
+    return remarks
+
+
 class ReadNames:
     """Collects the names of a drop in order, then finds the repeats.
 
-    `folder` is an existing folder of the caller's; it takes three files, gone after `resolve`.
+    `folder` is an existing folder of the caller's; it takes five files, gone after `resolve`.
     `source` names the drop in an error. `hashing` may be any function of the name.
     """
 
@@ -81,7 +98,9 @@ class ReadNames:
     ) -> None:
         self._names = SpilledNames(folder / "names.letters", folder / "names.offsets")
         self._hashes = folder / "names.hashes"
-        self._hashes.write_bytes(b"")
+        self._mates = (folder / "names.mates1", folder / "names.mates2")
+        for path in (self._hashes, *self._mates):
+            path.write_bytes(b"")
         self._policy = policy
         self._source = source
         self._hashing = hashing
@@ -90,6 +109,9 @@ class ReadNames:
         """Append the names of the next reads."""
         self._names.add(names)
         append(self._hashes, self._hashing(names).tobytes())
+        for suffix, path in zip(("/1", "/2"), self._mates, strict=True):
+            if pairs := [name[:-2] for name in names if name.endswith(suffix)]:
+                append(path, self._hashing(pairs).tobytes())
 
     def resolve(self) -> Renames:
         """Find the repeats and their numbers; call once, after the last `add`.
@@ -102,7 +124,8 @@ class ReadNames:
                 return self._renames(reader)
         finally:
             self._names.remove()
-            self._hashes.unlink()
+            for path in (self._hashes, *self._mates):
+                path.unlink()
 
     def _renames(self, reader: NameReader) -> Renames:
         hashes = np.fromfile(self._hashes, np.uint64)
@@ -115,7 +138,11 @@ class ReadNames:
         renames = Renames(positions, numbers, ())
         old = [(int(position), reader.at(int(position))) for position in positions[:_EXAMPLES]]
         examples = tuple((name, renames.apply(position, [name])[0]) for position, name in old)
-        return Renames(positions, numbers, examples)
+        return Renames(positions, numbers, examples, self._lone_mates())
+
+    def _lone_mates(self) -> int:
+        one, two = (np.unique(np.fromfile(path, np.uint64)) for path in self._mates)
+        return len(np.setxor1d(one, two, assume_unique=True)) if len(one) and len(two) else 0
 
     def _refuse(self, names: HashedNames, repeat: int) -> None:
         name = names.reader.at(repeat)

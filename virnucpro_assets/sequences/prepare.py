@@ -19,7 +19,7 @@ from virnucpro_assets.files.outputs import check_outputs, note_outputs
 from virnucpro_assets.sequences.batches import FRAMES, CandidateBatch
 from virnucpro_assets.sequences.chunks import chunks_of
 from virnucpro_assets.sequences.frames import candidates_of
-from virnucpro_assets.sequences.names import DuplicatePolicy, ReadNames, Renames
+from virnucpro_assets.sequences.names import DuplicatePolicy, ReadNames, Renames, remarks_on_names
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.sequences.read_files import ReadFile, require_plain_file
 from virnucpro_assets.sequences.reads import read_batches
@@ -44,6 +44,13 @@ class PrepareSummary:
     with_u: int
     unreadable: int
     renames: Renames
+
+    @property
+    def remarks(self) -> list[str]:
+        """What people should know of the names of the reads, a line each."""
+        examples = self.renames.examples
+        example = f" ({examples[0][0]} to {examples[0][1]})" if examples else ""
+        return remarks_on_names(self.reads, self.renames.count, self.renames.lone_mates, example)
 
 
 def prepare(

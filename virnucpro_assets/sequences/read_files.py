@@ -1,20 +1,53 @@
 """The files of a drop, and which of them hold the two mates of pairs."""
 
+import os
 import re
 import stat
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from virnucpro_assets.errors import InputError
 
-# sample_R1.fastq.gz, sample_2.fa, sample_R2_001.fastq.gz (the last as Illumina's bcl2fastq writes it)
-_MATE_IN_NAME = re.compile(r"(?P<before>.+_R?)(?P<mate>[12])(?P<after>(_\d{3})?(\.[^.]+)*)")
+INTERLEAVED = 3
+"""The `mate` of a file that holds pairs: mate 1 of the first, its mate 2, mate 1 of the second, and so on."""
+
+# The marks of a mate in a file's name, {n} for which of the two. The first that fits counts.
+_MARKS = (
+    (r"[._-]R?{n}(?:_\d{{3}})?[._-](?:val|unpaired)_{n}", "1", "2"),  # Trim Galore: s_R1_val_1, s_1_val_1
+    (r"[._-](?:val|unpaired)_{n}", "1", "2"),  # Trim Galore --basename: s_val_1
+    (r"(?:[._-]|^)R{n}", "1", "2"),  # bcl2fastq: s_S1_L001_R1_001; fastp: s.R1; also s-R1, s_r1, R1
+    (r"_{n}[PU]", "1", "2"),  # Trimmomatic -baseout: s_1P, s_1U
+    (r"(?:[._-]|^)(?:read|mate|end)[._-]?{n}", "1", "2"),  # s_read1, s_mate_1
+    (r"(?<=.)[._]{n}", "1", "2"),  # SRA, ENA: s_1; cutadapt: s.1
+    (r"(?:(?<=read)|(?<=reads)|(?<=clean)|(?<=trimmed)|(?<=out)){n}", "1", "2"),  # BBTools: clean1, read1
+    (r"(?:[._-]|^){n}", "forward", "reverse"),  # Trimmomatic's manual: s_forward_paired; QIIME: forward
+    (r"(?:[._-]|^){n}", "fwd", "rev"),
+)
+# What follows a mark: a lane, bcl2fastq's number of the piece, words of trimmers, more endings.
+_WORDS = (
+    "trimmed|trim|paired|unpaired|clean|cleaned|filtered|filt|fastp|cutadapt|trimmomatic|bbduk|sequence|qc|"
+    "dedup|nohost|host_removed|unmapped|kneaddata"
+)
+_TAIL = rf"(?P<lane>_L\d{{3}})?(?:_\d{{3}})?(?:[._-](?:{_WORDS}))*(?P<rest>(?:\.[^.]+)*)"
+_NAMES = tuple(
+    (
+        mate,
+        which,
+        re.compile(rf"(?P<before>.*)(?P<mark>{mark.format(n=which)})(?P<tail>{_TAIL})", re.IGNORECASE),
+    )
+    for mark, *both in _MARKS
+    for mate, which in enumerate(both, 1)
+)
+_PACKED = re.compile(r"\.(gz|bgz|zst|zstd|bz2|xz)", re.IGNORECASE)
+_INTERLEAVED_NAME = re.compile(r"(.*[._-])?interleaved([._-].*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class ReadFile:
-    """A file of reads; `mate` is 0 for single reads, 1 or 2 for the mates of pairs."""
+    """A file of reads; `mate` is 0 for single reads, 1 or 2 for the mates of pairs, or INTERLEAVED."""
 
     path: Path
     mate: int = 0
@@ -56,13 +89,15 @@ def _what_else(path: Path) -> str | None:
     return "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "no plain file"
 
 
-def pair_files(paths: Sequence[Path], *, paired: bool = False) -> list[ReadFile]:
+def pair_files(paths: Sequence[Path], *, paired: bool = False, interleaved: bool = False) -> list[ReadFile]:
     """Tell single files from mates; the order of `paths` is kept.
 
-    Files of one folder whose names differ only in `_R1`/`_R2` or `_1`/`_2` at the end of the
-    stem (`_R1_001.fastq.gz` too) are mates if both are there. With `paired` the names say
+    Two files whose names differ only in the mark of a mate (`s_R1.fq.gz` and `s_R2.fq.gz`; see _MARKS) are
+    mates: those of one folder first, then those of two folders if only they have these names. A file with
+    the word `interleaved` in its name is taken as such. With `paired` or `interleaved` the names say
     nothing: the first file holds mates 1 of the second, the third those of the fourth, and so
-    on; an odd number of files is an InputError, and so is a file that is given twice.
+    on; or each file holds pairs. An odd number of files with `paired` is an InputError, and so are both options
+    together and a file that is given twice.
     """
     seen: set[Path] = set()
     for path in paths:
@@ -74,37 +109,140 @@ def pair_files(paths: Sequence[Path], *, paired: bool = False) -> list[ReadFile]
                 advice="Give it once; reads that were delivered twice belong in two files.",
             )
         seen.add(path.absolute())
+    if paired and interleaved:
+        raise InputError(
+            "options",
+            found="--paired and --interleaved",
+            expected="one of them at most",
+            advice="--paired is for mates in two files, --interleaved for mates in turn in one.",
+        )
+    if paired and len(paths) % 2:
+        raise InputError(
+            paths[-1],
+            found=f"the last of {len(paths)} files without a partner",
+            expected="files in pairs, mate 1 before mate 2",
+            advice="Give the missing file, or give the files as single ones.",
+        )
     if paired:
-        if len(paths) % 2:
-            raise InputError(
-                paths[-1],
-                found=f"the last of {len(paths)} files without a partner",
-                expected="files in pairs, mate 1 before mate 2",
-                advice="Give the missing file, or give the files as single ones.",
-            )
         return [ReadFile(path, 1 + position % 2) for position, path in enumerate(paths)]
-    known = set(paths)
-    return [ReadFile(path, _mate_by_name(path, known)) for path in paths]
+    if interleaved:
+        return [ReadFile(path, INTERLEAVED) for path in paths]
+    mates = _mates_by_name(paths)
+    return [
+        ReadFile(path, mates.get(path) or (INTERLEAVED if _INTERLEAVED_NAME.fullmatch(path.name) else 0))
+        for path in paths
+    ]
 
 
-def _mate_by_name(path: Path, known: set[Path]) -> int:
-    match = _MATE_IN_NAME.fullmatch(path.name)
-    if match is None:
-        return 0
-    mate = int(match["mate"])
-    partner = path.with_name(f"{match['before']}{3 - mate}{match['after']}")
-    return mate if partner in known else 0
+def _mates_by_name(paths: Sequence[Path]) -> dict[Path, int]:
+    """Which mate a file holds, for those whose partner is there."""
+    marked = {path: _mark_of(path.name) for path in paths}
+    mates: dict[Path, int] = {}
+    # The partner is in the same folder, else has only another compression, else lies elsewhere.
+    for has_folder, has_packing in ((True, True), (True, False), (False, False)):
+        groups: dict[tuple[Path | str | None, ...], list[Path]] = defaultdict(list)
+        for path, mark in marked.items():
+            if mark is not None and path not in mates:
+                name = mark.name if has_packing else tuple(_PACKED.sub("", part) for part in mark.name)
+                folder = Path(os.path.normpath(path.absolute())).parent if has_folder else None
+                groups[folder, *name].append(path)
+        for group in groups.values():
+            found = {path: mark.mate for path in group if (mark := marked[path])}
+            if sorted(found.values()) == [1, 2]:
+                mates |= found
+    return mates
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """The mark of a mate in a name: `name` is equal for both mates, `rest` is the name without the mark."""
+
+    mate: int
+    name: tuple[str, ...]
+    rest: str
+
+    @property
+    def is_unpaired(self) -> bool:
+        """Whether a trimmer writes reads without their mates under such a name."""
+        return self.name[1].endswith("#u") or "unpaired" in "".join(self.name[1:])
+
+
+@lru_cache(maxsize=16_384)
+def _mark_of(name: str) -> _Mark | None:
+    for mate, which, pattern in _NAMES:
+        if match := pattern.fullmatch(name):
+            mark = re.sub(rf"(?<!\d){which}(?!\d)", "#", match["mark"].lower())
+            rest = match["before"] + (match["lane"] or "") + match["rest"]
+            return _Mark(mate, (match["before"], mark, match["tail"]), rest)
+    return None
 
 
 def without_mate(stem: str) -> str:
-    """The stem of a file name without `_R1`, `_2` or `_R2_001` at its end; a name without such a mark as it is."""
-    match = _MATE_IN_NAME.fullmatch(stem)
-    return match["before"].removesuffix("R").removesuffix("_") if match else stem
+    """The stem of a file name without the mark of a mate and the words of trimmers after it, if it has such a mark.
+
+    `reads` if nothing is left.
+    """
+    mark = _mark_of(stem)
+    return (mark.rest or "reads") if mark else stem
+
+
+def are_one_set(files: Sequence[ReadFile]) -> bool:
+    """Whether files of one sample are a file, or a pair, with or without a file of the reads that lost their mate.
+
+    Beside `s_1.fq` and `s_2.fq` ENA has `s.fq`, and beside `s_1P.fq` and `s_2P.fq` Trimmomatic `s_1U.fq` and `s_2U.fq`.
+    """
+    marks = [
+        mark for file in files if file.mate and (mark := _mark_of(file.path.name)) and not mark.is_unpaired
+    ]
+    beside = {mark.name[0] + mark.name[2] for mark in marks}
+    others = [file.path.name for file in files if not file.mate]
+    lost = [name for name in others if name in beside or ((mark := _mark_of(name)) and mark.is_unpaired)]
+    return len(files) == 1 or (len(marks) in {0, 2} and lost == others)
 
 
 def with_mate(name: str, mate: int) -> str:
     """`name/1` or `name/2` for a mate, unless the name ends so already; a single read keeps its name."""
     return f"{name}/{mate}" if mate and name and not name.endswith(f"/{mate}") else name
+
+
+def with_mates(file: ReadFile, position: int, names: list[str], before: str) -> list[str]:
+    """The names of records of a file, the first of which is record `position` (from 0), with the suffixes of mates.
+
+    `before` is the name of the record before them. Raises InputError if the file is interleaved and two records
+    that should be mates have different names.
+    """
+    if file.mate != INTERLEAVED:
+        return [with_mate(name, file.mate) for name in names] if file.mate else names
+    for place, name in enumerate(names, position):
+        if place % 2 and without_suffix(name) != without_suffix(before):
+            raise _no_mates(file.path, place, f"the read {name!r} after {before!r}")
+        before = name
+    return [
+        name if without_suffix(name) != name else with_mate(name, 1 + place % 2)
+        for place, name in enumerate(names, position)
+    ]
+
+
+def check_whole_pairs(file: ReadFile, count: int) -> None:
+    """Raise InputError if a file of `count` records is interleaved and its last record has no mate."""
+    if file.mate == INTERLEAVED and count % 2:
+        raise _no_mates(file.path, count - 1, "the last record, without a mate")
+
+
+def without_suffix(name: str) -> str:
+    """The name of a read without `/1` or `/2` at its end: that of the pair."""
+    return name[:-2] if name.endswith(("/1", "/2")) else name
+
+
+def _no_mates(path: Path, place: int, found: str) -> InputError:
+    return InputError(
+        path,
+        where=f"record {place + 1}",
+        found=found,
+        expected="mates in turn, as in an interleaved file",
+        advice="Repair the file (for example with BBTools' repair.sh); or leave out --interleaved, and the word "
+        "`interleaved` in the file's name.",
+    )
 
 
 def first_word(header: str) -> str:

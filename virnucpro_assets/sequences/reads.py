@@ -25,7 +25,13 @@ from virnucpro_assets.sequences.fasta_blocks import record_blocks, regular_recor
 from virnucpro_assets.sequences.formats import Format, format_of
 from virnucpro_assets.sequences.letters import first_foreign_letter
 from virnucpro_assets.sequences.ragged import Ragged
-from virnucpro_assets.sequences.read_files import ReadFile, first_word, with_mate
+from virnucpro_assets.sequences.read_files import (
+    INTERLEAVED,
+    ReadFile,
+    check_whole_pairs,
+    first_word,
+    with_mates,
+)
 from virnucpro_assets.sequences.wrapped_fastq import is_wrapped, wrapped_records
 
 _Piece = tuple[list[str], list[str] | Ragged]
@@ -46,21 +52,23 @@ def read_batches(files: Sequence[ReadFile], *, batch_bases: int = 4_000_000) -> 
     A longer read is a batch of its own; a batch never spans two files. Names are the first word
     of the header with the mate's suffix; letters keep their case. Memory is that of a batch,
     whatever the size of the files. What is no FASTA, FASTQ or BAM, is damaged, lacks an id, has
-    one with control characters, or letters that are no nucleotide codes, is an InputError.
+    one with control characters, or letters that are no nucleotide codes, is an InputError, and so is an
+    interleaved file in which a read has no mate.
     """
     first = 0
     for file in files:
-        position = 0
+        position, last = 0, ""
         for names, sequences in _pieces(file, batch_bases):
             _check_names(file.path, position, names)
             if isinstance(sequences, Ragged):
                 bases = sequences
             else:
                 bases = _checked_letters(file.path, position, names, sequences)
-            mated = [with_mate(name, file.mate) for name in names] if file.mate else names
-            yield ReadBatch(first, mated, bases)
+            yield ReadBatch(first, with_mates(file, position, names, last), bases)
             position += len(names)
             first += len(names)
+            last = names[-1]
+        check_whole_pairs(file, position)
 
 
 def _pieces(file: ReadFile, batch_bases: int) -> Iterator[_Piece]:
@@ -80,7 +88,7 @@ def _pieces(file: ReadFile, batch_bases: int) -> Iterator[_Piece]:
         elif form is Format.FASTQ:
             yield from _grouped(_text_records(file.path, _fastq_records(stream)), batch_bases)
     if form is Format.BAM:
-        yield from _grouped(bam_records(file.path, file.mate), batch_bases)
+        yield from _grouped(bam_records(file.path, file.mate % INTERLEAVED), batch_bases)
 
 
 def _fasta_pieces(stream: io.BufferedReader, path: Path, batch_bases: int) -> Iterator[_Piece]:

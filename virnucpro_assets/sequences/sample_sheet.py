@@ -1,85 +1,195 @@
 """Sample sheets: which files of reads belong to which sample, as nf-core's pipelines read it.
 
-A CSV file with a header that names at least `sample` and `fastq_1`, in any order, and maybe
-`fastq_2`; other columns are left alone. A row is one file of single reads or one pair; several
-rows of one sample are its lanes. Relative paths are relative to the sheet.
+A table with a header that names a sample and its files, in any order; other columns are left
+alone. Values are separated by `,`, `;` or tabs, and may be quoted. A row is one file of single
+reads, one pair, or both; several rows of one sample are its lanes, and a row that is there twice
+counts once. Relative paths are relative to the sheet. A row that cannot be used makes its sample
+unusable and leaves the others alone.
 """
 
+import codecs
 import csv
+import io
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.sequences.read_files import ReadFile, pair_files
 
-_ADVICE = "Mend the sheet; its columns are sample,fastq_1,fastq_2."
+# What the columns are called in lower case: by nf-core, nf-core/mag, nf-core/ampliseq, Illumina's fastq_list.csv.
+_COLUMNS = {
+    "sample": ("sample", "sampleid", "sample_id", "rgsm"),
+    "fastq_1": ("fastq_1", "short_reads_1", "forwardreads", "read1file", "fastq1", "r1"),
+    "fastq_2": ("fastq_2", "short_reads_2", "reversereads", "read2file", "fastq2", "r2"),
+    "single": ("fasta", "long_reads"),
+}
+_READS = re.compile(r"\.(fastq|fq|fasta|fa|fna|fas|u?bam)\b", re.IGNORECASE)
+_ADVICE = "Correct the sheet; its columns are sample,fastq_1,fastq_2."
+# Enough for the header and some rows; a table of something else may be large.
+_HEAD_BYTES = 1 << 20
 
 
 @dataclass
 class Sample:
-    """A sample of a sheet: its files, lane after lane, and the line on which it is first named."""
+    """A sample of a sheet: its files, lane after lane, and the line on which it is first named.
+
+    `wrong` is the first error in its rows; its files are those that could be told all the same.
+    """
 
     name: str
     line: int
     files: list[ReadFile] = field(default_factory=list)
+    wrong: InputError | None = None
+
+
+def is_sample_sheet(path: Path) -> bool:
+    """Whether a table is meant as a sample sheet: it has a column of reads, or samples and names of read files.
+
+    An empty file may become one. Raises OSError if it cannot be read.
+    """
+    with path.open("rb") as stream:
+        text = _text(stream.read(_HEAD_BYTES), errors="replace")
+    try:
+        columns = _columns(_header(csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text))))
+    except csv.Error:
+        columns = {}
+    return (
+        not text.strip() or "fastq_1" in columns or ("sample" in columns and _READS.search(text) is not None)
+    )
+
+
+def names_in(path: Path) -> set[str]:
+    """The file names that a sheet, right or wrong, may speak of: all its values, without folders."""
+    text = _text(path.read_bytes(), errors="surrogateescape")
+    return {value.strip() for value in re.split(r'[,;\t\r\n"\'/\\]', text)}
 
 
 def read_sample_sheet(path: Path) -> list[Sample]:
     """The samples of the sheet at `path`, in the order in which they are first named.
 
     Files get absolute paths and need not be there. Names are taken as they stand. Raises
-    InputError, with the line, for a sheet without these columns, a row that does not fit them,
-    an address instead of a path, a file that is named twice, and text that is no UTF-8.
+    InputError, with the line, for a sheet without these columns or with text that is no table or no UTF-8.
+    A row that does not fit the columns or has no name or no file, an address instead of a
+    path, and a file that two rows name, make their samples `wrong`.
     """
     samples: dict[str, Sample] = {}
-    lines_of_files: dict[Path, int] = {}
-    for line, row in _rows(path):
-        name = row["sample"]
-        if not name or not row["fastq_1"]:
-            missing = "fastq_1" if name else "sample"
-            raise _wrong(path, line, f"nothing in column {missing}", "a value")
-        sample = samples.setdefault(name, Sample(name, line))
-        mates = [text for text in (row["fastq_1"], row.get("fastq_2", "")) if text]
-        for position, text in enumerate(mates, 1):
-            file = _path_in(path, line, text)
-            if file in lines_of_files:
-                raise _wrong(
-                    path, line, f"{_short(text)} as in line {lines_of_files[file]}", "each file once"
+    owners: dict[Path, tuple[int, Sample]] = {}
+    seen: set[tuple[str, ...]] = set()
+    for line, row, error in _records(path):
+        key = tuple(row.values())
+        if key in seen:
+            continue
+        seen.add(key)
+        sample = samples.setdefault(row["sample"], Sample(row["sample"], line))
+        sample.wrong = sample.wrong or error
+        for file, text in _files(path, line, row, sample):
+            if file.path not in owners:
+                owners[file.path] = line, sample
+                sample.files.append(file)
+                continue
+            other_line, other = owners[file.path]
+            sample.wrong = sample.wrong or _wrong(
+                path, line, f"{text} as in line {other_line}", "each file once"
+            )
+            if other is not sample:
+                other.wrong = other.wrong or _wrong(
+                    path, other_line, f"{text} as in line {line}", "each file once"
                 )
-            lines_of_files[file] = line
-            sample.files.append(ReadFile(file, position if len(mates) == 2 else 0))
     return list(samples.values())
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and the named columns of each row that is not blank."""
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, strict=True)
+def _files(path: Path, line: int, row: dict[str, str], sample: Sample) -> Iterator[tuple[ReadFile, str]]:
+    """The files of a row, and how the sheet names them; what is wrong with a name is an error of the sample."""
+    mates = [text for text in (row["fastq_1"], row["fastq_2"]) if text]
+    named = [(text, position if len(mates) == 2 else 0) for position, text in enumerate(mates, 1)]
+    for text, mate in [*named, *([(row["single"], 0)] if row["single"] else [])]:
         try:
-            header = [name.strip() for name in next(reader, [])]
-            _check_header(path, header)
-            for row in reader:
-                values = [value.strip() for value in row]
-                if not any(values):
-                    continue
-                if len(values) != len(header):
-                    raise _wrong(path, reader.line_num, f"{len(values)} values", f"{len(header)}")
-                yield reader.line_num, dict(zip(header, values, strict=True))
-        except csv.Error as error:
-            raise _wrong(path, reader.line_num, f"no CSV ({error})", "values between commas") from error
-        except UnicodeDecodeError as error:
-            raise _wrong(path, reader.line_num + 1, "bytes that are no UTF-8", "text in UTF-8") from error
+            file = _path_in(path, line, text)
+        except InputError as error:
+            sample.wrong = sample.wrong or error
+        else:
+            yield (ReadFile(file, mate) if mate else pair_files([file])[0]), _short(text)
 
 
-def _check_header(path: Path, header: list[str]) -> None:
-    missing = [name for name in ("sample", "fastq_1") if name not in header]
+def _records(path: Path) -> Iterator[tuple[int, dict[str, str], InputError | None]]:
+    """Line number and the columns of each row that is not blank, empty if it lacks them, and what is wrong with it."""
+    content = path.read_bytes()
+    try:
+        text = _text(content)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
+        header = _header(reader)
+        columns = _checked_columns(path, reader.line_num, header)
+        for cells in reader:
+            values = [value.strip() for value in cells]
+            if any(values):
+                row = {
+                    name: values[place] if (place := columns.get(name, len(values))) < len(values) else ""
+                    for name in _COLUMNS
+                }
+                yield reader.line_num, row, _error_in(path, reader.line_num, row, (len(values), len(header)))
+    except csv.Error as error:
+        raise _wrong(path, reader.line_num, f"no CSV ({error})", "values between commas") from error
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _wrong(path, line, "bytes that are no UTF-8", "text in UTF-8") from error
+
+
+def _text(content: bytes, errors: str = "strict") -> str:
+    """The text of a sheet: UTF-8, or UTF-16 with its mark, as spreadsheets write."""
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf16 else "utf-8-sig", errors)
+
+
+def _separator(text: str) -> str:
+    """What separates the values of a table: what its first line says (`sep=;`) or has most of."""
+    first = next((line for line in text[:_HEAD_BYTES].splitlines() if line.strip()), "")
+    is_named = first.lower().startswith("sep=") and len(first) > len("sep=")
+    return first[len("sep=")] if is_named else max(",;\t", key=first.count)
+
+
+def _header(rows: Iterable[list[str]]) -> list[str]:
+    """The first row that is not blank and does not only name the separator, in lower case."""
+    for cells in rows:
+        header = [cell.strip().lower() for cell in cells]
+        if any(header) and not header[0].startswith("sep="):
+            return header
+    return []
+
+
+def _columns(header: list[str]) -> dict[str, int]:
+    """The places of the columns that a header has."""
+    found = {
+        column: next((header.index(name) for name in names if name in header), None)
+        for column, names in _COLUMNS.items()
+    }
+    return {column: place for column, place in found.items() if place is not None}
+
+
+def _checked_columns(path: Path, line: int, header: list[str]) -> dict[str, int]:
+    columns = _columns(header)
+    missing = [name for name in ("sample", "fastq_1") if name not in columns]
+    if missing == ["fastq_1"] and "single" in columns:
+        missing = []
     if missing:
-        raise _wrong(path, 1, f"no column {' and no column '.join(missing)}", "the header of a sample sheet")
-    repeated = [name for name in ("sample", "fastq_1", "fastq_2") if header.count(name) > 1]
+        found = f"no column {' and no column '.join(missing)}"
+        raise _wrong(path, max(line, 1), found, "the header of a sample sheet")
+    repeated = [header[place] for place in columns.values() if header.count(header[place]) > 1]
     if repeated:
-        raise _wrong(path, 1, f"column {repeated[0]} twice", "each column once")
+        raise _wrong(path, line, f"column {repeated[0]} twice", "each column once")
+    return columns
+
+
+def _error_in(path: Path, line: int, row: dict[str, str], counts: tuple[int, int]) -> InputError | None:
+    if counts[0] != counts[1]:
+        return _wrong(path, line, f"{counts[0]} values", f"{counts[1]}")
+    if not row["sample"]:
+        return _wrong(path, line, "nothing in column sample", "a value")
+    if not row["fastq_1"] and (row["fastq_2"] or not row["single"]):
+        return _wrong(path, line, "nothing in column fastq_1", "a value")
+    return None
 
 
 def _path_in(sheet: Path, line: int, text: str) -> Path:

@@ -31,7 +31,7 @@ KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class SourceFile(BaseModel):
-    """A read file by its absolute path; `mate` is 1 or 2 in a pair, else 0."""
+    """A read file by its absolute path; `mate` is that of ReadFile: 1 or 2 in a pair, 3 if interleaved, else 0."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

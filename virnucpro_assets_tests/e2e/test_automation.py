@@ -96,7 +96,7 @@ def test_what_is_not_healthy_is_reported_with_its_reason(arrived: Deployment) ->
 
     assert sorted(standing.drops) == sorted([*HEALTHY, "corrupt"])
     assert set(reasons) == {"bad name/", "empty/"}
-    assert reasons["empty/"] == "a folder without files"
+    assert reasons["empty/"] == "a folder without files of reads"
     assert "name" in reasons["bad name/"]
     assert standing.having("corrupt", FAILED) == {"sequence_index": {"corrupt"}}
     assert [drop for drop in HEALTHY if standing.having(drop, FAILED, None)] == []

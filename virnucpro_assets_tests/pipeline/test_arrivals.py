@@ -123,6 +123,10 @@ def test_a_drop_that_nobody_delivered_is_refused(tmp_path: Path, settings: Setti
         ("_x_.fa", "x"),
         ("é.fa", "drop"),
         (".hidden", "drop"),
+        ("plate.A1.fq", "plate-A1"),
+        ("s_R1.fastq.gz", "s"),
+        ("s_1.trimmed.fq.gz", "s"),
+        ("reads_R1", "reads"),
         ("a" * 99, "a" * 64),
     ],
 )

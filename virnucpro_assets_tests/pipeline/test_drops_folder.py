@@ -1,5 +1,6 @@
 """What may be a delivery: names, kinds of files, links, and sample sheets."""
 
+import gzip
 import os
 import re
 import socket
@@ -11,11 +12,17 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.pipeline.arrivals import check_arrived, list_drop
+from virnucpro_assets.pipeline.arrivals import check_arrived, key_from_name, list_drop
+from virnucpro_assets.pipeline.drops_folder import look
 from virnucpro_assets_tests.arriving import READS, Arrivals
+from virnucpro_assets_tests.names_of_mates import NAMES_OF_MATES
 
 NOBODY = 65534
 NO_KEY = "a name that no drop can have"
+IN_FOLDERS = (
+    "reads in the folder {} in it; the reads of a delivery lie in one folder, so move them up, make deliveries of the "
+    "folders, or name the files in a sample sheet"
+)
 
 
 @pytest.fixture
@@ -69,7 +76,6 @@ def test_a_folder_with_a_name_that_no_drop_can_have_is_refused(
     [
         ("a b.fastq.gz", NO_KEY),
         ("a|b.fa", NO_KEY),
-        ("a.trimmed.fq", NO_KEY),
         ("-a.fa", NO_KEY),
         (".fa", None),
         ("x" * 65 + ".fa", NO_KEY),
@@ -251,8 +257,11 @@ def test_an_empty_folder_waits_and_one_with_folders_is_refused(arrivals: Arrival
     arrivals.write("nested/more/b.fa")
     found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
     assert found == {
-        "empty/": ("settling", "a folder without files"),
-        "nested/": ("refused", "the folder more in it; files of reads lie directly in a delivery"),
+        "empty/": ("settling", "a folder without files of reads"),
+        "nested/": (
+            "refused",
+            IN_FOLDERS.format("more"),
+        ),
     }
 
 
@@ -278,6 +287,13 @@ def test_the_data_of_the_platform_is_no_delivery(tmp_path: Path) -> None:
         (["a_R2.fq"], "a", [0]),
         (["a_12.fq"], "a_12", [0]),
         (["a_3.fq"], "a_3", [0]),
+        (["a.trimmed.fq"], "a-trimmed", [0]),
+        (["a_1.fq", "a_2.fq.gz"], "a", [1, 2]),
+        (["ERR1.fastq.gz", "ERR1_1.fastq.gz", "ERR1_2.fastq.gz"], "ERR1", [0, 1, 2]),
+        (["s_1P.fq", "s_1U.fq", "s_2P.fq", "s_2U.fq"], "s", [1, 1, 2, 2]),
+        (["s_1P.fq", "s_1U.fq", "s_2P.fq"], "s", [1, 0, 2]),
+        (["s_R1_unpaired_1.fq", "s_R1_val_1.fq", "s_R2_val_2.fq"], "s", [0, 1, 2]),
+        (["s.interleaved.fq"], "s-interleaved", [3]),
     ],
 )
 def test_a_file_gives_its_drop_the_name_without_endings_and_mates(
@@ -288,6 +304,34 @@ def test_a_file_gives_its_drop_the_name_without_endings_and_mates(
     (found,) = arrivals.wait().of("ready")
     assert found.key == key
     assert [(file.path.name, file.mate) for file in found.files] == list(zip(names, mates, strict=True))
+
+
+@pytest.mark.parametrize(("origin", "one", "two", "drop"), NAMES_OF_MATES)
+def test_a_pair_has_one_name_in_the_drops_folder_and_on_the_command_line(
+    arrivals: Arrivals, origin: str, one: str, two: str, drop: str
+) -> None:
+    names = [name.replace(".txt.gz", ".fq.gz") for name in (one, two)]
+    paths = [arrivals.write(name) for name in names]
+    (found,) = look(arrivals.settings)
+    assert (found.key, found.wrong, [file.mate for file in found.files]) == (drop, "", [1, 2]), origin
+    assert {key_from_name(path) for path in paths} == {drop}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("s_1.fq", "s_1_trimmed.fq", "s_2.fq", "s_2_trimmed.fq"),
+        ("s.fa", "s_1.fq", "s_2.fq"),
+        ("s_R1.fq", "s_R1_trimmed.fq"),
+        ("s_R1_001.fq", "s_R1_002.fq", "s_R2_001.fq", "s_R2_002.fq"),
+    ],
+)
+def test_files_of_one_name_that_are_no_set_are_refused(arrivals: Arrivals, names: tuple[str, ...]) -> None:
+    for name in names:
+        arrivals.write(name)
+    assert refusals(arrivals) == {
+        " ".join(names): f"{len(names)} files of one name that are no pair; they belong in a folder"
+    }
 
 
 def test_each_sample_of_a_sheet_becomes_a_drop_of_its_lanes(arrivals: Arrivals) -> None:
@@ -373,14 +417,225 @@ def test_a_sheet_leads_out_of_the_drops_folder_only_if_the_settings_say_so(arriv
     assert {one.key for one in arrivals.wait().of("ready")} == {"x", "w", "z"}
 
 
-def test_a_wrong_sheet_is_refused_with_its_line(arrivals: Arrivals) -> None:
-    arrivals.write("s.csv", "sample,fastq_1\nx,\n")
-    arrivals.write("d/metrics.csv", "lane,yield\n1,2\n")
-    arrivals.write("d/a.fa")
-    found = refusals(arrivals)
-    assert found["s.csv"] == (
-        "line 2: found nothing in column fastq_1; expected a value. "
-        "Mend the sheet; its columns are sample,fastq_1,fastq_2."
+CORRECT = "Correct the sheet; its columns are sample,fastq_1,fastq_2."
+
+
+def test_a_sheet_of_taxprofiler_gives_the_samples_that_can_be_used(arrivals: Arrivals) -> None:
+    for name in ("un_R1.fq", "un_R2.fq", "one.fq"):
+        arrivals.write(name, "@r\nACGT\n+\nIIII\n")
+    arrivals.write(
+        "sheet.csv",
+        "sample,run_accession,instrument_platform,fastq_1,fastq_2,fasta\n"
+        "liver,R1,ILLUMINA,un_R1.fq,un_R2.fq,\nnano,R2,OXFORD_NANOPORE,one.fq,,\ncontigs,R3,ILLUMINA,,,x.fa\n",
     )
-    assert found["d/metrics.csv"].startswith("line 1: found no column sample and no column fastq_1; ")
-    assert found["d/"] == "files that no sample sheet names: 1, a.fa first"
+    found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+    assert found == {
+        "sheet.csv": ("known", ""),
+        "sheet.csv, line 2: liver": ("ready", ""),
+        "sheet.csv, line 3: nano": ("ready", ""),
+        "sheet.csv, line 4: contigs": ("settling", "no file x.fa yet"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "refused"),
+    [
+        ("x,\ny,a.fq\n", {"s.csv, line 2: x": "line 2: found nothing in column fastq_1; expected a value. "}),
+        (
+            ",b.fq\ny,a.fq\n",
+            {"s.csv, line 2: ": "line 2: found nothing in column sample; expected a value. "},
+        ),
+        ("x,b.fq,c\ny,a.fq\n", {"s.csv, line 2: x": "line 2: found 3 values; expected 2. "}),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_refused_and_its_files_are_no_deliveries(
+    arrivals: Arrivals, rows: str, refused: dict[str, str]
+) -> None:
+    for name in ("a.fq", "b.fq"):
+        arrivals.write(name)
+    arrivals.write("s.csv", f"sample,fastq_1\n{rows}")
+    if "b.fq" not in rows:
+        (arrivals.drops / "b.fq").unlink()
+    found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+    assert found == {
+        "s.csv": ("known", ""),
+        "s.csv, line 3: y": ("ready", ""),
+        **{name: ("refused", reason + CORRECT) for name, reason in refused.items()},
+    }
+
+
+@pytest.mark.parametrize(
+    ("sheet", "reason"),
+    [
+        (
+            b"name,fastq_1\nx,a.fq\n",
+            "line 1: found no column sample; expected the header of a sample sheet. ",
+        ),
+        (
+            b"sample,reads\nx,a.fq\n",
+            "line 1: found no column fastq_1; expected the header of a sample sheet. ",
+        ),
+        (
+            b'sample,fastq_1\nx,"a.fq\n',
+            "line 2: found no CSV (unexpected end of data); expected values between commas. ",
+        ),
+        (
+            b"sample,fastq_1\nx\xff,run/a.fq\n",
+            "line 2: found bytes that are no UTF-8; expected text in UTF-8. ",
+        ),
+        (
+            b"sample,fastq_1,fastq_1\nx,a.fq,\n",
+            "line 1: found column fastq_1 twice; expected each column once. ",
+        ),
+    ],
+)
+@pytest.mark.parametrize("place", ["a.fq", "run/a.fq"])
+def test_a_sheet_that_cannot_be_used_holds_its_files_back(
+    arrivals: Arrivals, sheet: bytes, reason: str, place: str
+) -> None:
+    arrivals.write(place)
+    arrivals.write("other.fq")
+    arrivals.write("s.csv", sheet)
+    found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+    assert found == {"s.csv": ("refused", reason + CORRECT), "other.fq": ("ready", "")}
+
+
+READY = ("ready", "")
+ASIDE = ("aside", "left aside, for there are no reads of a sample in it")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected", "reads"),
+    [
+        (
+            {
+                "d/a.fq": "@a\nA\n+\nI\n",
+                "d/md5sum.txt": "d41d8  b.fq\n",
+                "d/RunInfo.xml": '<?xml version="1.0"?>',
+                "d/multiqc_report.html": "<!DOCTYPE html>",
+                "d/fastp.json": "{}",
+            },
+            {"d/": READY, "d/RunInfo.xml, fastp.json, md5sum.txt, multiqc_report.html": ASIDE},
+            "a.fq",
+        ),
+        (
+            {
+                "d/a.fq.gz": gzip.compress(b"@a\nA\n+\nI\n"),
+                "d/a.fq.gz.md5": "d41d8",
+                "d/a_fastqc.zip": b"PK\x03\x04",
+                "d/a.fq.gz_trimming_report.txt": "SUMMARISING RUN PARAMETERS\n",
+                "d/README": "Dear customer\n",
+                "d/checkSize.xls": "1\ta.fq.gz\n",
+                "d/a.log": "",
+                "d/stats.pdf": b"%PDF-1.5",
+            },
+            {
+                "d/": READY,
+                "d/README, a.fq.gz.md5, a.fq.gz_trimming_report.txt, a.log, a_fastqc.zip and 2 more": ASIDE,
+            },
+            "a.fq.gz",
+        ),
+        (
+            {"d/lane1": "@a\nA\n+\nI\n", "d/reads.txt": ">a\nACGT\n", "d/x.dat": gzip.compress(b">a\nA\n")},
+            {"d/": READY},
+            "lane1 reads.txt x.dat",
+        ),
+        (
+            {f"d/s_S1_L001_{kind}_001.fastq": "@a\nACGT\n+\nIIII\n" for kind in ("I1", "I2", "R1", "R2")},
+            {"d/": READY, "d/s_S1_L001_I1_001.fastq, s_S1_L001_I2_001.fastq": ASIDE},
+            "s_S1_L001_R1_001.fastq s_S1_L001_R2_001.fastq",
+        ),
+        ({"d/s.cram": "CRAM", "d/t.fastq.bz2": "BZh9"}, {"d/": READY}, "s.cram t.fastq.bz2"),
+        ({"d/lane1": gzip.compress(b">a\nACGT\n")[:12]}, {"d/": READY}, "lane1"),
+        (
+            {"d/RunInfo.xml": "<a/>"},
+            {"d/": ("settling", "a folder without files of reads"), "d/RunInfo.xml": ASIDE},
+            "",
+        ),
+        (
+            {"a.fq": ">a\nA\n", "a.fq.md5": "d41", "run.html": "<html>"},
+            {"a.fq": READY, "a.fq.md5, run.html": ASIDE},
+            "a.fq",
+        ),
+        (
+            {"README": ">a\nA\n"},
+            {"README": ("refused", "a name without an ending of reads (.fastq.gz, .fa, .bam ...)")},
+            "",
+        ),
+        ({"d/fastq/a.fq": ">a\nA\n", "d/RunInfo.xml": "<a/>"}, {"d/": READY, "d/RunInfo.xml": ASIDE}, "a.fq"),
+        (
+            {
+                "d/Unaligned/Project_x/Sample_y/y_R1.fq": ">a\nA\n",
+                "d/Unaligned/Project_x/Sample_y/y_R2.fq": ">a\nA\n",
+                "d/Unaligned/Reports/html/index.html": "<html>",
+                "d/Stats/Stats.json": "{}",
+            },
+            {"d/": READY, "d/Stats/, Reports/": ASIDE},
+            "y_R1.fq y_R2.fq",
+        ),
+        (
+            {"d/a.fq": ">a\nA\n", "d/fastqc/a.html": "<html>", "d/e/f.txt": ""},
+            {"d/": READY, "d/e/, fastqc/": ASIDE},
+            "a.fq",
+        ),
+        ({"d/a.fq": ">a\nA\n", "d/more/b.fq": ">a\nA\n"}, {"d/": ("refused", IN_FOLDERS.format("more"))}, ""),
+        ({"d/A/a.fq": ">a\nA\n", "d/B/a.fq": ">a\nA\n"}, {"d/": ("refused", IN_FOLDERS.format("A"))}, ""),
+        (
+            {"d/fastq/a.fq": ">a\nA\n", "d/fastq/s.csv": "sample,fastq_1\nx,a.fq\n"},
+            {"d/": ("refused", IN_FOLDERS.format("fastq"))},
+            "",
+        ),
+        (
+            {"d/fastq/a.fq": ">a\nA\n", "d/fastq/b.fq.part": ">a\nA\n"},
+            {"d/": ("settling", "b.fq.part, which is still being copied")},
+            "",
+        ),
+        (
+            {
+                "d/A/a.fq": ">a\nA\n",
+                "d/B/a.fq": ">a\nA\n",
+                "s.csv": "sample,fastq_1\nx,d/A/a.fq\ny,d/B/a.fq\n",
+            },
+            {"s.csv": ("known", ""), "s.csv, line 2: x": READY, "s.csv, line 3: y": READY},
+            "a.fq a.fq",
+        ),
+    ],
+)
+def test_a_delivery_as_it_comes_is_taken_with_what_lies_beside_the_reads(
+    arrivals: Arrivals, files: dict[str, str | bytes], expected: dict[str, tuple[str, str]], reads: str
+) -> None:
+    for name, content in files.items():
+        arrivals.write(name, content)
+    found = arrivals.wait()
+    assert {one.name: (one.state, one.reason) for one in found.deliveries} == expected
+    assert [file.path.name for one in found.of("ready") for file in one.files] == reads.split()
+
+
+def test_a_table_that_is_no_sample_sheet_is_left_aside(arrivals: Arrivals) -> None:
+    arrivals.write("d/metrics.csv", "lane,yield\n1,2\n")
+    arrivals.write("d/SampleSheet.csv", "[Header]\nIEMFileVersion,4\n")
+    arrivals.write("d/a.fa")
+    arrivals.write("stats.tsv", "lane\tyield\n1\t2\n")
+    found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+    assert found == {
+        "d/": ("ready", ""),
+        "d/SampleSheet.csv, metrics.csv": ("aside", "left aside, for there are no reads of a sample in it"),
+        "stats.tsv": ("aside", "left aside, for there are no reads of a sample in it"),
+    }
+    assert [file.path.name for file in arrivals.scan().of("ready")[0].files] == ["a.fa"]
+
+
+def test_a_sheet_that_cannot_be_read_holds_back_what_lies_beside_it() -> None:
+    with tempfile.TemporaryDirectory(prefix="drops-") as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        arrivals = Arrivals.under(root)
+        arrivals.write("a.fq")
+        arrivals.write("d/a.fq")
+        arrivals.write("s.csv", "sample,fastq_1\nx,a.fq\n").chmod(0)
+        with without_rights():
+            found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+        assert found == {
+            "d/": ("ready", ""),
+            "s.csv": ("refused", "a file that cannot be read (Permission denied)"),
+        }

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -103,6 +104,8 @@ def test_missing_lists_drops_and_whole_deliveries_without_results(arrivals: Arri
     arrivals.write("s_R1.fq")
     arrivals.write("copied/a.fa.part")
     arrivals.write("a b.fa")
+    arrivals.write("held.fq")
+    arrivals.write("s.csv", "fastq_1\nheld.fq\n")
     lacks = {
         "before": "it was delivered",
         "changed": "its files changed",
@@ -112,7 +115,13 @@ def test_missing_lists_drops_and_whole_deliveries_without_results(arrivals: Arri
     }
     assert missing_drops(arrivals.settings) == lacks
     done = CliRunner().invoke(app, ["drops", "--missing"])
-    assert (done.exit_code, done.stderr) == (0, "")
+    assert (done.exit_code, done.stderr) == (
+        0,
+        "refused  a b.fa: a name that no drop can have (1 to 64 letters, digits, '-' and '_', the first a letter or "
+        "digit)\n"
+        "refused  s.csv: line 1: found no column sample; expected the header of a sample sheet. Correct the sheet; its "
+        "columns are sample,fastq_1,fastq_2.\n",
+    )
     assert done.stdout.splitlines() == [
         f"virnucpro materialize {key}  # {lack}" for key, lack in lacks.items()
     ]
@@ -135,3 +144,86 @@ def test_missing_may_be_run_and_names_what_fails(arrivals: Arrivals, monkeypatch
     assert "found content that starts with 'no reads'" in done.stderr
     assert arrivals.store.current("good")[1].report.exists()
     assert missing_drops(arrivals.settings) == {"bad": "it has no report"}
+
+
+SAMPLES = """sample,fastq_1,fastq_2
+missing,no.fq,
+twice,a.fq,a.fq
+a b,c.fq,
+"""
+
+
+PREDICT_MISTAKES = [
+    (
+        ["--sheet", "s.csv"],
+        [
+            "twice: s.csv, line 3: found 'a.fq' as in line 3; expected each file once. Correct the sheet; its "
+            "columns are sample,fastq_1,fastq_2.",
+            "missing: {root}/no.fq: found no file; expected a file of reads. Check the path; give the files of "
+            "a folder one by one.",
+            "a b: drop key, 'a b': found 3 characters that do not fit; expected 1 to 64 letters, digits, '-' or '_', "
+            "the first a letter or digit. Choose another name (--name).",
+        ],
+    ),
+    (
+        ["--sheet", "none.csv"],
+        [
+            "error: none.csv: found no file; expected a sample sheet. Check the path; give the files of a "
+            "folder one by one."
+        ],
+    ),
+    (
+        ["--sheet", "empty.csv"],
+        ["error: empty.csv: found no samples; expected a row for each sample. Add the rows."],
+    ),
+    (
+        ["--sheet", "s.csv", "--name", "x"],
+        [
+            "error: options: found --sheet beside READS, --name, --paired or --interleaved; expected files of "
+            "reads, or a sample sheet alone (--sheet). A sheet says names and pairs itself."
+        ],
+    ),
+    (
+        [],
+        [
+            "error: options: found no READS; expected files of reads, or a sample sheet alone (--sheet). Give the "
+            "files."
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "lines"), PREDICT_MISTAKES)
+def test_predict_says_what_is_wrong_with_a_sheet_and_its_samples(
+    arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch, arguments: list[str], lines: list[str]
+) -> None:
+    monkeypatch.chdir(arrivals.root)
+    Path("s.csv").write_text(SAMPLES)
+    Path("empty.csv").write_text("sample,fastq_1\n")
+    done = CliRunner().invoke(app, ["predict", *arguments, "--out", "out"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [line.format(root=arrivals.root) for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cold_devices")
+def test_predict_makes_one_drop_a_sample_of_a_sheet(
+    arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRNUCPRO_DEVICES", "cpu:1")
+    monkeypatch.setenv("VIRNUCPRO_CHECK_SAMPLE", "4")
+    monkeypatch.setenv("VIRNUCPRO_LOCKS_FOLDER", str(arrivals.root / "locks"))
+    monkeypatch.chdir(arrivals.root)
+    for name, reads in (("l_1.fa", "ab"), ("l_2.fa", "ab"), ("w.fa", "c")):
+        Path(name).write_text("".join(f">{read}\nATGGCTGCAGGTCTG\n" for read in reads))
+    Path("s.csv").write_text("sample;fastq_1;fastq_2\nliver;l_1.fa;l_2.fa\nbad;;\nwater;w.fa;\n")
+    done = CliRunner().invoke(app, ["predict", "--sheet", "s.csv", "--out", "out"])
+    assert done.exit_code == 2, done.stderr[-2000:]
+    assert done.stderr.splitlines()[0].startswith("bad: s.csv, line 3: found nothing in column fastq_1; ")
+    assert arrivals.store.keys() == ["liver", "water"]
+    assert arrivals.names_of("liver") == [("l_1.fa", 1), ("l_2.fa", 2)]
+    names = {
+        drop: pq.read_table(f"out/{drop}/read_calls.parquet", columns=["name"])["name"].to_pylist()
+        for drop in ("liver", "water")
+    }
+    assert names == {"liver": ["a/1", "b/1", "a/2", "b/2"], "water": ["c"]}

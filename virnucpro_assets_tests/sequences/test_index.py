@@ -27,7 +27,7 @@ from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin, Sequenc
 from virnucpro_assets.sequences.index_builder import build_index, index_batches
 from virnucpro_assets.sequences.index_tables import TableWriter
 from virnucpro_assets.sequences.member_names import first_members, member_counts
-from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.sequences.read_files import ReadFile, pair_files
 from virnucpro_assets_tests.frameless import STOPS
 from virnucpro_assets_tests.sequences.reference import (
     Candidate,
@@ -331,6 +331,21 @@ def test_repeated_names_of_a_file_are_told_apart(tmp_path: Path) -> None:
     (reads,) = SequenceIndex.open(tmp_path / "index").read_batches()
     assert reads.names == ["a", "b", "a_1"]
     assert (manifest.renamed, manifest.origin) == (1, origin)
+
+
+def test_the_remarks_of_an_index_count_renamed_reads_and_lone_mates(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("s_1.fa", "s_2.fa", "x.fa")]
+    for path, names in zip(files, ("abc", "ac", "xx"), strict=True):
+        path.write_bytes(as_fasta(list(names), ["ATGC"] * len(names)))
+    origin = IndexOrigin(drop_digest="x", chunk_length=300, ranks=1)
+    manifest = build_index(pair_files(files), tmp_path / "index", origin)
+    (reads,) = SequenceIndex.open(tmp_path / "index").read_batches()
+    assert reads.names == ["a/1", "b/1", "c/1", "a/2", "c/2", "x", "x_1"]
+    assert manifest.remarks == [
+        "reads renamed because an earlier read has their name: 1 of 7. If they are mates, say so with --paired or "
+        "--interleaved",
+        "mates whose partner is not there: 1 of 7 reads",
+    ]
 
 
 def as_fasta(names: list[str], reads: list[str], line_end: str = "\n") -> bytes:

@@ -53,6 +53,27 @@ def test_the_first_read_keeps_its_name_and_repeats_get_free_numbers(
     assert final_names(names, tmp_path) == expected
 
 
+@pytest.mark.parametrize(
+    ("names", "lone"),
+    [
+        ([], 0),
+        (["a", "b"], 0),
+        (["a/1", "b/1", "a/2", "b/2"], 0),
+        (["a/1", "a/2", "b/1", "b/2"], 0),
+        (["a/1", "b/1", "c/1", "a/2"], 2),
+        (["a/1", "b/2", "c/2", "b/1", "d"], 2),
+        (["a/1", "b/1"], 0),
+        (["a/1", "b/2"], 2),
+    ],
+)
+def test_mates_without_a_partner_are_counted(names: list[str], lone: int, tmp_path: Path) -> None:
+    read_names = ReadNames(tmp_path)
+    for first in range(0, len(names), 3):
+        read_names.add(names[first : first + 3])
+    assert read_names.resolve().lone_mates == lone
+    assert list(tmp_path.iterdir()) == []
+
+
 @given(
     st.lists(st.from_regex(r"[ab](_[123]){0,2}", fullmatch=True), max_size=60),
     st.integers(1, 8),

@@ -1,12 +1,15 @@
 """The three files of the preparation against those of the published rules."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from virnucpro_assets.cli import app
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.sequences.prepare import prepare
 from virnucpro_assets.sequences.read_files import ReadFile
@@ -168,3 +171,72 @@ def test_what_was_written_there_before_is_replaced_also_after_a_command_that_was
     prepare([ReadFile(path)], out, chunk_length=300)
 
     assert (out / "chunks.fa").read_bytes() == latter
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `virnucpro prepare` is given, files by the names of their reads, and what comes of it."""
+
+    files: dict[str, str]
+    names: str = ""
+    options: tuple[str, ...] = ()
+    said: str = ""
+    exit_code: int = 0
+
+
+SINGLE = "They are taken as single reads; if"
+RENAMED = "note: reads renamed because an earlier read has their name: "
+SAY_SO = "If they are mates, say so with --paired or --interleaved"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Prepared({"t.R1.fa": "ab", "t.R2.fa": "ab"}, "a/1 b/1 a/2 b/2"),
+        Prepared({"t.fa": "aabb"}, "a/1 a/2 b/1 b/2", ("--interleaved",)),
+        Prepared({"t.interleaved.fa": "aabb"}, "a/1 a/2 b/1 b/2"),
+        Prepared({"x.fa": "ab", "y.fa": "ab"}, "a/1 b/1 a/2 b/2", ("--paired",)),
+        Prepared(
+            {"un_R1.fa": "abcd", "un_R2.fa": "ac"},
+            "a/1 b/1 c/1 d/1 a/2 c/2",
+            said="note: mates whose partner is not there: 2 of 6 reads\n",
+        ),
+        Prepared(
+            {"inter.fa": "aabb"},
+            "a a_1 b b_1",
+            said=f"note: inter.fa begins with two reads called a. {SINGLE} the file holds mates in turn, give "
+            f"--interleaved.\n{RENAMED}2 of 4 (a to a_1). {SAY_SO}\n",
+        ),
+        Prepared(
+            {"x.fa": "ab", "y.fa": "ac"},
+            "a b a_1 c",
+            said=f"note: x.fa and y.fa both begin with a read called a. {SINGLE} they hold mates, give --paired.\n"
+            f"{RENAMED}1 of 4 (a to a_1). {SAY_SO}\n",
+        ),
+        Prepared(
+            {"t.fa": "aab"},
+            options=("--interleaved",),
+            said="error: t.fa, record 3: found the last record, without a mate; expected mates in turn, as in an "
+            "interleaved file. Repair the file (for example with BBTools' repair.sh); or leave out --interleaved, and "
+            "the word `interleaved` in the file's name.\n",
+            exit_code=2,
+        ),
+        Prepared(
+            {"t.fa": "aa"},
+            options=("--interleaved", "--paired"),
+            said="error: options: found --paired and --interleaved; expected one of them at most. --paired is for "
+            "mates in two files, --interleaved for mates in turn in one.\n",
+            exit_code=2,
+        ),
+    ],
+)
+def test_the_command_line_knows_mates_and_says_what_it_does_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: Prepared
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, reads in case.files.items():
+        Path(name).write_text("".join(f">{read}\nATGC\n" for read in reads))
+    done = CliRunner().invoke(app, ["prepare", *case.files, "--out", "out", *case.options])
+    assert (done.exit_code, done.stderr) == (case.exit_code, case.said)
+    written = [] if case.exit_code else records_of(Path("out", "chunks.fa"))
+    assert [name.removesuffix("_chunk_1") for name, _ in written] == case.names.split()

@@ -9,12 +9,14 @@ import pytest
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.sequences.prepare import prepare
 from virnucpro_assets.sequences.read_files import (
+    INTERLEAVED,
     ReadFile,
     first_word,
     pair_files,
     require_plain_file,
     with_mate,
 )
+from virnucpro_assets_tests.names_of_mates import NAMES_OF_MATES
 
 
 @pytest.mark.parametrize(
@@ -29,16 +31,73 @@ from virnucpro_assets.sequences.read_files import (
         (["a_R1.fq"], [0]),
         (["a_R1.fq", "b_R2.fq"], [0, 0]),
         (["a_R1.fq", "a_2.fq"], [0, 0]),
-        (["a_1.fq", "a_2.fq.gz"], [0, 0]),
+        (["a_1.fq", "a_2.fq.gz"], [1, 2]),
+        (["a_1.fq", "a_1.fq.gz", "a_2.fq"], [1, 0, 2]),
+        (["a_1.fq", "a_2.fa"], [0, 0]),
         (["a_1.fq", "a_3.fq"], [0, 0]),
         (["a_11.fq", "a_12.fq"], [0, 0]),
-        (["x/a_1.fq", "y/a_2.fq"], [0, 0]),
+        (["x/a_1.fq", "y/a_2.fq"], [1, 2]),
+        (["x/a_1.fq", "y/a_2.fq", "z/a_2.fq"], [0, 0, 0]),
+        (["x/a_1.fq", "x/a_2.fq", "y/a_1.fq", "y/a_2.fq", "z/a_1.fq"], [1, 2, 1, 2, 0]),
+        (["./a_1.fq", "x/../a_2.fq"], [1, 2]),
         (["_1.fq", "_2.fq"], [0, 0]),
     ],
 )
 def test_files_are_mates_if_the_partner_is_there(names: list[str], mates: list[int]) -> None:
     files = pair_files([Path(name) for name in names])
     assert files == [ReadFile(Path(name), mate) for name, mate in zip(names, mates, strict=True)]
+
+
+@pytest.mark.parametrize(("origin", "one", "two", "drop"), NAMES_OF_MATES)
+def test_the_names_that_programs_and_archives_give_to_mates_are_known(
+    origin: str, one: str, two: str, drop: str
+) -> None:
+    assert [file.mate for file in pair_files([Path(two), Path(one)])] == [2, 1], origin
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("plate.A1.fq", "plate.A2.fq"),
+        ("WT-1.fq", "WT-2.fq"),
+        ("sample1.fq", "sample2.fq"),
+        ("s_R1.fq", "s_R1_trimmed.fq"),
+        ("s_R1.fq", "s_R2_trimmed.fq"),
+        ("s_1P.fq", "s_2U.fq"),
+        ("s_R1_001.fastq.gz", "s_R2_002.fastq.gz"),
+        ("s_1_val_1.fq", "s_2_val_1.fq"),
+        ("a_R1_x.fq", "a_R2_x.fq"),
+        ("s_R1.fq", "S_R2.fq"),
+        ("s_I1_001.fastq.gz", "s_I2_001.fastq.gz"),
+    ],
+)
+def test_other_names_that_end_in_one_and_two_are_no_mates(one: str, two: str) -> None:
+    assert [file.mate for file in pair_files([Path(one), Path(two)])] == [0, 0]
+
+
+def test_one_path_may_be_absolute_and_the_other_relative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [file.mate for file in pair_files([tmp_path / "a_R1.fq", Path("a_R2.fq")])] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "name", ["s.interleaved.fq.gz", "s_interleaved.fastq", "Interleaved.fq", "s_interleaved_qc.fq"]
+)
+def test_a_file_is_interleaved_if_its_name_says_so(name: str) -> None:
+    assert pair_files([Path(name), Path("b.fq")]) == [
+        ReadFile(Path(name), INTERLEAVED),
+        ReadFile(Path("b.fq")),
+    ]
+    assert pair_files([Path("deinterleaved.fq")]) == [ReadFile(Path("deinterleaved.fq"))]
+
+
+def test_files_are_interleaved_if_the_caller_says_so() -> None:
+    paths = [Path("a_1.fq"), Path("a_2.fq")]
+    assert [file.mate for file in pair_files(paths, interleaved=True)] == [INTERLEAVED, INTERLEAVED]
+    with pytest.raises(InputError, match=r"^options: found --paired and --interleaved; expected one of them"):
+        pair_files(paths, paired=True, interleaved=True)
 
 
 def test_files_given_as_pairs_are_mates_whatever_their_names() -> None:

@@ -11,9 +11,11 @@ import pysam
 import pytest
 import zstandard
 
-from virnucpro_assets.sequences.read_files import ReadFile, pair_files
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.sequences.read_files import INTERLEAVED, ReadFile, pair_files
 from virnucpro_assets.sequences.reads import read_batches
 from virnucpro_assets_tests.sequences.reference import records_of
+from virnucpro_assets_tests.unaligned_bam import unaligned_bam
 
 Read = tuple[str, str]
 
@@ -142,6 +144,43 @@ def test_a_pair_of_files_gives_mates_file_after_file(tmp_path: Path) -> None:
     assert records_of(read_batches(pair_files(paths))) == [
         ("a/1", "AC"), ("b/1", "A"), ("a/2", "GT"), ("b/2", "T"),
     ]  # fmt: skip
+
+
+INTERLEAVED_FASTQ = b"@a 1:N:0\nAC\n+\nII\n@a 2:N:0\nGT\n+\nII\n@b/1\nA\n+\nI\n@b/2\nT\n+\nI\n"
+INTERLEAVED_NAMES = ["a/1", "a/2", "b/1", "b/2"]
+
+
+@pytest.mark.parametrize("batch_bases", [1, 3, 4_000_000])
+def test_an_interleaved_file_gives_mates_in_turn_however_it_is_cut(tmp_path: Path, batch_bases: int) -> None:
+    fastq, fasta, bam = tmp_path / "s.fq", tmp_path / "s.fa", tmp_path / "s.bam"
+    fastq.write_bytes(INTERLEAVED_FASTQ)
+    fasta.write_bytes(b">a\nAC\n>a\nGT\n>b\nA\n>b\nT\n")
+    bam.write_bytes(unaligned_bam({"a": ("AC", "GT"), "b": ("A", "T")}))
+    for path in (fastq, fasta, bam):
+        batches = read_batches([ReadFile(path, INTERLEAVED)], batch_bases=batch_bases)
+        assert [name for batch in batches for name in batch.names] == INTERLEAVED_NAMES
+
+
+@pytest.mark.parametrize(
+    ("names", "where", "found"),
+    [
+        ("aabc", "record 4", "the read 'c' after 'b'"),
+        ("abab", "record 2", "the read 'b' after 'a'"),
+        ("aab", "record 3", "the last record, without a mate"),
+    ],
+)
+@pytest.mark.parametrize("batch_bases", [1, 4_000_000])
+def test_a_read_without_its_mate_in_an_interleaved_file_is_named(
+    tmp_path: Path, names: str, where: str, found: str, batch_bases: int
+) -> None:
+    path = tmp_path / "s.fa"
+    path.write_text("".join(f">{name}\nACGT\n" for name in names))
+    with pytest.raises(InputError) as caught:
+        list(read_batches([ReadFile(path, INTERLEAVED)], batch_bases=batch_bases))
+    assert str(caught.value) == (
+        f"{path}, {where}: found {found}; expected mates in turn, as in an interleaved file. Repair the file (for "
+        "example with BBTools' repair.sh); or leave out --interleaved, and the word `interleaved` in the file's name."
+    )
 
 
 def test_a_single_contig_of_fasta_is_read_from_a_folder_with_spaces(tmp_path: Path) -> None:
