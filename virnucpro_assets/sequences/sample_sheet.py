@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, excerpt
 from virnucpro_assets.sequences.read_files import ReadFile
 
 _ADVICE = "Mend the sheet; its columns are sample,fastq_1,fastq_2."
@@ -68,7 +68,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                     raise _wrong(path, reader.line_num, f"{len(values)} values", f"{len(header)}")
                 yield reader.line_num, dict(zip(header, values, strict=True))
         except csv.Error as error:
-            raise _wrong(path, reader.line_num, f"no CSV ({error})", "values between commas") from error
+            raise _wrong(
+                path, reader.line_num, f"no CSV ({excerpt(error)})", "values between commas"
+            ) from error
         except UnicodeDecodeError as error:
             raise _wrong(path, reader.line_num + 1, "bytes that are no UTF-8", "text in UTF-8") from error
 

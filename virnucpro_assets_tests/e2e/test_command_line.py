@@ -65,7 +65,7 @@ MISTAKES = {
     "cut_bam": Wrong(": found ", BAM[: len(BAM) // 2]),
     "no_id": Wrong(", record 2: found a header without an id", b">a\nACGT\n>\nACGT\n"),
     "repeats": Wrong(
-        "the drop, record 3: found the name 'a' again, which record 1 has; expected a name of its own",
+        ", record 3: found the name 'a' again, which record 1 of ",
         b">a\nACGT\n>b\nACGT\n>a\nACGTT\n",
         options=("--duplicates", "refuse"),
     ),
