@@ -9,6 +9,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+FILE_TEXT = 300
+"""The most letters of a file that a message has."""
+
 
 class VirnucproError(Exception):
     """Base of every error that a person can mend."""
@@ -68,4 +71,16 @@ def describe_validation_error(error: ValidationError) -> str:
     """What was found first, and in which field: to be put after "found"."""
     first = error.errors()[0]
     field = ".".join(map(str, first["loc"])) or "the file"
-    return f"{first['msg']!r} at {field}"
+    return excerpt(f"{first['msg']!r} at {field}")
+
+
+def excerpt(text: object, most: int = FILE_TEXT) -> str:
+    """What a message shows of the text of a file: one line of printable letters, at most `most` of them.
+
+    Longer text is cut, with an ellipsis as its last letter.
+    """
+    line = " ".join(str(text)[: 4 * most].split())
+    shown = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in line
+    )
+    return shown if len(shown) <= most else shown[: most - 1] + "…"

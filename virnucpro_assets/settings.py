@@ -31,7 +31,7 @@ from pydantic_settings import (
 )
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, excerpt
 from virnucpro_assets.files.machine_locks import machine_locks
 from virnucpro_assets.models.cards import Inputs
 from virnucpro_assets.models.versions import ClassifierVersions
@@ -385,12 +385,12 @@ def load_settings() -> Settings:
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(
-            SETTINGS_FILE, found=str(error), expected="TOML, name = value", advice="Correct the file."
+            SETTINGS_FILE, found=excerpt(error), expected="TOML, name = value", advice="Correct the file."
         ) from error
 
 
 def _refused(error: ErrorDetails) -> InputError:
-    name = ".".join(map(str, error["loc"]))
+    name = excerpt(".".join(map(str, error["loc"])))
     if error["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
         names = [setting.name for setting in settings_of(Settings)]
         return InputError(
@@ -409,7 +409,7 @@ def _refused(error: ErrorDetails) -> InputError:
 
 def _shown(error: ErrorDetails) -> str:
     """What was found; of the alerts, which hold secrets, not even a part."""
-    return "a value that does not fit" if error["loc"][0] == "alerts" else repr(error["input"])
+    return "a value that does not fit" if error["loc"][0] == "alerts" else excerpt(repr(error["input"]))
 
 
 def _wanted(error: ErrorDetails) -> str:

@@ -33,6 +33,7 @@ COMMANDS = (
     "report sample",
     "checks sample",
     "cleanup",
+    "forget sample",
     "settings",
     "train --virus virus.fa --others others.fa",
     "models list",

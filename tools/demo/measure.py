@@ -11,7 +11,7 @@ from pathlib import Path
 from virnucpro_assets.demo.evaluation import evaluate
 from virnucpro_assets.demo.paths import DROP_FILE
 from virnucpro_assets.demo.truth import read_truth
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, excerpt
 from virnucpro_assets.models.evaluation import Auroc
 from virnucpro_assets.sequences.read_files import pair_files
 from virnucpro_assets.sequences.reads import read_batches
@@ -26,7 +26,7 @@ def scores_of_reads(path: Path) -> dict[str, float]:
         raise InputError(
             path,
             where="line 1",
-            found=repr(lines[0]) if lines else "nothing",
+            found=excerpt(repr(lines[0])) if lines else "nothing",
             expected=f"the tab-separated header {' '.join(HEADER)}",
             advice="Give the prediction_results_highestscore.csv of the demo drop.",
         )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, excerpt
 from virnucpro_assets.vocabulary import Label
 
 
@@ -46,7 +46,7 @@ class Source:
         if len(letters) < 500 or re.fullmatch("[ACGTRYKMSWBDHVN]+", letters) is None:
             raise InputError(
                 path,
-                where=f"record {self.record!r}",
+                where=f"record {excerpt(repr(self.record))}",
                 found=f"{len(letters)} letters",
                 expected="a DNA sequence",
                 advice=f"Unpack {self.package.name} {self.package.version}.",

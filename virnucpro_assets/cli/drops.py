@@ -299,6 +299,25 @@ def cleanup(
             typer.echo(line)
 
 
+@app.command(epilog="Examples: virnucpro forget sample | virnucpro forget sample --delete")
+def forget(
+    drop: Drop,
+    delete: Annotated[
+        bool, typer.Option("--delete/--dry-run", help="Remove what is listed; the default only lists it.")
+    ] = False,
+) -> None:
+    """Take a drop back: remove its partition, its data and its record; files of reads and runs stay."""
+    with one_line_errors():
+        from virnucpro_assets.defs.forget import forget_drop
+        from virnucpro_assets.defs.instance import open_instance
+        from virnucpro_assets.settings import load_settings
+
+        settings = load_settings()
+        with open_instance(settings) as instance:
+            for line in forget_drop(instance, settings, drop, delete=delete):
+                typer.echo(line)
+
+
 @app.command("settings", epilog="Example: virnucpro settings")
 def show_settings() -> None:
     """Print every setting with its value and meaning; secrets are not shown."""
@@ -353,9 +372,12 @@ def _predict_sheet(sheet: Path, out: Path, **options: Any) -> None:
 
 
 def _predict(drop: str, files: "list[ReadFile]", out: Path, *, replace: bool = False, **options: Any) -> None:
+    from virnucpro_assets.defs.forget import forget_partition
+    from virnucpro_assets.defs.instance import open_instance
     from virnucpro_assets.files.outputs import check_outputs
     from virnucpro_assets.pipeline.arrivals import register_reads
     from virnucpro_assets.pipeline.claims import claimed_drop
+    from virnucpro_assets.pipeline.forget import kept_if_indexed
     from virnucpro_assets.pipeline.room import check_data_root, check_out
     from virnucpro_assets.pipeline.routing import classifiers_in_use
     from virnucpro_assets.pipeline.run import RESULTS, export_results
@@ -368,7 +390,12 @@ def _predict(drop: str, files: "list[ReadFile]", out: Path, *, replace: bool = F
     check_data_root(settings.data_root)
     # Hours of embeddings would come before the step that asks for it.
     classifiers_in_use(settings, options.get("chunk_length") or settings.chunk_length)
-    with claimed_drop(drop, settings, _progress):
+
+    def forgotten() -> None:
+        with open_instance(settings) as instance:
+            forget_partition(instance, drop)
+
+    with claimed_drop(drop, settings, _progress), kept_if_indexed(drop, settings, forgotten):
         register_reads(drop, files, settings, replace=replace, **options)
         _materialise(drop, replace=replace)
         for path in export_results(DropStore(settings.data_root).current(drop)[1], out):

@@ -1,6 +1,8 @@
 """The commands on classifiers: training one, and choosing among those that were trained."""
 
+from contextlib import ExitStack
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -200,6 +202,7 @@ def _train(
     options: dict[str, Any],
 ) -> None:
     from virnucpro_assets.definitions import call_drop, embed_drop, index_drop, train_classifier
+    from virnucpro_assets.defs.forget import forget_partition
     from virnucpro_assets.defs.instance import open_instance
     from virnucpro_assets.defs.partitions import Partitions
     from virnucpro_assets.defs.records import latest_record
@@ -209,6 +212,7 @@ def _train(
     from virnucpro_assets.errors import InputError
     from virnucpro_assets.inference.devices import find_devices
     from virnucpro_assets.pipeline.arrivals import check_arrived
+    from virnucpro_assets.pipeline.forget import kept_if_indexed
     from virnucpro_assets.pipeline.room import check_data_root
     from virnucpro_assets.pipeline.training.arrivals import (
         claimed_drops,
@@ -247,13 +251,17 @@ def _train(
     said = saying_demo_models(settings.model_folders(), say)
     with said, claimed_drops(labelled, settings, say), open_instance(settings) as instance:
         length = chunk_length or settings.chunk_length
-        register_labelled(paths, settings, chunk_length=length, replace=replace)
-        table = keep_labels(settings.training_root, labelled)
-        say(f"table of labels: {table.absolute()}")
-        for one in labelled:
-            if not is_embedded(one.drop, settings):
-                jobs = (index_drop, embed_drop, call_drop)
-                embed(jobs, instance, Partitions(settings.ranks), one.drop)
+        with ExitStack() as kept:
+            for one in paths:
+                forgotten = partial(forget_partition, instance, one.drop)
+                kept.enter_context(kept_if_indexed(one.drop, settings, forgotten))
+            register_labelled(paths, settings, chunk_length=length, replace=replace)
+            table = keep_labels(settings.training_root, labelled)
+            say(f"table of labels: {table.absolute()}")
+            for one in labelled:
+                if not is_embedded(one.drop, settings):
+                    jobs = (index_drop, embed_drop, call_drop)
+                    embed(jobs, instance, Partitions(settings.ranks), one.drop)
         config = {name: getattr(value, "value", value) for name, value in options.items()}
         run_training(train_classifier, instance, {"labels": str(table.absolute()), **config})
         record = latest_record(instance, "classifier_evaluation", None)

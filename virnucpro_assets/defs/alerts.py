@@ -18,6 +18,7 @@ from virnucpro_assets.defs.partitions import DROPS
 from virnucpro_assets.defs.process_runs import is_of_a_command
 from virnucpro_assets.defs.run_drops import drops_of
 from virnucpro_assets.pipeline.alerts import Alert, Failure, Kind, send
+from virnucpro_assets.pipeline.checks import sentence
 from virnucpro_assets.pipeline.open_deliveries import read_open_deliveries
 from virnucpro_assets.pipeline.overdue import overdue_drops
 from virnucpro_assets.settings import Settings
@@ -172,7 +173,7 @@ def failed_checks_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[
             outcomes.get((drop, name), {}).pop(rank, None)
         if not check.passed:
             is_error = check.severity == dg.AssetCheckSeverity.ERROR
-            found[is_error].setdefault((drop, name), {})[rank] = _figures(check)
+            found[is_error].setdefault((drop, name), {})[rank] = _sentence(check)
     return list(_by_drop(found[True])), list(_by_drop(found[False]))
 
 
@@ -228,8 +229,7 @@ def _first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "no reason is on record")
 
 
-def _figures(check: dg.AssetCheckEvaluation) -> str:
-    figures = {name: value.value for name, value in check.metadata.items()}
-    threshold = figures.pop("threshold", "")
-    found = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items())
-    return f"found {found}; expected {threshold}" if threshold else f"found {found}"
+def _sentence(check: dg.AssetCheckEvaluation) -> str:
+    figures: dict[str, Any] = {name: value.value for name, value in check.metadata.items()}
+    threshold = figures.pop("threshold", "another result")
+    return sentence(check.check_name, figures, threshold)

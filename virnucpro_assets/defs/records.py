@@ -14,7 +14,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 
 from virnucpro_assets.defs import metadata
-from virnucpro_assets.pipeline.checks import CheckResult
+from virnucpro_assets.pipeline.checks import CheckResult, sentence
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
 RETRY_NUMBER, PARENT_RUN = "dagster/retry_number", "dagster/parent_run_id"
@@ -86,6 +86,7 @@ def evaluation(
         severity=dg.AssetCheckSeverity.ERROR if result.blocking else dg.AssetCheckSeverity.WARN,
         blocking=result.blocking,
         partition=partition,
+        description=None if result.passed else sentence(result.name, result.figures, result.threshold),
     )
 
 

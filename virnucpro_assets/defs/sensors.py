@@ -17,7 +17,7 @@ from virnucpro_assets.defs.classifier import record_in_use
 from virnucpro_assets.defs.partitions import Partitions
 from virnucpro_assets.defs.process_runs import fail_dead_runs
 from virnucpro_assets.defs.records import latest_record
-from virnucpro_assets.defs.standing import Standing
+from virnucpro_assets.defs.standing import FAILED, MADE, Standing
 from virnucpro_assets.defs.status_caches import mend_status_caches
 from virnucpro_assets.pipeline.deliveries import Scan
 from virnucpro_assets.settings import Settings
@@ -59,15 +59,22 @@ def new_drops(settings: Settings, partitions: Partitions) -> dg.SensorDefinition
 
 
 def _ask_for_changed(context: dg.SensorEvaluationContext, partitions: Partitions, found: Scan) -> list[str]:
-    """Ask for all of each changed drop of which nothing goes on; a drop stays changed until it is listed."""
-    changed, repository = found.of("changed"), context.repository_def
+    """Ask for all of each changed drop of which nothing goes on; a drop stays changed until it is listed.
+
+    And of each new one whose name a forgotten drop had: that it was made stays on record, so automation misses nothing.
+    """
+    changed, repository = found.of("changed", "ready"), context.repository_def
     if not changed or repository is None:
         return []
     standing = Standing.of(context.instance, partitions)
     busy = drops_in_backfills(context.instance)
     asked = []
     for one in changed:
-        if one.key in standing.drops and one.key not in busy and (work := standing.anew(one.key)):
+        if one.key not in standing.drops or one.key in busy:
+            continue
+        if one.state == "ready" and not standing.having(one.key, MADE, FAILED):
+            continue
+        if work := standing.anew(one.key):
             name = f"new_drops {one.key} {one.seen}"
             backfill = ask_for(context.instance, repository.asset_graph, work, "new_drops", name)
             asked.append(f"{one.key}: backfill {backfill}")

@@ -21,6 +21,7 @@ MADE, FAILED, GOING_ON = (
     AssetPartitionStatus.IN_PROGRESS,
 )
 BEFORE = tuple(asset for asset in BEFORE_EMBEDDINGS if asset not in WITHOUT_PARTITIONS)
+ASSETS = (*BEFORE, *EMBEDDINGS, *AFTER_EMBEDDINGS)
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Standing:
         """How it is now. Drops are in the order in which they were added."""
         drops = list(instance.get_dynamic_partitions(DROPS))
         statuses = {}
-        for asset in (*BEFORE, *EMBEDDINGS, *AFTER_EMBEDDINGS):
+        for asset in ASSETS:
             keys = [key for drop in drops for key in partitions.of_asset(asset, drop) or ()]
             definition = partitions.drop_ranks if asset in EMBEDDINGS else partitions.drops
             found = instance.get_status_by_partition(dg.AssetKey(asset), keys, definition)

@@ -18,6 +18,7 @@ from virnucpro_assets.errors import (
     IntegrityError,
     OtherVersionError,
     describe_validation_error,
+    excerpt,
 )
 from virnucpro_assets.files.atomic import write_bytes
 
@@ -59,7 +60,7 @@ def read_manifest(path: Path, kind: type[Record], *, repair: str = REPAIR) -> Re
     try:
         return kind.model_validate(tomllib.loads(body.decode()))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
-        found = describe_validation_error(error) if isinstance(error, ValidationError) else str(error)
+        found = describe_validation_error(error) if isinstance(error, ValidationError) else excerpt(error)
         raise OtherVersionError(
             f"{path}: found {found}, so another version wrote it; expected a {kind.__name__} of this version. Go back "
             f"to that version, or replace the file. {repair}."

@@ -19,6 +19,8 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
+from virnucpro_assets.errors import excerpt
+
 NO_DEVICE, STUB_LIBRARY = 100, 34
 """Codes of CUDA that a machine without a GPU gives: no device, and a library that is only linked against."""
 
@@ -113,7 +115,7 @@ def read_answer(exit_code: int, output: bytes, errors: bytes) -> CudaAnswer:
         answer = json.loads(output)
         return CudaAnswer(tuple(Gpu(**gpu) for gpu in answer["gpus"]), answer["reason"], answer["code"])
     *_, last = ["no message", *errors.decode(errors="replace").split("\n")[-2:-1]]
-    return CudaAnswer(reason=f"the process that asked CUDA ended with {exit_code} ({last})", code=-1)
+    return CudaAnswer(reason=f"the process that asked CUDA ended with {exit_code} ({excerpt(last)})", code=-1)
 
 
 def _gpu(cuda: Any, number: int) -> Gpu:

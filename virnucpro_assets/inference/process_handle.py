@@ -9,7 +9,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from virnucpro_assets.errors import DeviceError
+from pydantic import ValidationError
+
+from virnucpro_assets.errors import DeviceError, excerpt
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.messages import (
     REPLIES,
@@ -32,6 +34,11 @@ SILENCE_SECONDS = 120.0
 of its threads: a signal, a driver, or a library that does not let go of the interpreter."""
 
 LOG_TAIL = 2000
+INSTALLATION = (
+    "This is a fault of the installation (Python, PyTorch or the driver), not of the reads: repair it first"
+)
+"""What is said of a process that fails before it takes its first task: no task can be to blame."""
+
 PROGRAM = ("-m", "virnucpro_assets.inference.device_process")
 
 
@@ -115,7 +122,14 @@ class ProcessHandle:
         self._heard = time.monotonic()
         *lines, self._unread = (self._unread + received).split(b"\n")
         for line in lines:
-            reply = REPLIES.validate_json(line)
+            try:
+                reply = REPLIES.validate_json(line)
+            except ValidationError as error:
+                found = excerpt(repr(line.decode(errors="replace")))
+                raise DeviceError(
+                    f"device process {self.device}: found {found} on its standard output; expected a reply. "
+                    f"{INSTALLATION}"
+                ) from error
             self._note(reply)
             yield reply
 
@@ -177,10 +191,12 @@ class ProcessHandle:
             how = f"ended with exit code {code}"
         self._log.seek(0)
         tail = self._log.read()[-LOG_TAIL:].decode(errors="replace").strip()
-        last_line = tail.splitlines()[-1] if tail else "it left no message"
+        last_line = excerpt(tail.splitlines()[-1]) if tail else "it left no message"
         tasks = " or ".join(task.label for task in self.begun.values())
         work = f"at {tasks}" if tasks else "between tasks" if self.is_ready else "before its first task"
-        return f"device process {self.device}: {how} {work} ({last_line})"
+        told = f"device process {self.device}: {how} {work} ({last_line})"
+        # A signal may come from outside, as for want of memory.
+        return told if self.is_ready or why or code is None or code < 0 else f"{told}. {INSTALLATION}"
 
     def _wait(self) -> int | None:
         """Its exit code, or None if it does not end in time: a driver can hold on to a killed process."""

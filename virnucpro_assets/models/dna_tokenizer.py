@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 from tokenizers.processors import TemplateProcessing
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.models.folders import require_file
 from virnucpro_assets.models.tokens import Tokens
 from virnucpro_assets.sequences.ragged import Ragged
@@ -54,7 +54,7 @@ def _read(path: Path) -> Tokenizer:
         tokenizer = Tokenizer.from_buffer(content)
     except ValueError as error:
         raise IntegrityError(
-            f"{path}: found {error}; expected a tokenizer.json. Fetch the model again."
+            f"{path}: found {excerpt(error)}; expected a tokenizer.json. Fetch the model again."
         ) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()

@@ -28,7 +28,7 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.hf_api import RepoSibling
 
 from virnucpro_assets import __version__
-from virnucpro_assets.errors import InputError, IntegrityError, VirnucproError
+from virnucpro_assets.errors import InputError, IntegrityError, VirnucproError, excerpt
 from virnucpro_assets.files.atomic import sync_folder
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.models.folders import CONFIG_FILE, TOKENIZER_FILE
@@ -199,4 +199,4 @@ def _refuse(path: Path, found: str, expected: str, meaning: str) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return excerpt((str(error).strip() or type(error).__name__).splitlines()[0]).rstrip(".")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.folders import ModelFolder, read_model_folder
 from virnucpro_assets.models.loading import load_encoder
@@ -92,7 +92,7 @@ def _stored_reference(folder: ModelFolder) -> Rows | None:
             rows: Rows = file.get_tensor("embeddings")
     except SafetensorError as error:
         raise IntegrityError(
-            f"{path}: found a damaged file ({error}); expected reference figures. Remove it and verify again."
+            f"{path}: found a damaged file ({excerpt(error)}); expected reference figures. Remove it and verify again."
         ) from error
     if rows.shape != shape or rows.dtype != np.float32:
         raise IntegrityError(

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.models.folders import require_file
 
@@ -93,7 +93,7 @@ def _tensors(
                     yield name, file.get_tensor(name)
     except SafetensorError as error:
         raise IntegrityError(
-            f"{path}: found a damaged file ({error}); expected safetensors. Fetch the model again."
+            f"{path}: found a damaged file ({excerpt(error)}); expected safetensors. Fetch the model again."
         ) from error
 
 
@@ -139,7 +139,7 @@ def check_shapes(
     ]
     if any(complaints):
         raise IntegrityError(
-            f"{path}: found {'; '.join(filter(None, complaints))}; expected the {len(expected)} tensors that "
+            f"{path}: found {excerpt('; '.join(filter(None, complaints)))}; expected the {len(expected)} tensors that "
             "the config beside it describes. Use the weights and the config of one model."
         )
 

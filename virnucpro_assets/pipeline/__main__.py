@@ -12,6 +12,7 @@ from virnucpro_assets.errors import VirnucproError, describe_os_error
 from virnucpro_assets.files.outputs import check_outputs
 from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
 from virnucpro_assets.pipeline.claims import claimed_drop
+from virnucpro_assets.pipeline.forget import kept_if_indexed
 from virnucpro_assets.pipeline.room import check_data_root, check_out
 from virnucpro_assets.pipeline.run import RESULTS, export_results, run_drop
 from virnucpro_assets.sequences.read_files import pair_files
@@ -38,7 +39,7 @@ def main() -> int:
         check_outputs(options.out, RESULTS, options.reads)
         check_data_root(settings.data_root)
         key = options.name or key_from_name(options.reads[0])
-        with claimed_drop(key, settings, _say):
+        with claimed_drop(key, settings, _say), kept_if_indexed(key, settings):
             register_reads(
                 key,
                 pair_files(options.reads, paired=options.paired, interleaved=options.interleaved),

@@ -13,7 +13,7 @@ from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.pipeline.check_rules import CheckRule, check_rules
-from virnucpro_assets.pipeline.checks import CheckError, CheckResult
+from virnucpro_assets.pipeline.checks import CheckError, CheckResult, remedy, sentence
 from virnucpro_assets.pipeline.claims import claimed
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.report.check_report import CheckEntry, CheckReport, checks_as_json, render_checks
@@ -75,7 +75,8 @@ def check_lines(report: CheckReport) -> Iterator[str]:
         yield "  ".join([*padded, found]).rstrip()
     for check in report.checks:
         if check.state == "failed":
-            yield f"{check.name} of {check.asset}: expected {check.threshold}. {check.reason}"
+            found = sentence(check.name, check.figures, check.threshold)
+            yield f"{_named(check)}: {found}; then: {remedy(check.name, report.drop)}. {check.reason}"
     for note in report.notes:
         yield f"note: {note}"
     counts = report.counts

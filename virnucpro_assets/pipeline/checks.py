@@ -14,6 +14,7 @@ from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.report.pages import figure
 from virnucpro_assets.sequences.index import IndexManifest
 from virnucpro_assets.storage.merged import merged_rows, read_merged, read_merged_rows
 from virnucpro_assets.storage.shards import ShardManifest
@@ -24,6 +25,33 @@ PRECISION_CHECKS = (
     "float16_matches_float32",
     "packed_matches_one_at_a_time",
 )
+
+
+_SAME = ("min_cosine", "candidate_label_agreement", "chunk_label_agreement")
+DECIDING = {
+    "finite_values": ("quarantined",),
+    "packing_efficiency": ("efficiency",),
+    **dict.fromkeys(PRECISION_CHECKS[:2], _SAME),
+    PRECISION_CHECKS[2]: (*_SAME, "largest_difference"),
+}
+"""The figures by which a check decides, where it has others too."""
+IN_WORDS = {
+    "min_cosine": "lowest cosine",
+    "candidate_label_agreement": "equal labels of candidates",
+    "chunk_label_agreement": "equal labels of chunks",
+    "quarantined": "sequences in quarantine",
+}
+_PRECISE = "`virnucpro materialize {drop} --replace` with precision float32"
+REMEDIES = {
+    "every_read_accounted_for": "`virnucpro retry {drop}`; if it fails again, report it as a fault of this program",
+    "finite_values": "`virnucpro retry {drop}`; if it fails again, set quarantine to not_scored",
+    "packing_efficiency": "nothing, the results are the same; another token_budget would compute them faster",
+    **dict.fromkeys(PRECISION_CHECKS[:2], _PRECISE),
+    PRECISION_CHECKS[
+        2
+    ]: "`virnucpro retry {drop}`; if it fails again, materialize it with attention plain and --replace",
+}
+"""What to do about a check that did not pass; what is not here is made again."""
 
 
 class CheckError(VirnucproError):
@@ -64,10 +92,27 @@ def record_check(folder: Path, result: CheckResult) -> CheckResult:
 def hold_back(drop: str, result: CheckResult) -> None:
     """Raise CheckError if a result of a drop holds back what follows."""
     if result.blocking and not result.passed:
+        of_rank = "" if result.rank is None else f" rank {result.rank}"
         raise CheckError(
-            f"check {result.name} of {result.asset}: found {result.figures}; expected {result.threshold}. "
-            f"The results of drop {drop} are held back."
+            f"check {result.name} of {result.asset}{of_rank}: "
+            f"{sentence(result.name, result.figures, result.threshold)}. The results of drop {drop} are held back. "
+            f"Look: `virnucpro checks {drop}`; then: {remedy(result.name, drop)}."
         )
+
+
+def sentence(name: str, figures: Mapping[str, int | float | str], threshold: str) -> str:
+    """What a check found and what it needed: the figures that decided, or the reason why there are none."""
+    decided = {key: figures[key] for key in DECIDING.get(name, ()) if key in figures}
+    shown = {"reason": figures["reason"]} if "reason" in figures else decided or figures
+    found = ", ".join(
+        f"{IN_WORDS.get(key, key.replace('_', ' '))} {figure(value)}" for key, value in shown.items()
+    )
+    return f"{found.removeprefix('reason ')}; needed {threshold}"
+
+
+def remedy(name: str, drop: str) -> str:
+    """What to do about a check that did not pass."""
+    return REMEDIES.get(name, "`virnucpro retry {drop}`").format(drop=drop)
 
 
 def holds_back(name: str, in_use: Precision) -> bool:

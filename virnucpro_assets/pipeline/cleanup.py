@@ -103,6 +103,8 @@ def clean_up(
         for key in keys or drops:
             _clean(key, settings, outcome, at_work or {}, moment)
         if not keys:
+            for found in Finder(settings.data_root, "", settings, moment).beside_generations():
+                _take(found, outcome)
             _clean_cache(settings, outcome, moment)
             _clean_registry(settings, outcome, moment)
     return outcome
@@ -165,7 +167,7 @@ def _take(found: Remains, outcome: CleanUp, root: Path | None = None) -> None:
             if found.kind in ("embeddings", "data"):
                 _note(found)
             for path in found.paths:
-                _remove(path, root or outcome.root)
+                remove_within(path, root or outcome.root)
     except OSError as error:
         outcome.kept.append(Kept(found.path, describe_os_error(error)))
     else:
@@ -187,7 +189,8 @@ def _note(found: Remains) -> None:
     )
 
 
-def _remove(path: Path, root: Path) -> None:
+def remove_within(path: Path, root: Path) -> None:
+    """Remove a file or a folder under `root`; IntegrityError if it is a link, or a link leads out of `root`."""
     if path.is_symlink() or not path.parent.resolve().is_relative_to(root.resolve()):
         raise IntegrityError(
             f"{path}: found a way out of {root}; expected a place within it. Look who made the link."

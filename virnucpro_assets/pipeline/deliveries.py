@@ -149,7 +149,10 @@ class _Scanner:
         elif self._is_as_listed(found):
             return self._take_as_known(found, seen)
         elif not source.follows_delivery and _places(source.files) != _places(found.files):
-            return _delivery(found, "refused", reason="the name of a drop that was made of other files")
+            reason = (
+                f"the name of a drop that was made of other files (`virnucpro forget {found.key}` frees it)"
+            )
+            return _delivery(found, "refused", reason=reason)
         return self._settle(found, seen, source)
 
     def _registered(self, found: Found, seen: str, content: str) -> Delivery:

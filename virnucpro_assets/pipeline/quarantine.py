@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from virnucpro_assets.errors import excerpt
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.pipeline.claims import QUARANTINE_LOCK
 from virnucpro_assets.pipeline.work import DropWork
@@ -67,4 +68,6 @@ def describe(entry: QuarantineEntry) -> str:
     """One line on a row that cannot be embedded."""
     others = f" and {entry.members - 1:,} more" if entry.members > 1 else ""
     reason = QUARANTINE_IN_WORDS[entry.reason]
-    return f"{entry.first_member}{others}, row {entry.row} of the index, cannot be embedded: {reason}"
+    return (
+        f"{excerpt(entry.first_member)}{others}, row {entry.row} of the index, cannot be embedded: {reason}"
+    )

@@ -8,7 +8,7 @@ from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.models.cards import read_card
 from virnucpro_assets.pipeline.calls import READS_BY_ROUTE
-from virnucpro_assets.pipeline.checks import CheckResult, read_checks
+from virnucpro_assets.pipeline.checks import CheckResult, read_checks, remedy, sentence
 from virnucpro_assets.pipeline.claims import claimed
 from virnucpro_assets.pipeline.demo_truth import evaluate_demo
 from virnucpro_assets.pipeline.gate import require_passed, subjects_of_calls
@@ -180,7 +180,9 @@ def _lines_of_checks(report: DropReport) -> Iterator[str]:
         else f"no check has looked at these results; run `virnucpro materialize {report.drop}`"
     )
     for check in failed:
-        yield f"check {check.name} of {check.asset} {check.partition} failed: {check.figures}"
+        of_rank = f" {check.partition}" if check.partition else ""
+        found = sentence(check.name, check.figures, check.threshold)
+        yield f"check {check.name} of {check.asset}{of_rank}: {found}; then: {remedy(check.name, report.drop)}"
 
 
 def _models(

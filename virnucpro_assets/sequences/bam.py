@@ -7,7 +7,7 @@ over, and a read aligned to the reverse strand is turned back.
 from collections.abc import Iterator
 from pathlib import Path
 
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, excerpt
 from virnucpro_assets.sequences.read_files import with_mate
 
 _SECONDARY_OR_SUPPLEMENTARY = 0x100 | 0x800
@@ -33,7 +33,7 @@ def bam_records(path: Path, mate: int) -> Iterator[tuple[str, str]]:
     except (OSError, ValueError, NotImplementedError) as error:
         raise InputError(
             path,
-            found=f"damaged BAM data ({str(error).splitlines()[0]})",
+            found=f"damaged BAM data ({excerpt(error)})",
             expected="a whole BAM file that ends with its end-of-file block",
             advice="Copy the file again or write it again with `samtools view -b`.",
         ) from error

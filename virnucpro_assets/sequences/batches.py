@@ -4,6 +4,7 @@ reads -> ReadBatch -> CandidateBatch -> index. Every batch keeps the order of th
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +24,14 @@ class ReadBatch:
     """Consecutive reads of a drop.
 
     `first` is the position of the first read in the drop, `names` the reads' names (the
-    mate's suffix added, repeats not yet told apart), `bases` their letters as in the file.
+    mate's suffix added, repeats not yet told apart), `bases` their letters as in the file, `file` the file
+    that they are of, if they are of one.
     """
 
     first: int
     names: list[str]
     bases: Ragged
+    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import zstandard
 from isal import igzip, isal_zlib
 
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, excerpt
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -117,7 +117,7 @@ class _BlockStream(io.RawIOBase):
         except EOFError as error:
             raise self._damaged("the end of the file inside its compressed data") from error
         except _DAMAGE as error:
-            raise self._damaged(f"damaged data ({error})") from error
+            raise self._damaged(f"damaged data ({excerpt(error)})") from error
 
     def _damaged(self, found: str) -> InputError:
         return InputError(

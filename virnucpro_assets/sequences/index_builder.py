@@ -108,7 +108,7 @@ def index_batches(
                 kept.add(candidates)
             spill.add(candidates)
             reads.add(batch, outcomes)
-            names.add(batch.names)
+            names.add(batch.names, batch.file)
             if progress is not None:
                 progress(reads.count)
         spill.finish()

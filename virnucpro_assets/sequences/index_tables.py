@@ -27,7 +27,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.files.atomic import atomic_path
 from virnucpro_assets.sequences.ragged import Ragged
 
@@ -207,8 +207,9 @@ def damage_named(path: Path) -> Iterator[None]:
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise damaged(path, first_line, "the pages as they were written") from error
+        raise damaged(
+            path, excerpt(error) or type(error).__name__, "the pages as they were written"
+        ) from error
 
 
 def damaged(path: Path, found: str, expected: str) -> IntegrityError:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from pandas.util import hash_array
 
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, excerpt
 from virnucpro_assets.sequences.repeats import HashedNames, Hashing, Numbers, Positions
 from virnucpro_assets.sequences.spilled_names import NameReader, SpilledNames, append
 
@@ -85,7 +85,7 @@ class ReadNames:
     """Collects the names of a drop in order, then finds the repeats.
 
     `folder` is an existing folder of the caller's; it takes five files, gone after `resolve`.
-    `source` names the drop in an error. `hashing` may be any function of the name.
+    `hashing` may be any function of the name.
     """
 
     def __init__(
@@ -93,7 +93,6 @@ class ReadNames:
         folder: Path,
         *,
         policy: DuplicatePolicy = "suffix",
-        source: Path | str = "the drop",
         hashing: Hashing = hash_names,
     ) -> None:
         self._names = SpilledNames(folder / "names.letters", folder / "names.offsets")
@@ -102,11 +101,16 @@ class ReadNames:
         for path in (self._hashes, *self._mates):
             path.write_bytes(b"")
         self._policy = policy
-        self._source = source
         self._hashing = hashing
+        self._count = 0
+        self._files: list[tuple[int, Path | str]] = []
 
-    def add(self, names: Sequence[str]) -> None:
-        """Append the names of the next reads."""
+    def add(self, names: Sequence[str], file: Path | None = None) -> None:
+        """Append the names of the next reads, which are of `file`; an error names it."""
+        source = file or "the drop"
+        if not self._files or self._files[-1][1] != source:
+            self._files.append((self._count, source))
+        self._count += len(names)
         self._names.add(names)
         append(self._hashes, self._hashing(names).tobytes())
         for suffix, path in zip(("/1", "/2"), self._mates, strict=True):
@@ -116,8 +120,8 @@ class ReadNames:
     def resolve(self) -> Renames:
         """Find the repeats and their numbers; call once, after the last `add`.
 
-        With the policy "refuse" the first repeat is an InputError that names both records,
-        counted from 1 through the drop.
+        With the policy "refuse" the first repeat is an InputError that names both files and records,
+        which are counted from 1 in each file.
         """
         try:
             with self._names.reader() as reader:
@@ -148,10 +152,16 @@ class ReadNames:
         name = names.reader.at(repeat)
         first = names.first_of(name)
         assert first is not None
+        (file, record), (other, before) = self._record(repeat), self._record(first)
         raise InputError(
-            self._source,
-            where=f"record {repeat + 1}",
-            found=f"the name {name!r} again, which record {first + 1} has",
+            file,
+            where=f"record {record}",
+            found=f"the name {excerpt(name)!r} again, which record {before} of {other} has",
             expected="a name of its own for every read",
             advice="Rename the reads, or let repeated names get a suffix.",
         )
+
+    def _record(self, position: int) -> tuple[Path | str, int]:
+        """The file of a read of the drop, and its number in it."""
+        start, file = next(known for known in reversed(self._files) if known[0] <= position)
+        return file, position - start + 1

@@ -90,7 +90,7 @@ def _resolved_names(files: Sequence[ReadFile], out: Path, duplicates: DuplicateP
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}{TEMPORARY_MARK}") as aside:
         names = ReadNames(Path(aside), policy=duplicates)
         for batch in read_batches(files):
-            names.add(batch.names)
+            names.add(batch.names, batch.file)
         return names.resolve()
 
 

@@ -17,7 +17,7 @@ import dnaio
 import numpy as np
 from dnaio.readers import FastaReader, FastqReader
 
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, excerpt
 from virnucpro_assets.sequences.bam import bam_records
 from virnucpro_assets.sequences.batches import ReadBatch
 from virnucpro_assets.sequences.compression import HEAD_BYTES, open_decompressed
@@ -64,7 +64,7 @@ def read_batches(files: Sequence[ReadFile], *, batch_bases: int = 4_000_000) -> 
                 bases = sequences
             else:
                 bases = _checked_letters(file.path, position, names, sequences)
-            yield ReadBatch(first, with_mates(file, position, names, last), bases)
+            yield ReadBatch(first, with_mates(file, position, names, last), bases, file.path)
             position += len(names)
             first += len(names)
             last = names[-1]
@@ -135,7 +135,7 @@ def _text_records(
         raise InputError(
             path,
             where=None if error.line is None else f"line {lines_before + error.line + 1}",
-            found=" ".join(error.message.split()).rstrip("."),
+            found=excerpt(error.message).rstrip("."),
             expected="a whole and regular record",
             advice="Make or copy the file again.",
         ) from error
@@ -197,7 +197,7 @@ def _checked_letters(path: Path, position: int, names: list[str], sequences: lis
         index, place = foreign
         raise InputError(
             path,
-            where=f"record {position + index + 1} ({names[index]}), letter {place + 1}",
+            where=f"record {position + index + 1} ({excerpt(names[index])}), letter {place + 1}",
             found=f"{sequences[index][place]!r}",
             expected="nucleotide letters (A C G T U N, IUPAC codes, gaps)",
             advice="Give nucleotide sequences; proteins cannot be used.",

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, excerpt
 from virnucpro_assets.sequences.read_files import ReadFile, pair_files
 
 # What the columns are called in lower case: by nf-core, nf-core/mag, nf-core/ampliseq, Illumina's fastq_list.csv.
@@ -131,7 +131,7 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, str], InputError | Non
                 }
                 yield reader.line_num, row, _error_in(path, reader.line_num, row, (len(values), len(header)))
     except csv.Error as error:
-        raise _wrong(path, reader.line_num, f"no CSV ({error})", "values between commas") from error
+        raise _wrong(path, reader.line_num, f"no CSV ({excerpt(error)})", "values between commas") from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _wrong(path, line, "bytes that are no UTF-8", "text in UTF-8") from error

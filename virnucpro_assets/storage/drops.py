@@ -150,6 +150,11 @@ class DropFolder:
         return self.path / "index"
 
     @property
+    def is_indexed(self) -> bool:
+        """Whether there is an index of its reads."""
+        return (self.index / INDEX_MANIFEST).exists()
+
+    @property
     def predictions(self) -> Path:
         return self.path / "predictions"
 
@@ -201,7 +206,9 @@ class DropStore:
 
     def keys(self) -> list[str]:
         """The keys of the drops that are registered, sorted."""
-        return sorted(path.parent.name for path in self.root.glob("*/source.toml"))
+        # A folder that is being removed has a name that no drop can have.
+        keys = (path.parent.name for path in self.root.glob("*/source.toml"))
+        return sorted(key for key in keys if KEY.fullmatch(key))
 
     def is_taught_from(self, key: str) -> bool:
         """Whether drop `key` was registered to teach a classifier."""
@@ -243,6 +250,12 @@ class DropStore:
         write_manifest(self.root / key / "current.toml", CurrentGeneration(digest=digest))
         return manifest
 
+    def put_back(self, key: str, source: DropSource, digest: str) -> None:
+        """Make a former source, and its generation of this digest if it had one, that of drop `key` again."""
+        self.register(key, source)
+        if digest:
+            write_manifest(self.root / key / "current.toml", CurrentGeneration(digest=digest))
+
     def was_listed(self, key: str) -> bool:
         """Whether drop `key` has a current generation."""
         return (self.root / check_key(key) / "current.toml").exists()
@@ -257,7 +270,7 @@ class DropStore:
             return False
         (drop, folder), registered = self.current(key), self.source(key)
         is_current = registered is not None and drop.source.same_reads(registered)
-        return is_current and (folder.index / INDEX_MANIFEST).exists()
+        return is_current and folder.is_indexed
 
     def current(self, key: str) -> tuple[DropManifest, DropFolder]:
         """The current generation of drop `key`; InputError if its files were never listed."""

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.sequences.batches import ReadBatch
 from virnucpro_assets.sequences.index_tables import column_values, opened_table, table_batches
@@ -59,7 +59,9 @@ def write_hits(
                 bases = batch.bases[hit.position - batch.first]
                 if len(bases) != hit.length:
                     raise _other_reads(
-                        read_calls, f"{hit.length} bases in {hit.header!r}", f"{len(bases)}, as in its file"
+                        read_calls,
+                        f"{hit.length} bases in {excerpt(repr(hit.header))}",
+                        f"{len(bases)}, as in its file",
                     )
                 stream.write(b"%b%b\n%b\n" % (hit.header.encode(), ending.encode(), bases))
                 written += 1

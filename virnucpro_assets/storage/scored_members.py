@@ -12,7 +12,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.sequences.index import ReadTableBatch
 
 PIECE_MEMBERS = 1 << 16
@@ -70,7 +70,7 @@ def scored_reads(
             expected = np.repeat(np.arange(piece.first, piece.first + len(counts)), counts)
             if not np.array_equal(taken.read, expected):
                 raise IntegrityError(
-                    f"scores: found other members at the reads from {piece.names[0]!r} on; expected the "
+                    f"scores: found other members at the reads from {excerpt(repr(piece.names[0]))} on; expected the "
                     f"{len(expected)} of the drop's index. Make the predictions again from the current index."
                 )
             yield ScoredReads(piece, taken)

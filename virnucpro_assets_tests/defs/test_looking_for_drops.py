@@ -12,6 +12,7 @@ import pytest
 
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.classifier import classifier
+from virnucpro_assets.defs.forget import forget_drop
 from virnucpro_assets.defs.instance import open_instance
 from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, EMBEDDINGS
 from virnucpro_assets.defs.partitions import DROPS, Partitions
@@ -115,6 +116,23 @@ def test_a_new_drop_becomes_a_partition_once_and_nothing_is_asked_for(daemon: Da
     assert daemon.tick() == []
     assert daemon.backfills() == []
     assert "refused bad name/: found" in daemon.said[-1]
+
+
+def test_a_drop_that_was_forgotten_comes_back_with_another_delivery_and_is_made_whole(daemon: Daemon) -> None:
+    daemon.deliver("sample")
+    daemon.tick()
+    daemon.finish("sample")
+    daemon.tick()
+    lines = list(forget_drop(daemon.instance, daemon.settings, "sample", delete=True))
+    assert [line.partition(": ")[0] for line in lines] == ["removed", "removed", "stays"]
+
+    assert daemon.tick() == [], "its delivery lies there as it did"
+    assert DropStore(daemon.settings.data_root).keys() == []
+    daemon.deliver("sample", READS * 2)
+
+    assert daemon.tick() == ["sample"]
+    assert daemon.tick() == []
+    assert daemon.backfills() == [("new_drops", whole("sample"))]
 
 
 def test_a_classifier_that_is_there_after_a_failure_is_put_on_record(daemon: Daemon, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -32,6 +33,7 @@ COMMANDS = [
     "report",
     "checks",
     "cleanup",
+    "forget",
     "settings",
     "train",
     "models",
@@ -65,7 +67,7 @@ MISTAKES = {
     "cut_bam": Wrong(": found ", BAM[: len(BAM) // 2]),
     "no_id": Wrong(", record 2: found a header without an id", b">a\nACGT\n>\nACGT\n"),
     "repeats": Wrong(
-        "the drop, record 3: found the name 'a' again, which record 1 has; expected a name of its own",
+        ", record 3: found the name 'a' again, which record 1 of ",
         b">a\nACGT\n>b\nACGT\n>a\nACGTT\n",
         options=("--duplicates", "refuse"),
     ),
@@ -145,9 +147,14 @@ def test_a_mistake_leaves_nothing_half_made(mistakes: Mistakes, command: str, na
     assert not (installation.folder / f"out-{command}-{name}").exists()
     assert [path for path in installation.folder.glob("*") if ".partial-" in path.name] == []
     key = name.replace("_", "-") if (installation.data_root / name.replace("_", "-")).exists() else name
-    made = {path.name for path in (installation.data_root / key).glob("*/*")}
-    assert made <= {"drop.toml", "index.lock"}
+    assert not (installation.data_root / key).exists()
     assert installation.leftovers() == []
+
+
+def test_no_drop_is_left_of_all_mistakes(mistakes: Mistakes) -> None:
+    with dg.DagsterInstance.from_config(str(mistakes.installation.folder / "dagster")) as instance:
+        assert instance.get_runs_count() > 5
+        assert instance.get_dynamic_partitions("sequence_drops") == []
 
 
 def test_the_console_script_ends_in_the_same_way(mistakes: Mistakes) -> None:

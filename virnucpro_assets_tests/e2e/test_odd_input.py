@@ -78,6 +78,10 @@ def right(new_installation: Callable[[str], Any]) -> Right:
         ["materialize", "arrived"],
         ["report", "arrived"],
         ["drops"],
+        ["forget", "empty"],
+        ["forget", "empty", "--delete"],
+        ["forget", "empty"],
+        ["drops"],
     ]
     return Right(installation, installation.run_all([(line, {}) for line in lines]))
 
@@ -181,3 +185,23 @@ def test_drops_lists_how_far_each_drop_is(right: Right) -> None:
     ]
     assert lines == [[drop, "yes", "yes", "4/4", "4/4", *["yes"] * 4] for drop in ("arrived", "empty", "odd")]
     assert right.installation.leftovers() == []
+
+
+def test_a_drop_is_forgotten_and_its_reads_and_its_runs_stay(right: Right) -> None:
+    would, done, again, listed = right.outcomes[7:11]
+    folder, reads = right.installation.data_root / "empty", right.installation.folder / "empty.fastq"
+    assert [(outcome.exit_code, outcome.stderr) for outcome in (would, done)] == [(0, ""), (0, "")]
+    lines = done.stdout.splitlines()
+    assert re.fullmatch(rf"removed: {folder}, 1 generation, [0-9.]+ kB", lines[0])
+    assert lines[1:3] == ["removed: partition empty of sequence_drops", f"stays: {reads}"]
+    assert re.match(r"stays in the run history: 3 runs with all events \(", lines[3])
+    assert would.stdout.splitlines() == [
+        *(line.replace("removed: ", "would remove: ") for line in lines),
+        "nothing was removed (--delete does it)",
+    ]
+    assert (again.exit_code, again.stderr) == (
+        2,
+        "error: drop empty: found no such drop; expected a drop that `virnucpro drops` shows. Check the name.\n",
+    )
+    assert not folder.exists()
+    assert [line.split()[0] for line in listed.stdout.splitlines()[1:]] == ["arrived", "odd"]

@@ -31,7 +31,10 @@ def test_a_device_whose_process_ends_at_every_start_is_given_up_and_the_other_do
 ) -> None:
     step = bench.step(0, 1, program=Faults(broken={1: "start"}).program, restarts=RESTARTS)
     assert step.wait() == 0, step.errors
-    death = "device process cpu:1: ended with exit code 1 before its first task (this slot is broken)"
+    death = (
+        "device process cpu:1: ended with exit code 1 before its first task (this slot is broken). This is a fault of "
+        "the installation (Python, PyTorch or the driver), not of the reads: repair it first"
+    )
     of_the_dead = [line for line in step.heard if "cpu:1" in line]
     given_up = f"{death}; it ended too often and its device is given up"
     assert of_the_dead.count(given_up) == 1

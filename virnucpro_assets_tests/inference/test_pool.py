@@ -83,6 +83,41 @@ def test_every_task_ends_once_and_the_process_stays_for_the_next(
     assert all(task.target.exists() for task in tasks)
 
 
+FAULT = (
+    "This is a fault of the installation (Python, PyTorch or the driver), not of the reads: repair it first"
+)
+
+
+@pytest.mark.parametrize(
+    ("program", "line"),
+    [
+        ("raise SystemExit(3)", f"ended with exit code 3 before its first task (it left no message). {FAULT}"),
+        (
+            "import no_such_module",
+            "ended with exit code 1 before its first task (ModuleNotFoundError: No module named 'no_such_module'). "
+            f"{FAULT}",
+        ),
+        ("print('hello')", f"found 'hello' on its standard output; expected a reply. {FAULT}"),
+        ("print('h' * 5000)", f"found '{'h' * 298}… on its standard output; expected a reply. {FAULT}"),
+        ("print('{}')", f"found '{{}}' on its standard output; expected a reply. {FAULT}"),
+        ("import os; os.kill(os.getpid(), 9)", "ended by signal SIGKILL before its first task (it left no message)"),
+        ("raise SystemExit(0)", f"ended with exit code 0 before its first task (it left no message). {FAULT}"),
+    ],
+)  # fmt: skip
+def test_what_fails_before_the_first_task_is_a_fault_of_the_installation(
+    open_pool: OpenPool, make_job: Callable[..., ShardJob], tmp_path: Path, program: str, line: str
+) -> None:
+    task, heard = sample_task(make_job(), 0, tmp_path / "0.npy"), list[str]()
+    with (
+        open_pool(7, program=("-c", program), restarts=1) as pool,
+        pool.lease() as lease,
+        pytest.raises(DeviceError) as error,
+    ):
+        heard += [str(event.outcome) for event in lease.run(deque([task]))]
+    ended = f"device process cpu:7: {line}"
+    assert str(error.value) == f"{ended}. No device is left. Finished parts are kept: run it again."
+
+
 @pytest.mark.slow
 def test_a_killed_process_is_started_again_and_the_result_is_the_same(
     shared_pool: DevicePool, open_pool: OpenPool, make_job: Callable[..., ShardJob], tmp_path: Path

@@ -15,7 +15,15 @@ from virnucpro_assets.pipeline.check_pages import (
     write_check_report,
 )
 from virnucpro_assets.pipeline.check_rules import check_rules
-from virnucpro_assets.pipeline.checks import CheckError, CheckResult, not_finite, record_check
+from virnucpro_assets.pipeline.checks import (
+    CheckError,
+    CheckResult,
+    hold_back,
+    not_finite,
+    record_check,
+    remedy,
+)
+from virnucpro_assets.pipeline.reports import summary_lines
 from virnucpro_assets.pipeline.run import run_drop
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.report.check_report import CheckReport
@@ -146,6 +154,97 @@ def test_a_result_of_something_made_before_does_not_count(finished: DropWork) ->
         "a result on record is of something made before",
         {},
     )
+
+
+PRECISE = {
+    "compared": "stored rows, float16",
+    "sequences": 7,
+    "min_cosine": 0.99991,
+    "cosine_1st_percentile": 1.0,
+}
+LABELS = {"candidate_label_agreement": 1.0, "chunk_label_agreement": 0.5}
+FOUND: list[tuple[str, dict[str, int | float | str], str, str]] = [
+    (
+        PRECISION[0],
+        {**PRECISE, "largest_difference": 0.002, **LABELS},
+        "cosine at least 0.999, equal labels at least 0.98",
+        "lowest cosine 0.99991, equal labels of candidates 1, equal labels of chunks 0.5; needed cosine at least "
+        "0.999, equal labels at least 0.98",
+    ),
+    (
+        PRECISION[2],
+        {**PRECISE, "largest_difference": 2e-05, **LABELS},
+        "cosine at least 0.999",
+        "lowest cosine 0.99991, equal labels of candidates 1, equal labels of chunks 0.5, largest difference "
+        "2e-05; needed cosine at least 0.999",
+    ),
+    (
+        PRECISION[1],
+        {"compared": "computed again, float16", "reason": "3 embeddings hold NaN or Inf in float16"},
+        "finite values",
+        "3 embeddings hold NaN or Inf in float16; needed finite values",
+    ),
+    (
+        "finite_values",
+        {"reason": "row 6, r_chunk_1F1, holds NaN"},
+        "no NaN and no Inf",
+        "row 6, r_chunk_1F1, holds NaN; needed no NaN and no Inf",
+    ),
+    (
+        "finite_values",
+        {"rows": 10, "values": 25600, "recomputed_in_float32": 0, "quarantined": 2},
+        "no NaN and no Inf",
+        "sequences in quarantine 2; needed no NaN and no Inf",
+    ),
+    (
+        "packing_efficiency",
+        {"efficiency": 0.8123, "tokens": 9},
+        "at least 0.9",
+        "efficiency 0.8123; needed at least 0.9",
+    ),
+    (
+        "completeness",
+        {"index_rows": 12000, "merged_rows": 11999, "parts": 4},
+        "each row once",
+        "index rows 12,000, merged rows 11,999, parts 4; needed each row once",
+    ),
+    (
+        "every_read_accounted_for",
+        {"reads": 3, "with_candidates": 1, "too_short": 1},
+        "reads = reads with candidates + reads with a reason",
+        "reads 3, with candidates 1, too short 1; needed reads = reads with candidates + reads with a reason",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "figures", "threshold", "said"), FOUND)
+def test_a_failed_check_is_a_sentence_wherever_it_is_told(
+    finished: DropWork, name: str, figures: dict[str, int | float | str], threshold: str, said: str
+) -> None:
+    (before, *_) = [result for result in read_everything(finished) if result.name == name]
+    failed = before.model_copy(
+        update={"passed": False, "blocking": True, "figures": figures, "threshold": threshold}
+    )
+    record_check(finished.folder.checks, failed)
+    of = f"{name} of {failed.asset}" + ("" if failed.rank is None else f" rank {failed.rank}")
+
+    with pytest.raises(CheckError) as error:
+        hold_back("d", failed)
+    assert str(error.value).startswith(
+        f"check {of}: {said}. The results of drop d are held back. Look: `virnucpro checks d`; then: "
+    )
+    then = str(error.value).rpartition("; then: ")[2].rstrip(".")
+    assert "{" not in str(error.value)
+    assert f"check {of}: {said}; then: {then}" in list(summary_lines("d", finished.settings))
+    assert any(
+        line.startswith(f"{of}: {said}; then: {then}. ") for line in check_lines(gather_checks(finished))
+    )
+
+
+def test_every_check_has_something_to_do_about_it(finished: DropWork) -> None:
+    for rule in check_rules(finished.settings):
+        assert "virnucpro " in remedy(rule.name, "d") or rule.name == "packing_efficiency"
+        assert "{" not in remedy(rule.name, "d")
 
 
 def test_a_damaged_record_is_noted_and_the_page_is_made(finished: DropWork) -> None:

@@ -328,7 +328,10 @@ def test_a_delivery_does_not_take_the_name_of_another_drop(arrivals: Arrivals) -
     list_drop("d", arrivals.settings)
     arrivals.write("d/a.fa")
     (found,) = arrivals.wait().deliveries
-    assert (found.state, found.reason) == ("refused", "the name of a drop that was made of other files")
+    assert (found.state, found.reason) == (
+        "refused",
+        "the name of a drop that was made of other files (`virnucpro forget d` frees it)",
+    )
 
 
 def test_content_is_read_for_a_limited_time_and_reading_goes_on_in_the_next_scan(

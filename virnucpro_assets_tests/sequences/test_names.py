@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.sequences.names import ReadNames, hash_names
+from virnucpro_assets.sequences.prepare import prepare
+from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets_tests.sequences.reference import reference_names
 
 
@@ -116,15 +118,39 @@ def test_nothing_is_left_in_the_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_policy_refuse_names_the_read_and_both_records(tmp_path: Path) -> None:
-    names = ReadNames(tmp_path, policy="refuse", source="drop monday")
-    names.add(["x", "a", "b"])
-    names.add(["c", "b", "a"])
+A, B = Path("a.fa"), Path("b.fa")
+
+
+@pytest.mark.parametrize(
+    ("batches", "where"),
+    [
+        ([(A, "xab"), (B, "cba")], "b.fa, record 2: found the name 'b' again, which record 3 of a.fa has"),
+        ([(A, "xa"), (A, "bcb")], "a.fa, record 5: found the name 'b' again, which record 3 of a.fa has"),
+        ([(A, "x"), (B, "ab"), (B, "ca")], "b.fa, record 4: found the name 'a' again, which record 1 of b.fa has"),
+        ([(None, "ab"), (None, "b")], "the drop, record 3: found the name 'b' again, which record 2 of the drop has"),
+    ],
+)  # fmt: skip
+def test_the_policy_refuse_names_both_files_and_records(
+    tmp_path: Path, batches: list[tuple[Path | None, str]], where: str
+) -> None:
+    names = ReadNames(tmp_path, policy="refuse")
+    for file, letters in batches:
+        names.add(list(letters), file)
     with pytest.raises(InputError) as error:
         names.resolve()
     assert str(error.value) == (
-        "drop monday, record 5: found the name 'b' again, which record 3 has; expected a name of its own "
-        "for every read. Rename the reads, or let repeated names get a suffix."
+        f"{where}; expected a name of its own for every read. Rename the reads, or let repeated names get a suffix."
+    )
+
+
+def test_prepare_names_the_files_and_records_of_a_repeated_name(tmp_path: Path) -> None:
+    (tmp_path / "a.fa").write_text(">x\nACGT\n>y\nACGT\n")
+    (tmp_path / "b.fastq").write_text("@z\nACGT\n+\nIIII\n@y\nACGT\n+\nIIII\n")
+    files = [ReadFile(tmp_path / "a.fa"), ReadFile(tmp_path / "b.fastq")]
+    with pytest.raises(InputError) as error:
+        prepare(files, tmp_path / "out", chunk_length=300, duplicates="refuse")
+    assert str(error.value).startswith(
+        f"{files[1].path}, record 2: found the name 'y' again, which record 2 of {files[0].path} has; expected"
     )
 
 

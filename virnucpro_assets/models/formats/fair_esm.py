@@ -10,7 +10,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.esm2 import FREQUENCIES, is_ignored
 from virnucpro_assets.models.formats.published import PublishedEncoder, one_of_all_layers
@@ -39,10 +39,10 @@ def read_fair_esm(path: Path) -> PublishedEncoder:
 def _config(path: Path, cfg: Any) -> Esm2Config:
     shape = cfg.get("model") if isinstance(cfg, dict) else None
     fields = vars(shape) if isinstance(shape, Namespace) else {}
-    if fields.get("token_dropout") is not True:
+    if (dropout := fields.get("token_dropout")) is not True:
         raise IntegrityError(
-            f"{path}: found token_dropout {fields.get('token_dropout')}; expected True, as every published ESM-2 "
-            "has it. Use a published model."
+            f"{path}: found token_dropout {excerpt(dropout)}; expected True, as every published ESM-2 has it. "
+            "Use a published model."
         )
     try:
         # ValidationError is a ValueError.
@@ -53,7 +53,7 @@ def _config(path: Path, cfg: Any) -> Esm2Config:
         )
     except (KeyError, ValueError) as error:
         raise IntegrityError(
-            f"{path}: found no shape of an ESM-2 ({str(error).splitlines()[0]}); expected encoder_layers, "
+            f"{path}: found no shape of an ESM-2 ({excerpt(str(error).splitlines()[0])}); expected encoder_layers, "
             "encoder_embed_dim and encoder_attention_heads. Use a published model."
         ) from error
 

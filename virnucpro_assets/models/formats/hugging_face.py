@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.models.alphabet import TOKENS
 from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
 from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
@@ -130,9 +130,9 @@ def _read(path: Path, kind: type[Config], meaning: str) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the file"
+        found = f"{excerpt(repr(first['input']), 200)} at {excerpt(field, 80)}"
         raise IntegrityError(
-            f"{path}: found {first['input']!r} at {field}, where {first['msg']!r}; expected the config of {meaning}. "
-            "Use a published model."
+            f"{path}: found {found}, where {first['msg']!r}; expected the config of {meaning}. Use a published model."
         ) from error
 
 
@@ -140,8 +140,8 @@ def _check_vocabulary(path: Path) -> None:
     """Raise IntegrityError if the folder lists other tokens than ours; it need not list them."""
     if path.exists() and (found := tuple(path.read_text(encoding="utf-8").split())) != TOKENS:
         raise IntegrityError(
-            f"{path}: found the tokens {' '.join(found[:40])}; expected {' '.join(TOKENS)}, the alphabet of ESM-2. "
-            "Use a published model."
+            f"{path}: found the tokens {excerpt(' '.join(found[:40]))}; expected {' '.join(TOKENS)}, the alphabet of "
+            "ESM-2. Use a published model."
         )
 
 

@@ -8,7 +8,7 @@ is checked part by part; the numbers are then those of `Classifier`.
 from pathlib import Path
 from typing import Any
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.models.classifier import HIDDEN_WIDTH, classifier_shapes
 from virnucpro_assets.models.formats.pickled_module import (
     Numbers,
@@ -82,6 +82,6 @@ def _check_norm(path: Path, attributes: dict[str, Any]) -> None:
 
 def _other(path: Path, found: str) -> IntegrityError:
     return IntegrityError(
-        f"{path}: found {found}; expected Linear, batch norm (eps 1e-05), Linear from {HIDDEN_WIDTH} to 2 and dropout. "
-        "Import the file that the authors publish."
+        f"{path}: found {excerpt(found)}; expected Linear, batch norm (eps 1e-05), Linear from {HIDDEN_WIDTH} to 2 and "
+        "dropout. Import the file that the authors publish."
     )

@@ -29,7 +29,7 @@ from typing import Any
 
 import torch
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.models.folders import require_file
 from virnucpro_assets.models.formats.tensor_files import refuse_compressed
 
@@ -279,6 +279,6 @@ def _check_opcodes(path: Path, program: bytes, admitted: frozenset[str]) -> None
 
 def _refused(path: Path, found: str) -> IntegrityError:
     return IntegrityError(
-        f"{path}: found {found}; expected a classifier as VirNucPro's train.py saves it. Nothing of it was run. "
-        "Import the file that the authors publish, and no other."
+        f"{path}: found {excerpt(found)}; expected a classifier as VirNucPro's train.py saves it. Nothing of it was "
+        "run. Import the file that the authors publish, and no other."
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
 from virnucpro_assets.models.weights import State
 
@@ -31,12 +31,12 @@ def check_numbers(path: Path, state: State) -> None:
     for name, tensor in state.items():
         if tensor.dtype not in STORED_DTYPES:
             raise IntegrityError(
-                f"{path}: found {name} of {tensor.dtype}; expected float32, bfloat16 or float16. "
+                f"{path}: found {excerpt(name)} of {tensor.dtype}; expected float32, bfloat16 or float16. "
                 "Use the weights as published, not quantised ones."
             )
         if not tensor.isfinite().all():
             raise IntegrityError(
-                f"{path}: found numbers that are not finite in {name}; expected finite weights. "
+                f"{path}: found numbers that are not finite in {excerpt(name)}; expected finite weights. "
                 "Fetch the model again."
             )
 

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.models.folders import require_file
 from virnucpro_assets.models.weights import State
 
@@ -51,7 +51,7 @@ def read_safetensors(path: Path) -> State:
         return load_file(path)
     except SafetensorError as error:
         raise IntegrityError(
-            f"{path}: found a damaged file ({error}); expected safetensors. Fetch the model again."
+            f"{path}: found a damaged file ({excerpt(error)}); expected safetensors. Fetch the model again."
         ) from error
 
 
@@ -77,12 +77,12 @@ def read_torch_file(path: Path, *, admitted: Sequence[type] = ()) -> Any:
     except pickle.UnpicklingError as error:
         held = ", ".join(_foreign(path, admitted)) if is_archive else ""
         raise IntegrityError(
-            f"{path}: found {held or str(error).splitlines()[0]}; expected tensors only. Nothing of it was run. "
-            "Do not trust this file."
+            f"{path}: found {excerpt(held or str(error).splitlines()[0])}; expected tensors only. Nothing of it was "
+            "run. Do not trust this file."
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
         raise IntegrityError(
-            f"{path}: found a damaged file ({str(error).splitlines()[0]}); expected what torch.save writes. "
+            f"{path}: found a damaged file ({excerpt(str(error).splitlines()[0])}); expected what torch.save writes. "
             "Fetch the model again."
         ) from error
 
@@ -108,12 +108,13 @@ def refuse_compressed(path: Path) -> None:
             ]
     except zipfile.BadZipFile as error:
         raise IntegrityError(
-            f"{path}: found a damaged archive ({error}); expected what torch.save writes. Fetch the file again."
+            f"{path}: found a damaged archive ({excerpt(error)}); expected what torch.save writes. Fetch the file "
+            "again."
         ) from error
     if compressed:
         raise IntegrityError(
-            f"{path}: found a compressed entry, {compressed[0]}; expected what torch.save writes, which stores "
-            "entries as they are. Nothing of it was read. Do not trust this file."
+            f"{path}: found a compressed entry, {excerpt(compressed[0])}; expected what torch.save writes, which "
+            "stores entries as they are. Nothing of it was read. Do not trust this file."
         )
 
 
@@ -137,7 +138,7 @@ def _read_shards(index: Path, read: Any) -> tuple[State, tuple[Path, ...]]:
     for name in names:
         if not isinstance(name, str) or PurePosixPath(name).name != name:
             raise IntegrityError(
-                f"{index}: found the file {name!r}; expected the name of a file beside it. "
+                f"{index}: found the file {excerpt(repr(name))}; expected the name of a file beside it. "
                 "Do not trust this folder."
             )
     state: State = {}
@@ -147,7 +148,7 @@ def _read_shards(index: Path, read: Any) -> tuple[State, tuple[Path, ...]]:
         listed = {tensor for tensor, place in places.items() if place == name}
         if lost := sorted(listed - found.keys()):
             raise IntegrityError(
-                f"{path}: found no {', '.join(lost[:_NAMED_AT_MOST])}; expected what {index.name} lists. "
+                f"{path}: found no {excerpt(', '.join(lost[:_NAMED_AT_MOST]))}; expected what {index.name} lists. "
                 "Fetch the model again."
             )
         state |= {tensor: found[tensor] for tensor in sorted(listed)}

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, excerpt
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.sequences.read_files import require_plain_file
 from virnucpro_assets.storage.drops import check_key
@@ -67,6 +67,7 @@ def read_labels(path: Path) -> list[LabelledDrop]:
             path, where="line 1", found=found, expected="drop, label and source by tabs", advice=_ADVICE
         )
     labelled: dict[str, LabelledDrop] = {}
+    lines_of: dict[str, int] = {}
     for number, line in enumerate(lines[1:], 2):
         if line.strip():
             one = _labelled(path, number, line, len(header))
@@ -74,11 +75,11 @@ def read_labels(path: Path) -> list[LabelledDrop]:
                 raise InputError(
                     path,
                     where=f"line {number}",
-                    found=f"drop {one.drop} again",
+                    found=f"drop {one.drop} again, which line {lines_of[one.drop]} has",
                     expected="each drop once",
                     advice=_ADVICE,
                 )
-            labelled[one.drop] = one
+            labelled[one.drop], lines_of[one.drop] = one, number
     return list(labelled.values())
 
 
@@ -110,5 +111,9 @@ def _labelled(path: Path, number: int, line: str, columns: int) -> LabelledDrop:
         )
     except ValidationError as error:
         raise InputError(
-            path, where=where, found=f"label {fields[1]!r}", expected="virus or others", advice=_ADVICE
+            path,
+            where=where,
+            found=f"label {excerpt(repr(fields[1]))}",
+            expected="virus or others",
+            advice=_ADVICE,
         ) from error
