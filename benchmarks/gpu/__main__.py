@@ -91,9 +91,9 @@ def main() -> None:
                 elif part == "bits":
                     size = replace(SMALL if options.small else FULL, reads=options.reads or READS_OF_BITS)
                     one_pack: dict[EncoderKind, int] = {"esm2": 1, "dnabert_s": 1}
-                    bench = Bench(
-                        replace(size, packs=one_pack), devices_by_count(options.devices), Path(name) / part
-                    )
+                    folder = Path(name) / part
+                    folder.mkdir()
+                    bench = Bench(replace(size, packs=one_pack), devices_by_count(options.devices), folder)
                     found = bits.measure(bench, options.processes, options.rounds)
                 else:
                     found = _measure(part, options.seconds, small=options.small)
