@@ -42,23 +42,30 @@ def measure(bench: Bench, processes: int, rounds: int) -> dict[str, Any]:
     for number in range(rounds):
         with step(f"round {number + 1} of {rounds}: {processes} processes on {len(bench.all)} devices"):
             runs |= _round(bench, f"round_{number}", processes)
+        say(f"with other bits so far: {_others(runs)}")
     for devices in (bench.all[:size] for size in bench.devices):
         with step(f"pool of {len(devices)}"):
             runs[f"pool of {len(devices)}"] = _pool(bench, f"pool_{len(devices)}", devices)
     with step("killed"):
         runs["killed"] = _pool(bench, "killed", bench.all[:1], killed=True)
     first, *others = runs.values()
-    digests = {name: {part: sha256_of_file(path) for part, path in run.items()} for name, run in runs.items()}
-    expected = next(iter(digests.values()))
+    odd = _others(runs)
     return {
         "processes started with nothing compiled": processes * rounds,
         "devices": len(bench.all),
         "parts of each": {kind: sum(part.startswith(kind) for part in first) for kind in ENCODER_KINDS},
         "rows": bench.index.manifest.rows,
-        "with other bits": [name for name, found in digests.items() if found != expected],
+        "with other bits": odd,
         "largest difference": max(_largest_difference(first, other) for other in others),
-        "equal byte by byte": all(found == expected for found in digests.values()),
+        "equal byte by byte": not odd,
     }
+
+
+def _others(runs: dict[str, Parts]) -> list[str]:
+    """The names of those that differ from the first in any part."""
+    digests = {name: {part: sha256_of_file(path) for part, path in run.items()} for name, run in runs.items()}
+    expected = next(iter(digests.values()))
+    return [name for name, found in digests.items() if found != expected]
 
 
 def _round(bench: Bench, name: str, processes: int) -> dict[str, Parts]:
