@@ -36,12 +36,17 @@ ALLOWED = 0.03
 
 def tasks_of(job: ShardJob, count: int, rank: int = 0) -> list[Work]:
     """`count` parts of a rank that are full; some come more than once if there are fewer."""
+    full = all_tasks_of(job, rank)[:-1]
+    if not full:
+        raise SystemExit("found no full part; expected one or more. Ask for more --reads.")
+    return list(islice(cycle(full), count))
+
+
+def all_tasks_of(job: ShardJob, rank: int) -> list[Work]:
+    """Every part of a rank, in order."""
     kind, index = job.encoder.kind, job.index
     lengths = index.nucleotide_lengths() if kind == "dnabert_s" else index.protein_lengths()
     tokens = expected_tokens(kind, lengths[rank :: job.recipe.ranks])
-    plans = plan_parts(tokens, rank, job.recipe.token_budget, job.recipe.packs_per_part)[:-1]
-    if not plans:
-        raise SystemExit("found no full part; expected one or more. Ask for more --reads.")
     return [
         PartTask(
             encoder=job.encoder,
@@ -50,7 +55,7 @@ def tasks_of(job: ShardJob, count: int, rank: int = 0) -> list[Work]:
             recipe=job.recipe,
             target=job.folders[rank] / plan.file_name,
         )
-        for plan in islice(cycle(plans), count)
+        for plan in plan_parts(tokens, rank, job.recipe.token_budget, job.recipe.packs_per_part)
     ]
 
 

@@ -167,7 +167,7 @@ class Settings(BaseSettings):
         "as VirNucPro does, slowly; the fastest that was measured if left out",
     )
     fused_kernels: bool | None = Field(
-        None, description="whether layers are compiled; on GPUs in half precision if left out"
+        None, description="whether layers run on kernels of our own; on GPUs in half precision if left out"
     )
     peak_tflops: PositiveFloat | None = Field(
         None,

@@ -14,6 +14,6 @@ def some_recipe(**changes: object) -> Recipe:
         "token_budget": 8192,
         "packs_per_part": 64,
         "ranks": 4,
-        "engine_format": 3,
+        "engine_format": 4,
     }
     return Recipe(**fields | changes)

@@ -1,8 +1,13 @@
 """Everything that only a GPU can show, in parts that fit a few minutes each and add to one JSON file.
 
     python -m benchmarks.gpu PART... [--out benchmarks/results/gpu_h200.json] [--seconds 1.0]
-        [--reads N] [--folder /dev/shm]
+        [--reads N] [--folder /dev/shm] [--processes 8] [--rounds 4] [--devices 1,2]
 
+`kernels` our kernels against plain PyTorch in float64, and the bandwidth of each
+`steady` DNABERT-S and ESM-2 3B in float16 as they run on a GPU: tokens a second, and the first pack
+`flash` the kernel of flash-attn, where it is installed, beside the one that is chosen without it
+`bits` all parts by `--processes` processes at a time that start with nothing compiled, `--rounds` times, by pools
+    of `--devices`, and by one that is killed: compared byte by byte
 `agreement` half precision and fast kernels against float32, at the 650M shape
 `throughput` tokens a second of ESM-2 3B and 650M and of DNABERT-S, beside the rate of their products
 `others` transformers' EsmModel and fair-esm's own module beside ours
@@ -20,21 +25,40 @@ of the command.
 import argparse
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.gpu import agreement, biases, pipeline, throughput, variants
+from benchmarks.gpu import (
+    agreement,
+    biases,
+    bits,
+    flash,
+    kernels,
+    pipeline,
+    steady,
+    throughput,
+    variants,
+)
+from benchmarks.gpu.bench import FULL, SMALL, Bench, counts_of, devices_by_count
 from benchmarks.gpu.models import ESM2_3B, ESM2_650M, SHAPES, SMALL_DNABERT_S
 from benchmarks.gpu.progress import step
 from benchmarks.gpu.results import add
 from benchmarks.shapes import DNABERT_S, ESM2_8M
+from virnucpro_assets.vocabulary import EncoderKind
 
-PARTS = ("agreement", "throughput", "others", "variants", "biases", "pipeline", "pipeline-killed")
+PARTS = (
+    *("kernels", "steady", "flash", "bits"),
+    *("agreement", "throughput", "others", "variants", "biases", "pipeline", "pipeline-killed"),
+)
+ON_GPUS_ONLY = {"kernels": kernels.measure, "steady": steady.measure, "flash": flash.measure}
 GPU_BUDGET, SMALL_BUDGET = 32768, 1024
 READS = {"pipeline": 100_000, "pipeline-killed": 30_000}
 FEW_READS = 400
+READS_OF_BITS = 8000
+"""Some ten packs of proteins, the last one of each rank not full."""
 
 
 def main() -> None:
@@ -45,6 +69,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement, three times")
     parser.add_argument("--reads", type=int, help="of each drop")
     parser.add_argument("--folder", type=Path, help="where models and data go for the time")
+    parser.add_argument("--processes", type=int, default=8, help="of bits, at a time")
+    parser.add_argument("--rounds", type=int, default=4, help="of bits")
+    parser.add_argument("--devices", type=counts_of, default=[1], help="of bits: numbers of devices, as 1,2")
     parser.add_argument("--small", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
@@ -55,6 +82,15 @@ def main() -> None:
                 if part in READS:
                     reads = options.reads or (FEW_READS if options.small else READS[part])
                     found = (pipeline.whole if part == "pipeline" else pipeline.killed)(trial, reads)
+                elif part in ON_GPUS_ONLY:
+                    found = ON_GPUS_ONLY[part](torch.device("cuda:0"), options.seconds)
+                elif part == "bits":
+                    size = replace(SMALL if options.small else FULL, reads=options.reads or READS_OF_BITS)
+                    one_pack: dict[EncoderKind, int] = {"esm2": 1, "dnabert_s": 1}
+                    folder = Path(name) / part
+                    folder.mkdir()
+                    bench = Bench(replace(size, packs=one_pack), devices_by_count(options.devices), folder)
+                    found = bits.measure(bench, options.processes, options.rounds)
                 else:
                     found = _measure(part, options.seconds, small=options.small)
             add(options.out, part, found, time.monotonic() - started)

@@ -18,12 +18,13 @@ def measure(config: Config, device: torch.device, budget: int) -> list[dict[str,
     pack = mixed_lengths(30, 100, budget, device)
     reference = make_encoder(config, Variant("float32"), device).embed(pack)
     return [
-        {"variant": variant.name} | _compare(make_encoder(config, variant, device), pack, reference)
+        {"variant": variant.name} | compare(make_encoder(config, variant, device), pack, reference)
         for variant in [Variant("float32"), Variant("bfloat16"), *variants_of(config, device)]
     ]
 
 
-def _compare(encoder: PackedEncoder, pack: TokenPack, reference: torch.Tensor) -> dict[str, float]:
+def compare(encoder: PackedEncoder, pack: TokenPack, reference: torch.Tensor) -> dict[str, float]:
+    """How far `pack` is from a float32 `reference`, and what neighbours, order and doing it again change."""
     found = encoder.embed(pack)
     starts = pack.bounds.tolist()
     chosen = range(0, len(pack), max(1, len(pack) // ALONE))

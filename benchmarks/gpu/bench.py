@@ -1,6 +1,6 @@
-"""What the measurements of one device against two share: how large they are, the models, the index."""
+"""What the measurements of several devices share: how large they are, the devices, the models, the index."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,9 +10,10 @@ import torch
 
 from benchmarks.device_faults import make_index, make_job
 from benchmarks.gpu.models import ESM2_3B, SMALL_DNABERT_S, Config, save_random
+from benchmarks.gpu.pipeline import Trial
 from benchmarks.gpu.progress import step
 from benchmarks.shapes import DNABERT_S, ESM2_8M
-from virnucpro_assets.inference.devices import Device
+from virnucpro_assets.inference.devices import Device, find_devices
 from virnucpro_assets.inference.kernels import Machine, choose_kernels
 from virnucpro_assets.inference.messages import EncoderChoice
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
@@ -57,12 +58,16 @@ SMALL = Size(
 
 @dataclass(frozen=True)
 class Bench:
-    """One device, two devices, and the models and the index, each of which is made when first asked for."""
+    """Devices by how many work together, and the models and the index, each of which is made when first asked for."""
 
     size: Size
-    one: Device
-    two: list[Device]
+    devices: dict[int, list[Device]]
     folder: Path
+
+    @property
+    def all(self) -> list[Device]:
+        """As many devices as there are at most."""
+        return self.devices[max(self.devices)]
 
     @cached_property
     def index(self) -> SequenceIndex:
@@ -77,10 +82,19 @@ class Bench:
         out, size = self.folder / kind / name, self.size
         return make_job(self.index, self._encoders[kind], out, size.budgets[kind], size.packs[kind])
 
+    @cached_property
+    def trial(self) -> Trial:
+        """What whole jobs have in common, with models of its own."""
+        folder, size = self.folder / "jobs", self.size
+        folder.mkdir()
+        device = "cuda:0" if self.all[0].kind == "cuda" else "cpu:1"
+        shapes = size.shapes["esm2"], size.shapes["dnabert_s"]
+        return Trial(*shapes, device, size.budgets["esm2"], size.packs_of_job, folder)
+
     @contextmanager
-    def pool_of_two(self) -> Iterator[DevicePool]:
-        """Both devices; their processes start with the first task."""
-        with DevicePool(self.two, PoolOptions(self.folder / "locks")) as pool:
+    def pool(self) -> Iterator[DevicePool]:
+        """All devices; their processes start with the first task."""
+        with DevicePool(self.all, PoolOptions(self.folder / "locks")) as pool:
             yield pool
 
     @cached_property
@@ -88,7 +102,7 @@ class Bench:
         return {}
 
     def _make_encoder(self, kind: EncoderKind) -> EncoderChoice:
-        on_gpu = self.one.kind == "cuda"
+        on_gpu = self.all[0].kind == "cuda"
         made_on = torch.device("cuda:0" if on_gpu else "cpu")
         saved = save_random(self.size.shapes[kind], self.folder / f"model_{kind}", made_on)
         precision: Precision = "float16" if on_gpu else "float32"
@@ -102,3 +116,19 @@ class Bench:
             attention=kernels.attention,
             fused=kernels.fused,
         )
+
+
+def counts_of(text: str) -> list[int]:
+    """Numbers of devices, as `1,2,4`."""
+    return [int(count) for count in text.split(",")]
+
+
+def devices_by_count(counts: Sequence[int]) -> dict[int, list[Device]]:
+    """So many of the GPUs; where there is none, CPU slots that have as many threads together for each count."""
+    most = max(counts)
+    if not torch.cuda.is_available():
+        return {count: [Device("cpu", number, most // count) for number in range(count)] for count in counts}
+    found = find_devices("cuda")
+    if len(found) < most:
+        raise SystemExit(f"found {len(found)} GPUs; expected {most} or more. Ask for fewer --devices.")
+    return {count: found[:count] for count in counts}

@@ -1,4 +1,4 @@
-"""Attention with DNABERT-S's biases: dense runs, the same by cuDNN, and FlexAttention.
+"""Attention with DNABERT-S's biases: dense runs, the same by cuDNN, FlexAttention, and flash-attn if it is installed.
 
 Each way computes whole packs. `new lengths` are packs with other numbers of sequences of each length
 every time, as reads bring them; `one pack` is the same pack again and again, for which plans and
@@ -7,6 +7,7 @@ compilations are there already.
 
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,8 @@ def _ways(device: torch.device) -> dict[str, Attend]:
     ways: dict[str, Attend] = {"dense runs": attention.attend_dense_runs}
     if device.type == "cuda":
         ways |= {"dense runs by cuDNN": _by_cudnn, "FlexAttention": _Flex()}
+        if find_spec("flash_attn") is not None:
+            ways["flash-attn"] = attention.attend_flash
     return ways
 
 

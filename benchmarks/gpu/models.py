@@ -65,12 +65,14 @@ def random_state(config: Config, dtype: torch.dtype, device: torch.device) -> di
     return state
 
 
-def make_encoder(config: Config, variant: Variant, device: torch.device) -> PackedEncoder:
-    """An encoder on the device, warmed up if it is compiled."""
+def make_encoder(
+    config: Config, variant: Variant, device: torch.device, *, warm: bool = True
+) -> PackedEncoder:
+    """An encoder on the device, warmed up if it is fused, unless that is to be measured."""
     state = random_state(config, DTYPES[variant.precision], device)
     make = esm2.Esm2.from_published if isinstance(config, Esm2Config) else dnabert_s.DnabertS.from_published
     model = make(config, state, variant.attention, fused=variant.fused)
-    if variant.fused:
+    if variant.fused and warm:
         warm_up(model, device)
     return PackedEncoder(
         kind=config.kind,

@@ -21,6 +21,7 @@ import torch
 from benchmarks.gpu.models import Config, save_random
 from benchmarks.gpu.progress import Watch, say, step
 from virnucpro_assets import __version__
+from virnucpro_assets.inference.devices import find_devices
 from virnucpro_assets.models.cards import ClassifierCard
 from virnucpro_assets.models.classifier import classifier_shapes, save_classifier
 from virnucpro_assets.pipeline.arrivals import register_reads
@@ -31,6 +32,7 @@ from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropFolder
 from virnucpro_assets.storage.prediction_tables import PREDICTION_RESULTS_FILE
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
+from virnucpro_assets.storage.telemetry import Telemetry
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 DROP, BASES, CHUNK, CHECKED = "generated", 150, 300, 8
@@ -109,13 +111,15 @@ class Trial:
                 drop = run_drop(DROP, settings, hear)
             finally:
                 done.set()
-        return Run(settings.ranks, drop, time.monotonic() - started, heard, watch.most_mib)
+        devices = len(find_devices(settings.devices))
+        return Run(devices, settings.ranks, drop, time.monotonic() - started, heard, watch.most_mib)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its drop, wall-clock seconds, what it said, and the most MiB of the GPU in use."""
+    """A finished run: its devices, its drop, wall-clock seconds, what it said, and the most MiB of the GPU in use."""
 
+    devices: int
     ranks: int
     drop: DropFolder
     seconds: float
@@ -144,38 +148,53 @@ class Run:
             path.stem: "passed = true" in path.read_text()
             for path in sorted(self.drop.checks.glob("predictions.*.toml"))
         }
+        devices = {kind: self._device(kind, stages[kind]) for kind in ENCODER_KINDS}
+        computing = sum(figures["share_computing"] * stages[kind] for kind, figures in devices.items())
         return {
             "seconds": round(self.seconds, 1),
             "stages": stages | {"between": round(self.seconds - sum(stages.values()), 1)},
-            "devices": {kind: self._device(kind, stages[kind]) for kind in ENCODER_KINDS},
+            "share_computing": round(computing / self.seconds, 3),
+            "devices": devices,
             "peak_device_mib": self.peak_device_mib,
             "checks": checks,
         }
 
     def _device(self, kind: EncoderKind, stage: float) -> dict[str, float]:
-        """Start-up given apart, the rest is that of the time when the model was there."""
         shards = self._shards(kind)
-        busy, loading = (
+        together = sum((shard.telemetry for shard in shards), Telemetry())
+        busy, tokens = (
             sum(shard.seconds for shard in shards),
-            sum(shard.telemetry.loading for shard in shards),
+            sum(shard.computed_tokens for shard in shards),
         )
-        steady = busy - loading
-        tokens = sum(shard.computed_tokens for shard in shards)
-        waits = {
-            "waited_for_input": sum(shard.telemetry.waited_for_input for shard in shards),
-            "waited_for_output": sum(shard.telemetry.waited_for_output for shard in shards),
-        }
-        return {
-            "seconds_to_start_process": round(stage - busy, 2),
-            "seconds_to_load": round(loading, 2),
-            "tokens": tokens,
-            "tokens_per_second": round(tokens / steady),
-            **{name: round(seconds / steady, 4) for name, seconds in waits.items()},
-            "peak_mib": max(shard.telemetry.peak_memory for shard in shards) >> 20,
-        }
+        return device_figures(stage, self.devices, busy, tokens, together)
 
     def _shards(self, kind: EncoderKind) -> list[ShardManifest]:
         return [read_shard(self.drop.shard(kind, rank, self.ranks)) for rank in range(self.ranks)]
+
+
+def device_figures(
+    stage: float, devices: int, busy: float, tokens: int, together: Telemetry
+) -> dict[str, float]:
+    """What one of `devices` did in a stage of so many seconds, on average.
+
+    `busy` and `together` are seconds of all devices added up. Of the stage a device has a part in work for its
+    share of `busy`; the rest is the start of its process, and its wait for those that are done later. The rate
+    is that of the time when the model was there.
+    """
+    steady = busy - together.loading
+    waits = {
+        "waited_for_input": together.waited_for_input,
+        "waited_for_output": together.waited_for_output,
+    }
+    return {
+        "seconds_without_work": round(stage - busy / devices, 2),
+        "seconds_to_load": round(together.loading / devices, 2),
+        "share_computing": round(steady / devices / stage, 3),
+        "tokens": tokens,
+        "tokens_per_second_and_device": round(tokens / steady),
+        **{name: round(seconds / steady, 4) for name, seconds in waits.items()},
+        "peak_mib": together.peak_memory >> 20,
+    }
 
 
 def whole(trial: Trial, reads: int) -> dict[str, Any]:

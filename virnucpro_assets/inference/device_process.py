@@ -12,11 +12,13 @@ import ctypes
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import IO
 
 from virnucpro_assets.errors import BusyError, IntegrityError, describe_os_error
 from virnucpro_assets.files.locks import FileLock, acquire
+from virnucpro_assets.inference.kernel_cache import kernel_cache
 from virnucpro_assets.inference.messages import Refused, Waiting
 from virnucpro_assets.inference.replies import Replies
 
@@ -53,8 +55,9 @@ def main() -> None:
 
     # torch looks at the visible devices and at the number of threads when it is imported.
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
-    # Its compiler would start processes of its own, which outlive a killed one.
-    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    if options.kind == "cuda":
+        # Triton keeps what it has compiled in the home otherwise, which a service may have no access to.
+        os.environ.setdefault("TRITON_CACHE_DIR", str(kernel_cache(Path(tempfile.gettempdir()))))
     from virnucpro_assets.inference.worker import Worker  # noqa: PLC0415
 
     worker = Worker("cuda:0" if options.kind == "cuda" else "cpu", options.threads, replies)

@@ -5,9 +5,12 @@ device, the precision and the installed packages, and not from what a device pro
 """
 
 import shutil
+import sysconfig
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
 
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
@@ -37,14 +40,19 @@ class Machine:
         return self.has_gpus
 
     @cached_property
-    def has_compiler(self) -> bool:
-        """Whether there is a C compiler, which Triton needs to start what it compiled."""
-        return self.has_gpus and any(map(shutil.which, _COMPILERS))
+    def has_triton(self) -> bool:
+        """Whether there is Triton, and what it needs to start its kernels: a C compiler and Python's headers."""
+        return (
+            self.has_gpus
+            and find_spec("triton") is not None
+            and any(map(shutil.which, _COMPILERS))
+            and Path(sysconfig.get_path("include"), "Python.h").is_file()
+        )
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """The kernel of attention, and whether the rest of each layer is compiled into fused kernels."""
+    """The kernel of attention, and whether the rest of each layer runs on kernels of our own, written in Triton."""
 
     attention: Attention
     fused: bool
@@ -61,7 +69,7 @@ def choose_kernels(
     """The kernels for an encoder; None leaves a choice to what is there.
 
     The kernels for sequences of varying length compute in half precision only, and only that of
-    flash-attn knows the biases of DNABERT-S. float32 is the reference, and is never compiled unless
+    flash-attn knows the biases of DNABERT-S. float32 is the reference, and is never fused unless
     asked for; plain attention, which is for comparison with the original, never is. Raises
     InputError if what is asked for cannot run here.
     """
@@ -81,9 +89,19 @@ def choose_kernels(
             "float32 for plain",
             advice="Set VIRNUCPRO_ATTENTION to dense-runs, or leave it out.",
         )
+    if fused and attention != "plain" and not machine.has_triton:
+        raise InputError(
+            "setting fused_kernels",
+            where="true",
+            found="processors"
+            if not machine.has_gpus
+            else "no Triton, or no C compiler and Python headers for it",
+            expected="GPUs, Triton, a C compiler and Python's headers",
+            advice="Install them, or leave VIRNUCPRO_FUSED_KERNELS out.",
+        )
     if attention is None:
         attention = "varlen" if usable["varlen"] else "dense-runs"
     return Kernels(
         attention=attention,
-        fused=attention != "plain" and (half and machine.has_compiler if fused is None else fused),
+        fused=attention != "plain" and (half and machine.has_triton if fused is None else fused),
     )

@@ -4,17 +4,18 @@ A BERT in the form of MosaicBERT (Portes et al. 2023): no position embeddings bu
 ALiBi, post-layer-norm, and a gated MLP whose one matrix gives gate and value. Every token has
 type 0. The pooler is left out. In bfloat16 and float16 the weights and all activations are of that
 dtype, on a CPU except those of attention; sums inside products, norms and softmax are float32.
+What follows attention in a fused model, on GPUs only, runs on kernels of our own (`gpu_kernels`).
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import cast
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from virnucpro_assets.models.attention import ATTEND, Alibi
-from virnucpro_assets.models.compiling import compiled
 from virnucpro_assets.models.configs import DnabertSConfig
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.products import GatedProduct, Product, pack_products
@@ -62,6 +63,14 @@ def _after(layer: _Layer, hidden: torch.Tensor, mixed: torch.Tensor) -> torch.Te
     return normed
 
 
+def _after_fused(layer: _Layer, hidden: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+    from virnucpro_assets.models.gpu_kernels import gate, norm_of_sum  # noqa: PLC0415 - Triton is not everywhere
+
+    hidden = norm_of_sum(layer.out(mixed), hidden, layer.attention_norm)
+    gated = gate(functional.linear(hidden, layer.gate_and_value.weight))
+    return norm_of_sum(layer.down(gated), hidden, layer.mlp_norm)
+
+
 class DnabertS(nn.Module):
     """The packed model. Its parameters need no gradients: it only infers."""
 
@@ -72,8 +81,7 @@ class DnabertS(nn.Module):
         self.config = config
         self._attend = ATTEND[attention]
         self._heads = _heads_scaled if attention == "plain" else _Layer.heads
-        self._after: Callable[[_Layer, torch.Tensor, torch.Tensor], torch.Tensor]
-        self._after = compiled(_after) if fused else _after
+        self._after = _after_fused if fused else _after
         self.words = nn.Embedding(config.vocab_size, config.hidden_size)
         self.types = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.first_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)

@@ -11,9 +11,10 @@ ESM-2 was trained in float16, and its published files hold the frequencies of th
 as float16 left them. fair-esm and transformers take those, so they are kept: computed anew they
 turn a head by up to 5e-4 of its angle more or less. They stay float32 in every precision.
 
-What is before and what is after attention are two functions of a layer, so that a compiler may
-fuse each of them; the kernel of attention stands between. With plain attention both are in
-fair-esm's own order of operations, which gives its very numbers: for comparison, not for speed.
+What is before and what is after attention are two functions of a layer; the kernel of attention
+stands between. With plain attention both are in fair-esm's own order of operations, which gives its
+very numbers: for comparison, not for speed. A fused model, on GPUs only, goes through its layers on
+kernels of our own (`gpu_kernels`): each sum is then taken together with the norm that follows it.
 """
 
 import math
@@ -25,7 +26,6 @@ from torch import nn
 
 from virnucpro_assets.models.alphabet import TOKENS
 from virnucpro_assets.models.attention import ATTEND, Rotary, rotary_frequencies, turned
-from virnucpro_assets.models.compiling import compiled
 from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.paired_rotary import PairedRotary, pairs_side_by_side
@@ -42,6 +42,7 @@ FREQUENCIES = "rot_emb.inv_freq"
 
 _MLP_FACTOR = 4
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj")
+_NOT_PAIRED = "only dense runs that are not fused take weights laid out for a CPU"
 
 
 class _Layer(nn.Module):
@@ -58,7 +59,11 @@ class _Layer(nn.Module):
 
     def heads(self, hidden: torch.Tensor) -> torch.Tensor:
         """Queries, keys and values [total, 3, heads, head width], not yet turned."""
-        qkv: torch.Tensor = self.qkv(self.attention_norm(hidden)).unflatten(1, self.heads_shape)
+        return self.projected(self.attention_norm(hidden))
+
+    def projected(self, normed: torch.Tensor) -> torch.Tensor:
+        """The same from `hidden` after its norm."""
+        qkv: torch.Tensor = self.qkv(normed).unflatten(1, self.heads_shape)
         return qkv
 
 
@@ -66,14 +71,11 @@ def _before(layer: _Layer, hidden: torch.Tensor, rotary: Rotary | PairedRotary) 
     return rotary.turn(layer.heads(hidden))
 
 
-def _before_fused(layer: _Layer, hidden: torch.Tensor, rotary: Rotary | PairedRotary) -> torch.Tensor:
-    return _turned(layer.heads(hidden), rotary)
-
-
 def _before_plain(layer: _Layer, hidden: torch.Tensor, rotary: Rotary | PairedRotary) -> torch.Tensor:
     qkv = layer.heads(hidden)
     qkv[:, 0] *= qkv.shape[3] ** -0.5
-    return _turned(qkv, rotary)
+    assert isinstance(rotary, Rotary), _NOT_PAIRED
+    return turned(qkv, rotary.cos, rotary.sin)
 
 
 def _after_plain(layer: _Layer, hidden: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
@@ -82,11 +84,6 @@ def _after_plain(layer: _Layer, hidden: torch.Tensor, mixed: torch.Tensor) -> to
     expanded = expanded * 0.5 * (1.0 + torch.erf(expanded / math.sqrt(2.0)))
     summed: torch.Tensor = hidden + layer.down(expanded)
     return summed
-
-
-def _turned(qkv: torch.Tensor, rotary: Rotary | PairedRotary) -> torch.Tensor:
-    assert isinstance(rotary, Rotary), "only dense runs take weights laid out for a CPU"
-    return turned(qkv, rotary.cos, rotary.sin)
 
 
 def _after(layer: _Layer, hidden: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
@@ -104,6 +101,7 @@ class Esm2(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
+        self.fused = fused
         self.is_portable = attention == "dense-runs" and not fused
         self._attend = ATTEND[attention]
         self._before: Callable[[_Layer, torch.Tensor, Rotary | PairedRotary], torch.Tensor]
@@ -111,8 +109,6 @@ class Esm2(nn.Module):
         self._before, self._after = _before, _after
         if attention == "plain":
             self._before, self._after = _before_plain, _after_plain
-        elif fused:
-            self._before, self._after = compiled(_before_fused), compiled(_after)
         self.embedding = nn.Embedding(len(TOKENS), config.hidden_size)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
         self.last_norm = nn.LayerNorm(config.hidden_size)
@@ -197,10 +193,27 @@ class Esm2(nn.Module):
         """[total, width]: every token's representation after the last layer norm."""
         hidden: torch.Tensor = self.embedding(pack.tokens) * EMBEDDING_SCALE
         rotary = self._rotary(pack, hidden.dtype)
+        if self.fused:
+            return self._through_fused_layers(hidden, rotary, pack)
         for layer in cast("Iterable[_Layer]", self.layers):
             mixed = self._attend(self._before(layer, hidden, rotary), pack, None)
             hidden = self._after(layer, hidden, mixed)
         normed: torch.Tensor = self.last_norm(hidden)
+        return normed
+
+    def _through_fused_layers(
+        self, hidden: torch.Tensor, rotary: Rotary | PairedRotary, pack: TokenPack
+    ) -> torch.Tensor:
+        from virnucpro_assets.models.gpu_kernels import add_and_norm, gelu, layer_norm, turn  # noqa: PLC0415 - Triton
+
+        assert isinstance(rotary, Rotary), _NOT_PAIRED
+        layers = list(cast("Iterable[_Layer]", self.layers))
+        norms_after = [*(layer.attention_norm for layer in layers[1:]), self.last_norm]
+        normed = layer_norm(hidden, layers[0].attention_norm)
+        for layer, norm_after in zip(layers, norms_after, strict=True):
+            qkv = turn(layer.projected(normed), rotary.cos, rotary.sin)
+            normed = add_and_norm(layer.out(self._attend(qkv, pack, None)), hidden, layer.mlp_norm)
+            normed = add_and_norm(layer.down(gelu(layer.up(normed))), hidden, norm_after)
         return normed
 
     def _rotary(self, pack: TokenPack, dtype: torch.dtype) -> Rotary | PairedRotary:

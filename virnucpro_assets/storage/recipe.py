@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
 
-ENGINE_FORMAT = 3
+ENGINE_FORMAT = 4
 """Raised by one whenever a change of the code may change stored results."""
 
 

@@ -1,11 +1,13 @@
 """Which kernels are chosen, and what is refused."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.inference import kernels
 from virnucpro_assets.inference.devices import names_gpus
 from virnucpro_assets.inference.kernels import Kernels, Machine, choose_kernels
 from virnucpro_assets.inference.messages import EncoderChoice
@@ -18,7 +20,7 @@ class _Machine(Machine):
 
     has_varlen: bool = True  # type: ignore[assignment]
     has_flash: bool = False  # type: ignore[assignment]
-    has_compiler: bool = True  # type: ignore[assignment]
+    has_triton: bool = True  # type: ignore[assignment]
 
 
 GPUS = _Machine(has_gpus=True)
@@ -39,8 +41,8 @@ def test_processors_get_the_kernels_that_every_device_has(kind: EncoderKind, pre
         ("dnabert_s", "float16", {}, {}, Kernels("dense-runs", fused=True)),
         ("esm2", "float32", {}, {}, PORTABLE),
         ("dnabert_s", "float32", {}, {}, PORTABLE),
-        ("esm2", "float16", {"has_compiler": False}, {}, Kernels("varlen", fused=False)),
-        ("esm2", "float16", {"has_compiler": False}, {"fused": True}, Kernels("varlen", fused=True)),
+        ("esm2", "float16", {"has_triton": False}, {}, Kernels("varlen", fused=False)),
+        ("esm2", "float32", {}, {"fused": True}, Kernels("dense-runs", fused=True)),
         ("esm2", "float16", {}, {"fused": False}, Kernels("varlen", fused=False)),
         ("esm2", "float16", {"has_varlen": False}, {}, Kernels("dense-runs", fused=True)),
         ("dnabert_s", "float16", {"has_flash": True}, {}, Kernels("dense-runs", fused=True)),
@@ -81,6 +83,30 @@ def test_a_kernel_that_cannot_run_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=f"setting attention.*{attention}.*found {kind} in {precision}"):
         choose_kernels(kind, precision, machine, attention)
+
+
+@pytest.mark.parametrize(
+    ("machine", "found"),
+    [
+        (Machine(has_gpus=False), "found processors"),
+        (_Machine(has_gpus=True, has_triton=False), "found no Triton, or no C compiler"),
+    ],
+)
+def test_kernels_of_our_own_are_refused_where_they_cannot_run(machine: Machine, found: str) -> None:
+    with pytest.raises(InputError, match=f"setting fused_kernels.*{found}.*VIRNUCPRO_FUSED_KERNELS"):
+        choose_kernels("esm2", "float16", machine, fused=True)
+
+
+@pytest.mark.parametrize("missing", [None, "gpus", "triton", "compiler", "headers"])
+def test_triton_counts_with_all_that_it_needs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: str | None
+) -> None:
+    if missing != "headers":
+        (tmp_path / "Python.h").touch()
+    monkeypatch.setattr(kernels, "find_spec", lambda name: None if missing == "triton" else name)
+    monkeypatch.setattr("shutil.which", lambda name: None if missing == "compiler" else name)
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    assert Machine(has_gpus=missing != "gpus").has_triton is (missing is None)
 
 
 @pytest.mark.parametrize(("setting", "gpus"), [("cuda", True), ("cuda:0,3", True), ("cpu:2", False)])

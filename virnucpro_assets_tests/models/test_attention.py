@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch.nn import functional
 
-from virnucpro_assets.models import esm2
 from virnucpro_assets.models.attention import (
     Alibi,
     Rotary,
@@ -20,9 +19,7 @@ from virnucpro_assets.models.attention import (
     rotary_frequencies,
     turned,
 )
-from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.dnabert_s import alibi_slopes
-from virnucpro_assets.models.loading import random_weights
 from virnucpro_assets.models.packs import TokenPack
 
 HEADS, WIDTH = 4, 8
@@ -100,16 +97,3 @@ def test_turning_in_place_and_as_a_new_tensor_are_the_same() -> None:
     new = turned(qkv, rotary.cos, rotary.sin)
     assert not torch.equal(new, qkv)
     torch.testing.assert_close(new, rotary.turn(qkv.clone()), rtol=0, atol=1e-6)
-
-
-def test_a_fused_model_gives_what_the_plain_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A compiler is not on every machine: what it is given to compile is run as it is.
-    monkeypatch.setattr(esm2, "compiled", lambda function: function)
-    config = Esm2Config(num_hidden_layers=2, hidden_size=32, num_attention_heads=4)
-    plain, fused = (
-        esm2.Esm2.from_published(config, random_weights(config, seed=3), fused=fused)
-        for fused in (False, True)
-    )
-    pack = pack_of(9, 4, 4)
-    assert plain._before is not fused._before
-    torch.testing.assert_close(fused(pack), plain(pack), rtol=0, atol=2e-6)
