@@ -34,7 +34,9 @@ class Duplicates(StrEnum):
     refuse = "refuse"
 
 
-Reads = Annotated[list[Path], typer.Argument(help="FASTA, FASTQ (plain, gzip, zstd) or unaligned BAM files.")]
+Reads = Annotated[
+    list[Path], typer.Argument(help="FASTA, FASTQ (plain, gzip, zstd, bzip2, xz) or unaligned BAM files.")
+]
 Drop = Annotated[str, typer.Argument(help="The drop's name.")]
 Length = Annotated[
     ChunkLength | None, typer.Option("--chunk-length", help="Bases of a chunk; default: the setting, 300.")

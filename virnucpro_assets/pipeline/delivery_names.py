@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from virnucpro_assets.sequences.read_files import without_mate
 
-_PACKED = (".gz", ".bgz", ".zst", ".zstd")
+_PACKED = (".gz", ".bgz", ".zst", ".zstd", ".bz2", ".xz")
 _READS = (".fastq", ".fq", ".fasta", ".fa", ".fna", ".fas", ".ubam", ".bam")
 
 # What browsers, WinSCP, rclone, aria2, gsutil and others add to a name while they copy.
@@ -14,7 +14,7 @@ _UNFINISHED = (".part", ".partial", ".tmp", ".temp", ".filepart", ".crdownload",
 # rsync's .NAME.x7Gh2k, with its own folder for delayed updates; lftp's .in.NAME.
 _HIDDEN = re.compile(r"\.(?:in\.)?(?P<name>.+?)(?:\.[A-Za-z0-9]{6}|\.)?")
 # NAME.fastq.gz.6eF78aBc, as the AWS command line writes.
-_NUMBERED = re.compile(r"(?P<name>.+\.(?:gz|bgz|zst|fastq|fq|fasta|fa|fna|bam))\.[0-9A-Fa-f]{8}")
+_NUMBERED = re.compile(r"(?P<name>.+\.(?:gz|bgz|zst|bz2|xz|fastq|fq|fasta|fa|fna|bam))\.[0-9A-Fa-f]{8}")
 # Left behind by desktops for good, so nothing may wait for it.
 _LITTER = re.compile(r"\._.*|\.DS_Store|\.localized|\.directory|\.Trash.*|\.gitkeep|\.snapshot", re.DOTALL)
 

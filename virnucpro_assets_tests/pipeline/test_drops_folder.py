@@ -271,6 +271,8 @@ def test_the_data_of_the_platform_is_no_delivery(tmp_path: Path) -> None:
         (["a.fastq"], "a", [0]),
         (["a.FASTQ.GZ"], "a", [0]),
         (["a.fa.zst"], "a", [0]),
+        (["a.fq.bz2"], "a", [0]),
+        (["a_R1.fq.xz", "a_R2.fq.xz"], "a", [1, 2]),
         (["a.bam"], "a", [0]),
         (["a_R1.fq.gz", "a_R2.fq.gz"], "a", [1, 2]),
         (["a_1.fq", "a_2.fq"], "a", [1, 2]),
