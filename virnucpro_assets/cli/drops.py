@@ -9,6 +9,7 @@ import typer
 from virnucpro_assets import __version__
 from virnucpro_assets.cli.errors import one_line_errors
 from virnucpro_assets.errors import VirnucproError
+from virnucpro_assets.files.user_paths import user_path
 
 app = typer.Typer(
     help="Find viruses in short sequence reads.",
@@ -35,7 +36,10 @@ class Duplicates(StrEnum):
 
 
 Reads = Annotated[
-    list[Path], typer.Argument(help="FASTA, FASTQ (plain, gzip, zstd, bzip2, xz) or unaligned BAM files.")
+    list[Path],
+    typer.Argument(
+        parser=user_path, help="FASTA, FASTQ (plain, gzip, zstd, bzip2, xz) or unaligned BAM files."
+    ),
 ]
 Drop = Annotated[str, typer.Argument(help="The drop's name.")]
 Length = Annotated[
@@ -62,7 +66,15 @@ Replace = Annotated[
 )
 def predict(
     reads: Reads,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the tables, the hits and the report.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            parser=user_path,
+            metavar="FOLDER",
+            help="Folder for the tables, the hits and the report.",
+        ),
+    ],
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the drop; default: the first file's.")
     ] = None,
@@ -96,7 +108,15 @@ def predict(
 
 @app.command(epilog="Example: virnucpro demo --out demo-results")
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the tables, the hits and the report.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            parser=user_path,
+            metavar="FOLDER",
+            help="Folder for the tables, the hits and the report.",
+        ),
+    ],
 ) -> None:
     """Call viruses in the embedded demo reads, and say how good the calls are."""
     with one_line_errors():
@@ -112,7 +132,15 @@ def demo(
 @app.command(epilog="Example: virnucpro prepare reads.fa --out prepared --chunk-length 500")
 def prepare(
     reads: Reads,
-    out: Annotated[Path, typer.Option("--out", help="Folder for chunks.fa, nucleotide.fa and protein.faa.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            parser=user_path,
+            metavar="FOLDER",
+            help="Folder for chunks.fa, nucleotide.fa and protein.faa.",
+        ),
+    ],
     chunk_length: Length = None,
     duplicates: Repeats = None,
     paired: Paired = False,

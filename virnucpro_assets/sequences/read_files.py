@@ -64,16 +64,18 @@ def pair_files(paths: Sequence[Path], *, paired: bool = False) -> list[ReadFile]
     nothing: the first file holds mates 1 of the second, the third those of the fourth, and so
     on; an odd number of files is an InputError, and so is a file that is given twice.
     """
-    seen: set[Path] = set()
+    seen: dict[object, Path] = {}
     for path in paths:
-        if path.absolute() in seen:
+        # By device and inode: a link, or another way to the same file, is the same file.
+        status = path.stat() if path.exists() else None
+        first = seen.setdefault((status.st_dev, status.st_ino) if status else path.absolute(), path)
+        if first is not path:
             raise InputError(
                 path,
-                found="the same file twice",
+                found=f"the same file as {first}",
                 expected="each file once",
                 advice="Give it once; reads that were delivered twice belong in two files.",
             )
-        seen.add(path.absolute())
     if paired:
         if len(paths) % 2:
             raise InputError(

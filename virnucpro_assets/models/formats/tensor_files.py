@@ -113,7 +113,7 @@ def require_state(path: Path, found: Any) -> State:
 
 
 def _is_archive(path: Path) -> bool:
-    """Whether the file is an archive, as torch writes them since 1.6; IntegrityError if torch never wrote such a file."""
+    """Whether the file is an archive, as torch writes since 1.6; IntegrityError if torch never wrote such a file."""
     with path.open("rb") as file:
         start = file.read(len(_BEFORE_ARCHIVES))
     if start == _BEFORE_ARCHIVES:
