@@ -64,6 +64,11 @@ class NoRoomError(VirnucproError):
 def describe_os_error(error: OSError) -> str:
     """One line on a file that the system would not read or write."""
     place = error.filename or "a file"
+    if error.filename is None and isinstance(error, FileNotFoundError):
+        try:
+            Path.cwd()
+        except FileNotFoundError:
+            place = "the working folder"
     return f"{place}: found {error.strerror or error}. Check the path, who may use it, and the space on its disk."
 
 

@@ -7,6 +7,7 @@ the environment. A variable with that prefix that names no setting is an error.
 """
 
 import os
+import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,6 +34,7 @@ from pydantic_settings import (
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import InputError, excerpt
 from virnucpro_assets.files.machine_locks import machine_locks
+from virnucpro_assets.files.user_paths import user_path
 from virnucpro_assets.models.cards import Inputs
 from virnucpro_assets.models.versions import ClassifierVersions
 from virnucpro_assets.settings_groups import AlertSettings, RaySettings
@@ -52,10 +54,10 @@ SETTINGS_FILE = "virnucpro.toml"
 
 
 def _some_path(value: Any) -> Any:
-    """Refuse what a variable that is set to nothing gives: as a path it would be the working folder."""
+    """A path with `~` expanded. One that is empty is refused: it would be the working folder."""
     if isinstance(value, str) and not value.strip():
         raise ValueError("a path")
-    return value
+    return user_path(value) if isinstance(value, str | Path) else value
 
 
 SomePath = Annotated[Path, BeforeValidator(_some_path)]
@@ -371,10 +373,33 @@ class Settings(BaseSettings):
         """Where training sets and classifiers are kept: no drop can have this name."""
         return self.data_root / "_training"
 
+    def check_not_own(self, key: str) -> None:
+        """Raise InputError if the folder of a drop of this name would be one of the platform's own, or hold one.
+
+        Letters of either case count as equal, as some disks take them.
+        """
+        place = f"{(self.data_root / key).absolute()}{os.sep}".lower()
+        own = (self.data_root / "dagster", self.dagster_home, self.models, self.classifiers)
+        for folder in (*own, self.drops_folder, self.locks_folder):
+            if folder is not None and f"{folder.absolute()}{os.sep}".lower().startswith(place):
+                raise InputError(
+                    f"drop {key}",
+                    found=f"the name of a folder of the platform, {folder}",
+                    expected="another name",
+                    advice="Choose one (--name), or rename the delivery.",
+                )
+
 
 def load_settings() -> Settings:
     """The settings of this deployment; InputError names the one, or the variable, that is not what it should be."""
     check_variables(Settings, os.environ)
+    if sys.getfilesystemencoding() != "utf-8":
+        raise InputError(
+            "locale",
+            found=f"names of files in {sys.getfilesystemencoding()}",
+            expected="UTF-8, in which records and reports are written",
+            advice="Set PYTHONUTF8=1, or a UTF-8 locale such as C.UTF-8.",
+        )
     try:
         return Settings()
     except ValidationError as error:

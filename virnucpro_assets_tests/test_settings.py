@@ -1,7 +1,9 @@
 """Settings that are wrong, and secrets, which are shown nowhere."""
 
 import importlib
+import os
 import re
+import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -14,6 +16,8 @@ from typer.testing import CliRunner
 from virnucpro_assets.cli import app
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.pipeline.__main__ import main as run_pipeline
+from virnucpro_assets.pipeline.arrivals import register_reads
+from virnucpro_assets.pipeline.claims import claimed_drop
 from virnucpro_assets.pipeline.training.options import parse_options
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings, load_settings
@@ -21,6 +25,8 @@ from virnucpro_assets.settings_table import all_settings
 from virnucpro_assets.storage.drops import DropSource
 
 SECRET = "secret-3f1a9c74d2"  # noqa: S105
+
+ROOT = str(Path(__file__).parents[1])
 
 COMMANDS = (
     "predict reads.fa --out out",
@@ -329,6 +335,102 @@ def test_every_path_refuses_an_empty_value() -> None:
     for name in paths:
         with pytest.raises(ValueError, match="a path"):
             Settings.model_validate({name: ""})
+
+
+@pytest.mark.parametrize(
+    ("setting", "variable"),
+    [
+        ("data_root", "VIRNUCPRO_DATA_ROOT"),
+        ("dagster_home", "DAGSTER_HOME"),
+        ("drops_folder", "VIRNUCPRO_DROPS_FOLDER"),
+        ("models", "VIRNUCPRO_MODELS"),
+        ("esm2", "VIRNUCPRO_ESM2"),
+        ("dnabert_s", "VIRNUCPRO_DNABERT_S"),
+        ("classifiers", "VIRNUCPRO_CLASSIFIERS"),
+        ("locks_folder", "VIRNUCPRO_LOCKS_FOLDER"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [("~", "{home}"), ("~/a b", "{home}/a b"), ("~root/x", "/root/x"), ("./~/x", "~/x"), ("a~/~", "a~/~")],
+)
+def test_a_tilde_is_the_home_folder_in_every_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, variable: str, *, value: str, path: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    expected = Path(path.format(home=tmp_path / "home"))
+    monkeypatch.delenv(variable, raising=False)
+    name = "DAGSTER_HOME" if setting == "dagster_home" else setting
+    (tmp_path / "virnucpro.toml").write_text(f'{name} = "{value}"\n')
+    assert getattr(load_settings(), setting) == expected
+
+    (tmp_path / "virnucpro.toml").unlink()
+    monkeypatch.setenv(variable, value)
+    assert getattr(load_settings(), setting) == expected
+
+
+def test_the_home_of_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRNUCPRO_DATA_ROOT", "~nobody-has-this-name/x")
+    with pytest.raises(InputError) as error:
+        load_settings()
+    assert str(error.value) == (
+        "setting data_root: found '~nobody-has-this-name/x'; expected a path whose ~NAME is a user's "
+        "(./~NAME is a file of that name). Set VIRNUCPRO_DATA_ROOT or correct virnucpro.toml."
+    )
+
+
+@pytest.mark.parametrize("variable", ["LC_ALL=C", "LC_ALL=C.UTF-8"])
+def test_a_locale_that_is_not_utf_8_is_one_line_where_python_cannot_be_started_again(variable: str) -> None:
+    locale = dict([variable.split("=")])
+    done = subprocess.run(
+        [sys.executable, "-c", "from virnucpro_assets.settings import load_settings; load_settings()"],
+        env={"PATH": os.environ["PATH"], "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": ROOT}
+        | locale,
+        capture_output=True,
+        text=True,
+    )
+    lines = done.stderr.splitlines()[-1:]
+    assert lines == (
+        []
+        if "UTF-8" in variable
+        else [
+            "virnucpro_assets.errors.InputError: locale: found names of files in ascii; expected UTF-8, in which "
+            "records and reports are written. Set PYTHONUTF8=1, or a UTF-8 locale such as C.UTF-8."
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "settings"),
+    [
+        ("dagster", {}),
+        ("Dagster", {}),
+        ("dagster", {"dagster_home": "elsewhere"}),
+        ("home", {"dagster_home": "data/home"}),
+        ("models", {"models": "data/models"}),
+        ("site", {"models": "data/site/models"}),
+        ("arrived", {"drops_folder": "data/arrived"}),
+        ("locks", {"locks_folder": "data/locks"}),
+        ("ours", {"classifiers": "data/ours"}),
+    ],
+)
+def test_no_drop_is_called_as_a_folder_of_the_platform(key: str, settings: dict[str, str]) -> None:
+    chosen = Settings.model_validate({"data_root": "data"} | settings)
+    with pytest.raises(InputError, match=f"^drop {key}: found the name of a folder of the platform, "):
+        chosen.check_not_own(key)
+    with (
+        pytest.raises(InputError, match="a folder of the platform"),
+        claimed_drop(key, chosen, lambda _: None),
+    ):
+        raise AssertionError
+    with pytest.raises(InputError, match="a folder of the platform"):
+        register_reads(key, [], chosen)
+    assert not Path("data").exists()
+
+
+@pytest.mark.parametrize("key", ["dagster2", "daggy", "models", "drops", "home"])
+def test_other_names_are_free(key: str) -> None:
+    Settings.model_validate({"data_root": "data", "dagster_home": "homes/home"}).check_not_own(key)
 
 
 def test_no_gpu_may_be_left_to_a_process_and_only_the_named_variables_are_read(

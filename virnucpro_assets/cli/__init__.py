@@ -1,11 +1,16 @@
 """The command line: commands on drops, training, and groups of commands on models and classifiers.
 
 A mistake that a person can mend ends with one line on standard error and an exit code: 2 for
-wrong input, 3 for a damaged or foreign file, 4 for a device, 5 for a failed check, 130 for an interruption, 1 else.
+wrong input, 3 for a damaged or foreign file, 4 for a device, 5 for a failed check, 130 for an interruption,
+141 for a closed pipe, 1 else.
 Imports stand inside the commands, so that `--help` answers at once.
 """
 
+import os
+import sys
+
 from virnucpro_assets.cli.drops import app
+from virnucpro_assets.cli.errors import one_line_errors, take_over_streams
 from virnucpro_assets.cli.models import models
 from virnucpro_assets.cli.training import classifiers
 
@@ -14,5 +19,10 @@ app.add_typer(classifiers, name="classifiers")
 
 
 def main() -> None:
-    """The console script `virnucpro`."""
-    app(prog_name="virnucpro")
+    """The console script `virnucpro`. In a locale of another encoding it starts again in Python's UTF-8 mode."""
+    if sys.getfilesystemencoding() != "utf-8":
+        again = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        os.execve(sys.executable, again, os.environ | {"PYTHONUTF8": "1"})  # noqa: S606
+    take_over_streams()
+    with one_line_errors():
+        app(prog_name="virnucpro")

@@ -9,6 +9,7 @@ import typer
 from virnucpro_assets import __version__
 from virnucpro_assets.cli.errors import one_line_errors
 from virnucpro_assets.errors import InputError, VirnucproError
+from virnucpro_assets.files.user_paths import user_path
 
 if TYPE_CHECKING:
     from virnucpro_assets.sequences.read_files import ReadFile
@@ -37,10 +38,11 @@ class Duplicates(StrEnum):
     refuse = "refuse"
 
 
-Reads = Annotated[list[Path], typer.Argument(help="FASTA, FASTQ (plain, gzip, zstd) or unaligned BAM files.")]
-OptionalReads = Annotated[
-    list[Path] | None, typer.Argument(help="FASTA, FASTQ (plain, gzip, zstd) or unaligned BAM files.")
-]
+_READS = typer.Argument(
+    parser=user_path, help="FASTA, FASTQ (plain, gzip, zstd, bzip2, xz) or unaligned BAM files."
+)
+Reads = Annotated[list[Path], _READS]
+OptionalReads = Annotated[list[Path] | None, _READS]
 Drop = Annotated[str, typer.Argument(help="The drop's name.")]
 Length = Annotated[
     ChunkLength | None, typer.Option("--chunk-length", help="Bases of a chunk; default: the setting, 300.")
@@ -69,12 +71,23 @@ Replace = Annotated[
     "virnucpro predict --sheet samples.csv --out results"
 )
 def predict(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the tables, the hits and the report.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            parser=user_path,
+            metavar="FOLDER",
+            help="Folder for the tables, the hits and the report.",
+        ),
+    ],
     reads: OptionalReads = None,
     sheet: Annotated[
         Path | None,
         typer.Option(
-            "--sheet", help="Sample sheet instead of READS: each sample is a drop with a folder of its own."
+            "--sheet",
+            parser=user_path,
+            metavar="SHEET",
+            help="Sample sheet instead of READS: each sample is a drop with a folder of its own.",
         ),
     ] = None,
     name: Annotated[
@@ -121,7 +134,15 @@ def predict(
 
 @app.command(epilog="Example: virnucpro demo --out demo-results")
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the tables, the hits and the report.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            parser=user_path,
+            metavar="FOLDER",
+            help="Folder for the tables, the hits and the report.",
+        ),
+    ],
 ) -> None:
     """Call viruses in the embedded demo reads, and say how good the calls are."""
     with one_line_errors():
@@ -138,7 +159,15 @@ def demo(
 @app.command(epilog="Example: virnucpro prepare reads.fa --out prepared --chunk-length 500")
 def prepare(
     reads: Reads,
-    out: Annotated[Path, typer.Option("--out", help="Folder for chunks.fa, nucleotide.fa and protein.faa.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            parser=user_path,
+            metavar="FOLDER",
+            help="Folder for chunks.fa, nucleotide.fa and protein.faa.",
+        ),
+    ],
     chunk_length: Length = None,
     duplicates: Repeats = None,
     paired: Paired = False,

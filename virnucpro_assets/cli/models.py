@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from virnucpro_assets.cli.errors import one_line_errors
+from virnucpro_assets.files.user_paths import user_path
 
 models = typer.Typer(
     help="List, fetch, import and verify the models: encoders and classifiers.",
@@ -105,7 +106,9 @@ def import_model(
     path: Annotated[
         Path,
         typer.Argument(
-            help="A .pt file of fair-esm, a Hugging Face folder, or a classifier of the authors, .pth."
+            parser=user_path,
+            metavar="PATH",
+            help="A .pt file of fair-esm, a Hugging Face folder, or a classifier of the authors, .pth.",
         ),
     ],
     name: NewName = None,

@@ -10,6 +10,7 @@ import typer
 
 from virnucpro_assets.cli.drops import ChunkLength, Length, app
 from virnucpro_assets.cli.errors import one_line_errors
+from virnucpro_assets.files.user_paths import user_path
 
 classifiers = typer.Typer(
     help="List the classifiers that were trained here, and choose which one is in use.",
@@ -49,15 +50,26 @@ def train(
     virus: Annotated[
         list[Path] | None,
         typer.Option(
-            "--virus", help="Reads or genomes of viruses: a file, or a folder of files; repeatable."
+            "--virus",
+            parser=user_path,
+            metavar="PATH",
+            help="Reads or genomes of viruses: a file, or a folder of files; repeatable.",
         ),
     ] = None,
     others: Annotated[
-        list[Path] | None, typer.Option("--others", help="The same of anything else; repeatable.")
+        list[Path] | None,
+        typer.Option(
+            "--others", parser=user_path, metavar="PATH", help="The same of anything else; repeatable."
+        ),
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", help="Instead: a table of drops that are there, with drop, label, source."),
+        typer.Option(
+            "--labels",
+            parser=user_path,
+            metavar="FILE",
+            help="Instead: a table of drops that are there, with drop, label, source.",
+        ),
     ] = None,
     chunk_length: Length = None,
     inputs: Annotated[

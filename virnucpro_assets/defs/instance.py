@@ -6,6 +6,7 @@ So they are opened under a lock, one command at a time, and made under a mark. A
 tells of a command that was cut off: what it made is set aside, and made again.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import dagster as dg
+from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from virnucpro_assets.defs.gpu_pool import POOL
@@ -39,8 +41,22 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     with locked(home / LOCK, "the opening of the Dagster instance", "wait", lambda _: None):
         if not (home / CONFIG.name).exists():
             write_bytes(home / CONFIG.name, CONFIG.read_bytes())
+        _check_place_of_databases(home)
         with _made_whole(home):
             return _opened(home)
+
+
+def _check_place_of_databases(home: Path) -> None:
+    """Raise InputError if Dagster would make the databases elsewhere: SQLAlchemy reads paths as parts of addresses."""
+    names_storage = re.search(rb"^\w*storage:", (home / CONFIG.name).read_bytes(), re.MULTILINE)
+    address = str(home / DATABASES[0])
+    if not names_storage and make_url(f"sqlite:///{address}").database != address:
+        raise InputError(
+            home,
+            found="'?', or '%' and two digits, in the path of the Dagster instance",
+            expected="a path without them: its SQLite databases would be made elsewhere",
+            advice="Set DAGSTER_HOME to another folder; the data may stay where they are.",
+        )
 
 
 @contextmanager

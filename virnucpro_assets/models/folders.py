@@ -18,6 +18,13 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 
+_LFS_POINTER = "a Git LFS pointer"
+_FAILED_DOWNLOADS = {
+    b"version https://git-lfs": _LFS_POINTER,
+    b"<": "a web page, which a server sent in its place",
+    b'{"error"': "the error of a server",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
@@ -69,10 +76,19 @@ def read_config(folder: Path) -> Esm2Config | DnabertSConfig:
 
 
 def require_file(path: Path) -> None:
-    """Raise IntegrityError unless the model file at `path` is there."""
+    """Raise IntegrityError unless the model file at `path` is there, and is not what failed downloads leave."""
     if not path.is_file():
         raise IntegrityError(
             f"{path}: found no file; expected a file of the model. Check the folder or fetch the model again."
+        )
+    with path.open("rb") as file:
+        start = file.read(64).lstrip()
+        is_empty = file.tell() == 0
+    left = next((found for magic, found in _FAILED_DOWNLOADS.items() if start.startswith(magic)), None)
+    if left or is_empty:
+        raise IntegrityError(
+            f"{path}: found {left or 'an empty file'}; expected a file of the model. Fetch it again"
+            f"{' with `git lfs pull`' if left == _LFS_POINTER else ''}."
         )
 
 

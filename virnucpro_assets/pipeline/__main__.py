@@ -5,11 +5,11 @@ With -P Python looks for no modules in the working folder.
 
 import argparse
 import sys
-from pathlib import Path
 
 from virnucpro_assets.demo.recognise import demo_line
 from virnucpro_assets.errors import VirnucproError, describe_os_error
 from virnucpro_assets.files.outputs import check_outputs
+from virnucpro_assets.files.user_paths import user_path
 from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
 from virnucpro_assets.pipeline.claims import claimed_drop
 from virnucpro_assets.pipeline.forget import kept_if_indexed
@@ -23,9 +23,9 @@ def main() -> int:
     """Run the job that the command line describes; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -P -m virnucpro_assets.pipeline", description=__doc__)
     parser.add_argument(
-        "reads", nargs="+", type=Path, metavar="READS", help="FASTA, FASTQ or unaligned BAM files"
+        "reads", nargs="+", type=user_path, metavar="READS", help="FASTA, FASTQ or unaligned BAM files"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the tables, hits and report")
+    parser.add_argument("--out", type=user_path, required=True, help="folder for the tables, hits and report")
     parser.add_argument("--name", help="name of the drop; by default that of the first file")
     parser.add_argument("--chunk-length", type=int, choices=[300, 500])
     parser.add_argument("--duplicates", choices=["suffix", "refuse"])

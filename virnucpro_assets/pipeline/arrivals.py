@@ -44,10 +44,11 @@ def register_reads(
     wrong for example, is registered anew.
     """
     store = DropStore(settings.data_root)
+    settings.check_not_own(check_key(key))
     for file in files:
         require_plain_file(file.path)
     if replace:
-        set_aside_other_versions(store, check_key(key), source=True)
+        set_aside_other_versions(store, key, source=True)
     before = store.source(key)
     after = DropSource.of(
         files,

@@ -68,9 +68,10 @@ def claimed_drop(key: str, settings: Settings, report: Reporter) -> Iterator[Non
     """Hold the registration of a drop for the block.
 
     While another run holds it, waits or raises BusyError, as the settings say. Raises InputError if no drop
-    can have this key.
+    can have this key, or if it is the name of a folder of the platform.
     """
-    lock = settings.data_root / REGISTRATIONS / f"{check_key(key)}.lock"
+    settings.check_not_own(check_key(key))
+    lock = settings.data_root / REGISTRATIONS / f"{key}.lock"
     with locked(lock, f"registration of drop {key}", settings.when_busy, report):
         yield
 

@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from virnucpro_assets.sequences.read_files import without_mate
 
-_PACKED = (".gz", ".bgz", ".zst", ".zstd")
+_PACKED = (".gz", ".bgz", ".zst", ".zstd", ".bz2", ".xz")
 _READS = (".fastq", ".fq", ".fasta", ".fa", ".fna", ".fas", ".ubam", ".bam")
 
 # What browsers, WinSCP, rclone, aria2, gsutil and others add to a name while they copy.
@@ -14,11 +14,11 @@ _UNFINISHED = (".part", ".partial", ".tmp", ".temp", ".filepart", ".crdownload",
 # rsync's .NAME.x7Gh2k, with its own folder for delayed updates; lftp's .in.NAME.
 _HIDDEN = re.compile(r"\.(?:in\.)?(?P<name>.+?)(?:\.[A-Za-z0-9]{6}|\.)?")
 # NAME.fastq.gz.6eF78aBc, as the AWS command line writes.
-_NUMBERED = re.compile(r"(?P<name>.+\.(?:gz|bgz|zst|fastq|fq|fasta|fa|fna|bam))\.[0-9A-Fa-f]{8}")
+_NUMBERED = re.compile(r"(?P<name>.+\.(?:gz|bgz|zst|bz2|xz|fastq|fq|fasta|fa|fna|bam))\.[0-9A-Fa-f]{8}")
 # Reads of the indices by which bcl2fastq tells samples apart.
 _INDEX_READS = re.compile(r".+_S\d+(_L\d{3})?_I[12]_\d{3}")
 # What holds reads in a form that is refused with advice.
-_OTHER_READS = re.compile(r".+\.(sam|cram|sra|tar|tgz|7z|rar|bz2|xz)(\.gz|\.zst)?", re.IGNORECASE)
+_OTHER_READS = re.compile(r".+\.(sam|cram|sra|tar|tgz|7z|rar)(\.(gz|zst|bz2|xz))?", re.IGNORECASE)
 # Left behind by desktops for good, so nothing may wait for it.
 _LITTER = re.compile(r"\._.*|\.DS_Store|\.localized|\.directory|\.Trash.*|\.gitkeep|\.snapshot", re.DOTALL)
 

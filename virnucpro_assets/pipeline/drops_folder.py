@@ -299,8 +299,10 @@ class _Look:
     def _wrong_key(self, name: str) -> str:
         if not KEY.fullmatch(name):
             return _NO_KEY
-        if name == self._dagster_home.name and self._data_root == self._dagster_home.parent:
-            return "the name of the Dagster instance's folder in the data root"
+        try:
+            self._settings.check_not_own(name)
+        except InputError:
+            return "the name of a folder of the platform in the data root"
         return ""
 
 
@@ -314,7 +316,10 @@ def _found(
     waits: str = "",
     wrong: str = "",
 ) -> Found:
-    reads = tuple(pair_files(list(files)))
+    try:
+        reads = tuple(pair_files(list(files)))
+    except InputError as error:
+        reads, wrong = tuple(map(ReadFile, files)), wrong or str(error)
     return Found(name, key, kind, reads, tuple(files.values()), _is_marked(marker, files), waits, wrong)
 
 

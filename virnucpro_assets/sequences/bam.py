@@ -11,6 +11,8 @@ from virnucpro_assets.errors import InputError, excerpt
 from virnucpro_assets.sequences.read_files import with_mate
 
 _SECONDARY_OR_SUPPLEMENTARY = 0x100 | 0x800
+# The extra field in the header of a gzip member that is a block.
+_BGZF, _BGZF_PLACE = b"BC\x02\x00", 12
 
 
 def bam_records(path: Path, mate: int) -> Iterator[tuple[str, str]]:
@@ -18,6 +20,15 @@ def bam_records(path: Path, mate: int) -> Iterator[tuple[str, str]]:
 
     A read whose sequence is not stored is empty. A cut or damaged file is an InputError.
     """
+    with path.open("rb") as file:
+        start = file.read(_BGZF_PLACE + len(_BGZF))
+    if not start.startswith(b"BAM\x01") and start[_BGZF_PLACE:] != _BGZF:
+        raise InputError(
+            path,
+            found="BAM data that are packed otherwise than in blocks",
+            expected="BAM in BGZF, as samtools writes it",
+            advice="Unpack it, and write it again with `samtools view -b`.",
+        )
     # Here and not above: most drops have no BAM, and pysam is slow to import.
     import pysam  # noqa: PLC0415
 

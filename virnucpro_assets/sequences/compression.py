@@ -1,19 +1,21 @@
-"""Decompressed streams: gzip (BGZF and several members too), zstd (several frames too) or plain.
+"""Decompressed streams: gzip (BGZF too), zstd, bzip2, xz, in any number of members or frames, or plain.
 
 What a file is packed with is read from its first bytes, not from its name. Blocks of
 decompressed bytes come from a generator; a small raw stream hands them to a buffered reader
 that can peek. A file that cannot be opened or is damaged ends as an InputError that names it.
 """
 
+import bz2
 import io
+import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import zstandard
-from isal import igzip, isal_zlib
+from isal import isal_zlib
 
 from virnucpro_assets.errors import InputError, excerpt
 
@@ -23,14 +25,47 @@ if TYPE_CHECKING:
 # What a look at the start of a stream can see.
 HEAD_BYTES = 256 * 1024
 
-_GZIP_MAGIC = b"\x1f\x8b"
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_ZSTD_SKIPPABLE_MAGICS = tuple(bytes([low, 0x2A, 0x4D, 0x18]) for low in range(0x50, 0x60))
+# The largest window that zstd knows (`zstd --long=31`). Memory is taken as the content fills it.
+_LONGEST_ZSTD_WINDOW = 2**31
+
+
+def _zstd() -> Any:
+    return zstandard.ZstdDecompressor(max_window_size=_LONGEST_ZSTD_WINDOW).decompressobj()
+
+
+# What a member begins with, and what decompresses one, with the standard library's `decompress`, `eof`, `unused_data`.
+_DECOMPRESSORS: dict[bytes, Callable[[], Any]] = {
+    b"\x1f\x8b": lambda: isal_zlib.decompressobj(wbits=16 + zlib.MAX_WBITS),
+    b"\x28\xb5\x2f\xfd": _zstd,
+    # Frames of zstd that are to be skipped.
+    **{bytes([low, 0x2A, 0x4D, 0x18]): _zstd for low in range(0x50, 0x60)},
+    b"BZh": bz2.BZ2Decompressor,
+    b"\xfd7zXZ\x00": lzma.LZMADecompressor,
+    # xz's predecessor, .lzma
+    b"\x5d\x00\x00": lzma.LZMADecompressor,
+}
+_MAGIC_BYTES = max(map(len, _DECOMPRESSORS))
+# Between and after members this means nothing: tapes pad with NUL, editors and scripts add a line end.
+_PADDING = b"\x00\t\n\r "
 # isal's type stubs call its exception class an exception, hence the cast.
-_DAMAGE = (OSError, zlib.error, cast(type[Exception], isal_zlib.error), zstandard.ZstdError)
+_DAMAGE = (
+    OSError,
+    zlib.error,
+    cast(type[Exception], isal_zlib.error),
+    zstandard.ZstdError,
+    lzma.LZMAError,
+)
+# What zstd says of whole files that it cannot unpack.
+_WHOLE_BUT_REFUSED = {
+    "Dictionary mismatch": ("zstd data that need a dictionary", "Unpack it with that (`zstd -d -D`)."),
+    "too much memory": (
+        "zstd data with a window over 2 GiB",
+        "Unpack it, and pack it with `--long=31` or less.",
+    ),
+}
 _PLAIN_BLOCK = 128 * 1024
-# Small, because a zstd block can grow a lot and comes out whole.
-_ZSTD_BLOCK = 16 * 1024
+# Small, because what is packed can grow a lot and comes out whole.
+_PACKED_BLOCK = 16 * 1024
 
 
 @contextmanager
@@ -52,36 +87,48 @@ def open_decompressed(path: Path) -> Iterator[io.BufferedReader]:
 
 
 def is_packed(path: Path) -> bool:
-    """Whether the file at `path` begins like gzip (BAM too) or zstd."""
+    """Whether the file at `path` begins like gzip (BAM too), zstd, bzip2 or xz."""
     with path.open("rb") as file:
-        return file.read(4).startswith((_GZIP_MAGIC, _ZSTD_MAGIC, *_ZSTD_SKIPPABLE_MAGICS))
+        return _decompressor(file.read(_MAGIC_BYTES)) is not None
+
+
+def _decompressor(head: bytes) -> Callable[[], Any] | None:
+    return next((new for magic, new in _DECOMPRESSORS.items() if head.startswith(magic)), None)
 
 
 def _blocks(file: io.BufferedReader) -> Iterator[bytes]:
-    head = file.peek(4)
-    if head.startswith(_GZIP_MAGIC):
-        with igzip.IGzipFile(fileobj=file) as stream:  # type: ignore[no-untyped-call]
-            yield from iter(lambda: stream.read(_PLAIN_BLOCK), b"")
-    elif head.startswith((_ZSTD_MAGIC, *_ZSTD_SKIPPABLE_MAGICS)):
-        yield from _zstd_blocks(file)
-    else:
-        yield from iter(lambda: file.read(_PLAIN_BLOCK), b"")
+    if _decompressor(file.peek(_MAGIC_BYTES)) is None:
+        return iter(lambda: file.read(_PLAIN_BLOCK), b"")
+    return _unpacked_blocks(file)
 
 
-def _zstd_blocks(file: io.BufferedReader) -> Iterator[bytes]:
-    """The frames of a zstd file; zstandard's own reader would take a cut file for a whole one."""
-    decompressor = zstandard.ZstdDecompressor()
-    frame = None
-    for block in iter(lambda: file.read(_ZSTD_BLOCK), b""):
-        packed = block
-        while packed:
-            frame = frame or decompressor.decompressobj()
-            yield frame.decompress(packed)
-            packed = frame.unused_data
-            if frame.eof:
-                frame = None
-    if frame is not None:
-        raise EOFError("the last zstd frame has no end")
+def _unpacked_blocks(file: io.BufferedReader) -> Iterator[bytes]:
+    """The content of all members; EOFError if the last has no end, _ForeignBytesError if other bytes follow one."""
+    member, packed = None, b""
+    while packed := packed or file.read(_PACKED_BLOCK):
+        if member is None:
+            packed = packed.lstrip(_PADDING)
+            if packed:
+                packed += file.read(max(0, _MAGIC_BYTES - len(packed)))
+            else:
+                continue
+            if (new := _decompressor(packed)) is None:
+                raise _ForeignBytesError(packed[:20])
+            member = new()
+        yield member.decompress(packed)
+        packed = member.unused_data if member.eof else b""
+        if member.eof:
+            member = None
+    if member is not None:
+        raise EOFError("the last member has no end")
+
+
+class _ForeignBytesError(Exception):
+    """What follows the end of compressed data is no other member; `first` is how it begins."""
+
+    def __init__(self, first: bytes) -> None:
+        super().__init__(first)
+        self.first = first
 
 
 class _BlockStream(io.RawIOBase):
@@ -116,8 +163,27 @@ class _BlockStream(io.RawIOBase):
             return next(self._blocks, None)
         except EOFError as error:
             raise self._damaged("the end of the file inside its compressed data") from error
+        except _ForeignBytesError as error:
+            raise InputError(
+                self._path,
+                found=f"other content after the end of its compressed data, {error.first!r} …",
+                expected="compressed data up to the end",
+                advice="Unpack the file, add what follows if it is reads, and pack it again.",
+            ) from error
         except _DAMAGE as error:
-            raise self._damaged(f"damaged data ({excerpt(error)})") from error
+            if isinstance(error, OSError) and error.errno:
+                # The disk, not the content.
+                error.filename = str(self._path)
+                raise
+            raise self._undecodable(str(error)) from error
+
+    def _undecodable(self, message: str) -> InputError:
+        for part, (found, advice) in _WHOLE_BUT_REFUSED.items():
+            if part in message:
+                return InputError(
+                    self._path, found=found, expected="data that unpack by themselves", advice=advice
+                )
+        return self._damaged(f"damaged data ({excerpt(message)})")
 
     def _damaged(self, found: str) -> InputError:
         return InputError(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from virnucpro_assets.files.atomic import TEMPORARY_MARK, atomic_file
+from virnucpro_assets.files.atomic import TEMPORARY_MARK, atomic_file, errors_naming
 from virnucpro_assets.files.outputs import check_outputs, note_outputs
 from virnucpro_assets.sequences.batches import FRAMES, CandidateBatch
 from virnucpro_assets.sequences.chunks import chunks_of
@@ -69,6 +69,7 @@ def prepare(
     renames = _resolved_names(files, out, duplicates)
     reads = chunks = candidates = with_u = unreadable = 0
     with ExitStack() as stack:
+        stack.enter_context(errors_naming(out))
         streams = [stack.enter_context(atomic_file(out / name)) for name in FILES]
         for batch in read_batches(files):
             names = renames.apply(batch.first, batch.names)
@@ -87,7 +88,8 @@ def prepare(
 
 
 def _resolved_names(files: Sequence[ReadFile], out: Path, duplicates: DuplicatePolicy) -> Renames:
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}{TEMPORARY_MARK}") as aside:
+    aside_prefix = f"{out.name}{TEMPORARY_MARK}"
+    with errors_naming(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=aside_prefix) as aside:
         names = ReadNames(Path(aside), policy=duplicates)
         for batch in read_batches(files):
             names.add(batch.names, batch.file)

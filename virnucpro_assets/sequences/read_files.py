@@ -99,16 +99,17 @@ def pair_files(paths: Sequence[Path], *, paired: bool = False, interleaved: bool
     on; or each file holds pairs. An odd number of files with `paired` is an InputError, and so are both options
     together and a file that is given twice.
     """
-    seen: set[Path] = set()
+    seen: dict[object, Path] = {}
     for path in paths:
-        if path.absolute() in seen:
+        # By device and inode: a link, or another way to the same file, is the same file.
+        first = seen.setdefault(_identity(path), path)
+        if first is not path:
             raise InputError(
                 path,
-                found="the same file twice",
+                found=f"the same file as {first}",
                 expected="each file once",
                 advice="Give it once; reads that were delivered twice belong in two files.",
             )
-        seen.add(path.absolute())
     if paired and interleaved:
         raise InputError(
             "options",
@@ -132,6 +133,15 @@ def pair_files(paths: Sequence[Path], *, paired: bool = False, interleaved: bool
         ReadFile(path, mates.get(path) or (INTERLEAVED if _INTERLEAVED_NAME.fullmatch(path.name) else 0))
         for path in paths
     ]
+
+
+def _identity(path: Path) -> object:
+    try:
+        status = path.stat()
+    except OSError:
+        # What is wrong with the place is said when the file is read.
+        return path.absolute()
+    return status.st_dev, status.st_ino
 
 
 def _mates_by_name(paths: Sequence[Path]) -> dict[Path, int]:

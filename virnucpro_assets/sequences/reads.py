@@ -1,21 +1,21 @@
 """Reads: the records of a drop's files as batches, streamed in the order of the files.
 
-file -> decompressed stream -> parser -> names and letters -> batch. dnaio parses FASTQ, pysam BAM;
-FASTQ with wrapped lines has a slower parser of our own. FASTA is taken a block at a time where it
-is regular, and else by dnaio. What is checked of every record (it has an id, its letters are
-nucleotides) is checked a batch at a time.
+file -> decompressed stream -> parser -> names and letters -> batch. dnaio parses FASTQ, pysam BAM, and regular
+FASTA is taken a block at a time. What these refuse goes to the slower parsers of `text_records`. What is checked
+of every record (it has an id, its letters are nucleotides) is checked a batch at a time.
 """
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import dnaio
 import numpy as np
-from dnaio.readers import FastaReader, FastqReader
+from dnaio.readers import FastqReader
 
 from virnucpro_assets.errors import InputError, excerpt
 from virnucpro_assets.sequences.bam import bam_records
@@ -29,10 +29,9 @@ from virnucpro_assets.sequences.read_files import (
     INTERLEAVED,
     ReadFile,
     check_whole_pairs,
-    first_word,
     with_mates,
 )
-from virnucpro_assets.sequences.wrapped_fastq import is_wrapped, wrapped_records
+from virnucpro_assets.sequences.text_records import fasta_records, fastq_records
 
 _Piece = tuple[list[str], list[str] | Ragged]
 
@@ -42,8 +41,9 @@ _BATCH_READS = 65_536
 # dnaio refuses blank lines at the end of FASTQ; they mean nothing.
 _ONLY_BLANK_LINES_LEFT = re.compile(r"Premature end of file .*record was: '(\\r|\\n)+'")
 
-# The line end is left out: it stands between names that are looked at together, and is in none.
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+# Control characters, and bytes that are no UTF-8 as they are decoded. The line end is left out: it stands between
+# names that are looked at together, and is in none.
+_ODD_LETTER = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\udc80-\udcff]")
 
 
 def read_batches(files: Sequence[ReadFile], *, batch_bases: int = 4_000_000) -> Iterator[ReadBatch]:
@@ -77,30 +77,34 @@ def _pieces(file: ReadFile, batch_bases: int) -> Iterator[_Piece]:
     Letters that are known to be nucleotides come as one array.
     """
     with open_decompressed(file.path) as stream:
-        head = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
+        head = _head(stream)
         form = format_of(head, file.path)
         if form is Format.FASTA and b"\r" not in head:
-            yield from _fasta_pieces(stream, file.path, batch_bases)
+            yield from _fasta_pieces(stream, batch_bases)
         elif form is Format.FASTA:
-            yield from _grouped(_text_records(file.path, _fasta_records(stream)), batch_bases)
-        elif form is Format.FASTQ and is_wrapped(head):
-            yield from _grouped(_text_records(file.path, wrapped_records(stream, file.path)), batch_bases)
+            yield from _grouped(fasta_records(stream), batch_bases)
         elif form is Format.FASTQ:
-            yield from _grouped(_text_records(file.path, _fastq_records(stream)), batch_bases)
+            yield from _fastq_pieces(stream, file.path, batch_bases)
     if form is Format.BAM:
         yield from _grouped(bam_records(file.path, file.mate % INTERLEAVED), batch_bases)
 
 
-def _fasta_pieces(stream: io.BufferedReader, path: Path, batch_bases: int) -> Iterator[_Piece]:
-    lines = 0
+def _head(stream: io.BufferedReader) -> bytes:
+    """What `stream` starts with, once a byte-order mark and any length of blank space are skipped."""
+    if stream.peek(len(BOM_UTF8)).startswith(BOM_UTF8):
+        stream.read(len(BOM_UTF8))
+    while (head := stream.peek(HEAD_BYTES)[:HEAD_BYTES]) and not head.strip():
+        stream.read(len(head))
+    return head
+
+
+def _fasta_pieces(stream: io.BufferedReader, batch_bases: int) -> Iterator[_Piece]:
     for block in record_blocks(stream):
         regular = regular_records(block)
         if regular is None:
-            records = _text_records(path, _fasta_records(io.BytesIO(block)), lines)
-            yield from _grouped(records, batch_bases)
+            yield from _grouped(fasta_records(io.BytesIO(block)), batch_bases)
         else:
             yield from _cut(*regular, batch_bases)
-        lines += block.count(b"\n")
 
 
 def _cut(names: list[str], bases: Ragged, batch_bases: int) -> Iterator[_Piece]:
@@ -113,39 +117,31 @@ def _cut(names: list[str], bases: Ragged, batch_bases: int) -> Iterator[_Piece]:
         start = stop
 
 
-def _fasta_records(stream: BinaryIO) -> Iterator[tuple[str, str]]:
-    # A tuple in place of dnaio's record, which allows no letter beyond ASCII in a description.
-    reader = FastaReader(stream, sequence_class=lambda header, sequence, _: (first_word(header), sequence))
-    return iter(cast(Iterable[tuple[str, str]], reader))
-
-
-def _fastq_records(stream: io.BufferedReader) -> Iterator[tuple[str, str]]:
-    yield from map(attrgetter("id", "sequence"), FastqReader(stream))
-
-
-def _text_records(
-    path: Path, records: Iterator[tuple[str, str]], lines_before: int = 0
-) -> Iterator[tuple[str, str]]:
-    """Turn the errors of the text parsers into InputErrors, which count lines from the start of the file."""
+def _fastq_pieces(stream: io.BufferedReader, path: Path, batch_bases: int) -> Iterator[_Piece]:
+    """dnaio's records; from the first piece on that it refuses, or that has foreign letters, those of our parser."""
+    given = 0
     try:
-        yield from records
-    except dnaio.FileFormatError as error:
-        if _ONLY_BLANK_LINES_LEFT.fullmatch(error.message):
+        for names, sequences in _grouped(_regular_fastq(stream), batch_bases):
+            bases = _letters(sequences)
+            if first_foreign_letter(bases):
+                break
+            yield names, bases
+            given += len(names)
+        else:
             return
-        raise InputError(
-            path,
-            where=None if error.line is None else f"line {lines_before + error.line + 1}",
-            found=excerpt(error.message).rstrip("."),
-            expected="a whole and regular record",
-            advice="Make or copy the file again.",
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            path,
-            found=f"the byte {error.object[error.start]:#04x}, which is no text",
-            expected="FASTA or FASTQ in ASCII or UTF-8",
-            advice="Save the file as plain text, or check where it comes from.",
-        ) from error
+    except dnaio.FileFormatError:
+        # What is wrong, if anything is, the parser below says with its line.
+        pass
+    with open_decompressed(path) as again:
+        yield from _grouped(islice(fastq_records(again, path), given, None), batch_bases)
+
+
+def _regular_fastq(stream: io.BufferedReader) -> Iterator[tuple[str, str]]:
+    try:
+        yield from map(attrgetter("id", "sequence"), FastqReader(stream))
+    except dnaio.FileFormatError as error:
+        if not _ONLY_BLANK_LINES_LEFT.fullmatch(error.message):
+            raise
 
 
 def _grouped(records: Iterator[tuple[str, str]], batch_bases: int) -> Iterator[tuple[list[str], list[str]]]:
@@ -175,23 +171,29 @@ def _check_names(path: Path, position: int, names: list[str]) -> None:
             advice="Give every record an id.",
         )
     # Tables and sorted files keep names apart by such characters.
-    if _CONTROL.search("\n".join(names)):
-        odd = next(place for place, name in enumerate(names) if _CONTROL.search(name))
+    if _ODD_LETTER.search("\n".join(names)):
+        odd, letter = next(
+            (place, match[0]) for place, name in enumerate(names) if (match := _ODD_LETTER.search(name))
+        )
+        what = "a byte that is no UTF-8" if letter >= "\udc80" else "a control character"
         raise InputError(
             path,
             where=f"record {position + odd + 1}",
-            found=f"a control character in the id {names[odd][:40]!r}",
+            found=f"{what} in the id {names[odd][:40]!r}",
             expected="an id of printable characters",
             advice="Rename the record, or check where the file comes from.",
         )
 
 
-def _checked_letters(path: Path, position: int, names: list[str], sequences: list[str]) -> Ragged:
-    """The letters of these records; see `_check_names`."""
+def _letters(sequences: list[str]) -> Ragged:
     # A letter beyond ASCII becomes '?', which is no nucleotide either.
     data = np.frombuffer("".join(sequences).encode("ascii", "replace"), np.uint8)
-    lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
-    bases = Ragged.from_lengths(data, lengths)
+    return Ragged.from_lengths(data, np.fromiter(map(len, sequences), np.int64, len(sequences)))
+
+
+def _checked_letters(path: Path, position: int, names: list[str], sequences: list[str]) -> Ragged:
+    """The letters of these records; see `_check_names`."""
+    bases = _letters(sequences)
     foreign = first_foreign_letter(bases)
     if foreign is not None:
         index, place = foreign

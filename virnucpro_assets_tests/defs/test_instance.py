@@ -13,6 +13,30 @@ from virnucpro_assets.errors import InputError
 from virnucpro_assets.settings import Settings
 
 
+@pytest.mark.parametrize("name", ["run?1", "50%ce", "a%20b"])
+def test_a_place_that_sqlite_would_read_as_another_is_refused_before_anything_is_made(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        open_instance(Settings(data_root=tmp_path / name / "data"))
+    assert str(error.value) == (
+        f"{tmp_path / name / 'data' / 'dagster'}: found '?', or '%' and two digits, in the path of the Dagster "
+        "instance; expected a path without them: its SQLite databases would be made elsewhere. Set DAGSTER_HOME to "
+        "another folder; the data may stay where they are."
+    )
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    with open_instance(Settings(data_root=tmp_path / name, dagster_home=tmp_path / "home")) as instance:
+        assert instance.root_directory == str(tmp_path / "home")
+
+
+def test_a_place_with_any_other_letters_is_used(tmp_path: Path) -> None:
+    home = tmp_path / "a #b 'c' \"d\" é 日 &;:@ 100% [x] *{y} |$HOME \\" / "dagster"
+    with open_instance(Settings(data_root=home.parent)) as instance:
+        assert instance.get_runs() == []
+    assert (home / "history" / "runs.db").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [home.parent.name]
+
+
 def test_the_instance_lies_under_the_data_root_with_one_slot_for_the_devices(tmp_path, monkeypatch):
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
 

@@ -62,7 +62,10 @@ MISTAKES = {
         ", record 1 (sp|P1|X), letter 5: found 'L'; expected nucleotide letters",
         b">sp|P1|X protein\nMKVHLAEG\n",
     ),
-    "short_quality": Wrong(", line 8: found ", b"@a\nACGT\n+\nIIII\n@b\nACGTACGT\n+\nIIII\n"),
+    "short_quality": Wrong(
+        ", record at line 5: found a quality of 4 characters; expected 8",
+        b"@a\nACGT\n+\nIIII\n@b\nACGTACGT\n+\nIIII\n",
+    ),
     "cut_gzip": Wrong(": found the end of the file inside its compressed data", gzip.compress(FASTQ)[:-20]),
     "cut_bam": Wrong(": found ", BAM[: len(BAM) // 2]),
     "no_id": Wrong(", record 2: found a header without an id", b">a\nACGT\n>\nACGT\n"),

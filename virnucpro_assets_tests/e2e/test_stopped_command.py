@@ -74,6 +74,7 @@ def undisturbed(new_deployment: Callable) -> tuple[dict[str, ShardManifest], lis
     ("number", "exit_code", "last_words"),
     [
         (signal.SIGKILL, -signal.SIGKILL, None),
+        (signal.SIGHUP, -signal.SIGHUP, None),
         (signal.SIGINT, 130, "error: interrupted; what is finished is kept, start again to go on"),
     ],
 )

@@ -178,7 +178,7 @@ def test_weights_that_do_not_fit_are_named(
 def test_a_torn_weights_file_is_named(esm2_folder: Path, size: int) -> None:
     path = esm2_folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(IntegrityError, match=r"model\.safetensors: found a damaged file"):
+    with pytest.raises(IntegrityError, match=r"model\.safetensors: found (a damaged|an empty) file"):
         load_encoder(esm2_folder)
 
 

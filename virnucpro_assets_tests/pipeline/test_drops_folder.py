@@ -83,7 +83,7 @@ def test_a_folder_with_a_name_that_no_drop_can_have_is_refused(
         ("README.txt", "a name without an ending of reads"),
         ("a.fastq.gz.md5", "a name without an ending of reads"),
         ("gz", "a name without an ending of reads"),
-        ("dagster.fa", "the name of the Dagster instance's folder"),
+        ("dagster.fa", "the name of a folder of the platform in the data root"),
     ],
 )
 def test_a_file_with_a_name_that_makes_no_key_is_refused(
@@ -92,6 +92,16 @@ def test_a_file_with_a_name_that_makes_no_key_is_refused(
     arrivals.write(name)
     found = refusals(arrivals) if reason else arrivals.states()
     assert [text.startswith(reason or "") for text in found.values()] == [True] * (reason is not None)
+
+
+def test_a_file_that_is_there_twice_by_links_refuses_its_delivery_and_no_other(arrivals: Arrivals) -> None:
+    arrivals.write("d/a.fa")
+    arrivals.write("e/a.fa")
+    (arrivals.drops / "d" / "b.fa").hardlink_to(arrivals.drops / "d" / "a.fa")
+    (arrivals.drops / "d" / "c.fa").symlink_to("a.fa")
+    found = {one.name: one for one in arrivals.wait().deliveries}
+    assert {name: one.state for name, one in found.items()} == {"d/": "refused", "e/": "ready"}
+    assert found["d/"].reason.startswith(f"{arrivals.drops / 'd' / 'b.fa'}: found the same file as ")
 
 
 def test_names_of_300_characters_end_where_the_system_ends_them_and_print_in_80(arrivals: Arrivals) -> None:
@@ -164,7 +174,8 @@ def test_a_drops_folder_may_be_a_link_itself(tmp_path: Path) -> None:
     arrivals.settings = arrivals.settings.model_copy(update={"drops_folder": tmp_path / "link"})
     arrivals.write("d/a.fa")
     arrivals.write("d/b.fa")
-    (tmp_path / "drops" / "d" / "c.fa").symlink_to("b.fa")
+    arrivals.write("e/c.fa")
+    (tmp_path / "drops" / "d" / "c.fa").symlink_to("../e/c.fa")
     assert [file.path.name for file in arrivals.wait().of("ready")[0].files] == ["a.fa", "b.fa", "c.fa"]
 
 
@@ -280,6 +291,8 @@ def test_the_data_of_the_platform_is_no_delivery(tmp_path: Path) -> None:
         (["a.fastq"], "a", [0]),
         (["a.FASTQ.GZ"], "a", [0]),
         (["a.fa.zst"], "a", [0]),
+        (["a.fq.bz2"], "a", [0]),
+        (["a_R1.fq.xz", "a_R2.fq.xz"], "a", [1, 2]),
         (["a.bam"], "a", [0]),
         (["a_R1.fq.gz", "a_R2.fq.gz"], "a", [1, 2]),
         (["a_1.fq", "a_2.fq"], "a", [1, 2]),

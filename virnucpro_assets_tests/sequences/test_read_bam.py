@@ -1,11 +1,15 @@
 """Reads of BAM files."""
 
+import gzip
+import lzma
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pysam
 import pytest
+import zstandard
 
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.sequences.read_files import ReadFile
@@ -81,6 +85,16 @@ def test_a_damaged_file_is_refused_in_one_line(
     assert message.startswith(f"{path}: found damaged BAM data (")
     assert "\n" not in message
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress, lzma.compress])
+def test_bam_in_other_packing_than_blocks_is_named(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    path = bam(tmp_path / "u.bam", [("a", 4, "ACGT")])
+    path.write_bytes(pack(gzip.decompress(path.read_bytes())))
+    with pytest.raises(
+        InputError, match="found BAM data that are packed otherwise than in blocks; expected BAM in BGZF"
+    ):
+        reads(path)
 
 
 def test_the_verbosity_of_htslib_is_as_before(tmp_path: Path) -> None:

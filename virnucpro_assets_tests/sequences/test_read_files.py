@@ -135,8 +135,37 @@ def test_the_id_is_the_first_word_of_the_header(header: str, expected: str) -> N
 
 @pytest.mark.parametrize("paired", [False, True])
 def test_a_file_given_twice_is_refused(paired: bool) -> None:
-    with pytest.raises(InputError, match=r"^a\.fa: found the same file twice; expected each file once\. "):
+    with pytest.raises(InputError, match=r"^a\.fa: found the same file as a\.fa; expected each file once\. "):
         pair_files([Path("a.fa"), Path("a.fa")], paired=paired)
+
+
+@pytest.mark.parametrize(
+    "other", ["./a.fa", "{folder}/a.fa", "s/../a.fa", "s/link.fa", "hard.fa", "s/again/a.fa"]
+)
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_file_given_by_two_paths_is_one(
+    other: str, paired: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.fa").touch()
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "link.fa").symlink_to("../a.fa")
+    (tmp_path / "s" / "again").symlink_to("..")
+    (tmp_path / "hard.fa").hardlink_to("a.fa")
+    path = other.format(folder=tmp_path)
+    with pytest.raises(InputError) as error:
+        pair_files([Path("a.fa"), Path(path)], paired=paired)
+    assert str(error.value) == (
+        f"{Path(path)}: found the same file as a.fa; expected each file once. Give it once; reads that were "
+        "delivered twice belong in two files."
+    )
+
+
+def test_two_files_of_equal_content_are_two(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.fa", tmp_path / "b.fa"]
+    for path in paths:
+        path.write_text(">a\nACGT\n")
+    assert [file.path for file in pair_files(paths)] == paths
 
 
 def test_files_of_one_name_in_two_folders_are_two_files() -> None:

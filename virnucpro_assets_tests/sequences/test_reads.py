@@ -1,8 +1,11 @@
 """Reading files: right ones in every dress, odd but right ones, batches and memory."""
 
+import bz2
 import gzip
+import lzma
 import subprocess
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +33,11 @@ def zstd(content: bytes) -> bytes:
     return zstandard.ZstdCompressor().compress(content)
 
 
+def long_window(content: bytes) -> bytes:
+    """A frame for `zstd -d --long=28`, made by hand: magic, no flags, a window of 256 MiB, one raw block."""
+    return b"\x28\xb5\x2f\xfd\x00\x90" + (len(content) << 3 | 1).to_bytes(3, "little") + content
+
+
 def bgzf(content: bytes, folder: Path) -> bytes:
     path = folder / "packed"
     with pysam.BGZFile(str(path), "wb") as stream:
@@ -54,9 +62,24 @@ READS = [("a", "ACGT"), ("b", "NNacg")]
         lambda content, _: zstd(content[:20]) + zstd(content[20:]),
         lambda content, _: b"\x50\x2a\x4d\x18\x04\x00\x00\x00skip" + zstd(content),
         bgzf,
+        lambda content, folder: bgzf(content, folder) + b"\n",
+        lambda content, _: gzip.compress(content) + b"\r\n \n",
+        lambda content, _: gzip.compress(content[:20]) + b"\n" + gzip.compress(content[20:]) + b"\n",
+        lambda content, _: zstd(content) + b"\n",
+        lambda content, _: long_window(content),
+        lambda content, _: gzip.compress(content[:20]) + zstd(content[20:]),
+        lambda content, _: bz2.compress(content),
+        lambda content, _: bz2.compress(content[:20]) + bz2.compress(b"") + bz2.compress(content[20:]) + b"\n",
+        lambda content, _: lzma.compress(content),
+        lambda content, _: lzma.compress(content[:20]) + bytes(8) + lzma.compress(content[20:]),
+        lambda content, _: lzma.compress(content, lzma.FORMAT_ALONE),
     ],
-    ids=["plain", "gzip", "members", "padded", "zstd", "frames", "skippable", "bgzf"],
-)
+    ids=[
+        "plain", "gzip", "members", "padded", "zstd", "frames", "skippable", "bgzf",
+        "bgzf and a line end", "gzip and blank space", "line ends between members", "zstd and a line end",
+        "zstd with a long window", "gzip and zstd", "bzip2", "bzip2 streams", "xz", "padded xz streams", "lzma",
+    ],
+)  # fmt: skip
 def test_compression_is_known_by_content(
     content: bytes, packed: Callable[[bytes, Path], bytes], tmp_path: Path
 ) -> None:
@@ -89,6 +112,36 @@ ODD_FILES: dict[str, tuple[bytes, list[Read]]] = {
     "repeated headers": (b"@a x\nAC\n+a x\nII\n", [("a", "AC")]),
     "repeated names": (b">a\nA\n>a\nC\n", [("a", "A"), ("a", "C")]),
     "a description in UTF-8": (">a Müller\nAC\n".encode(), [("a", "AC")]),
+    "a description in Latin-1": (b">a M\xfcller\nAC\n>b\nG\n", [("a", "AC"), ("b", "G")]),
+    "a fastq description in UTF-8": ("@a Müller\nAC\n+\nII\n".encode(), [("a", "AC")]),
+    "a fastq description in Latin-1": (b"@a M\xfcller\nAC\n+\nII\n", [("a", "AC")]),
+    "a fastq id in UTF-8": ("@é x\nAC\n+\nII\n".encode(), [("é", "AC")]),
+    "wrapped fastq in UTF-8": ("@a Müller\nAC\nGT\n+\nII\nII\n".encode(), [("a", "ACGT")]),
+    "another name after the plus": (b"@a/1\nAC\n+file a length=2\nII\n" + FASTQ, [("a/1", "AC"), *READS]),
+    "fastq with a byte-order mark": (BOM_UTF8 + FASTQ, READS),
+    "fasta with a byte-order mark": (BOM_UTF8 + FASTA, READS),
+    "wrapped fastq with a byte-order mark": (BOM_UTF8 + b"@a\nA\nC\n+\nI\nI\n", [("a", "AC")]),
+    "gzipped fasta with a byte-order mark": (gzip.compress(BOM_UTF8 + FASTA), READS),
+    "a byte-order mark alone": (BOM_UTF8, []),
+    "fastq of an old Mac": (FASTQ.replace(b"\n", b"\r"), READS),
+    "fastq of an old Mac in gzip": (gzip.compress(FASTQ.replace(b"\n", b"\r")), READS),
+    "fasta of an old Mac": (FASTA.replace(b"\n", b"\r"), READS),
+    "line ends CR CR LF": (FASTQ.replace(b"\n", b"\r\r\n"), READS),
+    "line ends that change": (FASTQ + FASTQ.replace(b"\n", b"\r\n"), READS * 2),
+    "fastq with a leading blank line": (b"\n" + FASTQ, READS),
+    "fastq with leading blank lines": (b"\n \n\r\n" + FASTQ, READS),
+    "fastq with more blank lines than a head": (b"\n" * 600_000 + FASTQ, READS),
+    "fasta with more blank lines than a head": (b"\n" * 600_000 + FASTA, READS),
+    "fastq with blank lines between records": (FASTQ + b"\n\n" + FASTQ, READS * 2),
+    "wrapped fastq with leading blank lines": (b"\n\n@a\nA\nC\n+\nI\nI\n", [("a", "AC")]),
+    "fastq with blanks at the line ends": (FASTQ.replace(b"\n", b" \t\n"), READS),
+    "fastq with blanks after the sequences only": (b"@a\nACGT  \n+\nIIII\n", [("a", "ACGT")]),
+    "fastq with blanks after a late sequence": (
+        FASTQ * 40_000 + b"@c\nACGT \n+\nIIII \n",
+        [*READS * 40_000, ("c", "ACGT")],
+    ),
+    "fastq that ends with blanks": (FASTQ + b"  \n", READS),
+    "fasta with blanks at the line ends": (FASTA.replace(b"\n", b" \t\n"), READS),
     "wrapped fastq": (
         b"@a x\nACG\nTAC\nG\n+\n@II\n+II\nI\n@b\nAC\n+\nII\n",
         [("a", "ACGTACG"), ("b", "AC")],

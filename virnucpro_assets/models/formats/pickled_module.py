@@ -245,7 +245,7 @@ def _read_archive(path: Path) -> tuple[bytes, dict[str, bytes]]:
                 if entry.file_size > size or (found[1] == "data.pkl" and entry.file_size > LARGEST_PICKLE):
                     raise _refused(path, f"the entry {entry.filename} of {entry.file_size} bytes")
                 entries[found[1]] = archive.read(entry)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise _refused(path, f"a damaged archive ({error})") from error
     if "data.pkl" not in entries or entries.get("byteorder", b"little") != b"little":
         raise _refused(path, "an archive without data.pkl, or of a machine with another order of bytes")

@@ -8,6 +8,8 @@ before it runs. A compressed entry is refused as well, for it may hold any amoun
 
 import json
 import pickle
+import struct
+import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -25,6 +27,13 @@ SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
 """The names that transformers gives to weights in one file; with more, a list of them ends in .index.json."""
 
 _NAMED_AT_MOST = 5
+
+# How files of torch before 1.6 begin: a pickle of its magic number.
+_BEFORE_ARCHIVES = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_OF_DAMAGED_PICKLES = (
+    *(RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError),
+    *(struct.error, AssertionError, OverflowError),
+)
 
 
 def read_tensors_of_folder(folder: Path) -> tuple[State, tuple[Path, ...]]:
@@ -67,23 +76,26 @@ def read_torch_file(path: Path, *, admitted: Sequence[type] = ()) -> Any:
     something else; nothing of it has run then.
     """
     require_file(path)
-    is_archive = zipfile.is_zipfile(path)
+    is_archive = _is_archive(path)
     if is_archive:
         refuse_compressed(path)
     try:
-        with torch.serialization.safe_globals(list(admitted)):
+        with torch.serialization.safe_globals(list(admitted)), warnings.catch_warnings():
+            # Of pickles by other programs or damaged ones: what is wrong is said below.
+            warnings.simplefilter("ignore", UserWarning)
             # A file of the time before torch wrote archives cannot be mapped.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except pickle.UnpicklingError as error:
+        # PyTorch's own text advises to load the file without this guard.
         held = ", ".join(_foreign(path, admitted)) if is_archive else ""
         raise IntegrityError(
-            f"{path}: found {excerpt(held or str(error).splitlines()[0])}; expected tensors only. Nothing of it was "
-            "run. Do not trust this file."
+            f"{path}: found {excerpt(held or 'a pickle of other things, or a damaged one')}; expected tensors only. "
+            "Nothing of it was run. Do not trust this file."
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except _OF_DAMAGED_PICKLES as error:
+        what = f"{error}".partition("\n")[0].partition(". ")[0]
         raise IntegrityError(
-            f"{path}: found a damaged file ({excerpt(str(error).splitlines()[0])}); expected what torch.save writes. "
-            "Fetch the model again."
+            f"{path}: found a damaged file ({excerpt(what)}); expected what torch.save writes. Fetch the model again."
         ) from error
 
 
@@ -99,14 +111,27 @@ def require_state(path: Path, found: Any) -> State:
     return dict(found)
 
 
+def _is_archive(path: Path) -> bool:
+    """Whether the file is an archive, as torch writes since 1.6; IntegrityError if torch never wrote such a file."""
+    with path.open("rb") as file:
+        start = file.read(len(_BEFORE_ARCHIVES))
+    if start == _BEFORE_ARCHIVES:
+        return False
+    found = f"other content (bytes {start[:4].hex(' ')} …)"
+    if start.startswith(b"PK"):
+        if zipfile.is_zipfile(path):
+            return True
+        found = "a zip archive without its end, which was cut"
+    raise IntegrityError(f"{path}: found {found}; expected what torch.save writes. Fetch the model again.")
+
+
 def refuse_compressed(path: Path) -> None:
-    """Raise IntegrityError for an archive with a compressed entry: torch stores its own as they are."""
+    """Raise IntegrityError for an archive that torch did not write, or with a compressed entry: torch stores them."""
     try:
         with zipfile.ZipFile(path) as archive:
-            compressed = [
-                entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED
-            ]
-    except zipfile.BadZipFile as error:
+            entries = archive.infolist()
+            compressed = [entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise IntegrityError(
             f"{path}: found a damaged archive ({excerpt(error)}); expected what torch.save writes. Fetch the file "
             "again."
@@ -116,6 +141,10 @@ def refuse_compressed(path: Path) -> None:
             f"{path}: found a compressed entry, {excerpt(compressed[0])}; expected what torch.save writes, which "
             "stores entries as they are. Nothing of it was read. Do not trust this file."
         )
+    if not any(entry.filename.endswith("/data.pkl") for entry in entries):
+        raise IntegrityError(
+            f"{path}: found a zip archive without data.pkl; expected what torch.save writes. Use the file as published."
+        )
 
 
 def _foreign(path: Path, admitted: Sequence[type]) -> list[str]:
@@ -123,7 +152,7 @@ def _foreign(path: Path, admitted: Sequence[type]) -> list[str]:
     known = {f"{one.__module__}.{one.__qualname__}" for one in admitted}
     try:
         return sorted(set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - known)
-    except (pickle.UnpicklingError, RuntimeError):
+    except (pickle.UnpicklingError, *_OF_DAMAGED_PICKLES):
         return []
 
 
