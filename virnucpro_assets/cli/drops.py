@@ -12,6 +12,7 @@ from virnucpro_assets.errors import InputError, VirnucproError
 from virnucpro_assets.files.user_paths import user_path
 
 if TYPE_CHECKING:
+    from virnucpro_assets.pipeline.drop_state import DropState
     from virnucpro_assets.sequences.read_files import ReadFile
 
 app = typer.Typer(
@@ -205,7 +206,7 @@ def drops(
     ] = False,
     run: Annotated[bool, typer.Option("--run", help="With --missing: materialise them, one by one.")] = False,
 ) -> None:
-    """List the drops and what of each is done; the encoders by rank, 3/4 for three of four.
+    """List the drops with their state and its reason: not begun, running, failed, held back or done.
 
     Deliveries that are no drops follow, as the last scan of the drops folder found them.
     """
@@ -276,22 +277,26 @@ def retry(
 
 @app.command(epilog="Example: virnucpro report sample")
 def report(drop: Drop) -> None:
-    """Print the counts of a drop and where its report is."""
+    """Print the counts of a drop and where its report is; of one that is not done its state and the reason."""
     with one_line_errors():
+        from virnucpro_assets.pipeline.drop_state import require_done
         from virnucpro_assets.pipeline.reports import summary_lines
         from virnucpro_assets.settings import load_settings
 
+        require_done(drop, state := _state(drop))
         for line in summary_lines(drop, load_settings()):
             typer.echo(line)
+        typer.echo(f"state: done, {state.reason}")
 
 
 @app.command(epilog="Example: virnucpro checks sample")
 def checks(drop: Drop) -> None:
-    """Print every check of a drop and write its check report; ends with 5 if one holds the results back."""
+    """Print every check of a drop and write its check report; ends with 0 if it is done, with 5 if it is held back."""
     with one_line_errors():
         from virnucpro_assets.defs.check_report import record_fresh_report
         from virnucpro_assets.defs.instance import open_instance
-        from virnucpro_assets.pipeline.check_pages import check_lines, require_passed, write_check_report
+        from virnucpro_assets.pipeline.check_pages import check_lines, write_check_report
+        from virnucpro_assets.pipeline.drop_state import require_done
         from virnucpro_assets.pipeline.work import DropWork
         from virnucpro_assets.settings import load_settings
 
@@ -303,7 +308,8 @@ def checks(drop: Drop) -> None:
         for line in check_lines(found):
             typer.echo(line)
         typer.echo(f"report: {work.folder.check_page.absolute()}")
-        require_passed(found)
+        require_done(drop, state := _state(drop))
+        typer.echo(f"state: done, {state.reason}")
 
 
 @app.command(epilog="Examples: virnucpro cleanup | virnucpro cleanup sample --delete")
@@ -444,14 +450,20 @@ def _files(reads: list[Path], **how: bool) -> "list[ReadFile]":
 
 def _missing(*, run: bool) -> None:
     """Show the drops without results or, with `run`, materialise each; the first failure decides the exit code."""
+    from virnucpro_assets.defs.drop_states import records_of
+    from virnucpro_assets.defs.instance import open_instance
     from virnucpro_assets.pipeline.claims import claimed_drop
-    from virnucpro_assets.pipeline.open_deliveries import missing_drops, refused_lines
+    from virnucpro_assets.pipeline.drop_state import missing_drops
+    from virnucpro_assets.pipeline.open_deliveries import refused_lines
     from virnucpro_assets.settings import load_settings
 
     failures, settings = [], load_settings()
-    for drop, lack in missing_drops(settings).items():
-        if not run:
-            typer.echo(f"virnucpro materialize {drop}  # {lack}")
+    with open_instance(settings) as instance:
+        records = records_of(instance, settings)
+    for drop, state in missing_drops(settings, records).items():
+        if state.state == "running" or not run:
+            command = f"# {drop} " if state.state == "running" else f"virnucpro materialize {drop}  #"
+            typer.echo(f"{command} {state.state}: {state.reason}")
             continue
         try:
             with claimed_drop(drop, settings, _progress):
@@ -464,6 +476,16 @@ def _missing(*, run: bool) -> None:
         typer.echo(line, err=True)
     if failures:
         raise typer.Exit(failures[0].exit_code)
+
+
+def _state(drop: str) -> "DropState":
+    from virnucpro_assets.defs.drop_states import state_of_drop
+    from virnucpro_assets.defs.instance import open_instance
+    from virnucpro_assets.settings import load_settings
+
+    settings = load_settings()
+    with open_instance(settings) as instance:
+        return state_of_drop(instance, settings, drop)
 
 
 def _materialise(drop: str, *, replace: bool) -> None:

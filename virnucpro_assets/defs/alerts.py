@@ -17,6 +17,8 @@ import dagster as dg
 from virnucpro_assets.defs.partitions import DROPS
 from virnucpro_assets.defs.process_runs import is_of_a_command
 from virnucpro_assets.defs.run_drops import drops_of
+from virnucpro_assets.defs.runs import INTERRUPTED, INTERRUPTED_CODE
+from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.pipeline.alerts import Alert, Failure, Kind, send
 from virnucpro_assets.pipeline.checks import sentence
 from virnucpro_assets.pipeline.open_deliveries import read_open_deliveries
@@ -157,6 +159,17 @@ def failures_of(instance: dg.DagsterInstance, run: dg.DagsterRun, otherwise: str
     ]
 
 
+def exit_code_of(instance: dg.DagsterInstance, run: dg.DagsterRun, drop: str) -> int:
+    """The exit code of a command that ends as a failed run did for a drop."""
+    for event in _step_failures(instance, run):
+        codes = _json(event, "exit_codes")
+        if code := codes.get(drop) or codes.get(""):
+            return int(code)
+        if _is_interruption(event):
+            return INTERRUPTED_CODE
+    return VirnucproError.exit_code
+
+
 def failed_checks_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[list[Failure], list[Failure]]:
     """The checks that did not pass in a run, by the last evaluation, one failure a drop: errors and warnings."""
     found: dict[bool, dict[tuple[str, str], dict[str, str]]] = {True: {}, False: {}}
@@ -217,8 +230,15 @@ def _only(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
     return drops[0] if len(drops) == 1 else ""
 
 
+def _is_interruption(failure: dg.DagsterEvent) -> bool:
+    error = failure.step_failure_data.error
+    return error is not None and error.cls_name == "DagsterExecutionInterruptedError"
+
+
 def _line(failure: dg.DagsterEvent) -> str:
     data = failure.step_failure_data
+    if _is_interruption(failure):
+        return INTERRUPTED
     if data.user_failure_data and data.user_failure_data.description:
         return _first_line(data.user_failure_data.description)
     cause = data.error and (data.error.cause or data.error)

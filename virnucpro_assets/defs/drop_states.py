@@ -1,63 +1,81 @@
-"""How far each drop is, as lines of a table."""
+"""What Dagster has on record of each drop, and the states of all drops as lines of a table."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 
-from virnucpro_assets.defs.jobs import EMBEDDINGS
-from virnucpro_assets.defs.partitions import DROPS
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.defs.alerts import exit_code_of, failures_of
+from virnucpro_assets.defs.partitions import Partitions
+from virnucpro_assets.defs.process_runs import fail_dead_runs
+from virnucpro_assets.defs.run_drops import drops_at_work
+from virnucpro_assets.defs.standing import FAILED, Standing, Work
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.pipeline.drop_state import DropState, OnRecord, look_at, state_of
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
-from virnucpro_assets.storage.removed import removed_of
-
-# A short head of a column each, so that a line fits a terminal; in the order of the work.
-COLUMNS = {
-    "files": "sequence_drop",
-    "index": "sequence_index",
-    "dnabert_s": "dnabert_s_embeddings",
-    "esm2": "esm2_embeddings",
-    "merged": "merged_embeddings",
-    "predictions": "predictions",
-    "calls": "virus_calls",
-    "report": "drop_report",
-}
-REMOVED = {"embeddings": (*EMBEDDINGS, "merged_embeddings"), "data": tuple(COLUMNS.values())[1:]}
-"""What a clean-up takes of a drop; the files of the delivery are not its own."""
 
 
 def drop_states(instance: dg.DagsterInstance, settings: Settings) -> Iterator[str]:
-    """A header, then a line a drop: its name and what of it is materialised, in columns of equal width.
+    """A header, then a line a drop: its name, its state and the reason, in columns."""
+    records = records_of(instance, settings)
+    rows = [("drop", "state", "why")]
+    for drop in sorted({*records, *DropStore(settings.data_root).keys()}):
+        found = state_of(look_at(drop, settings), records.get(drop, OnRecord()))
+        rows.append((drop, found.state, found.reason))
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:2]]
+    for drop, state, why in rows:
+        yield f"{drop.ljust(widths[0])}  {state.ljust(widths[1])}  {why}".rstrip()
 
-    What was made and is cleaned up after its time is `removed`: Dagster keeps on record that it was made.
-    """
-    done = {asset: instance.get_materialized_partitions(dg.AssetKey(asset)) for asset in COLUMNS.values()}
-    drops = sorted({*instance.get_dynamic_partitions(DROPS), *DropStore(settings.data_root).keys()})
-    rows = [["drop", *COLUMNS]]
-    for drop in drops:
-        removed = _removed(drop, settings)
-        states = (
-            "removed" if asset in removed else _state(asset, drop, done[asset], settings.ranks)
-            for asset in COLUMNS.values()
+
+def state_of_drop(instance: dg.DagsterInstance, settings: Settings, drop: str) -> DropState:
+    """The state of one drop; InputError if there is none of this name."""
+    records = records_of(instance, settings)
+    if drop not in records and DropStore(settings.data_root).source(drop) is None:
+        raise InputError(
+            f"drop {drop}",
+            found="no such drop",
+            expected="a drop that `virnucpro drops` shows",
+            advice=f"Check the name, or run `virnucpro materialize {drop}`.",
         )
-        rows.append([drop, *states])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+    return state_of(look_at(drop, settings), records.get(drop, OnRecord()))
 
 
-def _removed(drop: str, settings: Settings) -> tuple[str, ...]:
-    """The assets of a drop whose data a clean-up removed."""
-    store = DropStore(settings.data_root)
-    try:
-        record = removed_of(store.current(drop)[1]) if store.was_listed(drop) else None
-    except IntegrityError:
-        # A damaged record is told by whoever works on the drop; the table shows what Dagster knows.
-        record = None
-    return REMOVED[record.what] if record else ()
+def records_of(instance: dg.DagsterInstance, settings: Settings) -> dict[str, OnRecord]:
+    """What is on record of each drop that has a partition. Runs whose process was killed are marked as failed first."""
+    fail_dead_runs(instance)
+    standing, at_work = Standing.of(instance, Partitions(settings.ranks)), drops_at_work(instance)
+    found = {}
+    for drop in standing.drops:
+        if drop in at_work:
+            found[drop] = OnRecord(running=at_work[drop])
+        elif failed := standing.having(drop, FAILED):
+            found[drop] = _last_failure(instance, drop, failed)
+        else:
+            found[drop] = OnRecord()
+    return found
 
 
-def _state(asset: str, drop: str, done: set[str], ranks: int) -> str:
-    if asset in EMBEDDINGS:
-        return f"{sum(f'{drop}|{rank}' in done for rank in range(ranks))}/{ranks}"
-    return "yes" if drop in done else "no"
+def _last_failure(instance: dg.DagsterInstance, drop: str, failed: Work) -> OnRecord:
+    """How the last of the runs ended that were to make the failed partitions of a drop."""
+    planned = [
+        record
+        for asset, keys in failed.items()
+        for record in instance.event_log_storage.get_event_records(
+            dg.EventRecordsFilter(
+                event_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+                asset_key=dg.AssetKey(asset),
+                asset_partitions=sorted(keys),
+            ),
+            limit=1,
+        )
+    ]
+    run_id = max(planned, key=lambda record: record.storage_id).run_id
+    run = instance.get_run_by_id(run_id)
+    if run is None:
+        return OnRecord(failed=f"run {run_id}, which is no longer on record")
+    ends = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.RUN_FAILURE).records
+    event = ends[-1].event_log_entry.dagster_event if ends else None
+    failures = failures_of(instance, run, (event and event.message) or "")
+    # What failed before this drop's turn may be told of another drop, or of none.
+    failure = next((one for one in failures if one.drop == drop), failures[0])
+    return OnRecord(failed=f"{failure.reason} (run {run_id})", exit_code=exit_code_of(instance, run, drop))

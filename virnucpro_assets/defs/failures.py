@@ -78,6 +78,9 @@ class DropFailures:
             description="; ".join(f"drop {drop}: {line}" if self._several else line for drop, line in lines),
             metadata={
                 "exit_code": codes[0],
+                "exit_codes": dg.MetadataValue.json(
+                    {drop: _exit_code(error) for drop, error in self._errors}
+                ),
                 "drops": dg.MetadataValue.json(by_drop),
                 "ranks": dg.MetadataValue.json(ranks),
             },

@@ -15,6 +15,7 @@ from virnucpro_assets.storage.drops import DropStore
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 PARTITION = "dagster/partition"
+INTERRUPTED, INTERRUPTED_CODE = "interrupted; what is finished is kept, start again to go on", 130
 DROP = "virnucpro/drop"
 """The drop of a run of the command line: its ranks are a range, by which nobody can look for a drop."""
 REPOSITORY, REPOSITORY_LABEL = ".dagster/repository", "__repository__@virnucpro_assets"
@@ -144,7 +145,7 @@ def _error_of(result: dg.JobExecutionResult) -> RunError:
                 code = data.metadata.get("exit_code")
                 return RunError(data.description, int(str(code.value)) if code else 1)
             if failure.error and failure.error.cls_name == "DagsterExecutionInterruptedError":
-                return RunError("interrupted; what is finished is kept, start again to go on", 130)
+                return RunError(INTERRUPTED, INTERRUPTED_CODE)
             cause = failure.error and (failure.error.cause or failure.error)
             message = cause.message.strip() if cause else "no message"
             return RunError(f"run {result.run_id}, step {event.step_key}: {message}", 1)

@@ -13,7 +13,7 @@ from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.pipeline.check_rules import CheckRule, check_rules
-from virnucpro_assets.pipeline.checks import CheckError, CheckResult, remedy, sentence
+from virnucpro_assets.pipeline.checks import CheckResult, remedy, sentence
 from virnucpro_assets.pipeline.claims import claimed
 from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.report.check_report import CheckEntry, CheckReport, checks_as_json, render_checks
@@ -81,15 +81,6 @@ def check_lines(report: CheckReport) -> Iterator[str]:
         yield f"note: {note}"
     counts = report.counts
     yield f"{counts['passed']} passed, {counts['failed']} failed, {counts['not run']} not run"
-
-
-def require_passed(report: CheckReport) -> None:
-    """Raise CheckError if a check did not pass that holds back the results."""
-    if names := [_named(check) for check in report.held_back]:
-        raise CheckError(
-            f"drop {report.drop}: found {len(names)} failed checks that hold back its results "
-            f"({', '.join(names)}); expected none. Their reasons stand above and in the check report."
-        )
 
 
 def _named(check: CheckEntry) -> str:

@@ -17,7 +17,6 @@ from virnucpro_assets.pipeline.deliveries import Scan, only_owners
 from virnucpro_assets.pipeline.drops_folder import look
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
-from virnucpro_assets.storage.removed import removed_of
 
 FILE = "deliveries.toml"
 # More names than a person reads; a drops folder full of refused files must not fill the disk too.
@@ -96,25 +95,11 @@ def refused_lines(settings: Settings) -> Iterator[str]:
             yield f"refused  {found.name}: {found.wrong}"
 
 
-def missing_drops(settings: Settings) -> dict[str, str]:
-    """Drops and deliveries that `virnucpro materialize` would make results of, and what each lacks.
-
-    Deliveries that settle, wait or are refused are not among them, nor drops whose data were
-    cleaned up after their time or that were registered to teach a classifier.
-    """
-    store = DropStore(settings.data_root)
-    missing = {}
-    registered = store.keys()
-    for key in registered:
-        if store.is_taught_from(key):
-            continue
-        if not store.is_listed(key):
-            missing[key] = "its files are not listed" if not store.was_listed(key) else "its files changed"
-        elif not (folder := store.current(key)[1]).report.exists() and not removed_of(folder):
-            missing[key] = "it has no report"
+def whole_deliveries(settings: Settings) -> list[str]:
+    """The keys of deliveries in the drops folder that `virnucpro materialize` would take up."""
     settling = {one.key for one in read_open_deliveries(settings).deliveries if one.state == "settling"}
-    for found in look(settings):
-        is_whole = found.key and not found.wrong and not found.waits
-        if is_whole and found.key not in settling and found.key not in registered:
-            missing.setdefault(found.key, "it was delivered")
-    return dict(sorted(missing.items()))
+    return [
+        found.key
+        for found in look(settings)
+        if found.key and not found.wrong and not found.waits and found.key not in settling
+    ]

@@ -11,7 +11,6 @@ from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
 from virnucpro_assets.pipeline.check_pages import (
     check_lines,
     gather_checks,
-    require_passed,
     write_check_report,
 )
 from virnucpro_assets.pipeline.check_rules import check_rules
@@ -23,6 +22,7 @@ from virnucpro_assets.pipeline.checks import (
     record_check,
     remedy,
 )
+from virnucpro_assets.pipeline.drop_state import DropState, OnRecord, look_at, state_of
 from virnucpro_assets.pipeline.reports import summary_lines
 from virnucpro_assets.pipeline.run import run_drop
 from virnucpro_assets.pipeline.work import DropWork
@@ -68,7 +68,9 @@ def test_a_finished_drop_shows_every_check_once_with_what_is_on_record(finished:
     recorded = read_everything(finished)
     assert len(recorded) == len(expected)
     assert shown == {(r.asset, r.name, r.rank): (r.figures, r.threshold) for r in recorded}
-    require_passed(report)
+    assert state_of(look_at("d", finished.settings), OnRecord()) == DropState(
+        "done", str(finished.folder.report), 0
+    )
 
 
 def test_the_page_says_the_reason_and_the_threshold_of_every_check(finished: DropWork) -> None:
@@ -96,9 +98,11 @@ def test_a_rank_with_nan_is_the_only_one_that_failed_and_is_named(finished: Drop
     assert [line.split()[:4] for line in lines if line.startswith("FAILED")] == [
         ["FAILED", "finite_values", "esm2_embeddings", "2"]
     ]
-    with pytest.raises(CheckError, match="finite_values of esm2_embeddings rank 2") as raised:
-        require_passed(report)
-    assert raised.value.exit_code == 5
+    assert state_of(look_at("d", finished.settings), OnRecord()) == DropState(
+        "held back",
+        "check finite_values of esm2_embeddings rank 2: row 6, r_chunk_1F1, holds NaN; needed no NaN and no Inf",
+        5,
+    )
 
 
 def test_predictions_that_are_held_back_have_a_page_that_says_so(tmp_path: Path, small_reads: Path) -> None:
@@ -125,7 +129,7 @@ def test_a_failed_warning_holds_nothing_back(finished: DropWork) -> None:
 
     assert report.verdict == "warning"
     assert report.counts == {"passed": 20, "failed": 1, "not run": 0}
-    require_passed(report)
+    assert state_of(look_at("d", finished.settings), OnRecord()).state == "done"
     assert any(line.startswith("WARNING") for line in check_lines(report))
 
 

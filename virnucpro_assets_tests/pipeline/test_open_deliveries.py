@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 
 from virnucpro_assets.cli import app
 from virnucpro_assets.pipeline.arrivals import list_drop, register_delivery
+from virnucpro_assets.pipeline.drop_state import DropState, missing_drops
 from virnucpro_assets.pipeline.open_deliveries import (
     FILE,
     LISTED,
-    missing_drops,
     open_delivery_lines,
     read_open_deliveries,
     record_scan,
@@ -94,8 +94,6 @@ def test_missing_lists_drops_and_whole_deliveries_without_results(arrivals: Arri
     for name in ("done", "listed", "changed", "registered"):
         arrivals.write(f"{name}/a.fa")
         list_drop(name, arrivals.settings)
-    for name in ("done", "changed"):
-        arrivals.store.current(name)[1].report.touch()
     (arrivals.settings.data_root / "registered" / "current.toml").unlink()
     arrivals.write("changed/b.fa", ">b\nATG\n")
     for delivery in arrivals.wait().of("changed"):
@@ -109,11 +107,12 @@ def test_missing_lists_drops_and_whole_deliveries_without_results(arrivals: Arri
     lacks = {
         "before": "it was delivered",
         "changed": "its files changed",
-        "listed": "it has no report",
+        "done": "it has no index",
+        "listed": "it has no index",
         "registered": "its files are not listed",
         "s": "it was delivered",
     }
-    assert missing_drops(arrivals.settings) == lacks
+    assert {key: state.reason for key, state in missing_drops(arrivals.settings, {}).items()} == lacks
     done = CliRunner().invoke(app, ["drops", "--missing"])
     assert (done.exit_code, done.stderr) == (
         0,
@@ -123,10 +122,10 @@ def test_missing_lists_drops_and_whole_deliveries_without_results(arrivals: Arri
         "columns are sample,fastq_1,fastq_2.\n",
     )
     assert done.stdout.splitlines() == [
-        f"virnucpro materialize {key}  # {lack}" for key, lack in lacks.items()
+        f"virnucpro materialize {key}  # not begun: {lack}" for key, lack in sorted(lacks.items())
     ]
     record(arrivals)
-    assert missing_drops(arrivals.settings).keys() == lacks.keys() - {"before", "s"}
+    assert missing_drops(arrivals.settings, {}).keys() == lacks.keys() - {"before", "s"}
 
 
 @pytest.mark.slow
@@ -143,7 +142,12 @@ def test_missing_may_be_run_and_names_what_fails(arrivals: Arrivals, monkeypatch
     assert "bad: " in done.stderr
     assert "found content that starts with 'no reads'" in done.stderr
     assert arrivals.store.current("good")[1].report.exists()
-    assert missing_drops(arrivals.settings) == {"bad": "it has no report"}
+    (bad,) = missing_drops(arrivals.settings, {}).items()
+    assert bad == ("bad", DropState("not begun", "it has no index", 2))
+    listed = CliRunner().invoke(app, ["drops", "--missing"])
+    (line,) = listed.stdout.splitlines()
+    assert line.startswith("virnucpro materialize bad  # failed: ")
+    assert "found content that starts with 'no reads'" in line
 
 
 SAMPLES = """sample,fastq_1,fastq_2

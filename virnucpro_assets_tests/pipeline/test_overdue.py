@@ -9,7 +9,8 @@ import pytest
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
 from virnucpro_assets.pipeline.cleanup import clean_up
-from virnucpro_assets.pipeline.open_deliveries import missing_drops, record_scan
+from virnucpro_assets.pipeline.drop_state import missing_drops
+from virnucpro_assets.pipeline.open_deliveries import record_scan
 from virnucpro_assets.pipeline.overdue import overdue_drops
 from virnucpro_assets.pipeline.stages import StageRecord
 from virnucpro_assets.sequences.read_files import ReadFile
@@ -107,12 +108,12 @@ def test_a_drop_whose_data_are_cleaned_up_is_neither_overdue_nor_missing_nor_a_n
     write_manifest(folder.stages / "calls.toml", ended)
     write_manifest(folder.calls / "manifest.toml", TablesManifest(inputs={}, counts={"reads": 1}))
     settings = arrivals.settings.model_copy(update={"keep_drops_days": 90})
-    assert list(missing_drops(settings)) == ["d"]
+    assert list(missing_drops(settings, {})) == ["d"]
 
     outcome = clean_up(settings, delete=True, now=NOW)
 
     assert [found.kind for found in outcome.remains] == ["data"]
     assert not folder.calls.exists()
     assert overdue_drops(settings, NOW) == {}
-    assert missing_drops(settings) == {}
+    assert missing_drops(settings, {}) == {}
     assert arrivals.states() == {"d/": "known"}

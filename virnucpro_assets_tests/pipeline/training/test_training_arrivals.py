@@ -7,7 +7,7 @@ import pytest
 
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
-from virnucpro_assets.pipeline.open_deliveries import missing_drops
+from virnucpro_assets.pipeline.drop_state import missing_drops
 from virnucpro_assets.pipeline.overdue import overdue_drops
 from virnucpro_assets.pipeline.training.arrivals import is_embedded, labelled_paths, register_labelled
 from virnucpro_assets.pipeline.training.labels import LabelledDrop
@@ -64,5 +64,5 @@ def test_nobody_waits_for_predictions_of_a_drop_that_teaches(files: Path):
     register_labelled(labelled_paths([files / "phages.fa"], []), settings, chunk_length=300, replace=False)
     for key in ("ordinary", "virus-phages"):
         list_drop(key, settings)
-    assert list(missing_drops(settings)) == ["ordinary"]
+    assert list(missing_drops(settings, {})) == ["ordinary"]
     assert list(overdue_drops(settings, datetime.now(UTC) + timedelta(hours=100))) == ["ordinary"]
