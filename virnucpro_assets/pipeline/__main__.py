@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from virnucpro_assets.demo.recognise import demo_line
+from virnucpro_assets.demo.recognise import saying_demo_models
 from virnucpro_assets.errors import VirnucproError, describe_os_error
 from virnucpro_assets.files.outputs import check_outputs
 from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
@@ -37,7 +37,8 @@ def main() -> int:
         check_outputs(options.out, RESULTS, options.reads)
         check_data_root(settings.data_root)
         key = options.name or key_from_name(options.reads[0])
-        with claimed_drop(key, settings, _say):
+        models = settings.model_folders(options.chunk_length or settings.chunk_length)
+        with saying_demo_models(models, _say), claimed_drop(key, settings, _say):
             register_reads(
                 key,
                 pair_files(options.reads, paired=options.paired),
@@ -48,9 +49,6 @@ def main() -> int:
             )
             folder = run_drop(key, settings, _say, replace=options.replace)
             export_results(folder, options.out)
-            models = settings.model_folders(options.chunk_length or settings.chunk_length)
-            if line := demo_line(models):
-                _say(line)
     except VirnucproError as error:
         _say(f"error: {error}")
         return error.exit_code
