@@ -18,7 +18,7 @@ from virnucpro_assets.models.compiling import compiled
 from virnucpro_assets.models.configs import DnabertSConfig
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.products import GatedProduct, Product, pack_products
-from virnucpro_assets.models.weights import State
+from virnucpro_assets.models.weights import State, empty_embedding
 from virnucpro_assets.vocabulary import Attention
 
 # The published name of each part of a layer, and ours.
@@ -74,8 +74,8 @@ class DnabertS(nn.Module):
         self._heads = _heads_scaled if attention == "plain" else _Layer.heads
         self._after: Callable[[_Layer, torch.Tensor, torch.Tensor], torch.Tensor]
         self._after = compiled(_after) if fused else _after
-        self.words = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.types = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.words = empty_embedding(config.vocab_size, config.hidden_size)
+        self.types = empty_embedding(config.type_vocab_size, config.hidden_size)
         self.first_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
 

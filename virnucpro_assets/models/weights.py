@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.atomic import atomic_file
@@ -95,6 +96,17 @@ def _tensors(
         raise IntegrityError(
             f"{path}: found a damaged file ({error}); expected safetensors. Fetch the model again."
         ) from error
+
+
+def empty_embedding(rows: int, width: int) -> nn.Embedding:
+    """An embedding of [rows, width] whose numbers are not set.
+
+    Setting them at random on the meta device, as `nn.Embedding` does, imports torch's compiler, which takes seconds.
+    """
+    empty: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call] # torch has no types here
+        torch.empty(rows, width), freeze=False
+    )
+    return empty
 
 
 def write_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:

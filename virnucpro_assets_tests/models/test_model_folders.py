@@ -196,3 +196,17 @@ def test_random_weights_are_the_same_for_the_same_seed() -> None:
     one, same, other = (random_weights(config, seed=seed) for seed in (1, 1, 2))
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["embed_tokens.weight"], other["embed_tokens.weight"])
+
+
+@pytest.mark.parametrize("model", ["esm2_folder", "dnabert_s_folder"])
+def test_loading_sets_no_weights_at_random(
+    model: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> torch.Tensor:
+        raise AssertionError("a normal distribution on the meta device imports torch's compiler")
+
+    folder = request.getfixturevalue(model)
+    monkeypatch.setattr(torch.nn.init, "normal_", refused)
+    with pytest.raises(AssertionError, match="imports torch's compiler"):
+        torch.nn.Embedding(2, 2, device="meta")
+    assert load_encoder(folder).width > 0
