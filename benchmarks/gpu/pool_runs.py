@@ -28,9 +28,9 @@ class NotingLease(Lease):
         super().__init__(pool, devices)
         self.noted: list[tuple[float, Event]] = []
 
-    def run(self, queue: deque[Work]) -> Iterator[Event]:
+    def run(self, queue: deque[Work], flops: float | None = None) -> Iterator[Event]:
         started, self.noted = time.monotonic(), []
-        for event in super().run(queue):
+        for event in super().run(queue, flops):
             self.noted.append((time.monotonic() - started, event))
             yield event
 

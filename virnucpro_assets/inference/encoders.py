@@ -5,7 +5,7 @@ import time
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.inference.messages import EncoderChoice
 from virnucpro_assets.models.encoder import Encoder
-from virnucpro_assets.models.folders import read_model_folder
+from virnucpro_assets.models.folders import are_unchanged, read_model_folder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.models.memory import is_out_of_memory, release_memory
 
@@ -29,11 +29,7 @@ class LoadedEncoders:
         if choice not in self._loaded:
             started = time.monotonic()
             self._keep_only("" if alone else choice.digest)
-            if (found := read_model_folder(choice.folder).digest) != choice.digest:
-                raise IntegrityError(
-                    f"{choice.folder}: found a model of digest {found}; expected {choice.digest}, as it was when the "
-                    "run began. Start the run again once the model no longer changes."
-                )
+            _require_unchanged(choice)
             self._loaded[choice] = self._load(choice)
             self.seconds += time.monotonic() - started
         return self._loaded[choice]
@@ -62,3 +58,13 @@ class LoadedEncoders:
         if len(kept) < len(self._loaded):
             self._loaded = kept
             release_memory()
+
+
+def _require_unchanged(choice: EncoderChoice) -> None:
+    if are_unchanged(choice.folder, choice.stamps):
+        return
+    if (found := read_model_folder(choice.folder).digest) != choice.digest:
+        raise IntegrityError(
+            f"{choice.folder}: found a model of digest {found}; expected {choice.digest}, as it was when the "
+            "run began. Start the run again once the model no longer changes."
+        )

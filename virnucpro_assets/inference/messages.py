@@ -23,7 +23,10 @@ class _Message(BaseModel):
 
 
 class EncoderChoice(_Message):
-    """An encoder by its folder, the digest that this had when it was chosen, precision and kernels."""
+    """An encoder by its folder, the digest that this had when it was chosen, precision and kernels.
+
+    `stamps` are those of the folder's files then: as long as they have them, nobody digests them again.
+    """
 
     kind: EncoderKind
     folder: Path
@@ -32,6 +35,7 @@ class EncoderChoice(_Message):
     precision: Precision
     attention: Attention = "dense-runs"
     fused: bool = False
+    stamps: tuple[tuple[str, str], ...] = ()
 
     def in_precision(self, precision: Precision) -> "EncoderChoice":
         """The same model in another precision, on the kernels that every device and precision has."""

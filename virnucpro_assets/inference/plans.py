@@ -10,6 +10,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from virnucpro_assets.inference.messages import EncoderChoice
+from virnucpro_assets.models.flops import count_flops
+from virnucpro_assets.models.folders import read_config
+from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.storage.parts import PartPlan
 from virnucpro_assets.vocabulary import EncoderKind
 
@@ -25,6 +29,17 @@ def expected_tokens(kind: EncoderKind, lengths: npt.NDArray[np.int32]) -> npt.ND
     """
     per_token = NUCLEOTIDES_PER_TOKEN if kind == "dnabert_s" else 1
     return -(-lengths.astype(np.int64) // per_token) + 2
+
+
+def tokens_of_rows(kind: EncoderKind, index: SequenceIndex) -> npt.NDArray[np.int64]:
+    """int64 [rows]: the expected tokens of what an encoder reads of each row."""
+    lengths = index.nucleotide_lengths() if kind == "dnabert_s" else index.protein_lengths()
+    return expected_tokens(kind, lengths)
+
+
+def expected_flops(encoder: EncoderChoice, tokens: npt.NDArray[np.int64]) -> int:
+    """The operations that an encoder takes for sequences with the given numbers of tokens."""
+    return count_flops(read_config(encoder.folder), tokens).total
 
 
 def plan_packs(tokens: npt.NDArray[np.int64], token_budget: int) -> list[tuple[int, int]]:

@@ -1,12 +1,13 @@
 """The pool: one process per device, and a queue of tasks that the leased devices draw from.
 
 Processes start when the first task comes and stay until the pool is closed, so that one
-encoder is loaded once and start-up is paid once. Work goes through a lease, which owns its
-devices while it lasts; a device that is done takes the next task, whichever rank it belongs
-to. A lease must be used from the main thread, because a device process dies with the thread
-that started it.
+encoder is loaded once and start-up is paid once; for little work not all of them start. Work
+goes through a lease, which owns its devices while it lasts; a device that is done takes the
+next task, whichever rank it belongs to. A lease must be used from the main thread, because a
+device process dies with the thread that started it.
 """
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,13 +32,15 @@ class PoolOptions:
     `locks` is the folder of the device locks of this machine, `when_busy` what to do while another
     process owns a device, `stall_seconds` the time without progress after which a process counts
     as hanging, `restarts` how often in a row the process of a device may end before the device is
-    given up. `program` are the interpreter's arguments that start a device process.
+    given up. A process is started for every `flops_of_a_process` of work that is expected, at least one, at most
+    one a device; 0 starts all. `program` are the interpreter's arguments that start a device process.
     """
 
     locks: Path
     when_busy: WhenBusy = "wait"
     stall_seconds: float = 900.0
     restarts: int = 3
+    flops_of_a_process: float = 0.0
     program: tuple[str, ...] = PROGRAM
 
 
@@ -110,8 +113,10 @@ class Lease:
         self._pool = pool
         self.devices = devices
 
-    def run(self, queue: deque[Work]) -> Iterator[Event]:
+    def run(self, queue: deque[Work], flops: float | None = None) -> Iterator[Event]:
         """Work through `queue` on the leased devices, yielding what happens as it happens.
+
+        `flops` are the operations that all tasks are expected to take, where that is known.
 
         Every task ends with one Finished or Failed, or with Died if its process died of it. The
         caller may add tasks to the queue, or take away such as wait in it, whenever an event reaches
@@ -122,7 +127,14 @@ class Lease:
         if not queue:
             return
         options = self._pool.options
-        round_ = Round(self._pool, list(self.devices), queue, options.stall_seconds, options.restarts)
+        round_ = Round(
+            self._pool,
+            list(self.devices),
+            queue,
+            options.stall_seconds,
+            options.restarts,
+            self._processes_for(flops),
+        )
         try:
             yield from round_.events()
         finally:
@@ -132,13 +144,19 @@ class Lease:
         """End the processes, so that others may own the devices; the next task starts them again."""
         self._pool.end(self.devices)
 
-    def complete(self, tasks: Sequence[Work], report: Callable[[str], None]) -> None:
-        """Do all of `tasks`, each a second time if its process died.
+    def _processes_for(self, flops: float | None) -> int:
+        worth = self._pool.options.flops_of_a_process
+        return len(self.devices) if flops is None or not worth else max(1, math.ceil(flops / worth))
+
+    def complete(
+        self, tasks: Sequence[Work], report: Callable[[str], None], flops: float | None = None
+    ) -> None:
+        """Do all of `tasks`, each a second time if its process died; `flops` as in `run`.
 
         Raises DeviceError, naming the task, if one fails or its process dies again.
         """
         queue, died = deque(tasks), list[Work]()
-        for event in self.run(queue):
+        for event in self.run(queue, flops):
             match event.task, event.outcome:
                 case None, str() as message:
                     report(message)

@@ -7,6 +7,8 @@ reported instead, and whoever gave it decides. If that is to try again, another 
 next try: the first one may be broken, and then it, not the task, is to blame. A device whose
 process ends again and again is given up.
 
+Where a few processes are enough, the others are started only once one of these waits for its device or has died.
+
 A process that writes one part computes the next: when it dies, nobody knows of which of them. Then none is
 blamed, and each is done again alone: its process is given nothing before it has ended.
 """
@@ -74,13 +76,14 @@ class Processes(Protocol):
 
 @dataclass
 class Round:
-    """One pass through a queue, on those of the devices whose processes stay alive."""
+    """One pass through a queue, on those of the devices whose processes stay alive; `enough` of them are started."""
 
     pool: Processes
     devices: list[Device]
     queue: deque[Work]
     stall_seconds: float
     restarts: int
+    enough: int
     deaths: dict[Device, int] = field(default_factory=dict)
     died_on: dict[Subject, set[Device]] = field(default_factory=dict)
     suspects: set[Subject] = field(default_factory=set)
@@ -105,7 +108,7 @@ class Round:
 
     def _feed(self) -> None:
         for device in self.devices:
-            if self.queue and (process := self.pool.process(device)).wants_work:
+            if self.queue and self._may_start(device) and (process := self.pool.process(device)).wants_work:
                 fitting = (place for place, task in enumerate(self.queue) if self._may_try(device, task))
                 if (place := next(fitting, None)) is None:
                     continue
@@ -113,6 +116,14 @@ class Round:
                 if not process.tasks or not any(map(self._is_alone, [task, *process.tasks.values()])):
                     del self.queue[place]
                     process.send(next(self.numbers), task)
+
+    def _may_start(self, device: Device) -> bool:
+        """Whether a device may have a process: it has one, or those that run are not enough."""
+        running = self.pool.running(self.devices)
+        at_work = sum(not process.waits for process in running)
+        return (
+            any(self.deaths.values()) or at_work < self.enough or any(one.device == device for one in running)
+        )
 
     def _is_alone(self, task: Work) -> bool:
         """Whether nothing else may be done beside a task, so that it is plain of what its process dies."""

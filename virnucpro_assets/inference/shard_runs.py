@@ -10,10 +10,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from virnucpro_assets.errors import DeviceError, IntegrityError, VirnucproError
 from virnucpro_assets.files.digests import check_file
 from virnucpro_assets.inference.messages import Advanced, EncoderChoice, Failed, Finished, PartTask, ProbeTask
-from virnucpro_assets.inference.plans import expected_tokens, plan_parts
+from virnucpro_assets.inference.plans import expected_flops, plan_parts, tokens_of_rows
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Progress, Reporter
 from virnucpro_assets.inference.retries import Retries
@@ -22,7 +25,7 @@ from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.member_names import first_members
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
 from virnucpro_assets.storage.incidents import QuarantinedRow
-from virnucpro_assets.storage.parts import PartPlan, PartRecord
+from virnucpro_assets.storage.parts import PartPlan, PartRecord, rows_of
 from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.storage.shards import (
     ShardManifest,
@@ -109,11 +112,12 @@ def embed_shards(job: ShardJob, lease: Lease, report: Reporter) -> Iterator[Shar
     aside under a quarantine name, reported and made again. Raises EmbeddingError at the end if some ranks
     could not be finished, IntegrityError if stored parts are of another recipe.
     """
-    shards = {rank: _open_shard(job, rank, report) for rank in job.folders}
+    tokens = tokens_of_rows(job.encoder.kind, job.index)
+    shards = {rank: _open_shard(job, rank, tokens[rank :: job.recipe.ranks], report) for rank in job.folders}
     for shard in shards.values():
         if shard.complete:
             yield _finish(job, shard)
-    run = _Run(job, shards, report)
+    run = _Run(job, shards, tokens, report)
     yield from run.over(lease)
     failures = {rank: shard.failure for rank, shard in shards.items() if shard.failure}
     if failures:
@@ -124,20 +128,24 @@ def embed_shards(job: ShardJob, lease: Lease, report: Reporter) -> Iterator[Shar
 class _Run:
     """One pass over the parts that are missing: what to do with each event of the devices."""
 
-    def __init__(self, job: ShardJob, shards: dict[int, _Shard], report: Reporter) -> None:
+    def __init__(
+        self, job: ShardJob, shards: dict[int, _Shard], tokens: npt.NDArray[np.int64], report: Reporter
+    ) -> None:
         self._job, self._shards, self._report = job, shards, report
         self.exit_code = VirnucproError.exit_code
         tasks = list(_tasks(job, shards.values()))
         self._queue: deque[Work] = deque(tasks)
         self._retries = Retries(self._queue)
         total = sum(task.plan.stop - task.plan.start for task in tasks)
+        rows = [rows_of(task.plan, job.recipe.ranks) for task in tasks]
+        self._flops = sum(expected_flops(job.encoder, tokens[of_task]) for of_task in rows)
         self._progress = Progress(job.encoder.kind, "sequences", total, report)
         self._counted: dict[PartPlan, int] = {}
 
     def over(self, lease: Lease) -> Iterator[ShardManifest]:
         """Compute the parts on the devices of a lease, yielding each shard that is complete."""
         try:
-            for event in lease.run(self._queue):
+            for event in lease.run(self._queue, self._flops):
                 if shard := self._take(event):
                     shard.failure = self._obstacle(shard)
                     if shard.failure is None:
@@ -229,10 +237,8 @@ class _Run:
             self._shards[rank].failure = reason
 
 
-def _open_shard(job: ShardJob, rank: int, report: Reporter) -> _Shard:
+def _open_shard(job: ShardJob, rank: int, tokens: npt.NDArray[np.int64], report: Reporter) -> _Shard:
     kind, recipe, folder = job.encoder.kind, job.recipe, job.folders[rank]
-    lengths = job.index.nucleotide_lengths() if kind == "dnabert_s" else job.index.protein_lengths()
-    tokens = expected_tokens(kind, lengths[rank :: recipe.ranks])
     plans = plan_parts(tokens, rank, recipe.token_budget, recipe.packs_per_part)
     folder.mkdir(parents=True, exist_ok=True)
     records, quarantined = valid_parts(folder, plans, recipe, keep_quarantined=job.quarantine == "not_scored")

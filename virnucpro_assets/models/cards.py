@@ -157,9 +157,9 @@ def read_encoder_card(folder: Path) -> EncoderCard | None:
     )
 
 
-def checked_model_folder(folder: Path) -> ModelFolder:
+def checked_model_folder(folder: Path, *, content: bool = False) -> ModelFolder:
     """As `read_model_folder`; IntegrityError also if the encoder is no longer what its card says, if it has one."""
-    found, card = read_model_folder(folder), read_encoder_card(folder)
+    found, card = read_model_folder(folder, content=content), read_encoder_card(folder)
     if card is not None and found.digest != card.digest:
         raise IntegrityError(
             f"{folder}: found {', '.join(files_of(found.config))} of digest {found.digest}; expected {card.digest} as "

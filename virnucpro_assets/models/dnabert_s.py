@@ -19,7 +19,7 @@ from virnucpro_assets.models.attention import ATTEND, Alibi
 from virnucpro_assets.models.configs import DnabertSConfig
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.products import GatedProduct, Product, pack_products
-from virnucpro_assets.models.weights import State
+from virnucpro_assets.models.weights import State, empty_embedding
 from virnucpro_assets.vocabulary import Attention
 
 # The published name of each part of a layer, and ours.
@@ -82,8 +82,8 @@ class DnabertS(nn.Module):
         self._attend = ATTEND[attention]
         self._heads = _heads_scaled if attention == "plain" else _Layer.heads
         self._after = _after_fused if fused else _after
-        self.words = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.types = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.words = empty_embedding(config.vocab_size, config.hidden_size)
+        self.types = empty_embedding(config.type_vocab_size, config.hidden_size)
         self.first_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
 

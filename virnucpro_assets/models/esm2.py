@@ -30,7 +30,7 @@ from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.paired_rotary import PairedRotary, pairs_side_by_side
 from virnucpro_assets.models.products import Product, pack_products
-from virnucpro_assets.models.weights import State
+from virnucpro_assets.models.weights import State, empty_embedding
 from virnucpro_assets.vocabulary import Attention
 
 # fair-esm's ESM2.forward: training masks 0.15 · 0.8 of the tokens and zeroes them, so inference
@@ -109,7 +109,7 @@ class Esm2(nn.Module):
         self._before, self._after = _before, _after
         if attention == "plain":
             self._before, self._after = _before_plain, _after_plain
-        self.embedding = nn.Embedding(len(TOKENS), config.hidden_size)
+        self.embedding = empty_embedding(len(TOKENS), config.hidden_size)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
         self.last_norm = nn.LayerNorm(config.hidden_size)
         self.register_buffer("frequencies", torch.empty(config.head_width // 2))

@@ -2,21 +2,46 @@
 
 A folder's identity is its digest: SHA-256 over its files' names and SHA-256s, so one changed
 byte of the weights, the shape or the tokeniser makes another model.
+
+Of a large model the digests are computed once, when it is imported or first used, and kept beside it in
+`digests.toml` with the stamps of the files. They hold as long as these do. Where nobody may write to the folder
+each step computes them.
 """
 
-from dataclasses import dataclass
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from virnucpro_assets.errors import IntegrityError, describe_validation_error
 from virnucpro_assets.files.digests import digest_of_files, sha256_of_file
+from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.files.stamps import SETTLED, is_unchanged, stamp_of
 from virnucpro_assets.models.configs import ENCODER_CONFIG, DnabertSConfig, Esm2Config
 from virnucpro_assets.vocabulary import EncoderKind
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
+DIGESTS_FILE = "digests.toml"
+
+LARGE = 64 << 20
+"""Bytes of a model from which on its digests are kept: the time to digest fewer is none."""
+
+Stamps = tuple[tuple[str, str], ...]
+"""The names of files and their stamps."""
+
+
+class _KnownDigests(BaseModel):
+    """SHA-256 and stamp of each file of a model folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: dict[str, str]
+    stamps: dict[str, str]
+
 
 _LFS_POINTER = "a Git LFS pointer"
 _FAILED_DOWNLOADS = {
@@ -28,11 +53,12 @@ _FAILED_DOWNLOADS = {
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """What can be known of an encoder without loading it."""
+    """What can be known of an encoder without loading it; `stamps` are those of its files when it was digested."""
 
     path: Path
     config: Esm2Config | DnabertSConfig
     digest: str
+    stamps: Stamps = field(default=(), compare=False)
 
     @property
     def kind(self) -> EncoderKind:
@@ -45,15 +71,29 @@ class ModelFolder:
         return self.config.hidden_size
 
 
-def read_model_folder(path: Path) -> ModelFolder:
-    """Read the config in `path` and digest its files.
+def read_model_folder(path: Path, *, content: bool = False) -> ModelFolder:
+    """Read the config in `path` and digest its files, or take the digests that are known of unchanged ones.
 
-    Every byte is read at every call: nothing but the content tells whether a file is what it was.
-    So ask once and hand the answer on. Raises IntegrityError when a file is missing or the config
+    With `content` every byte is read in any case. Raises IntegrityError when a file is missing or the config
     describes no known encoder.
     """
     config = read_config(path)
-    return ModelFolder(path, config, _digest([path / name for name in files_of(config)]))
+    names = files_of(config)
+    for name in names:
+        require_file(path / name)
+    known = None if content else _known_digests(path)
+    if (
+        known is None
+        or set(known.sha256) != set(names)
+        or not are_unchanged(path, tuple(known.stamps.items()))
+    ):
+        known = _digested(path, names)
+    return ModelFolder(path, config, digest_of_files(known.sha256.items()), tuple(known.stamps.items()))
+
+
+def are_unchanged(folder: Path, stamps: Stamps) -> bool:
+    """Whether the files of a model folder have these stamps; False if there are none."""
+    return bool(stamps) and all(is_unchanged(folder / name, stamp) for name, stamp in stamps)
 
 
 def files_of(config: Esm2Config | DnabertSConfig) -> tuple[str, ...]:
@@ -92,7 +132,25 @@ def require_file(path: Path) -> None:
         )
 
 
-def _digest(paths: list[Path]) -> str:
-    for path in paths:
-        require_file(path)
-    return digest_of_files((path.name, sha256_of_file(path)) for path in paths)
+def _known_digests(folder: Path) -> _KnownDigests | None:
+    try:
+        return read_manifest(folder / DIGESTS_FILE, _KnownDigests)
+    except IntegrityError:
+        # None were kept, or they are damaged: the files themselves decide.
+        return None
+
+
+def _digested(folder: Path, names: tuple[str, ...]) -> _KnownDigests:
+    """Digest the files of a model; of a large one this is kept for later, if the folder may be written to."""
+    paths = [folder / name for name in names]
+    is_large = sum(path.stat().st_size for path in paths) >= LARGE
+    if is_large and not all(map(stamp_of, paths)):
+        # They were written just now, by an import or a copy.
+        time.sleep(SETTLED)
+    stamps = {path.name: stamp_of(path) for path in paths}
+    known = _KnownDigests(sha256={path.name: sha256_of_file(path) for path in paths}, stamps=stamps)
+    if is_large and are_unchanged(folder, tuple(stamps.items())):
+        # Whoever may only read digests them anew: what is kept only saves time.
+        with suppress(OSError):
+            write_manifest(folder / DIGESTS_FILE, known)
+    return known

@@ -135,7 +135,7 @@ class Registry:
     def check_content(self, model: InstalledModel) -> None:
         """Raise IntegrityError if a model is no longer what its card says: every byte is read."""
         if isinstance(model.card, EncoderCard):
-            checked_model_folder(model.path)
+            checked_model_folder(model.path, content=True)
         elif isinstance(model.card, ClassifierCard):
             checked_weights_digest(model.path, model.card)
 

@@ -14,8 +14,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from virnucpro_assets.errors import IntegrityError, excerpt
+from virnucpro_assets.models.cards import checked_model_folder
 from virnucpro_assets.models.encoder import PackedEncoder
-from virnucpro_assets.models.folders import ModelFolder, read_model_folder
+from virnucpro_assets.models.folders import ModelFolder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.references import Rows, fixed_sequences, reference_embeddings
@@ -49,9 +50,10 @@ class Verification:
 def verify_encoder(path: Path, *, precision: Precision, device: str, keep: bool = False) -> Verification:
     """Embed the fixed sequences with the encoder in `path` and compare with its reference.
 
-    With `keep` the reference is stored beside the model. Raises IntegrityError if a file is damaged.
+    With `keep` the reference is stored beside the model. Raises IntegrityError if a file is damaged or is no longer
+    what the model's card says: every byte is read.
     """
-    folder = read_model_folder(path)
+    folder = checked_model_folder(path, content=True)
     found = _embed(load_encoder(path, precision=precision, device=device))
     stored = _stored_reference(folder)
     expected = reference_embeddings(path) if stored is None else stored

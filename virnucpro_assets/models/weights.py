@@ -1,6 +1,6 @@
 """Weights files: safetensors whose every name and shape is checked before a number is read.
 
-They are read in the order of the file, a tensor at a time, from the disk to the device and there
+They are read in the order of the file, some tensors ahead, from the disk to the device and there
 to the precision of computing; nothing is mapped, so no second copy lies in memory. They are
 written from where the tensors lie, without a copy in between, byte for byte as the library writes
 them; its own writer makes a file that only its owner may read, and says of a full disk no more than
@@ -10,12 +10,15 @@ a text.
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.files.atomic import atomic_file
+from virnucpro_assets.models.file_reading import StoredTensor, read_tensors
 from virnucpro_assets.models.folders import require_file
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -30,6 +33,8 @@ _CODES = {
     torch.int64: "I64",
 }
 """What a header calls the kinds of numbers that models are made of."""
+
+_DTYPES = {code: dtype for dtype, code in _CODES.items()} | {"F64": torch.float64, "I32": torch.int32}
 
 
 def _none(_name: str) -> bool:
@@ -54,7 +59,7 @@ def read_weights(
     optional = optional or {}
     return {
         name: _converted(tensor, torch.float32 if name in optional else dtype, device)
-        for name, tensor in _tensors(path, expected, optional, ignored)
+        for name, tensor in _tensors(path, expected, optional, ignored, pinned=_is_gpu(device))
     }
 
 
@@ -74,27 +79,62 @@ def fill_weights(
     """
     shapes = {name: tuple(place.shape) for name, place in places.items()}
     exact = {name: shapes.pop(name) for name in optional}
-    for name, tensor in _tensors(path, shapes, exact, ignored):
-        places[name].copy_(tensor)
+    pinned = any(map(_is_gpu, {place.device for place in places.values()}))
+    for name, tensor in _tensors(path, shapes, exact, ignored, pinned=pinned):
+        places[name].copy_(tensor, non_blocking=True)
 
 
 def _tensors(
-    path: Path, expected: Shapes, optional: Shapes, ignored: Callable[[str], bool]
+    path: Path, expected: Shapes, optional: Shapes, ignored: Callable[[str], bool], *, pinned: bool
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """Names and tensors as stored, in the order of the file, once every name and shape is checked."""
     require_file(path)
     try:
+        # The library checks that the header is whole and fits the file.
         with safe_open(path, framework="pt", device="cpu", backend="pread") as file:
-            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            there = {name: shape for name, shape in optional.items() if name in found}
-            check_shapes(path, found, {**expected, **there}, ignored=ignored)
-            for name in file.offset_keys():
-                if name in expected or name in there:
-                    yield name, file.get_tensor(name)
+            names = file.offset_keys()
     except SafetensorError as error:
         raise IntegrityError(
             f"{path}: found a damaged file ({excerpt(error)}); expected safetensors. Fetch the model again."
         ) from error
+    header, first = _header(path)
+    found = {name: tuple(header[name]["shape"]) for name in names}
+    there = {name: shape for name, shape in optional.items() if name in found}
+    check_shapes(path, found, {**expected, **there}, ignored=ignored)
+    taken = [_stored(path, name, header[name], first) for name in names if name in expected or name in there]
+    yield from read_tensors(path, taken, pinned=pinned)
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """The header of a file in which it is in order, and where the numbers begin."""
+    with path.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        return json.loads(stream.read(size)), 8 + size
+
+
+def _stored(path: Path, name: str, entry: Mapping[str, Any], first: int) -> StoredTensor:
+    if entry["dtype"] not in _DTYPES:
+        raise IntegrityError(
+            f"{path}: found {name} of {entry['dtype']}; expected one of {', '.join(_DTYPES)}. Use the weights as "
+            "published, not quantised ones."
+        )
+    start, stop = entry["data_offsets"]
+    return StoredTensor(name, _DTYPES[entry["dtype"]], tuple(entry["shape"]), first + start, first + stop)
+
+
+def _is_gpu(device: torch.device | str) -> bool:
+    return torch.device(device).type == "cuda"
+
+
+def empty_embedding(rows: int, width: int) -> nn.Embedding:
+    """An embedding of [rows, width] whose numbers are not set.
+
+    Setting them at random on the meta device, as `nn.Embedding` does, imports torch's compiler, which takes seconds.
+    """
+    empty: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call] # torch has no types here
+        torch.empty(rows, width), freeze=False
+    )
+    return empty
 
 
 def write_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:
@@ -151,5 +191,5 @@ def _some(names: list[str]) -> str:
 
 def _converted(tensor: torch.Tensor, dtype: torch.dtype, device: torch.device | str) -> torch.Tensor:
     # First to the device, which converts faster than the processor.
-    moved = tensor.to(device)
+    moved = tensor.to(device, non_blocking=True)
     return moved.to(dtype) if moved.is_floating_point() else moved

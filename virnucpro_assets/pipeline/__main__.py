@@ -6,10 +6,11 @@ With -P Python looks for no modules in the working folder.
 import argparse
 import sys
 
-from virnucpro_assets.demo.recognise import demo_line
+from virnucpro_assets.demo.recognise import saying_demo_models
 from virnucpro_assets.errors import VirnucproError, describe_os_error
 from virnucpro_assets.files.outputs import check_outputs
 from virnucpro_assets.files.user_paths import user_path
+from virnucpro_assets.inference.devices import find_devices
 from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
 from virnucpro_assets.pipeline.claims import claimed_drop
 from virnucpro_assets.pipeline.forget import kept_if_indexed
@@ -38,8 +39,14 @@ def main() -> int:
         check_out(options.out)
         check_outputs(options.out, RESULTS, options.reads)
         check_data_root(settings.data_root)
+        find_devices(settings.devices, visible=settings.visible_gpus)
         key = options.name or key_from_name(options.reads[0])
-        with claimed_drop(key, settings, _say), kept_if_indexed(key, settings):
+        models = settings.model_folders(options.chunk_length or settings.chunk_length)
+        with (
+            saying_demo_models(models, _say),
+            claimed_drop(key, settings, _say),
+            kept_if_indexed(key, settings),
+        ):
             register_reads(
                 key,
                 pair_files(options.reads, paired=options.paired, interleaved=options.interleaved),
@@ -50,9 +57,6 @@ def main() -> int:
             )
             folder = run_drop(key, settings, _say, replace=options.replace)
             export_results(folder, options.out)
-            models = settings.model_folders(options.chunk_length or settings.chunk_length)
-            if line := demo_line(models):
-                _say(line)
     except VirnucproError as error:
         _say(f"error: {error}")
         return error.exit_code

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from virnucpro_assets.demo.recognise import NOTE, demo_line
+from virnucpro_assets.demo.recognise import NOTE, demo_models
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.pipeline.claims import claimed
@@ -161,12 +161,9 @@ def call_drop(work: DropWork) -> TablesManifest:
 
 
 def _note(work: DropWork, routing: Routing) -> str:
-    """What the tables and hits carry, and the log says, if any of the models is the demo's; else nothing."""
+    """What the tables and hits carry if any of the models is the demo's; else nothing."""
     folders = work.settings.model_folders() | {name: one.folder for name, one in routing.named.items()}
-    if line := demo_line(folders):
-        work.report(line)
-        return NOTE
-    return ""
+    return NOTE if demo_models(folders) else ""
 
 
 def _scored_members(work: DropWork, routing: Routing, scores: Sequence[Scores]) -> Iterator[ScoredMembers]:

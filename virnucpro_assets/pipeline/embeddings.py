@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-from virnucpro_assets.demo.recognise import saying_demo_models
 from virnucpro_assets.errors import BusyError
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Progress
@@ -85,8 +84,7 @@ def embed_drop(
         refused = {rank: str(error) for rank, error in busy.items()}
         try:
             if free:
-                with saying_demo_models({kind: work.settings.encoder_folder(kind)}, work.report):
-                    yield from _embed_claimed(work, kind, free, lease, replace=replace)
+                yield from _embed_claimed(work, kind, free, lease, replace=replace)
         except EmbeddingError as error:
             raise EmbeddingError(
                 kind, error.failures | refused, error.quarantined, error.exit_code

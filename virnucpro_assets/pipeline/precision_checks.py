@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.inference.messages import SampleTask
+from virnucpro_assets.inference.plans import expected_flops, tokens_of_rows
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.pipeline.checks import PRECISION_CHECKS, CheckResult, holds_back
 from virnucpro_assets.pipeline.embeddings import fitting_merged
@@ -148,7 +149,11 @@ def _embed_again(
         for kind in reversed(ENCODER_KINDS)
         for name, way in sorted(ways.items(), key=lambda named: named[1].precision != work.settings.precision)
     }
-    lease.complete(list(tasks.values()), work.report)
+    flops = sum(
+        len(ways) * expected_flops(work.encoders[kind], tokens_of_rows(kind, work.index)[sample.rows])
+        for kind in ENCODER_KINDS
+    )
+    lease.complete(list(tasks.values()), work.report, flops)
     return {name: _joined(sample, [tasks[name, kind] for kind in ENCODER_KINDS]) for name in ways}
 
 

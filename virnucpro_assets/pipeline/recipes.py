@@ -22,8 +22,8 @@ CPU_BUDGET = 8192
 class EncoderChoices(Mapping[EncoderKind, EncoderChoice]):
     """The encoders that the settings name, for one step of a run.
 
-    A model folder is digested when its encoder is first asked for, and then not again: all
-    drops of a step are computed with the same models, and a large folder is read once.
+    A model folder is looked at when its encoder is first asked for, and then not again: all
+    drops of a step are computed with the same models.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -68,6 +68,7 @@ def choose_encoder(settings: Settings, kind: EncoderKind) -> EncoderChoice:
         precision=settings.precision,
         attention=kernels.attention,
         fused=kernels.fused,
+        stamps=folder.stamps,
     )
 
 

@@ -8,7 +8,7 @@ those files. Files that change make a new generation; the old one is left as it 
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files, record_of_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.files.stamps import is_unchanged, stamp_of
 from virnucpro_assets.sequences.index import MANIFEST_FILE as INDEX_MANIFEST
 from virnucpro_assets.sequences.names import DuplicatePolicy
 from virnucpro_assets.sequences.read_files import ReadFile
@@ -110,7 +111,8 @@ class DropSource(BaseModel):
 class DropManifest(BaseModel):
     """A generation of a drop: its source and each file's size and SHA-256, in the same order.
 
-    `listed_at` is when its files were first listed (UTC); records of older versions have none.
+    `listed_at` is when its files were first listed (UTC), `stamps` are those that they had when they were digested;
+    records of older versions have none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -120,6 +122,7 @@ class DropManifest(BaseModel):
     source: DropSource
     records: list[FileRecord] = []
     listed_at: datetime | None = None
+    stamps: list[str] = []
 
     @property
     def generation(self) -> str:
@@ -130,9 +133,26 @@ class DropManifest(BaseModel):
         return [ReadFile(file.path, file.mate) for file in self.source.files]
 
     def check_files(self) -> None:
-        """Raise IntegrityError if a file is no longer what it was when the drop was listed."""
-        for file, record in zip(self.source.files, self.records, strict=True):
-            check_file(file.path, record, content=True)
+        """Raise IntegrityError if a file is no longer what it was when the drop was listed.
+
+        Only a file whose stamp is another one is read.
+        """
+        for path, record, stamp in self._listed:
+            if not is_unchanged(path, stamp):
+                check_file(path, record, content=True)
+
+    def record_of(self, path: Path) -> tuple[FileRecord, str]:
+        """The record of a file and its stamp: those that are listed if it is unchanged, else it is digested."""
+        for listed, record, stamp in self._listed:
+            if listed == path and is_unchanged(path, stamp):
+                return record, stamp
+        return _digested(path)
+
+    @property
+    def _listed(self) -> Iterator[tuple[Path, FileRecord, str]]:
+        stamps = self.stamps or [""] * len(self.records)
+        paths = [file.path for file in self.source.files]
+        return zip(paths, self.records, stamps, strict=True)
 
 
 class CurrentGeneration(BaseModel):
@@ -227,7 +247,7 @@ class DropStore:
     def list_files(self, key: str) -> DropManifest:
         """Digest the files of a registered drop and make the result its current generation.
 
-        Raises InputError if one of them is gone.
+        Files that are unchanged since they were listed before are not read. Raises InputError if one of them is gone.
         """
         source = read_manifest(self.root / check_key(key) / "source.toml", DropSource, repair=REGISTER_AGAIN)
         for file in source.files:
@@ -238,13 +258,20 @@ class DropStore:
                     expected=f"a file of reads of drop {key}",
                     advice="Put it back, or replace the drop (virnucpro predict READS... --replace).",
                 )
-        records = [record_of_file(file.path) for file in source.files]
+        former = self._former(key)
+        listed = [former.record_of(file.path) if former else _digested(file.path) for file in source.files]
+        records = [record for record, _ in listed]
         digest = digest_of_files(
             [(file.path.name, record.sha256) for file, record in zip(source.files, records, strict=True)]
         )
         path = self.root / key / digest[:12] / "drop.toml"
         manifest = DropManifest(
-            key=key, digest=digest, source=source, records=records, listed_at=_first_listed(path)
+            key=key,
+            digest=digest,
+            source=source,
+            records=records,
+            listed_at=_first_listed(path),
+            stamps=[stamp for _, stamp in listed],
         )
         write_manifest(path, manifest)
         write_manifest(self.root / key / "current.toml", CurrentGeneration(digest=digest))
@@ -255,6 +282,14 @@ class DropStore:
         self.register(key, source)
         if digest:
             write_manifest(self.root / key / "current.toml", CurrentGeneration(digest=digest))
+
+    def _former(self, key: str) -> DropManifest | None:
+        """The current generation of a drop, if it was ever listed and can be read."""
+        try:
+            return self.current(key)[0] if self.was_listed(key) else None
+        except IntegrityError:
+            # What is listed now takes its place.
+            return None
 
     def was_listed(self, key: str) -> bool:
         """Whether drop `key` has a current generation."""
@@ -289,6 +324,12 @@ class DropStore:
                 f"{folder.manifest}: found digest {manifest.digest}; expected {digest}. List its files again."
             )
         return manifest, folder
+
+
+def _digested(path: Path) -> tuple[FileRecord, str]:
+    # The stamp first: a change while the file is read gives it another one.
+    stamp = stamp_of(path)
+    return record_of_file(path), stamp
 
 
 def _first_listed(path: Path) -> datetime:

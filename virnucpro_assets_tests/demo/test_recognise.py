@@ -5,6 +5,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -68,14 +69,25 @@ def test_it_is_said_before_and_after_the_work_and_not_after_an_error(real: Path)
 def test_a_prediction_says_so_first_and_last_and_its_files_carry_it(predicted: Prediction) -> None:
     lines = predicted.outcome.stderr.splitlines()
     expected = "demo model in use (dnabert_s, esm2, classifier_300): "
-    assert lines[0].startswith(expected)
-    assert lines[-1].startswith(expected)
+    saying = [number for number, line in enumerate(lines) if "demo model" in line]
+    assert saying == [0, len(lines) - 1]
+    assert all(lines[number].startswith(expected) for number in saying)
     headers = [line for line in (predicted.out / "hits.fasta").read_text().splitlines() if line[0] == ">"]
     assert headers
     assert all(header.endswith(" demo model") for header in headers)
     for name in ("predictions", "chunk_calls", "read_calls"):
         metadata = pq.read_schema(predicted.out / f"{name}.parquet").metadata
         assert metadata[b"virnucpro.note"] == b"demo model"
+
+
+@pytest.mark.slow
+def test_each_run_of_a_prediction_that_uses_models_says_so_once_in_its_log(predicted: Prediction) -> None:
+    said = {}
+    with dg.DagsterInstance.from_config(str(predicted.installation.folder / "dagster")) as instance:
+        for run in instance.get_runs():
+            messages = [entry.user_message for entry in instance.all_logs(run.run_id)]
+            said[run.job_name] = sum(message.startswith("demo model in use") for message in messages)
+    assert said == {"index_drop": 0, "embed_drop": 1, "call_drop": 1}
 
 
 @pytest.mark.parametrize(

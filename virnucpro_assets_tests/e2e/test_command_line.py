@@ -245,7 +245,7 @@ def test_the_help_lists_every_command(in_folder: Path) -> None:
     [
         (
             "never",
-            "error: drop never: found no such drop, or one whose files were never listed; expected a drop",
+            "error: drop never: found no such drop; expected a drop that `virnucpro drops` shows",
         ),
         ("a b", "error: drop key, 'a b': found 3 characters that do not fit; expected 1 to 64 letters"),
     ],

@@ -1,13 +1,19 @@
 """Which encoders a device process holds beside each other."""
 
+import shutil
 import weakref
+from pathlib import Path
 
 import pytest
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
+from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.files import stamps
 from virnucpro_assets.inference.encoders import LoadedEncoders
 from virnucpro_assets.inference.messages import EncoderChoice
+from virnucpro_assets.models import folders
 from virnucpro_assets.models.folders import read_model_folder
+from virnucpro_assets_tests.changed_models import scale_weights
 
 
 @pytest.fixture
@@ -15,7 +21,12 @@ def choice() -> EncoderChoice:
     """The demo's protein model in float32."""
     folder = read_model_folder(MODELS_FOLDER / "esm2")
     return EncoderChoice(
-        kind="esm2", folder=folder.path, digest=folder.digest, width=folder.width, precision="float32"
+        kind="esm2",
+        folder=folder.path,
+        digest=folder.digest,
+        width=folder.width,
+        precision="float32",
+        stamps=folder.stamps,
     )
 
 
@@ -36,3 +47,18 @@ def test_only_loading_takes_seconds(choice: EncoderChoice) -> None:
     loading = encoders.seconds
     encoders.get(choice)
     assert encoders.seconds == loading > 0
+
+
+def test_an_unchanged_model_is_not_digested_again_and_a_changed_one_is_refused(
+    choice: EncoderChoice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stamps, "SETTLED", 0.0)
+    copy = shutil.copytree(choice.folder, tmp_path / "esm2")
+    folder = read_model_folder(copy)
+    chosen = choice.model_copy(update={"folder": copy, "stamps": folder.stamps})
+    with monkeypatch.context() as patch:
+        patch.setattr(folders, "sha256_of_file", lambda path: pytest.fail(f"{path} was digested"))
+        assert LoadedEncoders("cpu").get(chosen).width == choice.width
+    scale_weights(copy, 2.0)
+    with pytest.raises(IntegrityError, match=f"found a model of digest .*; expected {choice.digest}"):
+        LoadedEncoders("cpu").get(chosen)

@@ -84,3 +84,33 @@ def test_only_the_part_that_a_process_dies_of_is_blamed_also_while_it_is_written
     assert all("; each of them is tried again alone" in message for message in said)
     if 0 < culprit < 4 or (culprit, when) == (0, "writing"):
         assert len(said) == 1
+
+
+STARTED = """
+import os, sys
+with open(os.path.join(sys.argv[1], f"{sys.argv[sys.argv.index('--number') + 1]}.{os.getpid()}"), "w"):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("flops", "culprit", "started"),
+    [(1.0, 9, {"0"}), (150.0, 9, {"0", "1"}), (None, 9, {"0", "1", "2"}), (1.0, 1, {"0", "1", "2"})],
+)
+def test_as_many_processes_start_as_the_work_is_worth_and_all_after_a_death(
+    tmp_path: Path, flops: float | None, culprit: int, started: set[str]
+) -> None:
+    program = tmp_path / "device.py"
+    # The first two arguments are those of PROGRAM.
+    program.write_text(STARTED.replace("sys.argv[1]", repr(str(tmp_path))) + PROGRAM)
+    options = PoolOptions(
+        locks=tmp_path, program=(str(program), str(culprit), "computing"), flops_of_a_process=100.0
+    )
+    devices = [Device("cpu", number, 1) for number in range(3)]
+    queue, finished = deque(part_task(tmp_path, n) for n in range(6)), []
+    with DevicePool(devices, options) as pool, pool.lease() as lease:
+        for event in lease.run(queue, flops):
+            if isinstance(event.task, PartTask) and isinstance(event.outcome, Finished):
+                finished.append(event.task.plan.number)
+    assert sorted(finished) == [number for number in range(6) if number != culprit]
+    assert {path.name.partition(".")[0] for path in tmp_path.glob("[0-9].*")} == started

@@ -13,9 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.files import stamps
+from virnucpro_assets.models import folders
 from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.encoder import Encoder
-from virnucpro_assets.models.folders import read_model_folder
+from virnucpro_assets.models.folders import DIGESTS_FILE, are_unchanged, read_model_folder
 from virnucpro_assets.models.loading import load_encoder, published_shapes, random_weights, save_encoder
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.sequences.ragged import Ragged
@@ -196,3 +198,108 @@ def test_random_weights_are_the_same_for_the_same_seed() -> None:
     one, same, other = (random_weights(config, seed=seed) for seed in (1, 1, 2))
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["embed_tokens.weight"], other["embed_tokens.weight"])
+
+
+@pytest.mark.parametrize("model", ["esm2_folder", "dnabert_s_folder"])
+def test_loading_sets_no_weights_at_random(
+    model: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> torch.Tensor:
+        raise AssertionError("a normal distribution on the meta device imports torch's compiler")
+
+    folder = request.getfixturevalue(model)
+    monkeypatch.setattr(torch.nn.init, "normal_", refused)
+    with pytest.raises(AssertionError, match="imports torch's compiler"):
+        torch.nn.Embedding(2, 2, device="meta")
+    assert load_encoder(folder).width > 0
+
+
+@pytest.fixture
+def digested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files of models that are digested from now on; every model counts as large."""
+    names: list[str] = []
+
+    def noted(path: Path) -> str:
+        names.append(path.name)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    monkeypatch.setattr(folders, "sha256_of_file", noted)
+    monkeypatch.setattr(folders, "LARGE", 0)
+    monkeypatch.setattr(folders, "SETTLED", 0.0)
+    monkeypatch.setattr(stamps, "SETTLED", 0.0)
+    return names
+
+
+ALL = ["config.json", "model.safetensors"]
+
+
+def test_a_large_model_is_digested_once(esm2_folder: Path, digested: list[str]) -> None:
+    before = read_model_folder(esm2_folder)
+    assert digested == ALL
+    assert read_model_folder(esm2_folder) == before
+    assert digested == ALL
+    assert read_model_folder(esm2_folder, content=True) == before
+    assert digested == [*ALL, *ALL]
+
+
+def test_a_changed_model_is_digested_again_also_if_its_time_was_set_back(
+    esm2_folder: Path, digested: list[str]
+) -> None:
+    before, weights = read_model_folder(esm2_folder), esm2_folder / "model.safetensors"
+    status, content = weights.stat(), bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    os.utime(weights, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert not are_unchanged(esm2_folder, before.stamps)
+    after = read_model_folder(esm2_folder)
+    assert digested == [*ALL, *ALL]
+    assert after.digest != before.digest
+    assert read_model_folder(esm2_folder).digest == after.digest
+    assert digested == [*ALL, *ALL]
+
+
+@pytest.mark.parametrize("content", [b"", b"# virnucpro manifest sha256=0\n", None])
+def test_damaged_digests_are_computed_anew(
+    esm2_folder: Path, digested: list[str], content: bytes | None
+) -> None:
+    before, kept = read_model_folder(esm2_folder), esm2_folder / DIGESTS_FILE
+    whole = kept.read_bytes()
+    kept.write_bytes(whole.replace(b" ", b"1", 1) if content is None else content)
+    assert read_model_folder(esm2_folder) == before
+    assert digested == [*ALL, *ALL]
+    assert kept.read_bytes() == whole
+
+
+def test_a_folder_that_cannot_be_written_to_is_read_all_the_same(
+    esm2_folder: Path, digested: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, _: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(folders, "write_manifest", refused)
+    before = read_model_folder(esm2_folder)
+    assert read_model_folder(esm2_folder) == before
+    assert digested == [*ALL, *ALL]
+    assert not (esm2_folder / DIGESTS_FILE).exists()
+
+
+def test_a_model_of_just_now_is_stamped_once_it_is_a_second_old(
+    esm2_folder: Path, digested: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    now = max((esm2_folder / name).stat().st_ctime for name in ALL)
+    clock = [now]
+    monkeypatch.setattr(folders, "SETTLED", 1.0)
+    monkeypatch.setattr(stamps, "SETTLED", 1.0)
+    monkeypatch.setattr(stamps.time, "time", lambda: clock[0])
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock[0] += seconds
+
+    monkeypatch.setattr(folders.time, "sleep", sleep)
+    found = read_model_folder(esm2_folder)
+    assert slept == [1.0]
+    assert are_unchanged(esm2_folder, found.stamps)
+    assert read_model_folder(esm2_folder) == found
+    assert digested == ALL

@@ -1,13 +1,16 @@
 """Weights files: the bytes of the library's own writer, and reading without a second copy."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save, save_file
 
 from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.models import file_reading
 from virnucpro_assets.models.weights import read_weights, write_weights
 
 
@@ -67,3 +70,47 @@ def test_reading_maps_nothing_of_the_file(tmp_path: Path) -> None:
     assert str(path) not in Path("/proc/self/maps").read_text(encoding="utf-8")
     path.write_bytes(bytes(path.stat().st_size))
     assert torch.equal(state["weight"], torch.arange(1 << 20, dtype=torch.float32))
+
+
+@pytest.mark.parametrize("ahead", [1, 64, 1 << 20])
+def test_tensors_read_in_pieces_some_ahead_are_those_of_the_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    monkeypatch.setattr(file_reading, "PIECE", 7)
+    monkeypatch.setattr(file_reading, "AHEAD", ahead)
+    path = tmp_path / "model.safetensors"
+    state = {name: tensor.contiguous() for name, tensor in tensors().items()} | {"none": torch.empty(0, 3)}
+    save_file(state, path, metadata={"format": "pt"})
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    read = read_weights(path, {}, optional=shapes, dtype=torch.float32, device="cpu")
+    assert read.keys() == state.keys()
+    for name, tensor in load_file(path).items():
+        expected = tensor.float() if tensor.is_floating_point() else tensor
+        assert torch.equal(read[name], expected)
+        assert read[name].dtype == expected.dtype
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.safetensors"
+    write_weights(path, {"weight": torch.ones(1000)})
+    size = path.stat().st_size
+    whole = file_reading.read_tensors
+
+    def shrunk(*arguments: Any, **named: Any) -> Iterator[tuple[str, torch.Tensor]]:
+        os.truncate(path, size - 100)
+        return whole(*arguments, **named)
+
+    monkeypatch.setattr("virnucpro_assets.models.weights.read_tensors", shrunk)
+    with pytest.raises(
+        IntegrityError, match=f"found the end of the file at byte {size - 100}; expected more"
+    ):
+        read_weights(path, {"weight": (1000,)}, dtype=torch.float32, device="cpu")
+
+
+def test_numbers_of_a_kind_that_no_model_has_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({"weight": torch.ones(3, dtype=torch.int8)}, path)
+    with pytest.raises(IntegrityError, match="found weight of I8; expected one of F32, F16, BF16, I64"):
+        read_weights(path, {"weight": (3,)}, dtype=torch.float32, device="cpu")

@@ -233,7 +233,7 @@ def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(tmp_path: Path) 
 
 
 def test_recipes_and_parts_without_a_cache_are_what_they_were(tmp_path: Path) -> None:
-    assert RECIPE.digest == "fe792eeaf7a3e4af610d9d27f5f2d52ba664aaf7b686f89b460cb71b9361c0af"
+    assert RECIPE.digest == "43e6ed9d232c3719c9b648d22ef233f1e92c2977a87f278bdcffe3db6d559337"
     assert "cached" not in RECIPE.model_dump_json()
     cached = some_recipe(cached=True)
     assert cached.digest != RECIPE.digest

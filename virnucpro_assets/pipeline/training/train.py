@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from virnucpro_assets import __version__
 from virnucpro_assets.demo.paths import MODELS_FOLDER
-from virnucpro_assets.demo.recognise import saying_demo_models
+from virnucpro_assets.demo.recognise import demo_line
 from virnucpro_assets.files.atomic import TEMPORARY_MARK, write_text
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.files.locks import locked
@@ -102,10 +102,9 @@ def train(
     Whether it passed the check is in what is returned; if it did, it is in use. One training at a time:
     waits for another one, or raises BusyError, as the settings say.
     """
-    with (
-        locked(settings.training_root / LOCK, "a training", settings.when_busy, report),
-        saying_demo_models(settings.model_folders(), report),
-    ):
+    if line := demo_line(settings.model_folders()):
+        report(line)
+    with locked(settings.training_root / LOCK, "a training", settings.when_busy, report):
         _remove_unfinished(settings.training_root)
         folder, manifest = make_training_set(labelled, set_options, settings, report)
         manifest, rows = read_training_set(folder)
