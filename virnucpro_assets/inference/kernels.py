@@ -66,7 +66,7 @@ def choose_kernels(
     *,
     fused: bool | None = None,
 ) -> Kernels:
-    """The kernels for an encoder; None leaves a choice to what is there.
+    """The kernels for an encoder; None leaves a choice to what is there, and takes the fastest that was measured.
 
     The kernels for sequences of varying length compute in half precision only, and only that of
     flash-attn knows the biases of DNABERT-S. float32 is the reference, and is never fused unless
@@ -100,7 +100,8 @@ def choose_kernels(
             advice="Install them, or leave VIRNUCPRO_FUSED_KERNELS out.",
         )
     if attention is None:
-        attention = "varlen" if usable["varlen"] else "dense-runs"
+        fastest: Attention = "flash" if kind == "dnabert_s" else "varlen"
+        attention = fastest if usable[fastest] else "dense-runs"
     return Kernels(
         attention=attention,
         fused=attention != "plain" and (half and machine.has_triton if fused is None else fused),

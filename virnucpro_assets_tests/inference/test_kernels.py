@@ -45,8 +45,16 @@ def test_processors_get_the_kernels_that_every_device_has(kind: EncoderKind, pre
         ("esm2", "float32", {}, {"fused": True}, Kernels("dense-runs", fused=True)),
         ("esm2", "float16", {}, {"fused": False}, Kernels("varlen", fused=False)),
         ("esm2", "float16", {"has_varlen": False}, {}, Kernels("dense-runs", fused=True)),
-        ("dnabert_s", "float16", {"has_flash": True}, {}, Kernels("dense-runs", fused=True)),
-        ("dnabert_s", "float16", {"has_flash": True}, {"attention": "flash"}, Kernels("flash", fused=True)),
+        ("dnabert_s", "float16", {"has_flash": True}, {}, Kernels("flash", fused=True)),
+        ("dnabert_s", "float32", {"has_flash": True}, {}, PORTABLE),
+        ("esm2", "float16", {"has_flash": True}, {}, Kernels("varlen", fused=True)),
+        (
+            "dnabert_s",
+            "float16",
+            {"has_flash": True},
+            {"attention": "dense-runs"},
+            Kernels("dense-runs", fused=True),
+        ),
     ],
 )
 def test_gpus_get_the_fastest_that_is_installed_in_half_precision_only(
