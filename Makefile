@@ -22,8 +22,8 @@ demo: $(INSTALLED)  ## run the main job on the embedded demo models and data
 test: $(DEV)  ## what a change is likely to break: under five minutes on two cores
 	$(TESTS) 2
 
-test-all: $(DEV)  ## every test that needs nothing but this environment: under 25 minutes on two cores, some of it waiting
-	$(TESTS) 3 -m "not daemon and not site"
+test-all: $(DEV)  ## every test that needs nothing but this environment: under 25 minutes on two cores
+	$(TESTS) 2 -m "not daemon and not site"
 
 daemon: $(DEV)  ## drops that arrive at a running daemon: half an hour, most of it waiting
 	$(BIN)/python -m pytest -m daemon

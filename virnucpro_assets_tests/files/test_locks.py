@@ -1,5 +1,6 @@
 """Locks between real processes: who waits, who is refused, and what a dead holder leaves."""
 
+import errno
 import json
 import os
 import signal
@@ -194,3 +195,77 @@ def test_a_file_that_was_removed_after_it_was_opened_is_no_lock(
     assert locks._open is opened
     assert FileLock(path, "next").try_acquire() == f"me (process {os.getpid()} on {os.uname().nodename})"
     lock.release()
+
+
+def test_a_lock_that_this_object_holds_is_not_taken_twice(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "a.lock", "me")
+    assert lock.try_acquire() is None
+    with pytest.raises(ValueError, match=r"a\.lock is held by this object already"):
+        lock.try_acquire()
+    lock.release()
+    assert lock.try_acquire() is None
+
+
+def test_a_file_system_without_locks_is_an_error_that_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(OSError, match=r"No locks available: '.*a\.lock'"):
+        FileLock(tmp_path / "a.lock", "me").try_acquire()
+
+
+def test_a_file_that_was_removed_while_it_was_opened_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, opened = tmp_path / "a.lock", locks._opened
+
+    def opened_and_removed(target: Path) -> int:
+        descriptor = opened(target)
+        monkeypatch.setattr(locks, "_opened", opened)
+        target.unlink()
+        return descriptor
+
+    monkeypatch.setattr(locks, "_opened", opened_and_removed)
+    lock = FileLock(path, "me")
+    assert lock.try_acquire() is None
+    assert FileLock(path, "another").try_acquire() is not None, (
+        "the file at the path is the one that is locked"
+    )
+
+
+@pytest.mark.parametrize(("failures", "is_taken"), [(3, True), (locks.OPEN_ATTEMPTS, False)])
+def test_a_file_that_another_user_makes_just_now_is_tried_again_for_a_moment(
+    failures: int, is_taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, left = locks._opened, iter(range(failures))
+
+    def closed_at_first(path: Path) -> int:
+        if next(left, None) is not None:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opened(path)
+
+    monkeypatch.setattr(locks, "_opened", closed_at_first)
+    lock = FileLock(tmp_path / "a.lock", "me")
+    if is_taken:
+        assert lock.try_acquire() is None
+    else:
+        with pytest.raises(PermissionError, match=r"a\.lock"):
+            lock.try_acquire()
+
+
+def test_a_file_that_another_process_makes_at_the_same_moment_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, system_open = tmp_path / "a.lock", os.open
+
+    def made_meanwhile(target: str | Path, flags: int, mode: int = 0o777, **options: int) -> int:
+        if flags & os.O_EXCL:
+            path.touch(mode=0o600)
+        return system_open(target, flags, mode, **options)
+
+    monkeypatch.setattr(os, "open", made_meanwhile)
+    assert FileLock(path, "me").try_acquire() is None
+    assert json.loads(path.read_text())["owner"] == "me"
