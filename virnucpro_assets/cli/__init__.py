@@ -9,10 +9,14 @@ Imports stand inside the commands, so that `--help` answers at once.
 import os
 import sys
 
-from virnucpro_assets.cli.drops import app
-from virnucpro_assets.cli.errors import one_line_errors, take_over_streams
-from virnucpro_assets.cli.models import models
-from virnucpro_assets.cli.training import classifiers
+try:
+    from virnucpro_assets.cli.drops import app
+    from virnucpro_assets.cli.errors import one_line_errors, take_over_streams
+    from virnucpro_assets.cli.models import models
+    from virnucpro_assets.cli.training import classifiers
+except KeyboardInterrupt:
+    # The console script imports this first: an interruption has no trace here either.
+    raise SystemExit(130) from None
 
 app.add_typer(models, name="models")
 app.add_typer(classifiers, name="classifiers")

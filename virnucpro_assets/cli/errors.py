@@ -25,6 +25,8 @@ def one_line_errors() -> Iterator[None]:
     except OSError as error:
         typer.echo(f"error: {describe_os_error(error)}", err=True)
         raise SystemExit(1) from error
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGINT) from None
 
 
 class OutputStream(io.TextIOWrapper):

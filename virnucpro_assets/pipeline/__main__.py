@@ -63,6 +63,9 @@ def main() -> int:
     except OSError as error:
         _say(f"error: {describe_os_error(error)}")
         return 1
+    except KeyboardInterrupt:
+        _say("error: interrupted; what is finished is kept, start again to go on")
+        return 130
     return 0
 
 

@@ -39,7 +39,13 @@ def installation(new_installation: Callable[[str], Installation]) -> Installatio
 def start(installation: Installation, *arguments: str, **streams: int) -> "subprocess.Popen[str]":
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
     return subprocess.Popen(
-        [SCRIPT, *arguments], cwd=installation.folder, env=installation.environment, text=True, **streams
+        [SCRIPT, *arguments],
+        cwd=installation.folder,
+        env=installation.environment,
+        text=True,
+        # A shell that starts the tests in the background lets them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        **streams,
     )
 
 
@@ -133,6 +139,31 @@ def test_a_drop_is_computed_in_an_old_locale_and_a_data_root_of_odd_letters(
     assert ended.exit_code == 0, ended.stderr
     assert ended.stdout.splitlines() == [f"aüs/{name}" for name in TABLES]
     assert f'path = "{installation.folder / "öne.fq"}"' in (root / "one" / "source.toml").read_text()
+
+
+INTERRUPTED_IMPORT = """
+import sys
+
+interrupted = sys.argv[1]
+
+class Interrupts:
+    def find_spec(self, name, *_):
+        if name == interrupted:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupts())
+from virnucpro_assets.cli import main
+sys.argv = ["virnucpro", "drops"]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["pydantic", "virnucpro_assets.cli.drops", "virnucpro_assets.defs.drop_states", "dagster"]
+)
+def test_an_interruption_of_any_import_has_no_trace(installation: Installation, module: str) -> None:
+    ended = installation.run("-c", INTERRUPTED_IMPORT, module, program=[sys.executable])
+    assert (ended.exit_code, ended.stdout, ended.stderr) == (130, "", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
