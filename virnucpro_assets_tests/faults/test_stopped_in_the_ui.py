@@ -195,7 +195,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
 def assert_landed_and_kept(session: Session, drop: str, processes: list[psutil.Process]) -> dict[Path, int]:
     """After a fault: it landed in the middle, nothing runs on, and nothing half-written has a part's name."""
     parts = session.parts(drop)
-    assert len(processes) == SLOTS
+    assert 1 <= len(processes) <= SLOTS, "little work starts few"
     assert ENOUGH_PARTS <= len(parts) < session.whole.parts
     assert session.device_processes() == []
     locks = [lock_of(session.deployment.root / "locks", "cpu", slot) for slot in range(SLOTS)]
