@@ -164,9 +164,9 @@ def test_bfloat16_passes_and_is_recorded(in_bfloat16: DropWork) -> None:
 class ListeningLease(Lease):
     """A lease that keeps the samples that were asked of it."""
 
-    def complete(self, tasks: Sequence[Work], report: Reporter) -> None:
+    def complete(self, tasks: Sequence[Work], report: Reporter, flops: float | None = None) -> None:
         self.samples = [task for task in tasks if isinstance(task, SampleTask)]
-        super().complete(tasks, report)
+        super().complete(tasks, report, flops)
 
 
 @pytest.mark.slow
