@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import pwd
 import re
 import subprocess
 import sys
@@ -352,13 +353,13 @@ def test_every_path_refuses_an_empty_value() -> None:
 )
 @pytest.mark.parametrize(
     ("value", "path"),
-    [("~", "{home}"), ("~/a b", "{home}/a b"), ("~root/x", "/root/x"), ("./~/x", "~/x"), ("a~/~", "a~/~")],
+    [("~", "{home}"), ("~/a b", "{home}/a b"), ("~root/x", "{root}/x"), ("./~/x", "~/x"), ("a~/~", "a~/~")],
 )
 def test_a_tilde_is_the_home_folder_in_every_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, variable: str, *, value: str, path: str
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    expected = Path(path.format(home=tmp_path / "home"))
+    expected = Path(path.format(home=tmp_path / "home", root=pwd.getpwnam("root").pw_dir))
     monkeypatch.delenv(variable, raising=False)
     name = "DAGSTER_HOME" if setting == "dagster_home" else setting
     (tmp_path / "virnucpro.toml").write_text(f'{name} = "{value}"\n')
@@ -430,7 +431,10 @@ def test_no_drop_is_called_as_a_folder_of_the_platform(key: str, settings: dict[
 
 @pytest.mark.parametrize("key", ["dagster2", "daggy", "models", "drops", "home"])
 def test_other_names_are_free(key: str) -> None:
-    Settings.model_validate({"data_root": "data", "dagster_home": "homes/home"}).check_not_own(key)
+    chosen = Settings.model_validate({"data_root": "data", "dagster_home": "homes/home"})
+    chosen.check_not_own(key)
+    with pytest.raises(InputError, match="the name of a folder of the platform"):
+        chosen.model_copy(update={"models": Path("data") / key}).check_not_own(key)
 
 
 def test_no_gpu_may_be_left_to_a_process_and_only_the_named_variables_are_read(

@@ -19,6 +19,16 @@ from virnucpro_assets_tests.waiting import wait_until
 WORKSPACE = Path(__file__).parents[1] / "workspace.yaml"
 REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "virnucpro_assets"}
 LOADED = "{ assetNodes { assetKey { path } } }"
+LAUNCH = """
+mutation ($params: ExecutionParams!) {
+  launchRun(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on RunConfigValidationInvalid { errors { message } }
+    ... on PythonError { message }
+  }
+}"""
+RUN = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 
 class WebServer:
@@ -43,6 +53,17 @@ class WebServer:
         assert "errors" not in found, found["errors"]
         (value,) = found["data"].values()
         return value
+
+    def run(self, job: str, config: dict[str, Any] | None = None, **selection: object) -> tuple[str, str]:
+        """Launch a run of a job as the UI does, and wait for its end; its id and status."""
+        selector = {**REPOSITORY, "pipelineName": job, **selection}
+        launched = self.ask(
+            LAUNCH, params={"selector": selector, "mode": "default", "runConfigData": config or {}}
+        )
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        run = launched["run"]["runId"]
+        wait_until(lambda: self.ask(RUN, id=run)["status"] in {"SUCCESS", "FAILURE"}, 150)
+        return run, self.ask(RUN, id=run)["status"]
 
     def ready(self) -> bool:
         """Whether the server answers and has loaded the definitions."""

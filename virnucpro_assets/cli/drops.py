@@ -45,6 +45,9 @@ _READS = typer.Argument(
 Reads = Annotated[list[Path], _READS]
 OptionalReads = Annotated[list[Path] | None, _READS]
 Drop = Annotated[str, typer.Argument(help="The drop's name.")]
+Delete = Annotated[
+    bool, typer.Option("--delete/--dry-run", help="Remove what is listed; the default only lists it.")
+]
 Length = Annotated[
     ChunkLength | None, typer.Option("--chunk-length", help="Bases of a chunk; default: the setting, 300.")
 ]
@@ -315,9 +318,7 @@ def checks(drop: Drop) -> None:
 @app.command(epilog="Examples: virnucpro cleanup | virnucpro cleanup sample --delete")
 def cleanup(
     drop: Annotated[str | None, typer.Argument(help="The drop's name; default: all drops.")] = None,
-    delete: Annotated[
-        bool, typer.Option("--delete/--dry-run", help="Remove what is listed; the default only lists it.")
-    ] = False,
+    delete: Delete = False,
 ) -> None:
     """List what nobody needs any more, with size and reason: damaged, replaced, unfinished, past its time."""
     with one_line_errors():
@@ -337,9 +338,7 @@ def cleanup(
 @app.command(epilog="Examples: virnucpro forget sample | virnucpro forget sample --delete")
 def forget(
     drop: Drop,
-    delete: Annotated[
-        bool, typer.Option("--delete/--dry-run", help="Remove what is listed; the default only lists it.")
-    ] = False,
+    delete: Delete = False,
 ) -> None:
     """Take a drop back: remove its partition, its data and its record; files of reads and runs stay."""
     with one_line_errors():

@@ -8,21 +8,10 @@ import pytest
 from virnucpro_assets.models.threads import limit_threads
 from virnucpro_assets_tests.deployments import Deployment
 from virnucpro_assets_tests.labelled import embedded_drops, write_labelled_reads
-from virnucpro_assets_tests.waiting import wait_until
-from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, running_web_server
+from virnucpro_assets_tests.web_server import WebServer, running_web_server
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.daemon]
 
-LAUNCH = """
-mutation($params: ExecutionParams!) {
-  launchRun(executionParams: $params) {
-    __typename
-    ... on LaunchRunSuccess { run { runId } }
-    ... on RunConfigValidationInvalid { errors { message } }
-    ... on PythonError { message }
-  }
-}"""
-RUN = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 CHECK = """
 query {
   assetNodeOrError(assetKey: {path: ["classifier_evaluation"]}) {
@@ -42,16 +31,7 @@ query {
 
 def launch(server: WebServer, config: dict[str, Any]) -> str:
     """Launch the job with a config and wait for its end; returns the status."""
-    params = {
-        "selector": {**REPOSITORY, "pipelineName": "train_classifier"},
-        "runConfigData": {"ops": {"train": {"config": config}}},
-        "mode": "default",
-    }
-    found = server.ask(LAUNCH, params=params)
-    assert found["__typename"] == "LaunchRunSuccess", found
-    run = found["run"]["runId"]
-    wait_until(lambda: server.ask(RUN, id=run)["status"] in {"SUCCESS", "FAILURE"}, 150)
-    return server.ask(RUN, id=run)["status"]
+    return server.run("train_classifier", {"ops": {"train": {"config": config}}})[1]
 
 
 def test_a_person_trains_and_a_worse_one_is_kept_out(deployment: Deployment):

@@ -7,20 +7,10 @@ import pytest
 
 from virnucpro_assets.pipeline.checks import PRECISION_CHECKS
 from virnucpro_assets_tests.deployments import Deployment
-from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, running_web_server
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
-LAUNCH = """
-mutation ($params: ExecutionParams!) {
-  launchRun(executionParams: $params) {
-    __typename
-    ... on LaunchRunSuccess { run { runId } }
-    ... on PythonError { message }
-  }
-}"""
-RUN = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 RUNS_OF_JOB = """
 query ($job: PipelineSelector!) {
   pipelineOrError(params: $job) { ... on Pipeline { runs(limit: 9) { status tags { key value } } } }
@@ -55,19 +45,8 @@ def test_execute_all_on_the_checks_of_predictions_runs_them_on_the_drop_made_las
     predictions = {"path": ["predictions"]}
     before = executions(server)
     checks = [{"assetKey": predictions, "name": name} for name in PRECISION_CHECKS]
-    selector = {
-        **REPOSITORY,
-        "pipelineName": "__ASSET_JOB",
-        "assetSelection": [],
-        "assetCheckSelection": checks,
-    }
-    launched = server.ask(LAUNCH, params={"selector": selector, "mode": "default", "runConfigData": "{}"})
-    assert launched["__typename"] == "LaunchRunSuccess", launched
-    run = launched["run"]["runId"]
-
-    wait_until(lambda: server.ask(RUN, id=run)["status"] in {"SUCCESS", "FAILURE"}, 120)
-
-    assert server.ask(RUN, id=run)["status"] == "SUCCESS"
+    run, status = server.run("__ASSET_JOB", assetSelection=[], assetCheckSelection=checks)
+    assert status == "SUCCESS"
     for name, found in executions(server).items():
         assert found[0] == {"status": "SUCCEEDED", "runId": run}
         assert found[1:] == before[name]

@@ -217,25 +217,6 @@ def test_a_file_system_without_locks_is_an_error_that_names_the_file(
         FileLock(tmp_path / "a.lock", "me").try_acquire()
 
 
-def test_a_file_that_was_removed_while_it_was_opened_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, opened = tmp_path / "a.lock", locks._opened
-
-    def opened_and_removed(target: Path) -> int:
-        descriptor = opened(target)
-        monkeypatch.setattr(locks, "_opened", opened)
-        target.unlink()
-        return descriptor
-
-    monkeypatch.setattr(locks, "_opened", opened_and_removed)
-    lock = FileLock(path, "me")
-    assert lock.try_acquire() is None
-    assert FileLock(path, "another").try_acquire() is not None, (
-        "the file at the path is the one that is locked"
-    )
-
-
 @pytest.mark.parametrize(("failures", "is_taken"), [(3, True), (locks.OPEN_ATTEMPTS, False)])
 def test_a_file_that_another_user_makes_just_now_is_tried_again_for_a_moment(
     failures: int, is_taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

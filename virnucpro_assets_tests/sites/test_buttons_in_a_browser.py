@@ -41,6 +41,7 @@ def browser(made: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bro
 def test_the_run_of_a_command_is_listed_under_its_job(browser: Browser) -> None:
     browser.open("/locations/virnucpro_assets/jobs/embed_drop/runs", "virnucpro/drop: d1", "Success")
     browser.picture("runs-of-a-job")
+    assert browser.page.get_by_text("Success", exact=True).count() == 1
 
 
 def test_the_report_of_a_drop_is_a_link_that_a_browser_can_open(made: Any, browser: Browser) -> None:
