@@ -1,7 +1,8 @@
 """Ten faults put into a copy of the package, one after the other, and the test of `make test` that finds each.
 
 python -m virnucpro_assets_tests.mutations: a table of which test of the fault's own folder fails first. Ends with 1
-if a fault is found by none, or if a line that is to be changed is no longer there.
+if a fault is found by none, or if a line that is to be changed is no longer there. Each folder must first pass
+without any fault: a test that fails anyway would find everything.
 """
 
 import os
@@ -14,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-KEPT = ("virnucpro_assets", "virnucpro_assets_tests", "benchmarks", "pyproject.toml")
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,11 @@ MUTATIONS = (
 
 
 def main() -> int:
-    """Print the table; 0 if every fault is found."""
-    found = [first_failure(mutation) for mutation in MUTATIONS]
+    """Print the table; 0 if every fault is found by a test that passes without it."""
+    for tests in dict.fromkeys(mutation.tests for mutation in MUTATIONS):
+        if failed := first_failure(tests):
+            raise SystemExit(f"{failed}: found a failure without any fault; expected none. Correct it first.")
+    found = [first_failure(mutation.tests, mutation) for mutation in MUTATIONS]
     lines = ["| fault | in | found by |", "|---|---|---|"]
     for mutation, test in zip(MUTATIONS, found, strict=True):
         lines.append(f"| {mutation.name} | `{mutation.file}` | {f'`{test}`' if test else 'no test'} |")
@@ -102,29 +105,36 @@ def main() -> int:
     return 0 if all(found) else 1
 
 
-def first_failure(mutation: Mutation) -> str | None:
-    """The first test of the fault's folder that fails with it, or None."""
+def first_failure(tests: str, mutation: Mutation | None = None) -> str | None:
+    """The first test of a folder that fails in a copy with a fault, or None."""
     with tempfile.TemporaryDirectory() as name:
-        copy = Path(name)
-        for kept in KEPT:
-            source = ROOT / kept
-            shutil.copytree(source, copy / kept) if source.is_dir() else shutil.copyfile(source, copy / kept)
-        path = copy / "virnucpro_assets" / mutation.file
-        content = path.read_text()
-        if content.count(mutation.now) != 1:
-            raise SystemExit(
-                f"{mutation.file}: found {mutation.now!r} {content.count(mutation.now)} times; expected once"
-            )
-        path.write_text(content.replace(mutation.now, mutation.then))
+        copy = Path(name) / "copy"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+        if mutation:
+            _put_in(mutation, copy / "virnucpro_assets" / mutation.file)
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", f"virnucpro_assets_tests/{mutation.tests}"],
+            [sys.executable, "-m", "pytest", "-x", "-q", f"virnucpro_assets_tests/{tests}"],
             cwd=copy,
             env=os.environ | {"PYTHONPATH": str(copy)},
             capture_output=True,
             text=True,
         )
-    failed = re.search(r"^(?:FAILED|ERROR) virnucpro_assets_tests/(\S+)", done.stdout, re.MULTILINE)
-    return failed[1] if failed else None
+    if done.returncode and not (
+        failed := re.search(r"^FAILED virnucpro_assets_tests/(\S+)", done.stdout, re.MULTILINE)
+    ):
+        raise SystemExit(
+            f"{tests}: found tests that do not run; expected a failed one.\n{done.stdout[-2000:]}"
+        )
+    return failed[1] if done.returncode and failed else None
+
+
+def _put_in(mutation: Mutation, path: Path) -> None:
+    content = path.read_text()
+    if content.count(mutation.now) != 1:
+        raise SystemExit(
+            f"{mutation.file}: found {mutation.now!r} {content.count(mutation.now)} times; expected once"
+        )
+    path.write_text(content.replace(mutation.now, mutation.then))
 
 
 if __name__ == "__main__":

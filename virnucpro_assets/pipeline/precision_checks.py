@@ -26,6 +26,7 @@ from virnucpro_assets.pipeline.routing import classifiers_in_use
 from virnucpro_assets.pipeline.samples import ChunkSample, sample_chunks
 from virnucpro_assets.pipeline.stages import recorded_stage
 from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.merged import quarantined_rows, read_merged_at
 from virnucpro_assets.storage.tables_manifest import MANIFEST, TablesManifest
 from virnucpro_assets.vocabulary import ENCODER_KINDS, Precision
@@ -93,7 +94,7 @@ def _compare_sample(work: DropWork, lease: Lease) -> Iterator[CheckResult]:
             yield _failed(name, note, rows if isinstance(rows, str) else str(against))
             continue
         exact = name == PRECISION_CHECKS[2] and in_use == "float32"
-        yield _judge(work, name, compare(work, sample, rows, against), note, exact=exact)
+        yield _judge(work.settings, name, compare(work, sample, rows, against), note, exact=exact)
 
 
 def compare(work: DropWork, sample: ChunkSample, rows: Rows, reference: Rows) -> Comparison:
@@ -166,8 +167,7 @@ def _joined(sample: ChunkSample, tasks: Sequence[SampleTask]) -> Rows | str:
     return rows
 
 
-def _judge(work: DropWork, name: str, comparison: Comparison, note: str, *, exact: bool) -> CheckResult:
-    settings = work.settings
+def _judge(settings: Settings, name: str, comparison: Comparison, note: str, *, exact: bool) -> CheckResult:
     agreement = min(comparison.candidate_agreement, comparison.chunk_agreement)
     passed = comparison.min_cosine >= settings.min_cosine and agreement >= settings.min_label_agreement
     threshold = f"cosine at least {settings.min_cosine}, equal labels at least {settings.min_label_agreement}"
