@@ -14,7 +14,7 @@ INSTALL   := $(BIN)/pip install --quiet --constraint constraints.txt --editable
 TESTS     := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder --numprocesses
 DEMO_ENV  := VIRNUCPRO_DATA_ROOT=$(DEMO)/data DAGSTER_HOME=$(abspath $(DEMO))/dagster
 
-.PHONY: demo test test-all daemon e2e faults soak ui lint bench bench-check clean
+.PHONY: demo test test-all daemon e2e faults coverage soak ui lint bench bench-check clean
 
 demo: $(INSTALLED)  ## run the main job on the embedded demo models and data
 	$(DEMO_ENV) $(BIN)/virnucpro demo --out $(DEMO)/results
@@ -33,6 +33,9 @@ e2e: $(SITE)  ## whole deployments: PostgreSQL, Ray, services, a browser; needs 
 
 faults: $(DEV)  ## every fault that can be injected, and what remains of each
 	$(TESTS) 2 virnucpro_assets_tests/faults -m "not daemon and not site"
+
+coverage: $(DEV)  ## the tests of test-all with coverage by folder; half an hour
+	$(BIN)/python -m virnucpro_assets_tests.coverage_by_folder coverage.json
 
 soak: $(DEV)  ## 200 random faults one after the other, compared with undisturbed results
 	$(BIN)/python -m virnucpro_assets_tests.faults.soak --out soak.md --json soak.json
