@@ -24,6 +24,7 @@ import torch
 
 from benchmarks.baselines import merging
 from benchmarks.lone_process import Measured, in_lone_process
+from virnucpro_assets.calling.scoring import Scorer, scores_of_merged
 from virnucpro_assets.models.cards import ClassifierCard
 from virnucpro_assets.models.classifier import (
     Classifier,
@@ -31,7 +32,6 @@ from virnucpro_assets.models.classifier import (
     load_classifier,
     save_classifier,
 )
-from virnucpro_assets.pipeline.scoring import Scorer, scores_of_merged
 from virnucpro_assets.sequences.index import ReadTableBatch
 from virnucpro_assets.storage.merged import write_merged
 from virnucpro_assets.storage.parts import PackCounts, PartPlan, rows_of, write_part

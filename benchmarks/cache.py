@@ -25,13 +25,14 @@ import numpy as np
 from benchmarks.checkpoint_overhead import processor_seconds
 from benchmarks.demo_reads import demo_reads
 from benchmarks.device_faults import SHAPES
+from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.inference.pool import DevicePool
+from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.loading import random_weights, save_encoder
-from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
 from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embeddings import embed_drop, index_drop
-from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.pipeline.embed import embed_drop
+from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.shards import ShardManifest

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.demo_reads import write_fasta
-from virnucpro_assets.pipeline.stages import read_stages
+from virnucpro_assets.drops.stage_records import read_stages
 
 READ_LENGTH = 300
 MOST = 0.6

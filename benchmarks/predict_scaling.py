@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from benchmarks.demo_reads import demo_reads
-from virnucpro_assets.pipeline.stages import read_stages
+from virnucpro_assets.drops.stage_records import read_stages
 
 READ_LENGTH = 150
 MIB = 1 << 20

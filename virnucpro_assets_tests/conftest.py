@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -11,8 +12,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.inference.process_handle import ProcessHandle
+from virnucpro_assets.intake.registration import register_reads
+from virnucpro_assets.pipeline.run import run_drop
 from virnucpro_assets.sequences.index import SequenceIndex
+from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.settings import Settings
 from virnucpro_assets_tests.jobs import build_small_index, write_small_reads
 from virnucpro_assets_tests.warm_devices import WarmDevices
 
@@ -145,3 +151,19 @@ def predicted(new_installation: Callable[[str], Installation], small_reads: Path
     installation = new_installation("predicted")
     out = installation.folder / "out"
     return Prediction(installation, out, installation.run("predict", str(small_reads), "--out", str(out)))
+
+
+@pytest.fixture(scope="session")
+def finished_data(tmp_path_factory: pytest.TempPathFactory, small_reads: Path) -> Path:
+    """A data root with the finished drop `d`, of 4 ranks; look at it only."""
+    settings = Settings(data_root=tmp_path_factory.mktemp("finished"), devices="cpu:1", check_sample=4)
+    register_reads("d", [ReadFile(small_reads)], settings)
+    run_drop("d", settings, [].append)
+    return settings.data_root
+
+
+@pytest.fixture
+def finished(tmp_path: Path, finished_data: Path) -> DropWork:
+    """The finished drop `d` in a data root of the test's own."""
+    shutil.copytree(finished_data, tmp_path / "data")
+    return DropWork.on("d", Settings(data_root=tmp_path / "data", devices="cpu:1", check_sample=4), [].append)

@@ -41,9 +41,9 @@ def main(out: Path) -> int:
             return 1
         shares = shares_by_folder(json.loads(report.read_text()))
     out.write_text(json.dumps(shares, indent=1) + "\n")
-    print("| folder | lines | branches |\n|---|---:|---:|")
-    for name, share in shares.items():
-        print(f"| {name} | {share['lines']} | {share['branches']} |")
+    table = ["| folder | lines | branches |", "|---|---:|---:|"]
+    table += [f"| {name} | {share['lines']} | {share['branches']} |" for name, share in shares.items()]
+    sys.stdout.write("\n".join(table) + "\n")
     return tests.returncode
 
 

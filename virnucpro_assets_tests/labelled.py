@@ -6,14 +6,16 @@ from pathlib import Path
 from tools.demo.reads import labelled_reads
 from virnucpro_assets.demo.excerpts import ROLES, read_excerpts
 from virnucpro_assets.demo.paths import DATA_FOLDER
+from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.inference.pool import DevicePool
-from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
+from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embeddings import embed_drop, index_drop, merge_drop
-from virnucpro_assets.pipeline.training.labels import LabelledDrop
-from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.pipeline.embed import embed_drop
+from virnucpro_assets.pipeline.index import index_drop
+from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.training.labels import LabelledDrop
 from virnucpro_assets.vocabulary import ENCODER_KINDS, LABELS
 from virnucpro_assets_tests.passed_checks import (
     pass_checks_of_index,

@@ -77,10 +77,10 @@ MUTATIONS = (
     Mutation("fsync left out", "files/atomic.py", "            sync_file(temporary)\n", "", "files"),
     Mutation(
         "threshold of a check ignored",
-        "pipeline/checks.py",
+        "checks/results.py",
         "passed=efficiency >= minimum or not judged",
         "passed=True",
-        "pipeline",
+        "checks",
     ),
     Mutation(
         "partition key mixed up",

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 
-from virnucpro_assets.pipeline.checks import CheckResult, record_check
-from virnucpro_assets.pipeline.gate import (
+from virnucpro_assets.checks.gate import (
     expected_checks,
     subjects_of_merged,
     subjects_of_predictions,
     subjects_of_shards,
 )
-from virnucpro_assets.pipeline.recipes import make_recipe
-from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.checks.results import CheckResult, record_check
+from virnucpro_assets.drops.recipes import make_recipe
+from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.storage.merged import read_merged
 from virnucpro_assets.storage.tables_manifest import read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS

@@ -20,11 +20,11 @@ from virnucpro_assets.models.formats.hugging_face import model_type
 from virnucpro_assets.models.formats.pickled_module import read_pickled_module
 from virnucpro_assets.models.formats.tensor_files import read_tensors_of_folder, read_torch_state
 from virnucpro_assets.models.weights import read_weights
-from virnucpro_assets.pipeline.training.labels import read_labels
 from virnucpro_assets.sequences.prepare import prepare
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.sequences.sample_sheet import read_sample_sheet
 from virnucpro_assets.settings import load_settings
+from virnucpro_assets.training.labels import read_labels
 
 LONG = "Q" * 5000
 

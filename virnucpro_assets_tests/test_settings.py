@@ -15,15 +15,15 @@ import typer
 from typer.testing import CliRunner
 
 from virnucpro_assets.cli import app
+from virnucpro_assets.drops.stage_locks import claimed_drop
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.intake.registration import register_reads
 from virnucpro_assets.pipeline.__main__ import main as run_pipeline
-from virnucpro_assets.pipeline.arrivals import register_reads
-from virnucpro_assets.pipeline.claims import claimed_drop
-from virnucpro_assets.pipeline.training.options import parse_options
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings, load_settings
 from virnucpro_assets.settings_table import all_settings
 from virnucpro_assets.storage.drops import DropSource
+from virnucpro_assets.training.options import parse_options
 
 SECRET = "secret-3f1a9c74d2"  # noqa: S105
 

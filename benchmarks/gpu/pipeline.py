@@ -21,12 +21,12 @@ import torch
 from benchmarks.gpu.models import Config, save_random
 from benchmarks.gpu.progress import Watch, say, step
 from virnucpro_assets import __version__
+from virnucpro_assets.drops.stage_records import read_stages
 from virnucpro_assets.inference.devices import find_devices
+from virnucpro_assets.intake.registration import register_reads
 from virnucpro_assets.models.cards import ClassifierCard
 from virnucpro_assets.models.classifier import classifier_shapes, save_classifier
-from virnucpro_assets.pipeline.arrivals import register_reads
 from virnucpro_assets.pipeline.run import run_drop
-from virnucpro_assets.pipeline.stages import read_stages
 from virnucpro_assets.sequences.read_files import pair_files
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropFolder

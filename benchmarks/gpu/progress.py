@@ -10,7 +10,7 @@ from typing import Self
 
 import torch
 
-from virnucpro_assets.pipeline.stages import read_stages
+from virnucpro_assets.drops.stage_records import read_stages
 
 _STARTED = time.monotonic()
 LOOK_SECONDS = 0.5

@@ -12,7 +12,7 @@ from virnucpro_assets.errors import InputError, VirnucproError
 from virnucpro_assets.files.user_paths import user_path
 
 if TYPE_CHECKING:
-    from virnucpro_assets.pipeline.drop_state import DropState
+    from virnucpro_assets.reports.drop_state import DropState
     from virnucpro_assets.sequences.read_files import ReadFile
 
 app = typer.Typer(
@@ -114,7 +114,7 @@ def predict(
 ) -> None:
     """Call viruses in reads: from files to tables, hits and a report."""
     with one_line_errors():
-        from virnucpro_assets.pipeline.arrivals import key_from_name
+        from virnucpro_assets.intake.registration import key_from_name
 
         options: dict[str, Any] = {
             "chunk_length": int(chunk_length.value) if chunk_length else None,
@@ -151,7 +151,7 @@ def demo(
     """Call viruses in the embedded demo reads, and say how good the calls are."""
     with one_line_errors():
         from virnucpro_assets.demo.paths import DROP_FILE
-        from virnucpro_assets.pipeline.reports import summary_lines
+        from virnucpro_assets.pipeline.report import summary_lines
         from virnucpro_assets.sequences.read_files import ReadFile
         from virnucpro_assets.settings import load_settings
 
@@ -179,7 +179,7 @@ def prepare(
 ) -> None:
     """Write the chunks of reads and their stop-free frames, and compute nothing."""
     with one_line_errors():
-        from virnucpro_assets.pipeline.room import check_out
+        from virnucpro_assets.drops.disk_space import check_out
         from virnucpro_assets.sequences.prepare import prepare as write_prepared
         from virnucpro_assets.settings import load_settings
 
@@ -219,7 +219,7 @@ def drops(
             return
         from virnucpro_assets.defs.drop_states import drop_states
         from virnucpro_assets.defs.instance import open_instance
-        from virnucpro_assets.pipeline.open_deliveries import open_delivery_lines
+        from virnucpro_assets.intake.open_deliveries import open_delivery_lines
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
@@ -240,9 +240,9 @@ def drops(
 def materialize(drop: Drop, replace: Replace = False) -> None:
     """Materialise every asset of a drop, registered before or copied into the drops folder."""
     with one_line_errors():
-        from virnucpro_assets.pipeline.arrivals import check_arrived, left_aside
-        from virnucpro_assets.pipeline.claims import claimed_drop
-        from virnucpro_assets.pipeline.reports import summary_lines
+        from virnucpro_assets.drops.stage_locks import claimed_drop
+        from virnucpro_assets.intake.registration import check_arrived, left_aside
+        from virnucpro_assets.pipeline.report import summary_lines
         from virnucpro_assets.settings import load_settings
 
         # Before the orchestrator hears the name: a misspelt one would stay as a partition.
@@ -282,8 +282,8 @@ def retry(
 def report(drop: Drop) -> None:
     """Print the counts of a drop and where its report is; of one that is not done its state and the reason."""
     with one_line_errors():
-        from virnucpro_assets.pipeline.drop_state import require_done
-        from virnucpro_assets.pipeline.reports import summary_lines
+        from virnucpro_assets.pipeline.report import summary_lines
+        from virnucpro_assets.reports.drop_state import require_done
         from virnucpro_assets.settings import load_settings
 
         require_done(drop, state := _state(drop))
@@ -298,9 +298,9 @@ def checks(drop: Drop) -> None:
     with one_line_errors():
         from virnucpro_assets.defs.check_report import record_fresh_report
         from virnucpro_assets.defs.instance import open_instance
-        from virnucpro_assets.pipeline.check_pages import check_lines, write_check_report
-        from virnucpro_assets.pipeline.drop_state import require_done
-        from virnucpro_assets.pipeline.work import DropWork
+        from virnucpro_assets.drops.work import DropWork
+        from virnucpro_assets.reports.check_pages import check_lines, write_check_report
+        from virnucpro_assets.reports.drop_state import require_done
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
@@ -324,7 +324,7 @@ def cleanup(
     with one_line_errors():
         from virnucpro_assets.defs.instance import open_instance
         from virnucpro_assets.defs.run_drops import drops_at_work
-        from virnucpro_assets.pipeline.cleanup import clean_up
+        from virnucpro_assets.maintenance.cleanup import clean_up
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
@@ -382,7 +382,7 @@ def _predict_sheet(sheet: Path, out: Path, **options: Any) -> None:
 
     One that fails leaves the others alone; the first failure decides the exit code.
     """
-    from virnucpro_assets.pipeline.room import check_out
+    from virnucpro_assets.drops.disk_space import check_out
     from virnucpro_assets.sequences.read_files import require_plain_file
     from virnucpro_assets.sequences.sample_sheet import read_sample_sheet
     from virnucpro_assets.storage.drops import check_key
@@ -406,14 +406,14 @@ def _predict_sheet(sheet: Path, out: Path, **options: Any) -> None:
 
 
 def _predict(drop: str, files: "list[ReadFile]", out: Path, *, replace: bool = False, **options: Any) -> None:
+    from virnucpro_assets.calling.routing import classifiers_in_use
     from virnucpro_assets.defs.forget import forget_partition
     from virnucpro_assets.defs.instance import open_instance
+    from virnucpro_assets.drops.disk_space import check_data_root, check_out
+    from virnucpro_assets.drops.stage_locks import claimed_drop
     from virnucpro_assets.files.outputs import check_outputs
-    from virnucpro_assets.pipeline.arrivals import register_reads
-    from virnucpro_assets.pipeline.claims import claimed_drop
-    from virnucpro_assets.pipeline.forget import kept_if_indexed
-    from virnucpro_assets.pipeline.room import check_data_root, check_out
-    from virnucpro_assets.pipeline.routing import classifiers_in_use
+    from virnucpro_assets.intake.registration import register_reads
+    from virnucpro_assets.maintenance.forget import kept_if_indexed
     from virnucpro_assets.pipeline.run import RESULTS, export_results
     from virnucpro_assets.settings import load_settings
     from virnucpro_assets.storage.drops import DropStore
@@ -451,9 +451,9 @@ def _missing(*, run: bool) -> None:
     """Show the drops without results or, with `run`, materialise each; the first failure decides the exit code."""
     from virnucpro_assets.defs.drop_states import records_of
     from virnucpro_assets.defs.instance import open_instance
-    from virnucpro_assets.pipeline.claims import claimed_drop
-    from virnucpro_assets.pipeline.drop_state import missing_drops
-    from virnucpro_assets.pipeline.open_deliveries import refused_lines
+    from virnucpro_assets.drops.stage_locks import claimed_drop
+    from virnucpro_assets.intake.open_deliveries import refused_lines
+    from virnucpro_assets.reports.drop_state import missing_drops
     from virnucpro_assets.settings import load_settings
 
     failures, settings = [], load_settings()
@@ -493,7 +493,7 @@ def _materialise(drop: str, *, replace: bool) -> None:
     from virnucpro_assets.defs.runs import materialise_drop
     from virnucpro_assets.demo.recognise import saying_demo_models
     from virnucpro_assets.inference.devices import find_devices
-    from virnucpro_assets.pipeline.other_versions import set_aside_other_versions
+    from virnucpro_assets.intake.other_versions import set_aside_other_versions
     from virnucpro_assets.settings import load_settings
     from virnucpro_assets.storage.drops import DropStore, check_key
 

@@ -34,7 +34,7 @@ def list_models(
 ) -> None:
     """List the models in use and those in the registry."""
     with one_line_errors():
-        from virnucpro_assets.pipeline.model_pages import (
+        from virnucpro_assets.reports.model_pages import (
             installed_lines,
             published_lines,
             require_real_models,
@@ -52,7 +52,7 @@ def list_models(
 def show(name: Name) -> None:
     """Print what a model is, where it comes from, what it needs, and how to use it."""
     with one_line_errors():
-        from virnucpro_assets.pipeline.model_pages import model_lines
+        from virnucpro_assets.reports.model_pages import model_lines
         from virnucpro_assets.settings import load_settings
 
         for line in model_lines(load_settings(), name):
@@ -172,7 +172,7 @@ def verify(
     the figures that were stored with --keep. It needs the memory of the weights in float32.
     """
     with one_line_errors():
-        from virnucpro_assets.pipeline.verify_models import verify_models
+        from virnucpro_assets.maintenance.verify_models import verify_models
         from virnucpro_assets.settings import load_settings
 
         verify_models(

@@ -140,7 +140,7 @@ def train(
 def list_classifiers() -> None:
     """List the classifiers that were trained here, how good each is, and which is in use."""
     with one_line_errors():
-        from virnucpro_assets.pipeline.classifier_pages import version_lines
+        from virnucpro_assets.reports.classifier_pages import version_lines
         from virnucpro_assets.settings import load_settings
 
         for line in version_lines(load_settings()):
@@ -151,7 +151,7 @@ def list_classifiers() -> None:
 def show(version: Version) -> None:
     """Print what a classifier was trained on, how good it is, and where its evaluation is."""
     with one_line_errors():
-        from virnucpro_assets.pipeline.classifier_pages import one_version_lines
+        from virnucpro_assets.reports.classifier_pages import one_version_lines
         from virnucpro_assets.settings import load_settings
 
         for line in one_version_lines(load_settings(), version):
@@ -165,7 +165,7 @@ def use(version: Version, chunk_length: Length = None, short_reads: Short = Fals
     """Take a classifier into use, whatever the check said of it; drops predicted from now on name it."""
     with one_line_errors():
         from virnucpro_assets.models.versions import CONFIGURED
-        from virnucpro_assets.pipeline.classifier_pages import find_version
+        from virnucpro_assets.reports.classifier_pages import find_version
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
@@ -197,7 +197,7 @@ def _place(settings: Any, chunk_length: ChunkLength | None, *, short_reads: bool
 def _say_in_use(settings: Any, place: Any) -> None:
     from virnucpro_assets.defs.classifier import record_in_use
     from virnucpro_assets.defs.instance import open_instance
-    from virnucpro_assets.pipeline.classifier_pages import in_use_line
+    from virnucpro_assets.reports.classifier_pages import in_use_line
 
     with open_instance(settings) as instance:
         record_in_use(instance, settings)
@@ -221,20 +221,20 @@ def _train(
     from virnucpro_assets.defs.runs import embed_drop as embed
     from virnucpro_assets.defs.runs import run_training
     from virnucpro_assets.demo.recognise import saying_demo_models
+    from virnucpro_assets.drops.disk_space import check_data_root
     from virnucpro_assets.errors import InputError
     from virnucpro_assets.inference.devices import find_devices
-    from virnucpro_assets.pipeline.arrivals import check_arrived
-    from virnucpro_assets.pipeline.forget import kept_if_indexed
-    from virnucpro_assets.pipeline.room import check_data_root
-    from virnucpro_assets.pipeline.training.arrivals import (
+    from virnucpro_assets.intake.registration import check_arrived
+    from virnucpro_assets.maintenance.forget import kept_if_indexed
+    from virnucpro_assets.settings import load_settings
+    from virnucpro_assets.training.labelled_drops import (
         claimed_drops,
         is_embedded,
         labelled_paths,
         register_labelled,
     )
-    from virnucpro_assets.pipeline.training.labels import LabelledDrop, keep_labels, read_labels
-    from virnucpro_assets.pipeline.training.options import parse_options
-    from virnucpro_assets.settings import load_settings
+    from virnucpro_assets.training.labels import LabelledDrop, keep_labels, read_labels
+    from virnucpro_assets.training.options import parse_options
 
     settings = load_settings()
     parse_options(options)

@@ -14,15 +14,15 @@ from typing import Any
 
 import dagster as dg
 
+from virnucpro_assets.checks.results import sentence
 from virnucpro_assets.defs.partitions import DROPS
 from virnucpro_assets.defs.process_runs import is_of_a_command
 from virnucpro_assets.defs.run_drops import drops_of
 from virnucpro_assets.defs.runs import INTERRUPTED, INTERRUPTED_CODE
 from virnucpro_assets.errors import VirnucproError
-from virnucpro_assets.pipeline.alerts import Alert, Failure, Kind, send
-from virnucpro_assets.pipeline.checks import sentence
-from virnucpro_assets.pipeline.open_deliveries import read_open_deliveries
-from virnucpro_assets.pipeline.overdue import overdue_drops
+from virnucpro_assets.intake.open_deliveries import read_open_deliveries
+from virnucpro_assets.maintenance.alerts import Alert, Failure, Kind, send
+from virnucpro_assets.maintenance.overdue import overdue_drops
 from virnucpro_assets.settings import Settings
 
 WILL_RETRY = "dagster/will_retry"

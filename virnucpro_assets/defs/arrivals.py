@@ -5,12 +5,12 @@ from contextlib import suppress
 import dagster as dg
 
 from virnucpro_assets.defs.partitions import DROPS
+from virnucpro_assets.drops.stage_locks import claimed_drop
 from virnucpro_assets.errors import BusyError
-from virnucpro_assets.pipeline.arrivals import register_delivery
-from virnucpro_assets.pipeline.claims import claimed_drop
-from virnucpro_assets.pipeline.deliveries import Delivery, Scan, scan
-from virnucpro_assets.pipeline.observations import Observations
-from virnucpro_assets.pipeline.open_deliveries import record_scan
+from virnucpro_assets.intake.deliveries import Delivery, Scan, scan
+from virnucpro_assets.intake.observations import Observations
+from virnucpro_assets.intake.open_deliveries import record_scan
+from virnucpro_assets.intake.registration import register_delivery
 from virnucpro_assets.settings import Settings
 
 

@@ -17,6 +17,7 @@ from functools import cached_property
 
 import dagster as dg
 
+from virnucpro_assets.checks.results import CheckResult, hold_back, record_check
 from virnucpro_assets.defs.classifier import ASSET as CLASSIFIER
 from virnucpro_assets.defs.classifier import record_in_use
 from virnucpro_assets.defs.executors import step_tags
@@ -32,11 +33,10 @@ from virnucpro_assets.defs.records import (
     latest_record,
     materialisation,
 )
+from virnucpro_assets.drops.recipes import EncoderChoices
+from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.inference.progress import Reporter
-from virnucpro_assets.pipeline.checks import CheckResult, hold_back, record_check
-from virnucpro_assets.pipeline.recipes import EncoderChoices
-from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.settings import Settings
 
 

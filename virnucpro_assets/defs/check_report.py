@@ -10,9 +10,9 @@ from virnucpro_assets.defs.automation import once
 from virnucpro_assets.defs.chains import Link, Made, Turn
 from virnucpro_assets.defs.partitions import DROPS
 from virnucpro_assets.defs.records import input_tags, latest_record, materialisation
-from virnucpro_assets.pipeline.check_pages import write_check_report
-from virnucpro_assets.pipeline.work import DropWork
-from virnucpro_assets.report.check_report import CheckReport
+from virnucpro_assets.drops.work import DropWork
+from virnucpro_assets.reports.check_pages import write_check_report
+from virnucpro_assets.reports.check_report import CheckReport
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
 ASSET, INPUT = "check_report", "predictions"

@@ -2,13 +2,13 @@
 
 import dagster as dg
 
+from virnucpro_assets.calling.routing import classifiers_in_use
 from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.automation import never_made
 from virnucpro_assets.defs.failures import mendable
 from virnucpro_assets.defs.records import latest_record, version_tags
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.models.cards import CARD_FILE
-from virnucpro_assets.pipeline.routing import classifiers_in_use
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 

@@ -9,7 +9,7 @@ import dagster as dg
 
 from virnucpro_assets.defs.failures import mendable
 from virnucpro_assets.defs.run_drops import drops_at_work
-from virnucpro_assets.pipeline.cleanup import clean_up
+from virnucpro_assets.maintenance.cleanup import clean_up
 from virnucpro_assets.settings import Settings
 
 JOB, SCHEDULE = "cleanup", "nightly_cleanup"

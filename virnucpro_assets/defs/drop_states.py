@@ -10,7 +10,7 @@ from virnucpro_assets.defs.process_runs import fail_dead_runs
 from virnucpro_assets.defs.run_drops import drops_at_work
 from virnucpro_assets.defs.standing import FAILED, Standing, Work
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.pipeline.drop_state import DropState, OnRecord, look_at, state_of
+from virnucpro_assets.reports.drop_state import DropState, OnRecord, look_at, state_of
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 

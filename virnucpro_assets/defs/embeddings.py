@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from virnucpro_assets.checks.results import CheckResult, failure_checks, record_check, shard_checks
 from virnucpro_assets.defs import columns, metadata, pictures
 from virnucpro_assets.defs.automation import once
 from virnucpro_assets.defs.executors import backfill_policy, step_tags
@@ -19,11 +20,10 @@ from virnucpro_assets.defs.gpu_pool import POOL, GpuPool
 from virnucpro_assets.defs.partitions import Partitions, across_ranks, drops_and_ranks
 from virnucpro_assets.defs.process_runs import mark_worker
 from virnucpro_assets.defs.records import EarlierTries, Event, evaluation, input_tags, materialisation
+from virnucpro_assets.drops.recipes import EncoderChoices
+from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.inference.shard_runs import EmbeddingError
-from virnucpro_assets.pipeline.checks import CheckResult, failure_checks, record_check, shard_checks
-from virnucpro_assets.pipeline.embeddings import embed_drop
-from virnucpro_assets.pipeline.recipes import EncoderChoices
-from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.pipeline.embed import embed_drop
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.incidents import Incidents
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT

@@ -9,11 +9,11 @@ from virnucpro_assets.defs.partitions import DROPS, Partitions
 from virnucpro_assets.defs.process_runs import fail_dead_runs
 from virnucpro_assets.defs.run_drops import drops_at_work
 from virnucpro_assets.defs.standing import ASSETS
+from virnucpro_assets.drops.stage_locks import claimed_drop
 from virnucpro_assets.errors import BusyError, InputError
-from virnucpro_assets.pipeline.claims import claimed_drop
-from virnucpro_assets.pipeline.forget import DropData, data_of, remove_data
-from virnucpro_assets.pipeline.remains import in_bytes
-from virnucpro_assets.report.pages import counted
+from virnucpro_assets.maintenance.forget import DropData, data_of, remove_data
+from virnucpro_assets.maintenance.remains import in_bytes
+from virnucpro_assets.reports.pages import counted
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import KEY
 

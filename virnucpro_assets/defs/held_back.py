@@ -5,9 +5,9 @@ run, and everything after it would be refused.
 """
 
 from virnucpro_assets.defs.standing import Work
+from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.pipeline.check_pages import gather_checks
-from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.reports.check_pages import gather_checks
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from virnucpro_assets.pipeline.checks import CheckResult
+from virnucpro_assets.checks.results import CheckResult
 from virnucpro_assets.settings import Settings
 
 Metadata = dict[str, Any]

@@ -9,8 +9,8 @@ import dagster as dg
 import numpy as np
 
 from virnucpro_assets.defs.metadata import picture
-from virnucpro_assets.pipeline.calls import SCORES_FILE
-from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.drops.work import DropWork
+from virnucpro_assets.pipeline.predict import SCORES_FILE
 from virnucpro_assets.storage.calls import CALLS, TIERS
 from virnucpro_assets.storage.shards import ShardManifest
 from virnucpro_assets.storage.tables_manifest import TablesManifest
@@ -20,8 +20,8 @@ Picture = dict[str, dg.MetadataValue[Any]]
 
 def protein_lengths(work: DropWork) -> Picture:
     """How long the distinct candidates of a drop are."""
-    from virnucpro_assets.report.histograms import LengthCounter  # noqa: PLC0415
-    from virnucpro_assets.report.plots import length_distribution  # noqa: PLC0415
+    from virnucpro_assets.reports.histograms import LengthCounter  # noqa: PLC0415
+    from virnucpro_assets.reports.plots import length_distribution  # noqa: PLC0415
 
     counter = LengthCounter()
     counter.add(work.index.protein_lengths()[: work.index.manifest.rows_with_protein])
@@ -35,7 +35,7 @@ def protein_lengths(work: DropWork) -> Picture:
 
 def packing(shard: ShardManifest) -> Picture:
     """How full the packs of each part of a shard are."""
-    from virnucpro_assets.report.plots import packing  # noqa: PLC0415
+    from virnucpro_assets.reports.plots import packing  # noqa: PLC0415
 
     shares = [part.counts.efficiency(shard.recipe.token_budget) for part in shard.parts]
     return {"packing": picture(packing(shares))} if shares else {}
@@ -43,8 +43,8 @@ def packing(shard: ShardManifest) -> Picture:
 
 def scores(work: DropWork) -> Picture:
     """The P(virus) of every distinct candidate of a drop."""
-    from virnucpro_assets.report.histograms import ScoreCounter  # noqa: PLC0415
-    from virnucpro_assets.report.plots import score_histogram  # noqa: PLC0415
+    from virnucpro_assets.reports.histograms import ScoreCounter  # noqa: PLC0415
+    from virnucpro_assets.reports.plots import score_histogram  # noqa: PLC0415
 
     counter = ScoreCounter()
     counter.add(np.load(work.folder.predictions / SCORES_FILE, mmap_mode="r", allow_pickle=False)[:, 1])
@@ -54,7 +54,7 @@ def scores(work: DropWork) -> Picture:
 
 def calls(tables: TablesManifest) -> Picture:
     """How many reads got which call in which tier."""
-    from virnucpro_assets.report.plots import calls_by_tier  # noqa: PLC0415
+    from virnucpro_assets.reports.plots import calls_by_tier  # noqa: PLC0415
 
     counts = {call: {tier: tables.counts[f"{call}, {tier}"] for tier in TIERS} for call in CALLS}
     return {"calls_by_tier": picture(calls_by_tier(counts))} if tables.counts["called_reads"] else {}

@@ -11,14 +11,15 @@ from datetime import timedelta
 
 import dagster as dg
 
+from virnucpro_assets.checks.results import PRECISION_CHECKS, CheckResult, completeness, holds_back
 from virnucpro_assets.defs import columns, metadata, pictures
 from virnucpro_assets.defs.automation import once
 from virnucpro_assets.defs.chains import Link, Made, Turn
 from virnucpro_assets.defs.partitions import Partitions, across_ranks
-from virnucpro_assets.pipeline.calls import READS_BY_ROUTE, call_drop, predict_drop
-from virnucpro_assets.pipeline.checks import PRECISION_CHECKS, CheckResult, completeness, holds_back
-from virnucpro_assets.pipeline.embeddings import merge_drop
+from virnucpro_assets.pipeline.call import READS_BY_ROUTE, call_drop
+from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.precision_checks import check_precision
+from virnucpro_assets.pipeline.predict import predict_drop
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.call_tables import READ_CALLS_FILE, READ_SCHEMA
 from virnucpro_assets.storage.hits import HITS_FILE

@@ -13,8 +13,8 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
 
+from virnucpro_assets.checks.results import CheckResult, sentence
 from virnucpro_assets.defs import metadata
-from virnucpro_assets.pipeline.checks import CheckResult, sentence
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
 RETRY_NUMBER, PARENT_RUN = "dagster/retry_number", "dagster/parent_run_id"

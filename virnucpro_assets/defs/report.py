@@ -14,8 +14,8 @@ def drop_report() -> Link:
 
     def make(turn: Turn) -> Made:
         # The plotting library stays out of the import path of the definitions.
-        from virnucpro_assets.pipeline.reports import report_drop  # noqa: PLC0415
-        from virnucpro_assets.report import plots  # noqa: PLC0415
+        from virnucpro_assets.pipeline.report import report_drop  # noqa: PLC0415
+        from virnucpro_assets.reports import plots  # noqa: PLC0415
 
         work = turn.work
         report = report_drop(work)

@@ -12,7 +12,7 @@ from virnucpro_assets.defs.jobs import TRAINING_STEP
 from virnucpro_assets.defs.partitions import DROPS
 from virnucpro_assets.defs.runs import PARTITION, RANGE_END, RANGE_START
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.pipeline.training.labels import read_labels
+from virnucpro_assets.training.labels import read_labels
 
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,

@@ -2,13 +2,13 @@
 
 import dagster as dg
 
+from virnucpro_assets.checks.results import CheckResult, every_read_accounted_for
 from virnucpro_assets.defs import columns, metadata, pictures
 from virnucpro_assets.defs.automation import once
 from virnucpro_assets.defs.chains import Link, Made, Turn
 from virnucpro_assets.defs.partitions import Partitions
-from virnucpro_assets.pipeline.arrivals import list_drop
-from virnucpro_assets.pipeline.checks import CheckResult, every_read_accounted_for
-from virnucpro_assets.pipeline.embeddings import index_drop
+from virnucpro_assets.intake.registration import list_drop
+from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.sequences.index import IndexManifest
 from virnucpro_assets.storage.drops import DropManifest
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_origin
 import dagster as dg
 from pydantic import Field, create_model
 
+from virnucpro_assets.checks.results import CheckError
 from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.classifier import record_in_use
 from virnucpro_assets.defs.executors import step_tags
@@ -21,11 +22,10 @@ from virnucpro_assets.defs.jobs import TRAIN_CLASSIFIER as JOB
 from virnucpro_assets.defs.jobs import TRAINING, TRAINING_STEP
 from virnucpro_assets.defs.process_runs import mark_worker
 from virnucpro_assets.defs.records import Event, evaluation, latest_record, materialisation
-from virnucpro_assets.pipeline.checks import CheckError
-from virnucpro_assets.pipeline.training.labels import LabelledDrop, read_labels
-from virnucpro_assets.pipeline.training.options import FIELDS, parse_options
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
+from virnucpro_assets.training.labels import LabelledDrop, read_labels
+from virnucpro_assets.training.options import FIELDS, parse_options
 
 GROUP = "training"
 SET, TRAINED, EVALUATION = TRAINING
@@ -112,7 +112,7 @@ def training_job(settings: Settings) -> dg.JobDefinition:
     def train(context: dg.OpExecutionContext, config: TrainingConfig) -> Iterator[Event]:
         mark_worker(context, settings)
         # torch and the plotting library stay out of the import path of the definitions.
-        from virnucpro_assets.pipeline.training.train import train as train_classifier  # noqa: PLC0415
+        from virnucpro_assets.training.train import train as train_classifier  # noqa: PLC0415
 
         with mendable():
             set_options, options = parse_options(dict(config))
@@ -145,9 +145,9 @@ def _labelled(config: Any) -> list[LabelledDrop]:
 
 
 def _results(trained: Any) -> Iterator[dg.AssetMaterialization]:
-    from virnucpro_assets.pipeline.training.train import DATA, PAGE  # noqa: PLC0415
-    from virnucpro_assets.report import plots  # noqa: PLC0415
-    from virnucpro_assets.report.classifier_report import reliability_curves, roc_curves  # noqa: PLC0415
+    from virnucpro_assets.reports import plots  # noqa: PLC0415
+    from virnucpro_assets.reports.classifier_report import reliability_curves, roc_curves  # noqa: PLC0415
+    from virnucpro_assets.training.train import DATA, PAGE  # noqa: PLC0415
 
     manifest, version, report = trained.training_set, trained.version, trained.report
     counts = {

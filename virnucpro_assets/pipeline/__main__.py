@@ -7,14 +7,14 @@ import argparse
 import sys
 
 from virnucpro_assets.demo.recognise import saying_demo_models
+from virnucpro_assets.drops.disk_space import check_data_root, check_out
+from virnucpro_assets.drops.stage_locks import claimed_drop
 from virnucpro_assets.errors import VirnucproError, describe_os_error
 from virnucpro_assets.files.outputs import check_outputs
 from virnucpro_assets.files.user_paths import user_path
 from virnucpro_assets.inference.devices import find_devices
-from virnucpro_assets.pipeline.arrivals import key_from_name, register_reads
-from virnucpro_assets.pipeline.claims import claimed_drop
-from virnucpro_assets.pipeline.forget import kept_if_indexed
-from virnucpro_assets.pipeline.room import check_data_root, check_out
+from virnucpro_assets.intake.registration import key_from_name, register_reads
+from virnucpro_assets.maintenance.forget import kept_if_indexed
 from virnucpro_assets.pipeline.run import RESULTS, export_results, run_drop
 from virnucpro_assets.sequences.read_files import pair_files
 from virnucpro_assets.settings import load_settings

@@ -15,17 +15,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from virnucpro_assets.calling.routing import classifiers_in_use
+from virnucpro_assets.checks.results import PRECISION_CHECKS, CheckResult, holds_back
+from virnucpro_assets.checks.samples import ChunkSample, sample_chunks
+from virnucpro_assets.drops.recipes import token_budget
+from virnucpro_assets.drops.stage_records import recorded_stage
+from virnucpro_assets.drops.work import DropWork, fitting_merged
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.inference.messages import SampleTask
 from virnucpro_assets.inference.plans import expected_flops, tokens_of_rows
 from virnucpro_assets.inference.pool import Lease
-from virnucpro_assets.pipeline.checks import PRECISION_CHECKS, CheckResult, holds_back
-from virnucpro_assets.pipeline.embeddings import fitting_merged
-from virnucpro_assets.pipeline.recipes import token_budget
-from virnucpro_assets.pipeline.routing import classifiers_in_use
-from virnucpro_assets.pipeline.samples import ChunkSample, sample_chunks
-from virnucpro_assets.pipeline.stages import recorded_stage
-from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.merged import quarantined_rows, read_merged_at
 from virnucpro_assets.storage.tables_manifest import MANIFEST, TablesManifest
@@ -201,7 +200,7 @@ def _has_protein(work: DropWork, sample: ChunkSample) -> npt.NDArray[np.bool_]:
 def _scores(work: DropWork, sample: ChunkSample, rows: Rows) -> list[Rows]:
     """Scores [n, 2] of a sample's merged rows by each classifier in use, NaN for what it does not score."""
     # torch stays out of the import path of whoever only describes the checks.
-    from virnucpro_assets.pipeline.scoring import Scorer  # noqa: PLC0415
+    from virnucpro_assets.calling.scoring import Scorer  # noqa: PLC0415
 
     index = work.index.manifest
     routing = classifiers_in_use(work.settings, index.chunk_length, index)

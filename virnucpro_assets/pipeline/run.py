@@ -3,14 +3,7 @@
 import shutil
 from pathlib import Path
 
-from virnucpro_assets.files.atomic import atomic_file
-from virnucpro_assets.files.outputs import check_outputs, is_ours, note_outputs
-from virnucpro_assets.inference.pool import Lease
-from virnucpro_assets.inference.progress import Reporter
-from virnucpro_assets.inference.shard_runs import EmbeddingError
-from virnucpro_assets.pipeline.arrivals import list_drop
-from virnucpro_assets.pipeline.calls import CALL_FILES, PREDICTION_FILES, call_drop, predict_drop
-from virnucpro_assets.pipeline.checks import (
+from virnucpro_assets.checks.results import (
     CheckResult,
     completeness,
     every_read_accounted_for,
@@ -19,17 +12,22 @@ from virnucpro_assets.pipeline.checks import (
     record_check,
     shard_checks,
 )
+from virnucpro_assets.drops.disk_space import check_data_root
+from virnucpro_assets.drops.work import DropWork
+from virnucpro_assets.files.atomic import atomic_file
+from virnucpro_assets.files.outputs import check_outputs, is_ours, note_outputs
+from virnucpro_assets.inference.pool import Lease
+from virnucpro_assets.inference.progress import Reporter
+from virnucpro_assets.inference.shard_runs import EmbeddingError
+from virnucpro_assets.intake.registration import list_drop
+from virnucpro_assets.pipeline.call import CALL_FILES, call_drop
 from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embeddings import (
-    embed_drop,
-    index_drop,
-    merge_drop,
-    require_room_for_embeddings,
-)
+from virnucpro_assets.pipeline.embed import embed_drop, require_room_for_embeddings
+from virnucpro_assets.pipeline.index import index_drop
+from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.precision_checks import check_precision
-from virnucpro_assets.pipeline.reports import report_drop
-from virnucpro_assets.pipeline.room import check_data_root
-from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.pipeline.predict import PREDICTION_FILES, predict_drop
+from virnucpro_assets.pipeline.report import report_drop
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import REPORT, DropFolder
 from virnucpro_assets.storage.quarantine import TABLE as QUARANTINE_TABLE

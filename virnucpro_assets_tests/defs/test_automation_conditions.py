@@ -11,13 +11,13 @@ from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraph
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.execution.asset_backfill import AssetBackfillData
 
+from virnucpro_assets.checks.results import CheckResult
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, EMBEDDINGS
 from virnucpro_assets.defs.partitions import DROPS, Partitions
 from virnucpro_assets.defs.process_runs import COMMAND
 from virnucpro_assets.defs.records import evaluation
 from virnucpro_assets.defs.standing import BEFORE
-from virnucpro_assets.pipeline.checks import CheckResult
 from virnucpro_assets.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*in beta:dagster_shared.utils.warnings.BetaWarning")

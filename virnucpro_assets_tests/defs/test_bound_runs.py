@@ -8,9 +8,9 @@ import pytest
 
 from virnucpro_assets.defs import runs
 from virnucpro_assets.defs.chains import Turn
+from virnucpro_assets.drops.recipes import EncoderChoices
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
-from virnucpro_assets.pipeline.recipes import EncoderChoices
+from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 

@@ -7,12 +7,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from virnucpro_assets.calling.routing import classifiers_in_use
 from virnucpro_assets.defs.chains import Link, Made, chain
 from virnucpro_assets.defs.classifier import classifier, record_in_use
 from virnucpro_assets.defs.partitions import DROPS, Partitions
 from virnucpro_assets.demo.paths import MODELS_FOLDER, classifier_folder
 from virnucpro_assets.files.digests import sha256_of_file
-from virnucpro_assets.pipeline.routing import classifiers_in_use
 from virnucpro_assets.settings import Settings
 
 

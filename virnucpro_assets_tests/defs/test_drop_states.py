@@ -12,7 +12,7 @@ from virnucpro_assets.defs.partitions import DROPS
 from virnucpro_assets.defs.process_runs import TAG, this_process
 from virnucpro_assets.defs.runs import PARTITION
 from virnucpro_assets.errors import DeviceError, InputError
-from virnucpro_assets.pipeline.drop_state import OnRecord
+from virnucpro_assets.reports.drop_state import OnRecord
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropSource, DropStore
 

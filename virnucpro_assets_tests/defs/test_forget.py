@@ -9,9 +9,9 @@ import pytest
 from virnucpro_assets.defs.forget import forget_drop
 from virnucpro_assets.defs.partitions import DROPS
 from virnucpro_assets.defs.runs import PARTITION, RANGE_END, RANGE_START
+from virnucpro_assets.drops.stage_locks import claimed_drop
 from virnucpro_assets.errors import BusyError, InputError, VirnucproError
-from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
-from virnucpro_assets.pipeline.claims import claimed_drop
+from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 

@@ -11,7 +11,7 @@ import pytest
 
 from virnucpro_assets.defs.partitions import Partitions
 from virnucpro_assets.defs.standing import FAILED, Standing
-from virnucpro_assets.pipeline.open_deliveries import read_open_deliveries
+from virnucpro_assets.intake.open_deliveries import read_open_deliveries
 from virnucpro_assets_tests.deployments import BY_DROP, BY_RANK, Deployment
 from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import running_web_server

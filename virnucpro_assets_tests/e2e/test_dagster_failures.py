@@ -14,7 +14,7 @@ from virnucpro_assets.errors import DeviceError
 from virnucpro_assets.inference.process_handle import ProcessHandle
 from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
 from virnucpro_assets.models.folders import read_config
-from virnucpro_assets.pipeline.embeddings import embed_drop
+from virnucpro_assets.pipeline.embed import embed_drop
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.member_names import first_members
 from virnucpro_assets.storage.drops import DropStore

@@ -10,17 +10,17 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from virnucpro_assets.checks.results import CheckResult
 from virnucpro_assets.defs.alerts import alerts
 from virnucpro_assets.defs.arrivals import look_for_drops
 from virnucpro_assets.defs.backfills import ask_for
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.run_drops import drops_at_work
 from virnucpro_assets.defs.runs import PARTITION, RANGE_END, RANGE_START
+from virnucpro_assets.drops.stage_records import StageRecord
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
-from virnucpro_assets.pipeline.alert_targets import TargetError
-from virnucpro_assets.pipeline.arrivals import list_drop
-from virnucpro_assets.pipeline.checks import CheckResult
-from virnucpro_assets.pipeline.stages import StageRecord
+from virnucpro_assets.intake.registration import list_drop
+from virnucpro_assets.maintenance.alert_targets import TargetError
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.member_names import first_members
 from virnucpro_assets.settings import Settings

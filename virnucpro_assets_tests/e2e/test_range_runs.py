@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from virnucpro_assets.errors import DeviceError
-from virnucpro_assets.pipeline.embeddings import embed_drop
+from virnucpro_assets.pipeline.embed import embed_drop
 from virnucpro_assets.pipeline.precision_checks import check_precision
 from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets_tests.deployments import BY_RANK

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from virnucpro_assets.pipeline.checks import PRECISION_CHECKS
+from virnucpro_assets.checks.results import PRECISION_CHECKS
 from virnucpro_assets_tests.deployments import Deployment
 from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, running_web_server
 

@@ -15,9 +15,9 @@ from safetensors.numpy import load_file, save_file
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.intake.registration import register_reads
 from virnucpro_assets.models.cards import SEAL
 from virnucpro_assets.models.folders import WEIGHTS_FILE, read_model_folder
-from virnucpro_assets.pipeline.arrivals import register_reads
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings

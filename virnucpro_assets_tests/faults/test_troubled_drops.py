@@ -15,11 +15,11 @@ from safetensors.numpy import load_file, save_file
 from virnucpro_assets.demo.paths import DNABERT_S_FOLDER, MODELS_FOLDER
 from virnucpro_assets.inference.devices import find_devices
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
+from virnucpro_assets.intake.registration import register_reads
 from virnucpro_assets.models.cards import SEAL
 from virnucpro_assets.models.folders import WEIGHTS_FILE, read_model_folder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.models.tokens import Tokens
-from virnucpro_assets.pipeline.arrivals import register_reads
 from virnucpro_assets.pipeline.run import export_results, run_drop
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.member_names import first_members, member_name

@@ -12,7 +12,7 @@ from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.models.cards import read_card
 from virnucpro_assets.models.classifier import load_classifier, save_classifier
 from virnucpro_assets.models.versions import CONFIGURED, ClassifierVersions, Version, VersionRecord
-from virnucpro_assets.pipeline.classifier_pages import version_lines
+from virnucpro_assets.reports.classifier_pages import version_lines
 from virnucpro_assets.settings import Settings
 from virnucpro_assets_tests.damage import flip_byte
 

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from virnucpro_assets.drops.stage_records import read_stages
+from virnucpro_assets.drops.work import DropWork, fitting_merged
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.pipeline.arrivals import register_reads
-from virnucpro_assets.pipeline.embeddings import fitting_merged
+from virnucpro_assets.intake.registration import register_reads
 from virnucpro_assets.pipeline.run import run_drop
-from virnucpro_assets.pipeline.stages import read_stages
-from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.demo.paths import ESM2_FOLDER
+from virnucpro_assets.drops.stage_records import read_stages
+from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.inference.shard_runs import EmbeddingError
-from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
+from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embeddings import embed_drop, index_drop
-from virnucpro_assets.pipeline.stages import read_stages
-from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.pipeline.embed import embed_drop
+from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.shards import read_shard

@@ -11,21 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from virnucpro_assets.checks.results import completeness
 from virnucpro_assets.demo.paths import MODELS_FOLDER
+from virnucpro_assets.drops.recipes import choose_encoder
+from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.intake.registration import list_drop
 from virnucpro_assets.models.cards import EncoderCard, read_card, write_card
 from virnucpro_assets.models.classifier import load_classifier, save_classifier
 from virnucpro_assets.models.folders import read_model_folder
 from virnucpro_assets.models.versions import ClassifierVersions, VersionRecord
-from virnucpro_assets.pipeline.arrivals import list_drop
-from virnucpro_assets.pipeline.calls import call_drop, predict_drop
-from virnucpro_assets.pipeline.checks import completeness
-from virnucpro_assets.pipeline.embeddings import index_drop, merge_drop
-from virnucpro_assets.pipeline.recipes import choose_encoder
-from virnucpro_assets.pipeline.reports import gather_report
+from virnucpro_assets.pipeline.call import call_drop
+from virnucpro_assets.pipeline.index import index_drop
+from virnucpro_assets.pipeline.merge import merge_drop
+from virnucpro_assets.pipeline.predict import predict_drop
+from virnucpro_assets.pipeline.report import gather_report
 from virnucpro_assets.pipeline.run import export_results
-from virnucpro_assets.pipeline.work import DropWork
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.cached_rows import CachedRows

@@ -2,21 +2,24 @@
 
 import pytest
 
-from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
-from virnucpro_assets.pipeline.calls import call_drop, predict_drop
-from virnucpro_assets.pipeline.checks import (
+from virnucpro_assets.checks.results import (
     CheckResult,
     completeness,
     every_read_accounted_for,
     finite_values,
     record_check,
 )
+from virnucpro_assets.drops.work import DropWork
+from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.intake.registration import list_drop, register_reads
+from virnucpro_assets.pipeline.call import call_drop
 from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embeddings import embed_drop, index_drop, merge_drop
+from virnucpro_assets.pipeline.embed import embed_drop
+from virnucpro_assets.pipeline.index import index_drop
+from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.precision_checks import check_precision
-from virnucpro_assets.pipeline.reports import gather_report
-from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.pipeline.predict import predict_drop
+from virnucpro_assets.pipeline.report import gather_report
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.vocabulary import ENCODER_KINDS

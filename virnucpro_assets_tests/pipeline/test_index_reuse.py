@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from virnucpro_assets.drops.stage_records import read_stages
+from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.manifests import write_manifest
-from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
-from virnucpro_assets.pipeline.embeddings import index_drop
-from virnucpro_assets.pipeline.stages import read_stages
-from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.intake.registration import list_drop, register_reads
+from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.sequences.index import IndexManifest, SequenceIndex
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings

@@ -6,19 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from virnucpro_assets.checks.results import read_checks, record_check
+from virnucpro_assets.checks.samples import CHUNK_BITS, sample_chunks
+from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.inference.messages import SampleTask
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.inference.rounds import Work
+from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.models.classifier import load_classifier
-from virnucpro_assets.pipeline.arrivals import list_drop, register_reads
-from virnucpro_assets.pipeline.calls import predict_drop
-from virnucpro_assets.pipeline.checks import read_checks, record_check
 from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embeddings import embed_drop, index_drop, merge_drop
+from virnucpro_assets.pipeline.embed import embed_drop
+from virnucpro_assets.pipeline.index import index_drop
+from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, check_precision, compare
-from virnucpro_assets.pipeline.samples import CHUNK_BITS, sample_chunks
-from virnucpro_assets.pipeline.work import DropWork
+from virnucpro_assets.pipeline.predict import predict_drop
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings

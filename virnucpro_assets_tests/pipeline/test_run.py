@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from virnucpro_assets.checks.results import CheckResult
 from virnucpro_assets.demo.paths import DNABERT_S_FOLDER
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.inference.shard_runs import EmbeddingError
-from virnucpro_assets.pipeline.arrivals import register_reads
-from virnucpro_assets.pipeline.checks import CheckResult
+from virnucpro_assets.intake.registration import register_reads
 from virnucpro_assets.pipeline.run import run_drop
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings

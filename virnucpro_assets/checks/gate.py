@@ -1,0 +1,91 @@
+"""The gate: nothing is built on what a blocking check refuses, whoever asks for it.
+
+Every stage that builds on checked data calls `require_passed` before its first work. So a command, a
+schedule, automation, a job of the UI, a step on a cluster, an automatic retry and the engine without
+Dagster get the same answer. A result counts only for the content that it names by digest: of what was
+made again from something else, the check has not run.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from virnucpro_assets.checks.results import (
+    PRECISION_CHECKS,
+    CheckError,
+    hold_back,
+    holds_back,
+    read_checks,
+)
+from virnucpro_assets.drops.work import DropWork
+from virnucpro_assets.storage.merged import MergedManifest
+from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.tables_manifest import TablesManifest
+from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
+
+Subjects = Mapping[str, str]
+"""What a stage builds on: the digest of each asset, as the results of its checks name it."""
+
+
+def require_passed(work: DropWork, subjects: Subjects) -> None:
+    """Raise CheckError unless every blocking check of `subjects` is on record and passed.
+
+    Raises DamagedFileError if a result on record is damaged.
+    """
+    results = read_checks(work.folder.checks, subjects)
+    for result in results:
+        hold_back(work.drop.key, result)
+    found = {(result.asset, result.name, result.rank) for result in results}
+    for asset, name, rank in expected_checks(work, subjects):
+        if (asset, name, rank) not in found:
+            of_rank = "" if rank is None else f" rank {rank}"
+            raise CheckError(
+                f"check {name} of {asset}{of_rank}: found no result of what is there now; expected one that "
+                f"passed. The results of drop {work.drop.key} are held back. Run `virnucpro materialize "
+                f"{work.drop.key}`."
+            )
+
+
+def subjects_of_shards(index_digest: str, recipes: Mapping[EncoderKind, Recipe]) -> dict[str, str]:
+    """What a merged view is built on."""
+    return {
+        "sequence_index": index_digest,
+        **{f"{kind}_embeddings": recipe.digest for kind, recipe in recipes.items()},
+    }
+
+
+def subjects_of_merged(index_digest: str, merged: MergedManifest) -> dict[str, str]:
+    """What predictions and training sets are built on."""
+    return {**subjects_of_shards(index_digest, merged.recipes), "merged_embeddings": merged.digest}
+
+
+def subjects_of_predictions(predictions: TablesManifest) -> dict[str, str]:
+    """What calls are built on."""
+    return _subjects_of_tables(predictions) | {"predictions": predictions.digest}
+
+
+def subjects_of_calls(calls: TablesManifest) -> dict[str, str]:
+    """What a report is built on."""
+    return _subjects_of_tables(calls) | {"predictions": calls.inputs["predictions"]}
+
+
+def _subjects_of_tables(tables: TablesManifest) -> dict[str, str]:
+    return {
+        "sequence_index": tables.inputs["index"],
+        **{f"{kind}_embeddings": tables.inputs[f"recipe of {kind}"] for kind in ENCODER_KINDS},
+        "merged_embeddings": tables.inputs["merged_embeddings"],
+    }
+
+
+def expected_checks(work: DropWork, subjects: Subjects) -> Iterator[tuple[str, str, int | None]]:
+    """The blocking checks of these assets: asset, name, and the rank where there are ranks."""
+    if "sequence_index" in subjects:
+        yield "sequence_index", "every_read_accounted_for", None
+    for kind in ENCODER_KINDS:
+        if f"{kind}_embeddings" in subjects:
+            for rank in range(work.index.manifest.ranks):
+                yield f"{kind}_embeddings", "finite_values", rank
+    if "merged_embeddings" in subjects:
+        yield "merged_embeddings", "completeness", None
+    if "predictions" in subjects:
+        for name in PRECISION_CHECKS:
+            if holds_back(name, work.settings.precision):
+                yield "predictions", name, None

@@ -1,0 +1,239 @@
+"""Checks: what is verified of a drop, with the figures and the threshold that decided.
+
+Each check returns one `CheckResult`. They are recorded beside the drop, so that the report
+shows them whoever ran them. A result names what it looked at by digest: once that was made
+again from something else, the result is a former one and is not shown.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from virnucpro_assets.drops.work import DropWork
+from virnucpro_assets.errors import VirnucproError
+from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.inference.shard_runs import EmbeddingError
+from virnucpro_assets.sequences.index import IndexManifest
+from virnucpro_assets.storage.merged import merged_rows, read_merged, read_merged_rows
+from virnucpro_assets.storage.shards import ShardManifest
+from virnucpro_assets.vocabulary import Precision
+
+PRECISION_CHECKS = (
+    "precision_in_use_matches_float32",
+    "float16_matches_float32",
+    "packed_matches_one_at_a_time",
+)
+
+
+_SAME = ("min_cosine", "candidate_label_agreement", "chunk_label_agreement")
+DECIDING = {
+    "finite_values": ("quarantined",),
+    "packing_efficiency": ("efficiency",),
+    **dict.fromkeys(PRECISION_CHECKS[:2], _SAME),
+    PRECISION_CHECKS[2]: (*_SAME, "largest_difference"),
+}
+"""The figures by which a check decides, where it has others too."""
+IN_WORDS = {
+    "min_cosine": "lowest cosine",
+    "candidate_label_agreement": "equal labels of candidates",
+    "chunk_label_agreement": "equal labels of chunks",
+    "quarantined": "sequences in quarantine",
+}
+_PRECISE = "`virnucpro materialize {drop} --replace` with precision float32"
+REMEDIES = {
+    "every_read_accounted_for": "`virnucpro retry {drop}`; if it fails again, report it as a fault of this program",
+    "finite_values": "`virnucpro retry {drop}`; if it fails again, set quarantine to not_scored",
+    "packing_efficiency": "nothing, the results are the same; another token_budget would compute them faster",
+    **dict.fromkeys(PRECISION_CHECKS[:2], _PRECISE),
+    PRECISION_CHECKS[
+        2
+    ]: "`virnucpro retry {drop}`; if it fails again, materialize it with attention plain and --replace",
+}
+"""What to do about a check that did not pass; what is not here is made again."""
+
+
+class CheckError(VirnucproError):
+    """A check that holds back what follows did not pass."""
+
+    exit_code = 5
+
+
+class CheckResult(BaseModel):
+    """The outcome of one check of an asset, of one rank where the asset is cut into ranks.
+
+    `subject` is the digest of what was checked; empty where it was never finished.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    asset: str
+    name: str
+    passed: bool
+    threshold: str
+    figures: dict[str, int | float | str] = {}
+    rank: int | None = None
+    blocking: bool = True
+    subject: str = ""
+
+    @property
+    def file_name(self) -> str:
+        rank = "" if self.rank is None else f".{self.rank:02d}"
+        return f"{self.asset}.{self.name}{rank}.toml"
+
+
+def record_check(folder: Path, result: CheckResult) -> CheckResult:
+    """Keep a result among those of its drop, in place of an earlier one; returns it."""
+    write_manifest(folder / result.file_name, result)
+    return result
+
+
+def hold_back(drop: str, result: CheckResult) -> None:
+    """Raise CheckError if a result of a drop holds back what follows."""
+    if result.blocking and not result.passed:
+        of_rank = "" if result.rank is None else f" rank {result.rank}"
+        raise CheckError(
+            f"check {result.name} of {result.asset}{of_rank}: "
+            f"{sentence(result.name, result.figures, result.threshold)}. The results of drop {drop} are held back. "
+            f"Look: `virnucpro checks {drop}`; then: {remedy(result.name, drop)}."
+        )
+
+
+def sentence(name: str, figures: Mapping[str, int | float | str], threshold: str) -> str:
+    """What a check found and what it needed: the figures that decided, or the reason why there are none."""
+    decided = {key: figures[key] for key in DECIDING.get(name, ()) if key in figures}
+    shown = {"reason": figures["reason"]} if "reason" in figures else decided or figures
+    found = ", ".join(
+        f"{IN_WORDS.get(key, key.replace('_', ' '))} {figure(value)}" for key, value in shown.items()
+    )
+    return f"{found.removeprefix('reason ')}; needed {threshold}"
+
+
+def remedy(name: str, drop: str) -> str:
+    """What to do about a check that did not pass."""
+    return REMEDIES.get(name, "`virnucpro retry {drop}`").format(drop=drop)
+
+
+def holds_back(name: str, in_use: Precision) -> bool:
+    """Whether calls wait for one of PRECISION_CHECKS: float16 says nothing against results in another precision."""
+    return name != "float16_matches_float32" or in_use == "float16"
+
+
+def read_checks(folder: Path, subjects: Mapping[str, str]) -> list[CheckResult]:
+    """The results of a drop, by asset, name and rank, that speak of `subjects`: asset to digest."""
+    results = [read_manifest(path, CheckResult) for path in sorted(folder.glob("*.toml"))]
+    return [result for result in results if subjects.get(result.asset) == result.subject]
+
+
+def every_read_accounted_for(index: IndexManifest, reads_with_members: int) -> CheckResult:
+    """Each read has candidates or a reason why not."""
+    without = sum(index.reasons.values())
+    return CheckResult(
+        asset="sequence_index",
+        name="every_read_accounted_for",
+        passed=index.reads == reads_with_members + without,
+        threshold="reads = reads with candidates + reads with a reason",
+        figures={"reads": index.reads, "with_candidates": reads_with_members, **index.reasons},
+        subject=index.digest,
+    )
+
+
+def finite_values(asset: str, shard: ShardManifest) -> CheckResult:
+    """Every number of a finished shard is finite, but for rows that are quarantined.
+
+    Those are NaN, which is allowed (the policy `not_scored`) but not hidden: the check does not pass
+    and holds nothing back.
+    """
+    incidents = shard.incidents
+    return CheckResult(
+        asset=asset,
+        name="finite_values",
+        passed=not incidents.quarantined,
+        threshold="no NaN and no Inf",
+        figures={
+            "rows": shard.rows,
+            "values": shard.rows * shard.width,
+            "recomputed_in_float32": len(incidents.recomputed),
+            "quarantined": len(incidents.quarantined),
+        },
+        rank=shard.rank,
+        blocking=not incidents.quarantined,
+        subject=shard.recipe.digest,
+    )
+
+
+def not_finite(asset: str, rank: int, reason: str) -> CheckResult:
+    """A rank that was not finished because of NaN or Inf; `reason` names the candidate."""
+    return CheckResult(
+        asset=asset,
+        name="finite_values",
+        passed=False,
+        threshold="no NaN and no Inf",
+        figures={"reason": reason},
+        rank=rank,
+    )
+
+
+def packing_efficiency(asset: str, shard: ShardManifest, minimum: float) -> CheckResult:
+    """Tokens in packs over what the packs could hold.
+
+    The last pack of a part is as full as the rows that are left for it, so parts of a few
+    packs say nothing about the packing: judged are shards with at least ten packs a part.
+    """
+    counts, budget = shard.counts, shard.recipe.token_budget
+    efficiency = counts.efficiency(budget)
+    judged = counts.packs >= 10 * max(1, len(shard.parts))
+    return CheckResult(
+        asset=asset,
+        name="packing_efficiency",
+        passed=efficiency >= minimum or not judged,
+        threshold=f"at least {minimum}"
+        if judged
+        else f"at least {minimum}; not judged below 10 packs a part",
+        figures={
+            "efficiency": round(efficiency, 4),
+            "tokens": counts.tokens,
+            "packs": counts.packs,
+            "token_budget": budget,
+        },
+        rank=shard.rank,
+        blocking=False,
+        subject=shard.recipe.digest,
+    )
+
+
+def shard_checks(asset: str, shard: ShardManifest, minimum_efficiency: float) -> list[CheckResult]:
+    """All checks of a finished shard."""
+    return [finite_values(asset, shard), packing_efficiency(asset, shard, minimum_efficiency)]
+
+
+def failure_checks(asset: str, error: EmbeddingError) -> list[CheckResult]:
+    """The failed checks of the ranks that were not finished because of NaN or Inf."""
+    return [not_finite(asset, rank, error.failures[rank]) for rank in sorted(error.not_finite)]
+
+
+def completeness(work: DropWork) -> CheckResult:
+    """The merged view holds each row of the index exactly once, in the order of the shards.
+
+    Every byte of every part is read for its digest.
+    """
+    manifest = read_merged(work.folder.path, content=True)
+    index = work.index.manifest
+    found = read_merged_rows(work.folder.path)
+    expected = merged_rows([len(range(rank, index.rows, index.ranks)) for rank in range(index.ranks)])
+    equal = len(found) == len(expected) and bool((found == expected).all())
+    return CheckResult(
+        asset="merged_embeddings",
+        name="completeness",
+        passed=equal,
+        threshold="each row of the index once, rank after rank; every digest as recorded",
+        figures={"index_rows": index.rows, "merged_rows": len(found), "parts": len(manifest.sources)},
+        subject=manifest.digest,
+    )
+
+
+def figure(value: int | float | str) -> str:
+    """A figure as text: whole numbers by thousands, others with six digits, so that one near its threshold shows."""
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"

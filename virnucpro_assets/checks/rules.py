@@ -1,0 +1,116 @@
+"""The checks of a drop that there are: what each demands, and why it demands that and no less.
+
+A result says what was found. A rule is there also for a check that has not run, so that a page
+of all checks can say what is still to be shown.
+"""
+
+from pydantic import BaseModel, ConfigDict
+
+from virnucpro_assets.checks.results import PRECISION_CHECKS, holds_back
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.vocabulary import ENCODER_KINDS
+
+
+class CheckRule(BaseModel):
+    """A check of an asset: its threshold under the settings of today, and the reason for it.
+
+    `by_rank` if there is one result a rank. `blocking` if what follows waits until it has passed.
+    `settings` are the names of those that hold the threshold; none where it cannot be chosen.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    asset: str
+    name: str
+    threshold: str
+    reason: str
+    blocking: bool = True
+    by_rank: bool = False
+    settings: list[str] = []
+
+
+def check_rules(settings: Settings) -> list[CheckRule]:
+    """All checks of a drop, in the order of the work."""
+    return [
+        CheckRule(
+            asset="sequence_index",
+            name="every_read_accounted_for",
+            threshold="reads = reads with candidates + reads with a reason",
+            reason="A read that is neither called nor explained would be lost without a word. "
+            "These are counts, so nothing but equality will do.",
+        ),
+        *(rule for kind in ENCODER_KINDS for rule in _shard_rules(f"{kind}_embeddings", settings)),
+        CheckRule(
+            asset="merged_embeddings",
+            name="completeness",
+            threshold="each row of the index once, rank after rank; every digest as recorded",
+            reason="A missing file of a view reads as NaN without an error, and a row in the wrong place gets "
+            "the score of another sequence. So all rows are counted and every byte is compared.",
+        ),
+        *_precision_rules(settings),
+    ]
+
+
+def _shard_rules(asset: str, settings: Settings) -> list[CheckRule]:
+    return [
+        CheckRule(
+            asset=asset,
+            name="finite_values",
+            threshold="no NaN and no Inf",
+            reason="Whatever is computed from NaN or Inf means nothing. Sequences in quarantine are named, left "
+            "out of the results and counted here: that is a warning, which holds nothing back.",
+            by_rank=True,
+            settings=["quarantine"],
+        ),
+        CheckRule(
+            asset=asset,
+            name="packing_efficiency",
+            threshold=f"at least {settings.min_packing_efficiency}",
+            reason="Sequences sorted by length fill their packs almost wholly; a lower figure means a token budget "
+            "that does not fit them, and time of the devices spent on nothing. Results are the same, so it only "
+            "warns. Shards of fewer than ten packs a part are not judged: their last packs are what is left over.",
+            blocking=False,
+            by_rank=True,
+            settings=["min_packing_efficiency", "token_budget"],
+        ),
+    ]
+
+
+def _precision_rules(settings: Settings) -> list[CheckRule]:
+    labels = f"equal labels at least {settings.min_label_agreement}"
+    agreement = f"cosine at least {settings.min_cosine}, {labels}"
+    alone = agreement
+    if settings.precision == "float32":
+        alone += f", largest difference at most {settings.max_packed_difference}"
+    common = ["min_cosine", "min_label_agreement", "check_sample"]
+    texts = [
+        (
+            agreement,
+            "Rounding in half precision leaves cosines near 0.9999; ten times that distance is no rounding any "
+            "more. Labels may differ only where both scores are almost equal, at most one in fifty.",
+            common,
+        ),
+        (
+            agreement,
+            "Says whether these sequences could be computed in float16. It holds results back only where float16 "
+            "is what is in use.",
+            common,
+        ),
+        (
+            alone,
+            "A sequence must get the same embedding whatever lies beside it in its pack. In float32 only the "
+            "order of sums may differ, so beside the cosine the largest difference of any number is bounded.",
+            [*common, "max_packed_difference"],
+        ),
+    ]
+    return [
+        CheckRule(
+            asset="predictions",
+            name=name,
+            threshold=threshold,
+            reason=reason,
+            blocking=holds_back(name, settings.precision),
+            settings=names,
+        )
+        for name, (threshold, reason, names) in zip(PRECISION_CHECKS, texts, strict=True)
+    ]

@@ -1,0 +1,52 @@
+"""The work on one drop: what every stage needs to know."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from virnucpro_assets.drops.recipes import EncoderChoices, make_recipe
+from virnucpro_assets.inference.progress import Reporter
+from virnucpro_assets.sequences.index import SequenceIndex
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drops import DropFolder, DropManifest, DropStore
+from virnucpro_assets.storage.merged import MANIFEST, MergedManifest, read_merged
+from virnucpro_assets.storage.parts import refuse_other_recipe
+from virnucpro_assets.vocabulary import ENCODER_KINDS
+
+
+@dataclass(frozen=True)
+class DropWork:
+    """The current generation of a drop, where it is kept, the settings, who hears of progress, the encoders."""
+
+    drop: DropManifest
+    folder: DropFolder
+    settings: Settings
+    report: Reporter
+    encoders: EncoderChoices
+
+    @classmethod
+    def on(
+        cls, key: str, settings: Settings, report: Reporter, encoders: EncoderChoices | None = None
+    ) -> "DropWork":
+        """Work on the current generation of a drop whose files were listed.
+
+        A step over several drops hands the same `encoders` to each, those of its settings.
+        """
+        drop, folder = DropStore(settings.data_root).current(key)
+        return cls(drop, folder, settings, report, encoders or EncoderChoices(settings))
+
+    @cached_property
+    def index(self) -> SequenceIndex:
+        """The drop's index, opened once its stage is done."""
+        return SequenceIndex.open(self.folder.index)
+
+
+def fitting_merged(work: DropWork) -> MergedManifest:
+    """The merged view of a drop, its sources there and made from this index under these settings.
+
+    Raises IntegrityError, naming what differs, if it is of another index, encoder or precision.
+    """
+    merged = read_merged(work.folder.path)
+    for kind in ENCODER_KINDS:
+        expected = make_recipe(work.settings, work.index.manifest, work.encoders[kind])
+        refuse_other_recipe(work.folder.path / MANIFEST, merged.recipes[kind], expected)
+    return merged

@@ -1,0 +1,105 @@
+"""The record of deliveries that are no drops: `deliveries.toml` in the data root.
+
+A scan writes it, people read it as lines after the table of drops. It is written only if it
+changes, so that a quiet drops folder costs the disk nothing.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.intake.deliveries import Scan, only_owners
+from virnucpro_assets.intake.drops_folder import look
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drops import DropStore
+
+FILE = "deliveries.toml"
+# More names than a person reads; a drops folder full of refused files must not fill the disk too.
+LISTED = 500
+
+
+class OpenDelivery(BaseModel):
+    """A delivery that is no drop yet or will be none, why, and the time (seconds) of the scan that first said so."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    key: str = ""
+    state: Literal["settling", "ready", "changed", "refused", "aside"]
+    reason: str = ""
+    since: float
+
+
+class OpenDeliveries(BaseModel):
+    """The first LISTED of them by name, refused ones first and what is left aside last, and how many more there are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    deliveries: list[OpenDelivery] = []
+    more: int = 0
+
+
+def record_scan(scan: Scan, settings: Settings, now: float) -> OpenDeliveries:
+    """Write down the deliveries of a scan at the time `now` that are not known; returns what is on record."""
+    path = settings.data_root / FILE
+    before = read_open_deliveries(settings)
+    since = {(one.name, one.state): one.since for one in before.deliveries}
+    found = [
+        OpenDelivery(
+            name=one.name,
+            key=one.key,
+            state=one.state,
+            reason=one.reason,
+            since=since.get((one.name, one.state), now),
+        )
+        for one in sorted(scan.deliveries, key=lambda one: (one.state != "refused", one.state == "aside"))
+        if one.state != "known"
+    ]
+    after = OpenDeliveries(deliveries=found[:LISTED], more=max(0, len(found) - LISTED))
+    if after != before:
+        write_manifest(path, after)
+    return after
+
+
+def read_open_deliveries(settings: Settings) -> OpenDeliveries:
+    """What the last scan wrote down; nothing if there was none or the record is damaged, for the next makes it anew."""
+    path: Path = settings.data_root / FILE
+    if not path.exists():
+        return OpenDeliveries()
+    try:
+        return read_manifest(path, OpenDeliveries)
+    except IntegrityError:
+        return OpenDeliveries()
+
+
+def open_delivery_lines(settings: Settings) -> Iterator[str]:
+    """A line for each delivery that is no drop: its name, its state, since when, and why."""
+    found = read_open_deliveries(settings)
+    for one in found.deliveries:
+        since = datetime.fromtimestamp(one.since).astimezone().isoformat(" ", "minutes")
+        why = f": {one.reason}" if one.reason else ""
+        yield f"{one.state} since {since}  {one.name}{why}"
+    if found.more:
+        yield f"and {found.more} more"
+
+
+def refused_lines(settings: Settings) -> Iterator[str]:
+    """A line for each delivery, sample or sheet in the drops folder that is refused now, and why."""
+    for found in only_owners(look(settings), DropStore(settings.data_root)):
+        if found.wrong and found.kind != "aside":
+            yield f"refused  {found.name}: {found.wrong}"
+
+
+def whole_deliveries(settings: Settings) -> list[str]:
+    """The keys of deliveries in the drops folder that `virnucpro materialize` would take up."""
+    settling = {one.key for one in read_open_deliveries(settings).deliveries if one.state == "settling"}
+    return [
+        found.key
+        for found in look(settings)
+        if found.key and not found.wrong and not found.waits and found.key not in settling
+    ]

@@ -1,0 +1,69 @@
+"""What another version wrote of a drop: records that are whole, and that this version cannot read.
+
+Only where a drop's stored files may be replaced are they set aside, as `NAME.superseded-N`, and made anew
+by the steps that write them. Indexes and shards are not looked at here: the steps that make them
+compare them with what they would make, and replace or set aside what is another's.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from virnucpro_assets.checks.results import CheckResult
+from virnucpro_assets.drops.stage_locks import claimed_whole
+from virnucpro_assets.drops.stage_records import StageRecord
+from virnucpro_assets.errors import IntegrityError, OtherVersionError
+from virnucpro_assets.files.aside import set_aside
+from virnucpro_assets.files.manifests import read_manifest
+from virnucpro_assets.storage.drops import CurrentGeneration, DropManifest, DropSource, DropStore
+from virnucpro_assets.storage.merged import MANIFEST as MERGED
+from virnucpro_assets.storage.merged import MergedManifest
+from virnucpro_assets.storage.quarantine import QuarantineRecord
+from virnucpro_assets.storage.removed import FILE as REMOVED
+from virnucpro_assets.storage.removed import Removed
+from virnucpro_assets.storage.tables_manifest import MANIFEST as TABLES
+from virnucpro_assets.storage.tables_manifest import TablesManifest
+
+OF_GENERATION: dict[str, type[BaseModel]] = {
+    "drop.toml": DropManifest,
+    MERGED: MergedManifest,
+    f"predictions/{TABLES}": TablesManifest,
+    f"calls/{TABLES}": TablesManifest,
+    "stages/*.toml": StageRecord,
+    "checks/*.toml": CheckResult,
+    "quarantine/*.toml": QuarantineRecord,
+    REMOVED: Removed,
+}
+GENERATION = "[0-9a-f]" * 12
+
+
+def set_aside_other_versions(store: DropStore, key: str, *, source: bool = False) -> list[Path]:
+    """Set aside the records of drop `key` that another version wrote; returns their new names.
+
+    With `source` also the record of which files it is made of, which must then be registered anew.
+    Raises BusyError if a run is at work on a generation that has such records.
+    """
+    folder = store.root / key
+    of_drop: dict[str, type[BaseModel]] = {"current.toml": CurrentGeneration}
+    if source:
+        of_drop["source.toml"] = DropSource
+    aside = [set_aside(path, "superseded") for path in _of_other_versions(folder, of_drop)]
+    for generation in sorted(folder.glob(GENERATION)):
+        if list(_of_other_versions(generation, OF_GENERATION)):
+            with claimed_whole(generation, f"the replacement of drop {key}"):
+                found = list(_of_other_versions(generation, OF_GENERATION))
+                aside += [set_aside(path, "superseded") for path in found]
+    return aside
+
+
+def _of_other_versions(folder: Path, records: dict[str, type[BaseModel]]) -> Iterator[Path]:
+    for pattern, kind in records.items():
+        for path in sorted(folder.glob(pattern)):
+            try:
+                read_manifest(path, kind)
+            except OtherVersionError:
+                yield path
+            except IntegrityError:
+                # Damage is found, and named, by whoever needs the record.
+                continue

@@ -1,0 +1,225 @@
+"""Alerts: one message about what failed, for people and for programs, sent once to every target.
+
+An alert first goes into the outbox (`alerts.toml` under the data root), once for each target that the
+settings name: a log, a webhook (JSON, by POST) and e-mail. Then each is sent. What a target does not take
+stays in the outbox and is sent again by the next call, for a week; no target waits for another. The outbox
+also remembers what was sent, so that the same failure of the same drop is not sent again for a while.
+If the process ends between sending and the note of it, that alert is sent twice, never lost.
+
+Addresses, headers and passwords are secrets: nothing here puts them, or errors that quote them, into a
+message or a file.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.files.locks import locked
+from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.maintenance.alert_targets import TargetError, post, send_mail
+from virnucpro_assets.settings import Settings
+
+FORMAT = 1
+FILE, LOCK = "alerts.toml", "alerts.lock"
+SHOWN = 20
+KEPT = timedelta(days=7)
+
+Log = Callable[[str], None]
+Kind = Literal["run failed", "check failed", "check warned", "delivery refused", "overdue"]
+Target = Literal["log", "webhook", "e-mail"]
+
+STATES = ("delivery refused", "overdue")
+
+ONE: dict[Kind, str] = {
+    "run failed": "failed",
+    "check failed": "did not pass a check",
+    "check warned": "has a warning of a check",
+    "delivery refused": "was refused",
+    "overdue": "is overdue",
+}
+SEVERAL: dict[Kind, str] = {
+    "run failed": "drops failed",
+    "check failed": "drops did not pass checks",
+    "check warned": "drops have warnings of checks",
+    "delivery refused": "deliveries were refused",
+    "overdue": "drops are overdue",
+}
+
+
+class Failure(BaseModel):
+    """What failed of a drop: the ranks where it is cut into ranks, the reason, and the command that repairs it.
+
+    `drop` is the name of the delivery where one was refused, and empty where a run is about no drop.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    drop: str
+    ranks: list[int] = []
+    reason: str
+    command: str
+
+
+class Alert(BaseModel):
+    """One message. `run_id`, `run_url` and `job` are empty where it is not about a run.
+
+    Its JSON keeps its meaning: fields are only added, and `format` grows if one ever changes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    kind: Kind
+    failures: list[Failure]
+    run_id: str = ""
+    run_url: str = ""
+    job: str = ""
+    at: datetime
+
+    @property
+    def title(self) -> str:
+        """What happened, in one line."""
+        first = self._subject(self.failures[0])
+        if len(self.failures) == 1:
+            return f"VirNucPro: {first} {ONE[self.kind]}"
+        return f"VirNucPro: {len(self.failures)} {SEVERAL[self.kind]}, {first} first"
+
+    @property
+    def text(self) -> str:
+        """The message for people."""
+        lines = [self.title]
+        if self.run_id:
+            lines += [f"run {self.run_id} of {self.job}", self.run_url]
+        for failure in self.failures[:SHOWN]:
+            lines += ["", f"{self._subject(failure)}: {failure.reason}", f"to repair: {failure.command}"]
+        if len(self.failures) > SHOWN:
+            lines += ["", f"and {len(self.failures) - SHOWN} more"]
+        return "\n".join(lines) + "\n"
+
+    @property
+    def content(self) -> bytes:
+        """The message for programs: its fields, title and text as JSON."""
+        fields = self.model_dump(mode="json")
+        return json.dumps({**fields, "title": self.title, "text": self.text}, ensure_ascii=False).encode()
+
+    def identity(self, failure: Failure) -> str:
+        """What makes a failure the same as another one: all of it but the run."""
+        parts = (self.kind, failure.drop or self.job, failure.ranks, failure.reason)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def _subject(self, failure: Failure) -> str:
+        if self.kind == "delivery refused":
+            return f"delivery {failure.drop}"
+        if not failure.drop:
+            return f"a run of {self.job}"
+        ranks = ", ".join(map(str, failure.ranks))
+        return f"drop {failure.drop}" + (
+            f", rank{'s' if len(failure.ranks) > 1 else ''} {ranks}" if ranks else ""
+        )
+
+
+class _Seen(BaseModel):
+    identity: str
+    at: datetime
+
+
+class _Unsent(BaseModel):
+    target: Target
+    alert: Alert
+    since: datetime
+
+
+class _Outbox(BaseModel):
+    seen: list[_Seen] = []
+    unsent: list[_Unsent] = []
+
+
+def send(alerts: list[Alert], settings: Settings, log: Log, *, now: datetime | None = None) -> list[Alert]:
+    """Send what is new of the alerts, and what a target did not take before; returns what is new.
+
+    Raises TargetError, naming the targets, if one does not take an alert, which stays in the outbox.
+    """
+    now = now or datetime.now(UTC)
+    root = settings.data_root
+    with locked(root / LOCK, "an alert", "wait", lambda _: None):
+        before = _read(root / FILE)
+        since = now - timedelta(hours=settings.alerts.repeat_hours)
+        seen = [one for one in before.seen if one.at > since]
+        seen, new = _with(alerts, seen, now, settings.alerts.repeat_hours)
+        targets = _targets(settings, log)
+        unsent = [one for one in before.unsent if one.target in targets and one.since > now - KEPT]
+        unsent += [
+            _Unsent(target=target, alert=alert, since=now)
+            for alert in new
+            for target in targets
+            if target != "e-mail" or alert.kind != "check warned" or settings.alerts.mail_warnings
+        ]
+        if new and unsent:
+            write_manifest(root / FILE, _Outbox(seen=seen, unsent=unsent))
+        problems: dict[Target, str] = {}
+        left = [one for one in unsent if not _sent(one, targets, problems)]
+        after = _Outbox(seen=seen, unsent=left)
+        if after != before:
+            write_manifest(root / FILE, after)
+    if problems:
+        raise TargetError(
+            f"found {len(left)} alerts that cannot be sent ({'; '.join(problems.values())}); they are sent again "
+            "for 7 days. Check the settings VIRNUCPRO_ALERTS__*."
+        )
+    return new
+
+
+def _with(
+    alerts: list[Alert], seen: list[_Seen], now: datetime, repeat_hours: float
+) -> tuple[list[_Seen], list[Alert]]:
+    """What was seen by then, and the alerts with their new failures only.
+
+    A state that lasts is new once: it is noted again before it would be forgotten.
+    """
+    at = {one.identity: one.at for one in seen}
+    new = []
+    for alert in alerts:
+        failures = [failure for failure in alert.failures if alert.identity(failure) not in at]
+        if failures:
+            new.append(alert.model_copy(update={"failures": failures}))
+        noted_again = now - timedelta(hours=repeat_hours / 2)
+        for identity in map(alert.identity, alert.failures):
+            if identity not in at or (alert.kind in STATES and at[identity] < noted_again):
+                at[identity] = now
+    return [_Seen(identity=identity, at=time) for identity, time in at.items()], new
+
+
+def _targets(settings: Settings, log: Log) -> dict[Target, Callable[[Alert], None]]:
+    targets: dict[Target, Callable[[Alert], None]] = {}
+    if settings.alerts.log:
+        targets["log"] = lambda alert: log(alert.text)
+    if settings.alerts.webhook:
+        targets["webhook"] = lambda alert: post(alert.content, settings.alerts)
+    if settings.alerts.mail_to:
+        targets["e-mail"] = lambda alert: send_mail(alert.title, alert.text, settings.alerts)
+    return targets
+
+
+def _sent(one: _Unsent, targets: dict[Target, Callable[[Alert], None]], problems: dict[Target, str]) -> bool:
+    """Send one alert, unless its target failed just now: each failure may cost the whole time of the settings."""
+    if one.target in problems:
+        return False
+    try:
+        targets[one.target](one.alert)
+    except TargetError as error:
+        problems[one.target] = str(error)
+    return one.target not in problems
+
+
+def _read(path: Path) -> _Outbox:
+    """The outbox; an empty one if there is none or another version wrote it."""
+    try:
+        return read_manifest(path, _Outbox) if path.exists() else _Outbox()
+    except IntegrityError:
+        return _Outbox()

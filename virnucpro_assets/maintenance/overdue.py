@@ -1,0 +1,46 @@
+"""Drops that wait for their predictions longer than they should.
+
+A drop waits from the first listing of its files, as its record says; one whose files were not listed
+yet, from the time at which it was registered or its delivery was complete. It waits no more once there
+are predictions of the files that it has now. What finished long ago is never overdue, nor what was
+registered to teach a classifier.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from virnucpro_assets.intake.open_deliveries import read_open_deliveries
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drops import DropStore
+from virnucpro_assets.storage.removed import removed_of
+from virnucpro_assets.storage.tables_manifest import MANIFEST
+
+
+def overdue_drops(settings: Settings, now: datetime) -> dict[str, float]:
+    """The drops that wait longer than `overdue_hours` at the time `now`, with the hours that they wait."""
+    if not settings.overdue_hours:
+        return {}
+    drops = DropStore(settings.data_root).keys()
+    waiting = {key: since for key in drops if (since := _since(key, settings))}
+    for one in read_open_deliveries(settings).deliveries:
+        if one.state == "ready" and one.key:
+            waiting.setdefault(one.key, datetime.fromtimestamp(one.since, UTC))
+    hours = {key: (now - since).total_seconds() / 3600 for key, since in waiting.items()}
+    return {key: hours[key] for key in sorted(hours) if hours[key] > settings.overdue_hours}
+
+
+def _since(key: str, settings: Settings) -> datetime | None:
+    """Since when a drop waits for its predictions; None if it does not."""
+    store = DropStore(settings.data_root)
+    if store.is_taught_from(key):
+        return None
+    if not store.was_listed(key):
+        return _time_of(settings.data_root / key / "source.toml")
+    drop, folder = store.current(key)
+    if (folder.predictions / MANIFEST).exists() or removed_of(folder):
+        return None
+    return drop.listed_at or _time_of(folder.manifest)
+
+
+def _time_of(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)

@@ -1,0 +1,77 @@
+"""Encoders against their references, as a person asks for it: which, on what device, and the verdict."""
+
+from collections.abc import Callable, Sequence
+
+from virnucpro_assets.checks.results import CheckError
+from virnucpro_assets.demo.recognise import saying_demo_models
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.inference.devices import names_gpus
+from virnucpro_assets.models.registry import Registry
+from virnucpro_assets.reports.model_pages import PRECISIONS
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.vocabulary import ENCODER_KINDS
+
+
+def verify_models(
+    settings: Settings,
+    names: Sequence[str],
+    say: Callable[[str], None],
+    *,
+    warn: Callable[[str], None],
+    precision: str | None = None,
+    device: str | None = None,
+    keep: bool = False,
+) -> None:
+    """Verify the encoders of these names, or those in use, one after the other, a line each.
+
+    `warn` hears which of them are the demo's.
+
+    Raises InputError for a name, precision or device that is none, DeviceError if no device is given and
+    there is a GPU that cannot be used, IntegrityError for a damaged folder, and in the end CheckError if
+    an encoder is not near enough to its reference.
+    """
+    # torch stays out of the import path of whoever only describes the commands.
+    import torch  # noqa: PLC0415
+
+    from virnucpro_assets.models.verification import verify_encoder  # noqa: PLC0415
+
+    chosen = next((one for one in PRECISIONS if one == (precision or settings.precision)), None)
+    if chosen is None:
+        raise InputError(
+            "precision", found=repr(precision), expected=", ".join(PRECISIONS), advice="Give one of them."
+        )
+    place = device or ("cuda:0" if names_gpus("auto", visible=settings.visible_gpus) else "cpu")
+    _require_device(place, torch.cuda.device_count())
+    registry = Registry(settings.models)
+    folders = (
+        [settings.encoder_folder(kind) for kind in ENCODER_KINDS]
+        if not names
+        else [registry.model(name).path for name in names]
+    )
+    failed = []
+    with saying_demo_models({folder.name: folder for folder in folders}, warn):
+        for folder in folders:
+            found = verify_encoder(folder, precision=chosen, device=place, keep=keep)
+            passed = found.passed(settings.min_cosine)
+            say(
+                f"{folder}: {found.folder.kind} in {chosen} on {place} against {found.reference}: smallest cosine "
+                f"{found.min_cosine:.8f}, largest difference {found.largest_difference:.3g} where the largest number "
+                f"is {found.largest_number:.3g}: {'passed' if passed else 'FAILED'}"
+            )
+            if not passed:
+                failed.append(str(folder))
+    if failed:
+        raise CheckError(
+            f"{', '.join(failed)}: found embeddings that are not those of the reference; expected a cosine of at "
+            "least 0.999999 in float32, of min_cosine below it. Do not use this device or library with these models."
+        )
+
+
+def _require_device(device: str, gpus: int) -> None:
+    if device not in {"cpu", *(f"cuda:{number}" for number in range(gpus))}:
+        raise InputError(
+            "device",
+            found=repr(device),
+            expected=", ".join(["cpu", *(f"cuda:{number}" for number in range(gpus))]),
+            advice="Give one that is there.",
+        )

@@ -1,0 +1,179 @@
+"""The check report of a drop: what is on record of every check there is, as a page and as JSON.
+
+It can be made at any time, also of a drop whose work failed half-way: a check that never ran is
+on it, as that. A result counts only for what it looked at; once that was made again from something
+else, the check has not run.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from virnucpro_assets import __version__
+from virnucpro_assets.checks.results import CheckResult, figure, remedy, sentence
+from virnucpro_assets.checks.rules import CheckRule, check_rules
+from virnucpro_assets.drops.stage_locks import claimed
+from virnucpro_assets.drops.work import DropWork
+from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.files.atomic import write_text
+from virnucpro_assets.files.manifests import read_manifest
+from virnucpro_assets.reports.check_report import CheckEntry, CheckReport, checks_as_json, render_checks
+from virnucpro_assets.sequences.index import MANIFEST_FILE, IndexManifest
+from virnucpro_assets.storage.merged import MANIFEST as MERGED
+from virnucpro_assets.storage.merged import MergedManifest
+from virnucpro_assets.storage.shards import finished_shard
+from virnucpro_assets.storage.tables_manifest import MANIFEST as TABLES
+from virnucpro_assets.storage.tables_manifest import TablesManifest
+from virnucpro_assets.vocabulary import ENCODER_KINDS
+
+Checked = tuple[str, int | None]
+"""An asset, and the rank where it is cut into ranks."""
+
+
+def write_check_report(work: DropWork) -> CheckReport:
+    """Gather the checks of a drop and write them as a page and as JSON; returns them."""
+    with claimed(work, "check_report"):
+        report = gather_checks(work)
+        write_text(work.folder.check_data, checks_as_json(report))
+        write_text(work.folder.check_page, render_checks(report))
+    return report
+
+
+def gather_checks(work: DropWork) -> CheckReport:
+    """Every check of the current generation of a drop with what is on record of it."""
+    notes: list[str] = []
+    index = _index(work, notes)
+    ranks = range(index.ranks if index else work.settings.ranks)
+    subjects = _subjects(work, index, ranks, notes)
+    results = _results(work, notes)
+    return CheckReport(
+        drop=work.drop.key,
+        generation=work.drop.generation,
+        made_by=f"virnucpro-assets {__version__}",
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        notes=notes,
+        checks=[
+            _entry(
+                rule, rank, results.get((rule.asset, rule.name, rank)), subjects.get((rule.asset, rank), "")
+            )
+            for rule in check_rules(work.settings)
+            for rank in (ranks if rule.by_rank else (None,))
+        ],
+    )
+
+
+def check_lines(report: CheckReport) -> Iterator[str]:
+    """The report as lines of a table for a terminal."""
+    rows = [("outcome", "check", "of", "rank", "found")]
+    for check in report.checks:
+        rank = "" if check.rank is None else str(check.rank)
+        rows.append((_outcome(check), check.name, check.asset, rank, _found(check)))
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
+    yield f"drop {report.drop}, generation {report.generation}"
+    for *cells, found in rows:
+        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+        yield "  ".join([*padded, found]).rstrip()
+    for check in report.checks:
+        if check.state == "failed":
+            found = sentence(check.name, check.figures, check.threshold)
+            yield f"{_named(check)}: {found}; then: {remedy(check.name, report.drop)}. {check.reason}"
+    for note in report.notes:
+        yield f"note: {note}"
+    counts = report.counts
+    yield f"{counts['passed']} passed, {counts['failed']} failed, {counts['not run']} not run"
+
+
+def _named(check: CheckEntry) -> str:
+    return f"{check.name} of {check.asset}" + ("" if check.rank is None else f" rank {check.rank}")
+
+
+def _entry(rule: CheckRule, rank: int | None, result: CheckResult | None, subject: str) -> CheckEntry:
+    entry = CheckEntry(
+        asset=rule.asset,
+        name=rule.name,
+        rank=rank,
+        state="not run",
+        blocking=rule.blocking,
+        threshold=rule.threshold,
+        reason=rule.reason,
+        settings=rule.settings,
+    )
+    if result is None:
+        return entry
+    if result.subject != subject:
+        return entry.model_copy(update={"note": "a result on record is of something made before"})
+    return entry.model_copy(
+        update={
+            "state": "passed" if result.passed else "failed",
+            "blocking": result.blocking,
+            "threshold": result.threshold,
+            "figures": result.figures,
+        }
+    )
+
+
+def _outcome(check: CheckEntry) -> str:
+    return (
+        "WARNING"
+        if check.state == "failed" and not check.blocking
+        else check.state.replace("failed", "FAILED")
+    )
+
+
+def _found(check: CheckEntry) -> str:
+    figures = ", ".join(f"{name.replace('_', ' ')} {figure(value)}" for name, value in check.figures.items())
+    return figures or check.note
+
+
+def _results(work: DropWork, notes: list[str]) -> dict[tuple[str, str, int | None], CheckResult]:
+    results = {}
+    for path in sorted(work.folder.checks.glob("*.toml")):
+        try:
+            result = read_manifest(path, CheckResult)
+        except IntegrityError as error:
+            notes.append(str(error))
+        else:
+            results[result.asset, result.name, result.rank] = result
+    return results
+
+
+def _index(work: DropWork, notes: list[str]) -> IndexManifest | None:
+    path = work.folder.index / MANIFEST_FILE
+    try:
+        return read_manifest(path, IndexManifest) if path.exists() else None
+    except IntegrityError as error:
+        notes.append(str(error))
+        return None
+
+
+def _subjects(
+    work: DropWork, index: IndexManifest | None, ranks: range, notes: list[str]
+) -> dict[Checked, str]:
+    """The digest of what is there now of each asset; one that is not finished has none."""
+    found: dict[Checked, str] = {}
+    if index:
+        found["sequence_index", None] = index.digest
+    for kind in ENCODER_KINDS:
+        for rank in ranks:
+            try:
+                shard = finished_shard(work.folder.shard(kind, rank, len(ranks)))
+            except IntegrityError as error:
+                notes.append(str(error))
+                continue
+            if shard:
+                found[f"{kind}_embeddings", rank] = shard.recipe.digest
+    for asset, digest in (("merged_embeddings", _merged_digest), ("predictions", _predictions_digest)):
+        try:
+            found[asset, None] = digest(work)
+        except IntegrityError as error:
+            notes.append(str(error))
+    return found
+
+
+def _merged_digest(work: DropWork) -> str:
+    path = work.folder.path / MERGED
+    return read_manifest(path, MergedManifest).digest if path.exists() else ""
+
+
+def _predictions_digest(work: DropWork) -> str:
+    path = work.folder.predictions / TABLES
+    return read_manifest(path, TablesManifest).digest if path.exists() else ""

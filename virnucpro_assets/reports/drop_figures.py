@@ -1,0 +1,59 @@
+"""Figures for the report from the tables of a drop, streamed."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from virnucpro_assets.reports.drop_report import CallRow
+from virnucpro_assets.reports.histograms import Histogram, LengthCounter, ScoreCounter
+from virnucpro_assets.sequences.index_tables import column_values, table_batches
+from virnucpro_assets.storage.calls import CALLS, TIERS, VIRAL
+
+TOP_CALLS = 25
+
+
+def chunk_scores(chunk_calls: Path) -> Histogram:
+    """The largest P(virus) of every scored chunk, from `chunk_calls.parquet`."""
+    counter = ScoreCounter()
+    for batch in table_batches(chunk_calls, ["max_score_1"]):
+        counter.add(column_values(batch["max_score_1"], np.float32))
+    return counter.histogram()
+
+
+def read_lengths(read_calls: Path) -> Histogram:
+    """The lengths of all reads, from `read_calls.parquet`."""
+    counter = LengthCounter()
+    for batch in table_batches(read_calls, ["length"]):
+        counter.add(column_values(batch["length"], np.int64))
+    return counter.histogram()
+
+
+def top_calls(read_calls: Path, count: int = TOP_CALLS) -> list[CallRow]:
+    """The strongest Viral reads of `read_calls.parquet`: best tier first, then the largest weighted delta.
+
+    Among equals those that came first are kept, in that order.
+    """
+    columns = ["name", "length", "scored_chunks", "call", "tier", "weighted_delta", "max_score_1"]
+    best: Any = None
+    for batch in table_batches(read_calls, columns):
+        viral = pa.table(batch.filter(pc.equal(batch["call"], pa.scalar(CALLS[VIRAL]))))
+        together = viral if best is None else pa.concat_tables([best, viral])
+        rank: Any = pc.index_in(together["tier"], pa.array(TIERS))
+        delta = column_values(together["weighted_delta"], np.float64)
+        best = together.take(np.lexsort([-delta, column_values(rank, np.int64)])[:count])
+    rows = [] if best is None else best.to_pylist()
+    return [
+        CallRow(
+            name=row["name"],
+            length=row["length"],
+            chunks=row["scored_chunks"],
+            call=row["call"],
+            tier=row["tier"],
+            weighted_delta=row["weighted_delta"],
+            score=row["max_score_1"],
+        )
+        for row in rows
+    ]

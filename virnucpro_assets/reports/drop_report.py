@@ -1,0 +1,191 @@
+"""The report of a drop: its figures, and the page that shows them.
+
+Pictures are inline SVG.
+"""
+
+from markupsafe import Markup
+from pydantic import BaseModel, ConfigDict, Field
+
+from virnucpro_assets.reports import plots
+from virnucpro_assets.reports.histograms import Histogram
+from virnucpro_assets.reports.pages import render_page
+
+TEMPLATE = "drop_report.html"
+
+
+class _Figures(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelFigures(_Figures):
+    """A model that the drop's results rest on; `note` is a warning that comes with it."""
+
+    role: str
+    name: str
+    digest: str
+    note: str = ""
+
+
+class StageFigures(_Figures):
+    """A stage by name, its wall-clock seconds, and what it did."""
+
+    name: str
+    seconds: float
+    detail: str = ""
+
+
+class RankFigures(_Figures):
+    """A shard: what one rank computed with one encoder.
+
+    Efficiency is tokens over capacity, MFU the share of the device's peak rate, None if that is not known;
+    the device stood still for `waited_for_input` and `waited_for_output` seconds and held `memory_mib` at most.
+    `cached_rows` came from the embedding cache, None if there was none.
+    """
+
+    encoder: str
+    rank: int
+    rows: int
+    tokens: int
+    tokens_per_second: float
+    packing_efficiency: float
+    device: str
+    sequences_per_second: float = 0.0
+    mfu: float | None = None
+    waited_for_input: float = 0.0
+    waited_for_output: float = 0.0
+    memory_mib: int = 0
+    cached_rows: int | None = Field(None, exclude_if=lambda cached: cached is None)
+
+
+class CheckFigures(_Figures):
+    """The outcome of a check; `partition` is the rank or the like, if it has one."""
+
+    name: str
+    asset: str
+    partition: str = ""
+    passed: bool
+    figures: dict[str, int | float | str] = {}
+    threshold: str
+
+
+class CallRow(_Figures):
+    """A read or contig with its call; `score` is its largest P(virus)."""
+
+    name: str
+    length: int
+    chunks: int
+    call: str
+    tier: str
+    weighted_delta: float
+    score: float
+
+
+class QuarantinedFigures(_Figures):
+    """A sequence that cannot be embedded: its first candidate, how many have it, its row, and why."""
+
+    name: str
+    members: int
+    row: int
+    encoder: str
+    reason: str
+
+
+class Evaluation(_Figures):
+    """How well known labels are told apart: AUROC with its interval, beside a baseline's."""
+
+    auroc: float
+    low: float
+    high: float
+    baseline: float
+    baseline_name: str
+    detail: str = ""
+
+
+class DropReport(_Figures):
+    """All figures of a drop's report.
+
+    `candidates` are stop-free frames and the `whole_chunks` of the `frameless` reads that have none,
+    `unique_candidates` the distinct ones among them (what was computed). `calls` counts reads by call and tier,
+    `reasons` reads without a call by reason, `routes` called reads by what scored them, if there is more than
+    one way. `quarantined` counts sequences without an embedding by encoder, `quarantine` shows the first of
+    them, and `not_scored_candidates` are the candidates that have one of them.
+    """
+
+    drop: str
+    generation: str
+    made_by: str
+    made_at: str = ""
+    settings: dict[str, str | int | float] = {}
+    models: list[ModelFigures] = []
+
+    reads: int = 0
+    bases: int = 0
+    chunks: int = Field(0, description="chunks with at least one scored candidate")
+    virus_chunks: int = 0
+    candidates: int = 0
+    unique_candidates: int = 0
+    frameless: int = 0
+    whole_chunks: int = 0
+    remarks: list[str] = Field(
+        [], description="what people should know of the names and letters of the reads"
+    )
+    reasons: dict[str, int] = {}
+    calls: dict[str, dict[str, int]] = {}
+    routes: dict[str, int] = {}
+    hits: int = 0
+    quarantined: int = 0
+    quarantine: list[QuarantinedFigures] = []
+    not_scored_candidates: int = 0
+
+    stages: list[StageFigures] = []
+    ranks: list[RankFigures] = []
+    checks: list[CheckFigures] = []
+    scores: Histogram | None = None
+    read_lengths: Histogram | None = None
+    protein_lengths: Histogram | None = None
+    top_calls: list[CallRow] = []
+    evaluation: Evaluation | None = None
+
+    @property
+    def called_reads(self) -> int:
+        """Reads that have a call."""
+        return sum(count for tiers in self.calls.values() for count in tiers.values())
+
+    @property
+    def repeated_share(self) -> float:
+        """Share of the candidates that were computed already when they came, 0 to 1."""
+        return 1 - self.unique_candidates / self.candidates if self.candidates else 0.0
+
+    @property
+    def failed_checks(self) -> int:
+        """How many checks did not pass."""
+        return sum(not check.passed for check in self.checks)
+
+
+def render_report(report: DropReport) -> str:
+    """The report as one self-contained HTML page; the same figures give the same page."""
+    return render_page(TEMPLATE, report=report, pictures=_pictures(report))
+
+
+def _pictures(report: DropReport) -> dict[str, Markup]:
+    """The pictures for which there are figures, as SVG elements by name."""
+    drawn: dict[str, bytes] = {}
+    if report.called_reads:
+        drawn["calls"] = plots.calls_by_tier(report.calls, form="svg")
+    if report.scores and report.scores.total:
+        drawn["scores"] = plots.score_histogram(report.scores, form="svg")
+    if report.read_lengths and report.read_lengths.total:
+        drawn["read_lengths"] = plots.length_distribution(report.read_lengths, "reads", "bases", form="svg")
+    if report.protein_lengths and report.protein_lengths.total:
+        drawn["protein_lengths"] = plots.length_distribution(
+            report.protein_lengths, "proteins", "residues", form="svg"
+        )
+    speeds = [(f"{rank.encoder}, rank {rank.rank}", rank.tokens_per_second) for rank in report.ranks]
+    if any(speed > 0 for _, speed in speeds):
+        drawn["throughput"] = plots.throughput(dict(speeds), form="svg")
+    if report.stages:
+        drawn["stages"] = plots.stage_times(
+            {stage.name: stage.seconds for stage in report.stages}, form="svg"
+        )
+    # The markup is matplotlib's own, which escapes every text in it.
+    return {name: Markup(svg.decode()) for name, svg in drawn.items()}  # noqa: S704

@@ -1,0 +1,168 @@
+"""The one state of a drop and its reason, from what is on the disk and what the orchestrator has on record.
+
+A run that is at work comes first: what it works on is not judged. Then comes what is wrong, and what is not there last.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from virnucpro_assets.checks.results import CheckError, sentence
+from virnucpro_assets.drops.work import DropWork
+from virnucpro_assets.errors import BusyError, InputError, IntegrityError, VirnucproError, describe_os_error
+from virnucpro_assets.files.manifests import read_manifest
+from virnucpro_assets.intake.open_deliveries import whole_deliveries
+from virnucpro_assets.reports.check_pages import gather_checks
+from virnucpro_assets.reports.check_report import CheckEntry
+from virnucpro_assets.sequences.index import MANIFEST_FILE as INDEX
+from virnucpro_assets.sequences.index import IndexManifest
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drops import KEY, DropStore
+from virnucpro_assets.storage.merged import MANIFEST as MERGED
+from virnucpro_assets.storage.removed import removed_of
+from virnucpro_assets.storage.shards import MANIFEST as SHARD
+from virnucpro_assets.storage.tables_manifest import MANIFEST as TABLES
+from virnucpro_assets.storage.tables_manifest import TablesManifest
+from virnucpro_assets.vocabulary import ENCODER_KINDS
+
+State = Literal["not begun", "running", "failed", "held back", "done"]
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """What the data root has of a drop: what lacks of its results, and which checks and records are against them.
+
+    Each is a phrase, empty where there is nothing of the kind. `result` says where the results are, or were.
+    """
+
+    lacks: str = ""
+    held_back: str = ""
+    damaged: str = ""
+    result: str = ""
+
+
+@dataclass(frozen=True)
+class OnRecord:
+    """What the orchestrator has of a drop: the run that is at work, and how its last failed run ended."""
+
+    running: str = ""
+    failed: str = ""
+    exit_code: int = VirnucproError.exit_code
+
+
+@dataclass(frozen=True)
+class DropState:
+    """The state of a drop, its reason, and the exit code of a command that needs the results."""
+
+    state: State
+    reason: str
+    exit_code: int
+
+
+def state_of(disk: OnDisk, record: OnRecord) -> DropState:
+    """The state of a drop."""
+    if record.running:
+        return DropState("running", record.running, BusyError.exit_code)
+    if disk.damaged:
+        return DropState("failed", disk.damaged, IntegrityError.exit_code)
+    if disk.held_back:
+        return DropState("held back", disk.held_back, CheckError.exit_code)
+    if disk.lacks and record.failed:
+        return DropState("failed", record.failed, record.exit_code)
+    if disk.lacks:
+        return DropState("not begun", disk.lacks, InputError.exit_code)
+    later = f"; a later run failed: {record.failed}" if record.failed else ""
+    return DropState("done", f"{disk.result}{later}", 0)
+
+
+def require_done(drop: str, state: DropState) -> None:
+    """Raise an error with the reason and the exit code of the state unless the drop is done."""
+    if state.state != "done":
+        error = VirnucproError(f"drop {drop} is {state.state}: {state.reason}")
+        error.exit_code = state.exit_code
+        raise error
+
+
+def look_at(drop: str, settings: Settings) -> OnDisk:
+    """What the data root has of a drop now."""
+    if not KEY.fullmatch(drop):
+        return OnDisk(lacks="no drop can have this name")
+    try:
+        return _look_at(drop, settings)
+    except IntegrityError as error:
+        return OnDisk(damaged=str(error))
+    except OSError as error:
+        return OnDisk(damaged=describe_os_error(error))
+
+
+def _look_at(drop: str, settings: Settings) -> OnDisk:
+    store = DropStore(settings.data_root)
+    if not store.is_listed(drop):
+        return OnDisk(lacks="its files changed" if store.was_listed(drop) else "its files are not listed")
+    work = DropWork.on(drop, settings, lambda _: None)
+    page = str(work.folder.report.absolute())
+    if removed := removed_of(work.folder):
+        return OnDisk(result=removed.line if removed.what == "data" else f"{page}; {removed.line}")
+    is_taught_from = store.is_taught_from(drop)
+    return OnDisk(
+        lacks=_lacks(work, is_taught_from=is_taught_from),
+        held_back="; ".join(map(_refusal, gather_checks(work).held_back)),
+        result=str((work.folder.path / MERGED).absolute()) if is_taught_from else page,
+    )
+
+
+def missing_drops(settings: Settings, records: Mapping[str, OnRecord]) -> dict[str, DropState]:
+    """Drops and deliveries that have no results, by name; `records` has what the orchestrator knows of each.
+
+    Deliveries that settle, wait or are refused are not among them, nor drops whose data were cleaned up after their
+    time or that were registered to teach a classifier.
+    """
+    store, found = DropStore(settings.data_root), dict[str, DropState]()
+    registered = store.keys()
+    for key in registered:
+        if not _is_taught_from(key, store):
+            found[key] = state_of(look_at(key, settings), records.get(key, OnRecord()))
+    for key in whole_deliveries(settings):
+        if key not in registered:
+            found[key] = state_of(OnDisk(lacks="it was delivered"), records.get(key, OnRecord()))
+    return {key: found[key] for key in sorted(found) if found[key].state != "done"}
+
+
+def _is_taught_from(key: str, store: DropStore) -> bool:
+    try:
+        return store.is_taught_from(key)
+    except IntegrityError:
+        return False
+
+
+def _lacks(work: DropWork, *, is_taught_from: bool) -> str:
+    """The first step of which nothing or not all is there; empty if all is."""
+    lacks = _lacks_embeddings(work)
+    if lacks or is_taught_from:
+        return lacks
+    predictions, calls = work.folder.predictions / TABLES, work.folder.calls / TABLES
+    if not predictions.exists():
+        return "it has no predictions"
+    made_of = read_manifest(calls, TablesManifest).inputs.get("predictions") if calls.exists() else ""
+    if made_of != read_manifest(predictions, TablesManifest).digest:
+        return "it has no calls of its predictions"
+    return "" if work.folder.report.exists() else "it has no report"
+
+
+def _lacks_embeddings(work: DropWork) -> str:
+    folder = work.folder
+    if not folder.is_indexed:
+        return "it has no index"
+    ranks = read_manifest(folder.index / INDEX, IndexManifest).ranks
+    made = {
+        kind: sum((folder.shard(kind, rank, ranks) / SHARD).exists() for rank in range(ranks))
+        for kind in ENCODER_KINDS
+    }
+    if min(made.values()) < ranks:
+        return "it has " + ", ".join(f"{kind} {count}/{ranks}" for kind, count in made.items()) + " ranks"
+    return "" if (folder.path / MERGED).exists() else "it has no merged embeddings"
+
+
+def _refusal(check: CheckEntry) -> str:
+    of_rank = "" if check.rank is None else f" rank {check.rank}"
+    return f"check {check.name} of {check.asset}{of_rank}: {sentence(check.name, check.figures, check.threshold)}"

@@ -1,0 +1,156 @@
+"""What people read of models: those in use, those in the registry, and those that can be fetched."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from virnucpro_assets.demo.recognise import NOTE, is_demo_model
+from virnucpro_assets.drops.recipes import token_budget
+from virnucpro_assets.errors import InputError, VirnucproError
+from virnucpro_assets.models.cards import ClassifierCard, EncoderCard
+from virnucpro_assets.models.catalogue import CATALOGUE
+from virnucpro_assets.models.folders import WEIGHTS_FILE, read_config, read_model_folder
+from virnucpro_assets.models.registry import InstalledModel, Registry
+from virnucpro_assets.models.sizes import count_parameters, pack_bytes, weights_bytes
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.vocabulary import ENCODER_KINDS, Precision
+
+GIB, MIB = 1 << 30, 1 << 20
+CHUNK_LENGTHS = (300, 500)
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16")
+
+
+def installed_lines(settings: Settings) -> list[str]:
+    """The models in use with the settings that name them, then those in the registry."""
+    lines = table(("in use as", "folder"), list(_in_use(settings).items()))
+    registry = Registry(settings.models)
+    rows = [_row(registry, name) for name in registry.names()]
+    lines += ["", f"registry {settings.models.absolute()}"]
+    if not rows:
+        return [*lines, "holds no model; begin with `virnucpro models fetch` or `virnucpro models import`"]
+    return lines + table(("name", "what", "stored as", "MiB", "from"), rows)
+
+
+def require_real_models(settings: Settings) -> None:
+    """Raise InputError if a model that scores drops by the settings is the demo's or is missing."""
+    for name, folder in settings.model_folders(settings.chunk_length).items():
+        is_there = (folder / WEIGHTS_FILE).is_file()
+        if not is_there or is_demo_model(folder):
+            setting = "classifiers" if name.startswith("classifier") else name
+            raise InputError(
+                f"setting {setting}",
+                found=f"a {NOTE} in {folder}" if is_there else f"no model in {folder}",
+                expected="a model that was fetched, imported or trained",
+                advice=f"Install one (docs/models.md) and set VIRNUCPRO_{setting.upper()}.",
+            )
+
+
+def published_lines() -> list[str]:
+    """The published encoders: parameters, GiB of the weights by precision, licence, and where they are."""
+    rows = [
+        (
+            model.name,
+            f"{count_parameters(model.config) / 1e6:,.0f} M",
+            f"{weights_bytes(model.config, 'float32') / GIB:.2f}",
+            f"{weights_bytes(model.config, 'float16') / GIB:.2f}",
+            model.licence,
+            f"{model.repository}@{model.revision[:12]}",
+        )
+        for model in CATALOGUE
+    ]
+    return table(("name", "parameters", "GiB float32", "GiB 16 bit", "licence", "fetched from"), rows)
+
+
+def model_lines(settings: Settings, name: str) -> list[str]:
+    """All that is known of one model in the registry. Raises InputError if there is none of this name."""
+    model = Registry(settings.models).model(name)
+    lines = [f"folder: {model.path.absolute()}"]
+    if isinstance(model.card, ClassifierCard):
+        return [*lines, *card_lines(model.card), *_use_of_classifier(model.path)]
+    lines += card_lines(model.card) if model.card else [f"digest: {read_model_folder(model.path).digest}"]
+    config = read_config(model.path)
+    budget = token_budget(settings, config.kind)
+    for precision in PRECISIONS:
+        weights, pack = (
+            weights_bytes(config, precision),
+            pack_bytes(config, precision, budget),
+        )
+        lines.append(
+            f"memory in {precision}: {weights / GIB:.2f} GiB of weights, about {pack / GIB:.2f} GiB for a pack of "
+            f"{budget} tokens (computed)"
+        )
+    return [*lines, f"use it: VIRNUCPRO_{config.kind.upper()}={name}"]
+
+
+def _in_use(settings: Settings) -> dict[str, str]:
+    folders: dict[str, Path] = {kind: settings.encoder_folder(kind) for kind in ENCODER_KINDS}
+    folders |= {
+        f"classifier for chunks of {length}": settings.classifier_folder(length) for length in CHUNK_LENGTHS
+    }
+    short = [f"reads below {settings.short_below}"] if settings.short_below else []
+    frameless = ["reads without a stop-free frame"] if settings.score_frameless else []
+    if of_dna := " and ".join(short + frameless):
+        folders |= {
+            f"classifier for {of_dna}, chunks of {length}": settings.dna_classifier_folder(length)
+            for length in CHUNK_LENGTHS
+        }
+    return {what: _found(folder) for what, folder in folders.items()}
+
+
+def _found(folder: Path) -> str:
+    missing = "" if (folder / WEIGHTS_FILE).is_file() else " (not there)"
+    return f"{folder.absolute()}{missing}"
+
+
+def _row(registry: Registry, name: str) -> tuple[str, ...]:
+    try:
+        model = registry.model(name)
+        return (name, *_about(model))
+    except (VirnucproError, OSError) as error:
+        # One damaged model hides no other.
+        return (name, "damaged", "", "", str(error))
+
+
+def _about(model: InstalledModel) -> tuple[str, str, str, str]:
+    size = f"{model.stored_bytes / MIB:,.1f}"
+    match model.card:
+        case ClassifierCard() as card:
+            return (
+                f"classifier, chunks of {card.chunk_length}, {card.width} wide, {card.route}",
+                "float32",
+                size,
+                card.note,
+            )
+        case EncoderCard() as card:
+            published = card.model if card.is_published else f"shape of {card.model or 'no published model'}"
+            return (f"{card.kind}, {card.width} wide: {published}", card.stored_as, size, card.source)
+        case _:
+            config = read_config(model.path)
+            return (f"{config.kind}, {config.hidden_size} wide", "", size, "no card")
+
+
+def card_lines(card: ClassifierCard | EncoderCard) -> list[str]:
+    """What a card says, a line a field."""
+    return [f"{name}: {_text(value)}" for name, value in card.model_dump(mode="json").items() if value != ""]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {part}" for name, part in value.items()) or "none"
+    return str(value)
+
+
+def _use_of_classifier(path: Path) -> list[str]:
+    if path.name in {f"classifier_{length}" for length in CHUNK_LENGTHS}:
+        return [f"use it: VIRNUCPRO_CLASSIFIERS={path.parent}"]
+    if path.name in {f"classifier_{length}_dna" for length in CHUNK_LENGTHS}:
+        return [f"use it for short reads: VIRNUCPRO_CLASSIFIERS={path.parent} VIRNUCPRO_SHORT_BELOW=300"]
+    return ["use it: put it under the name classifier_300 or classifier_500, see VIRNUCPRO_CLASSIFIERS"]
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with columns as wide as their widest cell, the last as it is."""
+    widths = [max(len(row[place]) for row in [header, *rows]) for place in range(len(header) - 1)]
+    return [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+        for row in [header, *rows]
+    ]

@@ -1,0 +1,65 @@
+"""What all pages share: how a page is made from figures, and how figures are written for people.
+
+A page is one HTML file that stands alone: styles are inline, nothing is loaded and nothing runs.
+Everything that comes from outside is escaped.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from virnucpro_assets.checks.results import figure
+
+REASON_IN_WORDS = {
+    "empty": "without a base",
+    "too_short": "shorter than 3 bases",
+    "no_codon": "no codon of A, C, G and T only",
+    "no_stop_free_frame": "no reading frame without a stop codon",
+    "not_scored": "could not be scored",
+}
+
+
+def render_page(template: str, **figures: Any) -> str:
+    """The page of a template of this folder; the same figures give the same page."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = _percent
+    environment.filters["words"] = lambda name: str(name).replace("_", " ")
+    environment.filters["duration"] = _duration
+    environment.filters["figure"] = figure
+    environment.filters["rough"] = _rough
+    environment.filters["counted"] = counted
+    environment.filters["reason"] = lambda reason: REASON_IN_WORDS.get(reason, reason)
+    return environment.get_template(template).render(**figures)
+
+
+def counted(count: int, what: str) -> str:
+    """A count with its noun: `1 read`, `2,000 reads`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def _percent(share: float) -> str:
+    """With a space that does not break the line; a share that is small but not 0 does not look like 0."""
+    return "<0.1\u00a0%" if 0 < share < 0.0005 else f"{share * 100:.1f}\u00a0%"
+
+
+def _rough(count: int) -> str:
+    """A count at a glance: exact up to a million, then with three digits."""
+    for unit, name in ((10**9, "G"), (10**6, "M")):
+        if count >= unit:
+            return f"{count / unit:.3g}\u00a0{name}"
+    return f"{count:,}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -1,0 +1,219 @@
+"""Pictures: from counts to PNG or SVG, the same bytes for the same counts.
+
+PNG is for places that show an image on white. SVG is to be set into a page: its texts are texts,
+its colours are style variables of the page (`--ink`, `--grid` and the series below) with the colours
+here as fallback, and its ids begin with the picture's name, so that several can share a page.
+Colours are those of Okabe and Ito, told apart with any kind of colour vision.
+"""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
+
+from virnucpro_assets.reports.histograms import Histogram
+
+# The library has read a file `matplotlibrc` of the working folder, if there is one: it is not ours.
+mpl.rcdefaults()
+
+Form = Literal["png", "svg"]
+
+INK = "#24292f"
+GRID = "#d0d7de"
+BLUE, VERMILLION, GREY, GREEN = "#0072b2", "#d55e00", "#7a828c", "#009e73"
+VARIABLES = {
+    INK: "--ink",
+    GRID: "--grid",
+    BLUE: "--series-blue",
+    VERMILLION: "--series-vermillion",
+    GREY: "--series-grey",
+    GREEN: "--series-green",
+}
+COLOUR_OF_CALL = {"Viral": VERMILLION, "Non-viral": BLUE, "Ambiguous": GREY}
+WIDTH = 7.2
+DPI = 110
+NARROW = 10
+
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": GRID,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def score_histogram(histogram: Histogram, *, form: Form = "png") -> bytes:
+    """How many chunks have which largest P(virus)."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(2.6)
+        left = histogram.edges[:-1]
+        colours = [VERMILLION if edge >= 0.5 else BLUE for edge in left]
+        _bars(axes, histogram, colours)
+        axes.axvline(0.5, color=INK, linewidth=0.8, linestyle=(0, (3, 3)))
+        axes.set(xlabel="largest P(virus) of a chunk", ylabel="chunks", xlim=(0, 1))
+        title = f"Histogram of the largest P(virus) of {histogram.total:,} chunks"
+        return _drawn(figure, "scores", title, form)
+
+
+def length_distribution(
+    histogram: Histogram, what: str = "reads", unit: str = "bases", *, form: Form = "png"
+) -> bytes:
+    """How many `what` are how long, in `unit`."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(2.6)
+        _bars(axes, histogram, BLUE)
+        if histogram.is_log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+            shortest, longest = histogram.edges[0], histogram.edges[-1]
+            if longest - shortest < NARROW:
+                # Reads of one length are a bar beside empty places, not a block that fills the picture.
+                axes.set_xlim(max(0, shortest - NARROW), longest + NARROW)
+        axes.set(xlabel=f"length of {what} ({unit})", ylabel=what)
+        title = f"Distribution of the lengths of {histogram.total:,} {what}"
+        return _drawn(figure, f"lengths-of-{what}", title, form)
+
+
+def calls_by_tier(calls: Mapping[str, Mapping[str, int]], *, form: Form = "png") -> bytes:
+    """How many reads got which call in which tier; combinations without a read are left out."""
+    rows = [(call, tier, count) for call, tiers in calls.items() for tier, count in tiers.items() if count]
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(0.6 + 0.3 * len(rows))
+        labels = [f"{call}, {tier.replace('_', ' ')}" for call, tier, _ in rows]
+        counts = [count for _, _, count in rows]
+        colours = [COLOUR_OF_CALL.get(call, GREEN) for call, _, _ in rows]
+        _rows(axes, labels, counts, [f"{count:,}" for count in counts], colours)
+        axes.set_xlabel("reads or contigs")
+        return _drawn(figure, "calls", "Number of reads by call and tier", form)
+
+
+def throughput(tokens_per_second: Mapping[str, float], *, form: Form = "png") -> bytes:
+    """Tokens a second of each rank, by its label."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(0.6 + 0.3 * len(tokens_per_second))
+        speeds = list(tokens_per_second.values())
+        _rows(axes, list(tokens_per_second), speeds, [f"{speed:,.0f}" for speed in speeds], GREEN)
+        axes.set_xlabel("tokens a second")
+        return _drawn(figure, "throughput", "Tokens a second of each rank", form)
+
+
+def packing(efficiency: Sequence[float], *, form: Form = "png") -> bytes:
+    """How full the packs of each part are, 0 to 1, in the order of the parts."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(1.6)
+        axes.bar(range(len(efficiency)), efficiency, color=GREEN, linewidth=0)
+        axes.set_ylim(0, 1)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        axes.set_xlabel("part")
+        axes.set_ylabel("tokens / capacity")
+        axes.grid(axis="y", linewidth=0.6)
+        return _drawn(figure, "packing", "How full the packs of each part are", form)
+
+
+def stage_times(seconds: Mapping[str, float], *, form: Form = "png") -> bytes:
+    """Wall-clock seconds of each stage, in the order given."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(0.6 + 0.3 * len(seconds))
+        times = list(seconds.values())
+        _rows(axes, list(seconds), times, [f"{time:,.1f}" for time in times], BLUE)
+        axes.set_xlabel("seconds")
+        return _drawn(figure, "stages", "Seconds that each stage took", form)
+
+
+def roc(curves: Mapping[str, Sequence[tuple[float, float]]], *, form: Form = "png") -> bytes:
+    """ROC curves by name: the share of viruses that are found over the share of others taken for one."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(3.6)
+        axes.plot((0, 1), (0, 1), color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
+        for (name, points), colour in zip(curves.items(), (VERMILLION, BLUE, GREEN), strict=False):
+            across, up = zip(*points, strict=True)
+            axes.plot(across, up, color=colour, linewidth=1.6, label=name)
+        axes.set(xlabel="others called virus", ylabel="viruses found", xlim=(0, 1), ylim=(0, 1.01))
+        axes.grid(linewidth=0.6)
+        axes.legend(loc="lower right", frameon=False)
+        return _drawn(figure, "roc", f"ROC curves of {' and '.join(curves)}", form)
+
+
+def reliability(curves: Mapping[str, Sequence[tuple[float, float]]], *, form: Form = "png") -> bytes:
+    """The share of viruses over the mean P(virus) of each bin, by the name of the scores."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(3.6)
+        axes.plot((0, 1), (0, 1), color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
+        for (name, points), colour in zip(curves.items(), (BLUE, VERMILLION), strict=False):
+            across, up = zip(*points, strict=True)
+            axes.plot(across, up, color=colour, linewidth=1.2, marker="o", markersize=4, label=name)
+        axes.set(xlabel="mean P(virus)", ylabel="share of viruses", xlim=(0, 1), ylim=(0, 1))
+        axes.grid(linewidth=0.6)
+        axes.legend(loc="upper left", frameon=False)
+        return _drawn(figure, "reliability", f"Reliability of {' and '.join(curves)} scores", form)
+
+
+def _canvas(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _bars(axes: Axes, histogram: Histogram, colour: str | list[str]) -> None:
+    widths = [right - left for left, right in zip(histogram.edges, histogram.edges[1:], strict=False)]
+    axes.bar(histogram.edges[:-1], histogram.counts, widths, align="edge", color=colour, linewidth=0)
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.grid(axis="y", linewidth=0.6)
+
+
+def _rows(
+    axes: Axes, labels: list[str], values: list[int] | list[float], texts: list[str], colour: str | list[str]
+) -> None:
+    """Horizontal bars, the first on top, each with its value written behind it."""
+    places = range(len(labels))
+    bars = axes.barh(places, values, color=colour, height=0.7, linewidth=0)
+    axes.bar_label(bars, texts, padding=4)
+    axes.set_yticks(places, labels)
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", linewidth=0.6)
+
+
+def _drawn(figure: Figure, name: str, title: str, form: Form) -> bytes:
+    content = io.BytesIO()
+    if form == "png":
+        figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None, "Title": title})
+        return content.getvalue()
+    figure.patch.set_visible(False)
+    for axes in figure.axes:
+        axes.patch.set_visible(False)
+    with mpl.rc_context({"svg.hashsalt": name}):
+        nothing: Any = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(content, format="svg", metadata=nothing)
+    return _for_a_page(content.getvalue().decode(), name, title).encode()
+
+
+def _for_a_page(svg: str, name: str, title: str) -> str:
+    """The SVG element alone, with ids of its own, the page's colours, and a title for screen readers."""
+    svg = svg[svg.index("<svg ") :]
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable}, {colour})")
+    label = escape(title)
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    return svg.replace(">", f"><title>{label}</title>", 1)
