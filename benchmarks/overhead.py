@@ -35,7 +35,7 @@ from virnucpro_assets.inference.pool import DevicePool, PoolOptions, Work
 from virnucpro_assets.inference.shard_runs import ShardJob
 from virnucpro_assets.models.encoder import Encoder
 from virnucpro_assets.models.encoders import ENCODERS
-from virnucpro_assets.models.threads import limit_threads
+from virnucpro_assets.models.hardware import limit_threads
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.storage.parts import rows_of
 

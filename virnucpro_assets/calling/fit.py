@@ -61,8 +61,11 @@ def _require_fit(
     for name, value in expected.items():
         if found[name] != value:
             raise IntegrityError(
-                f"{folder}: found a classifier trained for {name} {value}; expected {name} {found[name]}. "
-                "Choose the classifier that belongs to these encoders and this chunk length (VIRNUCPRO_CLASSIFIERS)."
+                folder,
+                found=f"a classifier trained for {name} {value}",
+                expected=f"{name} {found[name]}",
+                advice="Choose the classifier that belongs to these encoders and this chunk length "
+                "(VIRNUCPRO_CLASSIFIERS).",
             )
 
 

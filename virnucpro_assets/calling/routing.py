@@ -160,8 +160,10 @@ def check_scored_by(folder: Path, predictions: TablesManifest, routing: Routing)
         found, wanted = predictions.inputs.get(name), expected.get(name)
         if found != wanted:
             raise IntegrityError(
-                f"{folder}: found predictions made with {name} {found or 'none'}; expected {wanted or 'none'} as in "
-                "the settings. Materialise predictions again."
+                folder,
+                found=f"predictions made with {name} {found or 'none'}",
+                expected=f"{wanted or 'none'} as in the settings",
+                advice="Materialise predictions again.",
             )
 
 

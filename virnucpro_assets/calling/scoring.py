@@ -78,8 +78,10 @@ def _score(
     found = scorer.classifier.scores(rows)
     if not (is_number := np.isfinite(found).all(axis=1)).all():
         raise IntegrityError(
-            f"{scorer.folder}: found scores that are no numbers for row {places[np.argmin(is_number)]} of the "
-            "index, whose embeddings are; expected two probabilities. Use a classifier that was trained on "
-            "embeddings like these."
+            scorer.folder,
+            found=f"scores that are no numbers for row {places[np.argmin(is_number)]} of the index, whose embeddings "
+            "are",
+            expected="two probabilities",
+            advice="Use a classifier that was trained on embeddings like these.",
         )
     scores[places] = found

@@ -62,8 +62,10 @@ def materialise_drop(
         now, _ = store.current(drop)
         if now.digest != bound.digest or not now.source.same_results(bound.source):
             raise IntegrityError(
-                f"drop {drop}: found generation {now.generation} of files or options registered meanwhile; expected "
-                f"{bound.generation}, with which this run began. Start it again."
+                f"drop {drop}",
+                found=f"generation {now.generation} of files or options registered meanwhile",
+                expected=f"{bound.generation}, with which this run began",
+                advice="Start it again.",
             )
 
 

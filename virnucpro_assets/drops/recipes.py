@@ -120,6 +120,8 @@ def check_ranks(settings: Settings, index: IndexManifest) -> None:
     """Refuse a drop that was indexed for another number of ranks than the deployment has."""
     if index.ranks != settings.ranks:
         raise IntegrityError(
-            f"index {index.digest[:12]}: found {index.ranks} ranks; expected {settings.ranks} as in the settings. "
-            "Materialise sequence_index again, or set VIRNUCPRO_RANKS back."
+            f"index {index.digest[:12]}",
+            found=f"{index.ranks} ranks",
+            expected=f"{settings.ranks} as in the settings",
+            advice="Materialise sequence_index again, or set VIRNUCPRO_RANKS back.",
         )

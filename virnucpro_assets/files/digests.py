@@ -46,13 +46,21 @@ def digest_of_files(files: Iterable[tuple[str, str]]) -> str:
 def check_file(path: Path, expected: FileRecord, *, content: bool) -> None:
     """Raise IntegrityError unless `path` has the recorded size and, with `content`, digest."""
     if not path.is_file():
-        raise IntegrityError(f"{path}: found no file; expected {expected.size} bytes. Materialise it again.")
+        raise IntegrityError(
+            path, found="no file", expected=f"{expected.size} bytes", advice="Materialise it again."
+        )
     size = path.stat().st_size
     if size != expected.size:
         raise IntegrityError(
-            f"{path}: found {size} bytes; expected {expected.size} as its manifest says. Materialise it again."
+            path,
+            found=f"{size} bytes",
+            expected=f"{expected.size} as its manifest says",
+            advice="Materialise it again.",
         )
     if content and (found := sha256_of_file(path)) != expected.sha256:
         raise IntegrityError(
-            f"{path}: found SHA-256 {found}; expected {expected.sha256} as its manifest says. Materialise it again."
+            path,
+            found=f"SHA-256 {found}",
+            expected=f"{expected.sha256} as its manifest says",
+            advice="Materialise it again.",
         )

@@ -161,7 +161,10 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 def _no_lock_file(path: Path, found: str) -> IntegrityError:
     return IntegrityError(
-        f"{path}: found {found}; expected the file of a lock, or none. Look who put it there, and remove it."
+        path,
+        found=found,
+        expected="the file of a lock, or none",
+        advice="Look who put it there, and remove it.",
     )
 
 

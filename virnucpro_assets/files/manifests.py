@@ -49,21 +49,28 @@ def read_manifest(path: Path, kind: type[Record], *, repair: str = REPAIR) -> Re
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise IntegrityError(
-            f"{path}: found no file; expected a {kind.__name__}. Materialise what comes before it first."
+            path,
+            found="no file",
+            expected=f"a {kind.__name__}",
+            advice="Materialise what comes before it first.",
         ) from error
     body = content.partition(b"\n")[2]
     if content != _sealed(body):
         raise DamagedFileError(
-            f"{path}: found content that does not match the SHA-256 in its first line; expected a "
-            f"{kind.__name__} as it was written. Move the file away and materialise it again."
+            path,
+            found="content that does not match the SHA-256 in its first line",
+            expected=f"a {kind.__name__} as it was written",
+            advice="Move the file away and materialise it again.",
         )
     try:
         return kind.model_validate(tomllib.loads(body.decode()))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
         found = describe_validation_error(error) if isinstance(error, ValidationError) else excerpt(error)
         raise OtherVersionError(
-            f"{path}: found {found}, so another version wrote it; expected a {kind.__name__} of this version. Go back "
-            f"to that version, or replace the file. {repair}."
+            path,
+            found=f"{found}, so another version wrote it",
+            expected=f"a {kind.__name__} of this version",
+            advice=f"Go back to that version, or replace the file. {repair}.",
         ) from error
 
 

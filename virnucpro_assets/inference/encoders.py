@@ -6,8 +6,8 @@ from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.inference.messages import EncoderChoice
 from virnucpro_assets.models.encoder import Encoder
 from virnucpro_assets.models.folders import are_unchanged, read_model_folder
+from virnucpro_assets.models.hardware import is_out_of_memory, release_memory
 from virnucpro_assets.models.loading import load_encoder
-from virnucpro_assets.models.memory import is_out_of_memory, release_memory
 
 
 class LoadedEncoders:
@@ -65,6 +65,8 @@ def _require_unchanged(choice: EncoderChoice) -> None:
         return
     if (found := read_model_folder(choice.folder).digest) != choice.digest:
         raise IntegrityError(
-            f"{choice.folder}: found a model of digest {found}; expected {choice.digest}, as it was when the "
-            "run began. Start the run again once the model no longer changes."
+            choice.folder,
+            found=f"a model of digest {found}",
+            expected=f"{choice.digest}, as it was when the run began",
+            advice="Start the run again once the model no longer changes.",
         )

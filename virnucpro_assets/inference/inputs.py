@@ -27,9 +27,8 @@ from virnucpro_assets.inference.messages import (
 )
 from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.models.loading import Tokeniser, load_tokeniser
-from virnucpro_assets.models.tokens import Tokens
 from virnucpro_assets.sequences.index import SequenceIndex
-from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets.storage.cached_rows import CachedRows
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache, maker_of
 from virnucpro_assets.storage.parts import rows_of
@@ -110,8 +109,10 @@ class Inputs:
             self._index = (folder, SequenceIndex.open(folder))
         if (found := self._index[1].manifest.digest) != digest:
             raise IntegrityError(
-                f"{folder}: found an index of digest {found}; expected {digest}, as it was when the run began. "
-                "Start the run again once the index no longer changes."
+                folder,
+                found=f"an index of digest {found}",
+                expected=f"{digest}, as it was when the run began",
+                advice="Start the run again once the index no longer changes.",
             )
         return self._index[1]
 

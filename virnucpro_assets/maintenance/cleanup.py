@@ -193,7 +193,7 @@ def remove_within(path: Path, root: Path) -> None:
     """Remove a file or a folder under `root`; IntegrityError if it is a link, or a link leads out of `root`."""
     if path.is_symlink() or not path.parent.resolve().is_relative_to(root.resolve()):
         raise IntegrityError(
-            f"{path}: found a way out of {root}; expected a place within it. Look who made the link."
+            path, found=f"a way out of {root}", expected="a place within it", advice="Look who made the link."
         )
     if not path.is_dir():
         path.unlink()

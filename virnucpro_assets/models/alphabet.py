@@ -8,8 +8,7 @@ eight, and the mask.
 import numpy as np
 import numpy.typing as npt
 
-from virnucpro_assets.models.tokens import Tokens, flat_positions
-from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.ragged import Ragged, Tokens, flat_positions
 
 LETTERS = "LAGVSERTIDPKQNFYMHWCXBUZO.-"
 TOKENS = ("<cls>", "<pad>", "<eos>", "<unk>", *LETTERS, "<null_1>", "<mask>")

@@ -143,12 +143,16 @@ def read_card(folder: Path) -> ClassifierCard:
     path = folder / CARD_FILE
     if not path.is_file():
         raise IntegrityError(
-            f"{path}: found no file; expected the classifier's card. Train or import the classifier first."
+            path,
+            found="no file",
+            expected="the classifier's card",
+            advice="Train or import the classifier first.",
         )
     return _read(
         path,
         ClassifierCard,
-        "a classifier's card. Train the classifier again, or import it again with --replace",
+        "a classifier's card",
+        "Train the classifier again, or import it again with --replace.",
     )
 
 
@@ -156,7 +160,7 @@ def read_encoder_card(folder: Path) -> EncoderCard | None:
     """The card of the encoder in `folder`, None if it has none; IntegrityError if it is damaged."""
     path = folder / CARD_FILE
     return (
-        _read(path, EncoderCard, "an encoder's card. Fetch or import the model again with --replace")
+        _read(path, EncoderCard, "an encoder's card", "Fetch or import the model again with --replace.")
         if path.is_file()
         else None
     )
@@ -167,8 +171,10 @@ def checked_model_folder(folder: Path, *, content: bool = False) -> ModelFolder:
     found, card = read_model_folder(folder, content=content), read_encoder_card(folder)
     if card is not None and found.digest != card.digest:
         raise IntegrityError(
-            f"{folder}: found {', '.join(files_of(found.config))} of digest {found.digest}; expected {card.digest} as "
-            f"{CARD_FILE} says. A file was changed or damaged: fetch or import the model again with --replace."
+            folder,
+            found=f"{', '.join(files_of(found.config))} of digest {found.digest}",
+            expected=f"{card.digest} as {CARD_FILE} says",
+            advice="A file was changed or damaged: fetch or import the model again with --replace.",
         )
     return found
 
@@ -180,8 +186,10 @@ def checked_weights_digest(folder: Path, card: ClassifierCard) -> str:
     found = sha256_of_file(path)
     if card.digest and found != card.digest:
         raise IntegrityError(
-            f"{path}: found SHA-256 {found}; expected {card.digest} as {CARD_FILE} says. The file was changed or "
-            "damaged: train or import the classifier again."
+            path,
+            found=f"SHA-256 {found}",
+            expected=f"{card.digest} as {CARD_FILE} says",
+            advice="The file was changed or damaged: train or import the classifier again.",
         )
     return found
 
@@ -193,12 +201,12 @@ def write_card(folder: Path, card: ClassifierCard | EncoderCard) -> None:
     write_text(folder / CARD_FILE, content + "\n")
 
 
-def _read(path: Path, kind: type[Card], expected: str) -> Card:
+def _read(path: Path, kind: type[Card], expected: str, advice: str) -> Card:
     try:
         return kind.model_validate_json(_unsealed(path))
     except ValidationError as error:
         raise IntegrityError(
-            f"{path}: found {describe_validation_error(error)}; expected {expected}."
+            path, found=describe_validation_error(error), expected=expected, advice=advice
         ) from error
 
 
@@ -213,8 +221,11 @@ def _unsealed(path: Path) -> bytes:
         return content
     if fields.pop(SEAL) != _digest(fields):
         raise DamagedFileError(
-            f"{path}: found content that does not match its field {SEAL}; expected the card as it was written. Fetch, "
-            f"import or train the model again; if you changed the card on purpose, remove the field {SEAL}."
+            path,
+            found=f"content that does not match its field {SEAL}",
+            expected="the card as it was written",
+            advice="Fetch, import or train the model again; if you changed the card on purpose, remove the field "
+            f"{SEAL}.",
         )
     return json.dumps(fields).encode()
 

@@ -80,8 +80,10 @@ def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> tupl
     damaged = [name for name, tensor in state.items() if not tensor.isfinite().all()]
     if damaged:
         raise IntegrityError(
-            f"{path}: found numbers that are not finite in {', '.join(damaged)}; expected finite weights. "
-            "Train or import the classifier again."
+            path,
+            found=f"numbers that are not finite in {', '.join(damaged)}",
+            expected="finite weights",
+            advice="Train or import the classifier again.",
         )
     with torch.device("meta"):
         classifier = Classifier(card.width)

@@ -13,8 +13,7 @@ from tokenizers.processors import TemplateProcessing
 
 from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.models.folders import require_file
-from virnucpro_assets.models.tokens import Tokens
-from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.ragged import Ragged, Tokens
 
 # The library's own records of a sequence are some kilobytes, so only so many live at a time.
 _SEQUENCES_AT_ONCE = 4096
@@ -28,8 +27,10 @@ class DnaTokenizer:
         self._tokenizer = _read(path)
         if (size := _largest_id(self._tokenizer) + 1) > vocabulary:
             raise IntegrityError(
-                f"{path}: found token ids up to {size - 1}; expected ids below {vocabulary}, the size of "
-                "the model's vocabulary. Use the tokeniser and the weights of one model."
+                path,
+                found=f"token ids up to {size - 1}",
+                expected=f"ids below {vocabulary}, the size of the model's vocabulary",
+                advice="Use the tokeniser and the weights of one model.",
             )
         _ensure_special_tokens(self._tokenizer, path)
 
@@ -54,7 +55,7 @@ def _read(path: Path) -> Tokenizer:
         tokenizer = Tokenizer.from_buffer(content)
     except ValueError as error:
         raise IntegrityError(
-            f"{path}: found {excerpt(error)}; expected a tokenizer.json. Fetch the model again."
+            path, found=excerpt(error), expected="a tokenizer.json", advice="Fetch the model again."
         ) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -69,7 +70,10 @@ def _ensure_special_tokens(tokenizer: Tokenizer, path: Path) -> None:
     start, end = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
     if start is None or end is None:
         raise IntegrityError(
-            f"{path}: found no [CLS] or no [SEP]; expected both in the vocabulary. Fetch the model again."
+            path,
+            found="no [CLS] or no [SEP]",
+            expected="both in the vocabulary",
+            advice="Fetch the model again.",
         )
     if tokenizer.post_processor is None:
         tokenizer.post_processor = TemplateProcessing(
@@ -77,6 +81,8 @@ def _ensure_special_tokens(tokenizer: Tokenizer, path: Path) -> None:
         )
     if (added := tokenizer.encode("").ids) != [start, end]:
         raise IntegrityError(
-            f"{path}: found a post-processor that adds the tokens {added} to a sequence; expected [CLS] and "
-            f"[SEP], {[start, end]}. Fetch the model again."
+            path,
+            found=f"a post-processor that adds the tokens {added} to a sequence",
+            expected=f"[CLS] and [SEP], {[start, end]}",
+            advice="Fetch the model again.",
         )

@@ -77,7 +77,9 @@ def _read(path: Path, descriptor: int, content: memoryview, offset: int) -> None
         count = os.preadv(descriptor, [content[done:]], offset + done)
         if not count:
             raise IntegrityError(
-                f"{path}: found the end of the file at byte {offset + done}; expected more, as its header says. Fetch "
-                "the model again."
+                path,
+                found=f"the end of the file at byte {offset + done}",
+                expected="more, as its header says",
+                advice="Fetch the model again.",
             )
         done += count

@@ -109,8 +109,10 @@ def read_config(folder: Path) -> EncoderConfig:
         return ENCODER_CONFIG.validate_json(path.read_bytes())
     except ValidationError as error:
         raise IntegrityError(
-            f"{path}: found {describe_validation_error(error)}; expected the config of an ESM-2 "
-            "(model_type esm2) or a DNABERT-S (model_type bert). Mend the file or fetch the model again."
+            path,
+            found=describe_validation_error(error),
+            expected="the config of an ESM-2 (model_type esm2) or a DNABERT-S (model_type bert)",
+            advice="Mend the file or fetch the model again.",
         ) from error
 
 
@@ -118,7 +120,10 @@ def require_file(path: Path) -> None:
     """Raise IntegrityError unless the model file at `path` is there, and is not what failed downloads leave."""
     if not path.is_file():
         raise IntegrityError(
-            f"{path}: found no file; expected a file of the model. Check the folder or fetch the model again."
+            path,
+            found="no file",
+            expected="a file of the model",
+            advice="Check the folder or fetch the model again.",
         )
     with path.open("rb") as file:
         start = file.read(64).lstrip()
@@ -126,8 +131,10 @@ def require_file(path: Path) -> None:
     left = next((found for magic, found in _FAILED_DOWNLOADS.items() if start.startswith(magic)), None)
     if left or is_empty:
         raise IntegrityError(
-            f"{path}: found {left or 'an empty file'}; expected a file of the model. Fetch it again"
-            f"{' with `git lfs pull`' if left == _LFS_POINTER else ''}."
+            path,
+            found=f"{left or 'an empty file'}",
+            expected="a file of the model",
+            advice=f"Fetch it again{' with `git lfs pull`' if left == _LFS_POINTER else ''}.",
         )
 
 

@@ -170,9 +170,10 @@ def _require_digests(
     ]
     if unlisted:
         raise IntegrityError(
-            f"{endpoint}, {repository}: found no digest of {', '.join(unlisted)} in the listing; expected one of each "
-            "file, because nothing else tells whether it is what was published. Fetch from another mirror "
-            "(HF_ENDPOINT), or import the files and look at their digests yourself."
+            f"{endpoint}, {repository}",
+            found=f"no digest of {', '.join(unlisted)} in the listing",
+            expected="one of each file, because nothing else tells whether it is what was published",
+            advice="Fetch from another mirror (HF_ENDPOINT), or import the files and look at their digests yourself.",
         )
 
 
@@ -194,8 +195,10 @@ def _verify(path: Path, listed: RepoSibling, known: str | None) -> None:
 def _refuse(path: Path, found: str, expected: str, meaning: str) -> None:
     path.unlink()
     raise IntegrityError(
-        f"{path}: found digest {found}; expected {expected}, {meaning}. The file was removed: fetch again, from "
-        "another mirror if it happens again."
+        path,
+        found=f"digest {found}",
+        expected=f"{expected}, {meaning}",
+        advice="The file was removed: fetch again, from another mirror if it happens again.",
     )
 
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.models import dnabert_s, esm2
-from virnucpro_assets.models.compiling import warm_up
 from virnucpro_assets.models.configs import EncoderConfig
 from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.encoders import ENCODERS, TOKENIZER_FILE
@@ -25,9 +25,9 @@ from virnucpro_assets.models.folders import (
     read_config,
     read_model_folder,
 )
-from virnucpro_assets.models.tokens import Tokens
+from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.weights import Shapes, check_shapes, write_weights
-from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
 
 DTYPES: dict[Precision, torch.dtype] = {
@@ -66,6 +66,8 @@ class _Implementation(Protocol):
 
 
 _IMPLEMENTATIONS: dict[EncoderKind, _Implementation] = {"dnabert_s": dnabert_s, "esm2": esm2}
+
+_WARM_UP_SEQUENCES, _WARM_UP_LENGTH = 128, 64
 
 TOKENS_IN_CACHE = 1024
 """A CPU computes a pack in pieces of about so many tokens: what one operator writes is then still in
@@ -109,6 +111,18 @@ def load_tokeniser(folder: Path) -> Tokeniser:
     """The tokeniser of the encoder in `folder`, without its weights."""
     config = read_config(folder)
     return _IMPLEMENTATIONS[config.kind].tokeniser(config, folder)
+
+
+def warm_up(model: torch.nn.Module, device: torch.device) -> None:
+    """Send one small pack through `model`, a packed encoder, so that loading it compiles its kernels.
+
+    Triton compiles a kernel when it is first called, once for each width and dtype, and keeps it in a folder that later
+    processes read. The configurations are fixed (`gpu_kernels`): the results do not depend on which pack comes first.
+    """
+    lengths = np.full(_WARM_UP_SEQUENCES, _WARM_UP_LENGTH, np.int64)
+    tokens = torch.arange(_WARM_UP_SEQUENCES * _WARM_UP_LENGTH, device=device) % 4
+    with torch.inference_mode():
+        model(TokenPack(tokens, lengths))
 
 
 def _piece_tokens(device: torch.device, attention: Attention) -> int | None:

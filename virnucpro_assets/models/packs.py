@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from virnucpro_assets.models.tokens import Tokens, flat_positions
+from virnucpro_assets.sequences.ragged import Tokens, flat_positions
 
 
 @dataclass(frozen=True, slots=True)

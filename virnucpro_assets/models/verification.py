@@ -93,16 +93,24 @@ def _stored_reference(folder: ModelFolder) -> Rows | None:
             rows: Rows = file.get_tensor("embeddings")
     except SafetensorError as error:
         raise IntegrityError(
-            f"{path}: found a damaged file ({excerpt(error)}); expected reference figures. Remove it and verify again."
+            path,
+            found=f"a damaged file ({excerpt(error)})",
+            expected="reference figures",
+            advice="Remove it and verify again.",
         ) from error
     if rows.shape != shape or rows.dtype != np.float32:
         raise IntegrityError(
-            f"{path}: found figures of shape {list(rows.shape)}; expected {list(shape)}. "
-            "Remove it and verify again."
+            path,
+            found=f"figures of shape {list(rows.shape)}",
+            expected=f"{list(shape)}",
+            advice="Remove it and verify again.",
         )
     if path.name != _reference_name(folder, _digest(rows)):
         raise IntegrityError(
-            f"{path}: found figures of digest {_digest(rows)}; expected those of its name. Remove it and verify again."
+            path,
+            found=f"figures of digest {_digest(rows)}",
+            expected="those of its name",
+            advice="Remove it and verify again.",
         )
     return rows
 

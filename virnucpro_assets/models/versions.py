@@ -105,8 +105,10 @@ class ClassifierVersions:
         if not NAME.fullmatch(name) or not path.is_dir():
             if name == self.in_use():
                 raise IntegrityError(
-                    f"{path}: found no folder; expected the classifier in use. Put it back, or leave it with "
-                    "`virnucpro classifiers back`."
+                    path,
+                    found="no folder",
+                    expected="the classifier in use",
+                    advice="Put it back, or leave it with `virnucpro classifiers back`.",
                 )
             raise InputError(
                 f"version {name!r}",

@@ -42,8 +42,10 @@ def call_drop(work: DropWork) -> TablesManifest:
         predictions = read_tables(work.folder.predictions)
         if predictions.inputs["index"] != index.manifest.digest:
             raise IntegrityError(
-                f"{work.folder.predictions}: found predictions of index {predictions.inputs['index']}; "
-                f"expected {index.manifest.digest}. Materialise predictions again."
+                work.folder.predictions,
+                found=f"predictions of index {predictions.inputs['index']}",
+                expected=f"{index.manifest.digest}",
+                advice="Materialise predictions again.",
             )
         routing = classifiers_in_use(work.settings, index.manifest.chunk_length, index.manifest)
         check_scored_by(work.folder.predictions, predictions, routing)

@@ -72,8 +72,10 @@ def gather_report(work: DropWork) -> DropReport:
     index, tables = work.index.manifest, read_tables(work.folder.calls)
     if tables.inputs["index"] != index.digest:
         raise IntegrityError(
-            f"{work.folder.calls}: found calls of index {tables.inputs['index']}; expected {index.digest}. "
-            "Materialise the embeddings, predictions and virus_calls again."
+            work.folder.calls,
+            found=f"calls of index {tables.inputs['index']}",
+            expected=f"{index.digest}",
+            advice="Materialise the embeddings, predictions and virus_calls again.",
         )
     shards = list(_shards(work, tables))
     recipes = {shard.recipe.encoder: shard.recipe for shard in shards}
@@ -257,8 +259,10 @@ def _shards(work: DropWork, tables: TablesManifest) -> Iterator[ShardManifest]:
             shard = read_manifest(folder / SHARD, ShardManifest) if is_removed else read_shard(folder)
             if shard.recipe.digest != expected:
                 raise IntegrityError(
-                    f"{folder}: found embeddings of recipe {shard.recipe.digest}; expected {expected}, which the calls "
-                    "were made from. Materialise merged_embeddings, predictions and virus_calls again."
+                    folder,
+                    found=f"embeddings of recipe {shard.recipe.digest}",
+                    expected=f"{expected}, which the calls were made from",
+                    advice="Materialise merged_embeddings, predictions and virus_calls again.",
                 )
             yield shard
 

@@ -197,14 +197,18 @@ class SequenceIndex:
         manifest = read_manifest(folder / MANIFEST_FILE, IndexManifest)
         if manifest.format_version != FORMAT_VERSION:
             raise IntegrityError(
-                f"{folder / MANIFEST_FILE}: found index format {manifest.format_version}; "
-                f"expected {FORMAT_VERSION}. Materialise the index again."
+                folder / MANIFEST_FILE,
+                found=f"index format {manifest.format_version}",
+                expected=f"{FORMAT_VERSION}",
+                advice="Materialise the index again.",
             )
         for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE):
             if name not in manifest.files:
                 raise IntegrityError(
-                    f"{folder / MANIFEST_FILE}: found no record of {name}; expected one. "
-                    "Materialise the index again."
+                    folder / MANIFEST_FILE,
+                    found=f"no record of {name}",
+                    expected="one",
+                    advice="Materialise the index again.",
                 )
             check_file(folder / name, manifest.files[name], content=verify_content)
             if (found := footer_digest(folder / name)) != (expected := manifest.footers.get(name)):

@@ -215,7 +215,10 @@ def damage_named(path: Path) -> Iterator[None]:
 def damaged(path: Path, found: str, expected: str) -> IntegrityError:
     """The error for a table at `path` that is not what was written."""
     return IntegrityError(
-        f"{path}: found {found}; expected {expected}. The file was damaged: check the disk, and materialise it again."
+        path,
+        found=found,
+        expected=expected,
+        advice="The file was damaged: check the disk, and materialise it again.",
     )
 
 

@@ -46,6 +46,42 @@ class Ragged:
     def take(self, indices: npt.NDArray[np.int64]) -> "Ragged":
         """The strings at `indices`, in that order."""
         lengths = self.lengths[indices]
-        taken = Ragged.from_lengths(np.empty(0, np.uint8), lengths)
-        starts = np.repeat(self.offsets[indices] - taken.offsets[:-1], lengths)
-        return Ragged(self.data[starts + np.arange(len(starts))], taken.offsets)
+        return Ragged.from_lengths(self.data[flat_positions(self.offsets[indices], lengths)], lengths)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokenised sequences laid end to end, special tokens included.
+
+    `ids` is int32 [total]; `offsets` is int64 [n + 1], and sequence i is
+    `ids[offsets[i]:offsets[i + 1]]`.
+    """
+
+    ids: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+
+    @classmethod
+    def from_lengths(cls, ids: npt.NDArray[np.int32], lengths: npt.NDArray[np.int64]) -> "Tokens":
+        """Cut `ids` into sequences of the given lengths."""
+        offsets = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        return cls(ids, offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """int64 [n]: how many tokens each sequence has."""
+        return np.diff(self.offsets)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> "Tokens":
+        """The sequences at `indices`, in that order."""
+        lengths = self.lengths[indices]
+        return Tokens.from_lengths(self.ids[flat_positions(self.offsets[indices], lengths)], lengths)
+
+
+def flat_positions(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """int64 [sum of lengths]: start, start + 1, … for `lengths[i]` steps, for each start in turn."""
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(starts - before, lengths) + np.arange(lengths.sum(), dtype=np.int64)

@@ -156,7 +156,10 @@ class CachedRows:
                 if segment_name(self._maker, keys) == path.name:
                     return keys
         raise DamagedFileError(
-            f"{path}: found keys that are not those of its name; expected a whole segment."
+            path,
+            found="keys that do not match its name",
+            expected="an undamaged segment",
+            advice="Check the disk.",
         )
 
     def _read(self, name: str, keys: Keys, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
@@ -170,7 +173,12 @@ class CachedRows:
                 content = os.pread(descriptor, size, first + row * size)
                 numbers = content[KEY_SIZE:]
                 if content[:KEY_SIZE] != row_digest(self._maker, key.tobytes(), numbers):
-                    raise DamagedFileError(f"{path}: found a row that does not match its digest.")
+                    raise DamagedFileError(
+                        path,
+                        found="a row that does not match its digest",
+                        expected="an undamaged segment",
+                        advice="Check the disk.",
+                    )
                 taken[place] = np.frombuffer(numbers, "<f4")
             with suppress(PermissionError):
                 # Another user's file gives its rows; only its turn to be removed may come sooner.

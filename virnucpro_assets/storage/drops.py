@@ -321,7 +321,10 @@ class DropStore:
         manifest = read_manifest(folder.manifest, DropManifest)
         if manifest.digest != digest:
             raise IntegrityError(
-                f"{folder.manifest}: found digest {manifest.digest}; expected {digest}. List its files again."
+                folder.manifest,
+                found=f"digest {manifest.digest}",
+                expected=f"{digest}",
+                advice="List its files again.",
             )
         return manifest, folder
 

@@ -98,5 +98,5 @@ def _headers(hits: Any) -> Texts:
 
 def _other_reads(read_calls: Path, found: str, expected: str) -> IntegrityError:
     return IntegrityError(
-        f"{read_calls}: found {found}; expected {expected}. Make the calls of this drop again."
+        read_calls, found=found, expected=expected, advice="Make the calls of this drop again."
     )

@@ -101,7 +101,12 @@ def write_merged(
                 sources.append(MergedSource(path=str((path / part.name).relative_to(folder)), file=part.file))
             start += shard.rows
         if start != rows:
-            raise IntegrityError(f"{folder}: found {start} rows of {kind}; expected {rows} as in the index.")
+            raise IntegrityError(
+                folder,
+                found=f"{start} rows of {kind}",
+                expected=f"{rows} as in the index",
+                advice="Materialise the embeddings again.",
+            )
         left += shards[kind][0].width
     widths = {kind: shards[kind][0].width for kind in ENCODER_KINDS}
     places = merged_rows([shard.rows for shard in shards["esm2"]])
@@ -115,8 +120,10 @@ def _checked_shard(folder: Path, rank: int, recipe: Recipe) -> ShardManifest:
     shard = read_shard(folder)
     if shard.recipe != recipe or shard.rank != rank:
         raise IntegrityError(
-            f"{folder}: found rank {shard.rank} of recipe {shard.recipe.digest}; expected rank {rank} of recipe "
-            f"{recipe.digest}. Materialise the embeddings of this rank again."
+            folder,
+            found=f"rank {shard.rank} of recipe {shard.recipe.digest}",
+            expected=f"rank {rank} of recipe {recipe.digest}",
+            advice="Materialise the embeddings of this rank again.",
         )
     return shard
 
@@ -146,8 +153,10 @@ def read_merged(folder: Path, *, content: bool = False) -> MergedManifest:
         check_file(folder / source.path, source.file, content=content)
         if current.get(folder / source.path) != source.file:
             raise IntegrityError(
-                f"{folder / source.path}: found a part that was made after the merged view; expected the one of "
-                f"SHA-256 {source.file.sha256}. Materialise merged_embeddings again."
+                folder / source.path,
+                found="a part that was made after the merged view",
+                expected=f"the one of SHA-256 {source.file.sha256}",
+                advice="Materialise merged_embeddings again.",
             )
     return manifest
 
@@ -278,7 +287,11 @@ def _refuse_unexplained_nan(
         right = left + manifest.widths[kind]
         if found := nan_contradiction(rows, embeddings[:, left:right], quarantined[kind]):
             raise IntegrityError(
-                f"{folder / VIEW}: found, of {kind}, {found}; expected NaN in quarantined rows alone. A part could not "
-                "be read or was changed. Check the disk, then materialise the embeddings and merged_embeddings again."
+                folder / VIEW,
+                where=kind,
+                found=found,
+                expected="NaN in quarantined rows only",
+                advice="A part could not be read or was changed. Check the disk, then materialise the embeddings and "
+                "merged_embeddings again.",
             )
         left = right

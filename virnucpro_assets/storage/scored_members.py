@@ -70,14 +70,18 @@ def scored_reads(
             expected = np.repeat(np.arange(piece.first, piece.first + len(counts)), counts)
             if not np.array_equal(taken.read, expected):
                 raise IntegrityError(
-                    f"scores: found other members at the reads from {excerpt(repr(piece.names[0]))} on; expected the "
-                    f"{len(expected)} of the drop's index. Make the predictions again from the current index."
+                    "scores",
+                    found=f"other members at the reads from {excerpt(repr(piece.names[0]))} on",
+                    expected=f"the {len(expected)} of the drop's index",
+                    advice="Make the predictions again from the current index.",
                 )
             yield ScoredReads(piece, taken)
     if len(source.take(1)):
         raise IntegrityError(
-            "scores: found more members than the drop's index has; expected as many. "
-            "Make the predictions again from the current index."
+            "scores",
+            found="more members than the drop's index has",
+            expected="as many",
+            advice="Make the predictions again from the current index.",
         )
 
 

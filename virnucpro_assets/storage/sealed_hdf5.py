@@ -45,8 +45,10 @@ def open_sealed(path: Path) -> Iterator[tuple[h5py.File, FileRecord]]:
     seal, image = content[:SEAL_SIZE], content[SEAL_SIZE:]
     if seal != _seal(image):
         raise DamagedFileError(
-            f"{path}: found content that does not match the SHA-256 in its first {SEAL_SIZE} bytes; "
-            "expected a whole file. Materialise it again."
+            path,
+            found=f"content that does not match the SHA-256 in its first {SEAL_SIZE} bytes",
+            expected="a whole file",
+            advice="Materialise it again.",
         )
     with h5py.File(io.BytesIO(image), "r") as file:
         yield file, record_of_bytes(content)

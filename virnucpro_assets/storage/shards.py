@@ -130,11 +130,14 @@ def read_shard(folder: Path, *, content: bool = False) -> ShardManifest:
     ends = [0, *(part.stop for part in manifest.parts)]
     if [part.start for part in manifest.parts] != ends[:-1] or ends[-1] != manifest.rows:
         raise IntegrityError(
-            f"{folder / MANIFEST}: found parts that do not cover rows 0 to {manifest.rows} once. Materialise it again."
+            folder / MANIFEST,
+            found="parts with gaps or overlaps",
+            expected=f"parts that cover rows 0 to {manifest.rows} once",
+            advice="Materialise it again.",
         )
     if manifest.view is None:
         raise IntegrityError(
-            f"{folder / MANIFEST}: found no record of {VIEW}; expected one. Materialise it again."
+            folder / MANIFEST, found=f"no record of {VIEW}", expected="one", advice="Materialise it again."
         )
     for part in manifest.parts:
         check_file(folder / part.name, part.file, content=content)

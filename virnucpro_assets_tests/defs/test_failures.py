@@ -56,7 +56,7 @@ def ended_with(settings: Settings, error: Exception) -> tuple[dg.ExecuteInProces
         (DeviceError("no device"), 2, 3),
         (BusyError("held by another"), 2, 3),
         (DeviceError("no device"), 0, 1),
-        (IntegrityError("damaged"), 2, 1),
+        (IntegrityError("a", found="damage", expected="none", advice=""), 2, 1),
     ],
 )
 def test_a_step_is_tried_again_only_for_want_of_a_device_or_a_lock(error, retries, tries):

@@ -14,8 +14,7 @@ from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.loading import DTYPES, random_weights
 from virnucpro_assets.models.packs import TokenPack
-from virnucpro_assets.models.tokens import Tokens
-from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets.vocabulary import Attention, Precision
 
 SHAPES = [(6, 320, 20), (3, 64, 4), (2, 480, 20)]

@@ -20,9 +20,8 @@ from virnucpro_assets.models import fetching
 from virnucpro_assets.models.cards import EncoderCard
 from virnucpro_assets.models.catalogue import PublishedModel
 from virnucpro_assets.models.fetching import fetch_encoder
-from virnucpro_assets.models.formats.readers import read_encoder
 from virnucpro_assets.models.hub import HubError, fetch_files
-from virnucpro_assets.models.imports import import_classifier, import_encoder
+from virnucpro_assets.models.imports import import_classifier, import_encoder, read_encoder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.models.registry import Registry
 from virnucpro_assets_tests.conftest import Installation

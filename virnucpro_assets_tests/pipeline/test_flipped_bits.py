@@ -156,7 +156,7 @@ def cache_looked_up(place: Place) -> object:
     found = CachedRows(place.cache, "0" * 64, 4).find(KEYS)
     if found.said:
         # A damaged segment is set aside and its rows are computed again.
-        raise IntegrityError("; ".join(found.said))
+        raise IntegrityError("cache", found="; ".join(found.said), expected="whole segments", advice="")
     return found.positions.tolist(), found.rows.tolist()
 
 

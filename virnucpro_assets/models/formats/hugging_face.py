@@ -84,8 +84,10 @@ def read_hugging_face_esm2(folder: Path) -> PublishedEncoder:
     config = _read(folder / CONFIG_FILE, _EsmConfig, "an ESM-2 (model_type esm)")
     if config.intermediate_size != 4 * config.hidden_size:
         raise IntegrityError(
-            f"{folder / CONFIG_FILE}: found intermediate_size {config.intermediate_size}; expected "
-            f"{4 * config.hidden_size}, four times the width. Use a published model."
+            folder / CONFIG_FILE,
+            found=f"intermediate_size {config.intermediate_size}",
+            expected=f"{4 * config.hidden_size}, four times the width",
+            advice="Use a published model.",
         )
     _check_vocabulary(folder / VOCABULARY_FILE)
     tensors, files = read_tensors_of_folder(folder)
@@ -133,7 +135,10 @@ def _read(path: Path, kind: type[Config], meaning: str) -> Config:
         field = ".".join(map(str, first["loc"])) or "the file"
         found = f"{excerpt(repr(first['input']), 200)} at {excerpt(field, 80)}"
         raise IntegrityError(
-            f"{path}: found {found}, where {first['msg']!r}; expected the config of {meaning}. Use a published model."
+            path,
+            found=f"{found}, where {first['msg']!r}",
+            expected=f"the config of {meaning}",
+            advice="Use a published model.",
         ) from error
 
 
@@ -141,8 +146,10 @@ def _check_vocabulary(path: Path) -> None:
     """Raise IntegrityError if the folder lists other tokens than ours; it need not list them."""
     if path.exists() and (found := tuple(path.read_text(encoding="utf-8").split())) != TOKENS:
         raise IntegrityError(
-            f"{path}: found the tokens {excerpt(' '.join(found[:40]))}; expected {' '.join(TOKENS)}, the alphabet of "
-            "ESM-2. Use a published model."
+            path,
+            found=f"the tokens {excerpt(' '.join(found[:40]))}",
+            expected=f"{' '.join(TOKENS)}, the alphabet of ESM-2",
+            advice="Use a published model.",
         )
 
 

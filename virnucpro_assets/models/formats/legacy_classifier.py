@@ -108,7 +108,9 @@ def _check_norm(path: Path, norm: ModuleStub) -> None:
 
 def _refused(path: Path, found: str) -> IntegrityError:
     return IntegrityError(
-        f"{path}: found {excerpt(found)}; expected a classifier as VirNucPro's train.py saves it: Linear, batch norm "
-        f"(eps 1e-05), Linear from {HIDDEN_WIDTH} to 2 and dropout, in float32. Import the file that the authors "
-        "publish."
+        path,
+        found=excerpt(found),
+        expected="a classifier as VirNucPro's train.py saves it: Linear, batch norm (eps 1e-05), Linear from "
+        f"{HIDDEN_WIDTH} to 2 and dropout, in float32",
+        advice="Import the file that the authors publish.",
     )

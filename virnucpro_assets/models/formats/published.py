@@ -31,13 +31,17 @@ def check_numbers(path: Path, state: State) -> None:
     for name, tensor in state.items():
         if tensor.dtype not in STORED_DTYPES:
             raise IntegrityError(
-                f"{path}: found {excerpt(name)} of {tensor.dtype}; expected float32, bfloat16 or float16. "
-                "Use the weights as published, not quantised ones."
+                path,
+                found=f"{excerpt(name)} of {tensor.dtype}",
+                expected="float32, bfloat16 or float16",
+                advice="Use the weights as published, not quantised ones.",
             )
         if not tensor.isfinite().all():
             raise IntegrityError(
-                f"{path}: found numbers that are not finite in {excerpt(name)}; expected finite weights. "
-                "Fetch the model again."
+                path,
+                found=f"numbers that are not finite in {excerpt(name)}",
+                expected="finite weights",
+                advice="Fetch the model again.",
             )
 
 
@@ -49,7 +53,9 @@ def one_of_all_layers(path: Path, frequencies: Iterable[torch.Tensor]) -> torch.
     layers = [tensor.float() for tensor in frequencies]
     if any(not torch.equal(layers[0], other) for other in layers):
         raise IntegrityError(
-            f"{path}: found rotary frequencies that differ by layer; expected the same {len(layers)} times. "
-            "Fetch the model again."
+            path,
+            found="rotary frequencies that differ by layer",
+            expected=f"the same {len(layers)} times",
+            advice="Fetch the model again.",
         )
     return layers[0] if layers else None

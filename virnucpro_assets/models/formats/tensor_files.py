@@ -48,8 +48,10 @@ def read_tensors_of_folder(folder: Path) -> tuple[State, tuple[Path, ...]]:
         if (index := folder / f"{name}.index.json").exists():
             return _read_shards(index, read)
     raise IntegrityError(
-        f"{folder}: found neither {SAFETENSORS} nor {TORCH}, in one file or in shards; expected one of them. "
-        "Check the folder or fetch the model again."
+        folder,
+        found=f"neither {SAFETENSORS} nor {TORCH}, in one file or in shards",
+        expected="one of them",
+        advice="Check the folder or fetch the model again.",
     )
 
 
@@ -60,7 +62,10 @@ def read_safetensors(path: Path) -> State:
         return load_file(path)
     except SafetensorError as error:
         raise IntegrityError(
-            f"{path}: found a damaged file ({excerpt(error)}); expected safetensors. Fetch the model again."
+            path,
+            found=f"a damaged file ({excerpt(error)})",
+            expected="safetensors",
+            advice="Fetch the model again.",
         ) from error
 
 
@@ -89,13 +94,18 @@ def read_torch_file(path: Path, *, admitted: Sequence[type] = ()) -> Any:
         # PyTorch's own text advises to load the file without this guard.
         held = ", ".join(_foreign(path, admitted)) if is_archive else ""
         raise IntegrityError(
-            f"{path}: found {excerpt(held or 'a pickle of other things, or a damaged one')}; expected tensors only. "
-            "Nothing of it was run. Do not trust this file."
+            path,
+            found=excerpt(held or "a pickle of other things, or a damaged one"),
+            expected="tensors only",
+            advice="Nothing of it was run. Do not trust this file.",
         ) from error
     except _OF_DAMAGED_PICKLES as error:
         what = f"{error}".partition("\n")[0].partition(". ")[0]
         raise IntegrityError(
-            f"{path}: found a damaged file ({excerpt(what)}); expected what torch.save writes. Fetch the model again."
+            path,
+            found=f"a damaged file ({excerpt(what)})",
+            expected="what torch.save writes",
+            advice="Fetch the model again.",
         ) from error
 
 
@@ -105,8 +115,10 @@ def require_state(path: Path, found: Any) -> State:
         isinstance(name, str) and _is_dense(tensor) for name, tensor in found.items()
     ):
         raise IntegrityError(
-            f"{path}: found {type(found).__name__} with other things than named tensors; expected a dict of "
-            "tensors. Use the weights as published."
+            path,
+            found=f"{type(found).__name__} with other things than named tensors",
+            expected="a dict of tensors",
+            advice="Use the weights as published.",
         )
     return dict(found)
 
@@ -128,7 +140,9 @@ def _is_archive(path: Path) -> bool:
         if zipfile.is_zipfile(path):
             return True
         found = "a zip archive without its end, which was cut"
-    raise IntegrityError(f"{path}: found {found}; expected what torch.save writes. Fetch the model again.")
+    raise IntegrityError(
+        path, found=found, expected="what torch.save writes", advice="Fetch the model again."
+    )
 
 
 def _refuse_compressed(path: Path) -> None:
@@ -139,17 +153,24 @@ def _refuse_compressed(path: Path) -> None:
             compressed = [entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise IntegrityError(
-            f"{path}: found a damaged archive ({excerpt(error)}); expected what torch.save writes. Fetch the file "
-            "again."
+            path,
+            found=f"a damaged archive ({excerpt(error)})",
+            expected="what torch.save writes",
+            advice="Fetch the file again.",
         ) from error
     if compressed:
         raise IntegrityError(
-            f"{path}: found a compressed entry, {excerpt(compressed[0])}; expected what torch.save writes, which "
-            "stores entries as they are. Nothing of it was read. Do not trust this file."
+            path,
+            found=f"a compressed entry, {excerpt(compressed[0])}",
+            expected="what torch.save writes, which stores entries as they are",
+            advice="Nothing of it was read. Do not trust this file.",
         )
     if not any(entry.filename.endswith("/data.pkl") for entry in entries):
         raise IntegrityError(
-            f"{path}: found a zip archive without data.pkl; expected what torch.save writes. Use the file as published."
+            path,
+            found="a zip archive without data.pkl",
+            expected="what torch.save writes",
+            advice="Use the file as published.",
         )
 
 
@@ -168,13 +189,18 @@ def _read_shards(index: Path, read: Any) -> tuple[State, tuple[Path, ...]]:
         names = sorted(set(places.values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(
-            f"{index}: found no list of tensors and their files; expected weight_map. Fetch the model again."
+            index,
+            found="no list of tensors and their files",
+            expected="weight_map",
+            advice="Fetch the model again.",
         ) from error
     for name in names:
         if not isinstance(name, str) or PurePosixPath(name).name != name:
             raise IntegrityError(
-                f"{index}: found the file {excerpt(repr(name))}; expected the name of a file beside it. "
-                "Do not trust this folder."
+                index,
+                found=f"the file {excerpt(repr(name))}",
+                expected="the name of a file beside it",
+                advice="Do not trust this folder.",
             )
     state: State = {}
     for name in names:
@@ -183,8 +209,10 @@ def _read_shards(index: Path, read: Any) -> tuple[State, tuple[Path, ...]]:
         listed = {tensor for tensor, place in places.items() if place == name}
         if lost := sorted(listed - found.keys()):
             raise IntegrityError(
-                f"{path}: found no {excerpt(', '.join(lost[:_NAMED_AT_MOST]))}; expected what {index.name} lists. "
-                "Fetch the model again."
+                path,
+                found=f"no {excerpt(', '.join(lost[:_NAMED_AT_MOST]))}",
+                expected=f"what {index.name} lists",
+                advice="Fetch the model again.",
             )
         state |= {tensor: found[tensor] for tensor in sorted(listed)}
     return state, (index, *(index.with_name(name) for name in names))

@@ -6,13 +6,20 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from virnucpro_assets.models.attention import Rotary, attend_dense_runs, rotary_frequencies
+from virnucpro_assets.models.attention import (
+    PairedRotary,
+    Rotary,
+    attend_dense_runs,
+    pairs_side_by_side,
+    rotary_frequencies,
+)
+from virnucpro_assets.models.fused_linear import FusedGatedLinear, FusedLinear, prepack_weights
 from virnucpro_assets.models.packs import TokenPack
-from virnucpro_assets.models.paired_rotary import PairedRotary, pairs_side_by_side
-from virnucpro_assets.models.products import GatedProduct, Product, pack_products
 
 
-def random_product(kind: type[Product] | type[GatedProduct], dtype: torch.dtype) -> Product | GatedProduct:
+def random_product(
+    kind: type[FusedLinear] | type[FusedGatedLinear], dtype: torch.dtype
+) -> FusedLinear | FusedGatedLinear:
     torch.manual_seed(1)
     return kind(48, 96).requires_grad_(False).to(dtype)
 
@@ -21,15 +28,15 @@ def rows_of(dtype: torch.dtype) -> torch.Tensor:
     return torch.randn(37, 48, generator=torch.Generator().manual_seed(2)).to(dtype)
 
 
-def packed(product: Product | GatedProduct) -> Product | GatedProduct:
-    pack_products(nn.ModuleList([product]))
+def packed(product: FusedLinear | FusedGatedLinear) -> FusedLinear | FusedGatedLinear:
+    prepack_weights(nn.ModuleList([product]))
     return product
 
 
 @pytest.mark.parametrize("gelu", [False, True])
 @pytest.mark.parametrize("with_sum", [False, True])
 def test_a_packed_product_is_linear_then_gelu_then_sum(gelu: bool, with_sum: bool) -> None:
-    product, rows = random_product(Product, torch.float32), rows_of(torch.float32)
+    product, rows = random_product(FusedLinear, torch.float32), rows_of(torch.float32)
     added = torch.randn(37, 96) if with_sum else None
     expected = functional.linear(rows.double(), product.weight.double(), product.bias.double())
     expected = functional.gelu(expected) if gelu else expected
@@ -39,7 +46,7 @@ def test_a_packed_product_is_linear_then_gelu_then_sum(gelu: bool, with_sum: boo
 
 
 def test_a_packed_gate_is_gelu_of_one_half_times_the_other() -> None:
-    product, rows = random_product(GatedProduct, torch.float32), rows_of(torch.float32)
+    product, rows = random_product(FusedGatedLinear, torch.float32), rows_of(torch.float32)
     gate, value = functional.linear(rows.double(), product.weight.double()).chunk(2, dim=1)
     expected = functional.gelu(gate) * value
     assert float((product(rows) - expected).abs().max()) <= 1e-6
@@ -47,16 +54,16 @@ def test_a_packed_gate_is_gelu_of_one_half_times_the_other() -> None:
 
 
 def test_what_is_added_is_left_as_it_was() -> None:
-    product, rows = packed(random_product(Product, torch.float32)), rows_of(torch.float32)
+    product, rows = packed(random_product(FusedLinear, torch.float32)), rows_of(torch.float32)
     added = torch.ones(37, 96)
     product(rows, added=added)
     assert bool((added == 1).all())
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("kind", [Product, GatedProduct])
+@pytest.mark.parametrize("kind", [FusedLinear, FusedGatedLinear])
 def test_a_lower_precision_gives_its_own_dtype_and_stays_close(
-    kind: type[Product] | type[GatedProduct], dtype: torch.dtype
+    kind: type[FusedLinear] | type[FusedGatedLinear], dtype: torch.dtype
 ) -> None:
     product, rows = random_product(kind, dtype), rows_of(dtype)
     expected = random_product(kind, torch.float32)(rows_of(torch.float32))
@@ -66,19 +73,19 @@ def test_a_lower_precision_gives_its_own_dtype_and_stays_close(
 
 
 def test_a_number_of_rows_gives_the_same_whatever_rows_stand_beside() -> None:
-    product, rows = packed(random_product(Product, torch.float32)), rows_of(torch.float32)
+    product, rows = packed(random_product(FusedLinear, torch.float32)), rows_of(torch.float32)
     assert float((product(rows)[:5] - product(rows[:5])).abs().max()) <= 1e-6
 
 
 def test_packed_weights_are_kept_once() -> None:
-    product = packed(random_product(Product, torch.float32))
-    assert product.packed is not None
+    product = packed(random_product(FusedLinear, torch.float32))
+    assert product.prepacked is not None
     assert [name for name, _ in product.named_parameters()] == ["bias"]
 
 
 def test_weights_elsewhere_than_on_a_cpu_are_left_alone() -> None:
-    product = packed(random_product(Product, torch.float32).to("meta"))
-    assert product.packed is None
+    product = packed(random_product(FusedLinear, torch.float32).to("meta"))
+    assert product.prepacked is None
     assert product(torch.empty(3, 48, device="meta")).shape == (3, 96)
 
 
@@ -92,15 +99,15 @@ def test_pairs_side_by_side_turn_as_halves_do() -> None:
     for one in projections[:2]:
         one.copy_(pairs_side_by_side(one, heads))
     pairs = (rows @ projections.flatten(0, 1).T).view(12, 3, heads, head_width)
-    expected = attend_dense_runs(Rotary.of(pack, frequencies, torch.float32).turn(halves), pack, None)
-    found = attend_dense_runs(PairedRotary.of(pack, frequencies, heads).turn(pairs), pack, None)
+    expected = attend_dense_runs(Rotary.of(pack, frequencies, torch.float32).apply(halves), pack, None)
+    found = attend_dense_runs(PairedRotary.of(pack, frequencies, heads).apply(pairs), pack, None)
     assert float((found - expected).abs().max()) <= 1e-5
 
 
 def test_turning_pairs_of_a_lower_precision_gives_float32() -> None:
     pack = TokenPack(torch.zeros(4, dtype=torch.int64), np.array([4]))
     qkv = torch.randn(4, 3, 2, 6).bfloat16()
-    turned = PairedRotary.of(pack, rotary_frequencies(6), 2).turn(qkv)
-    assert turned.dtype == torch.float32
-    assert torch.equal(turned[:, 2], qkv[:, 2].float())
-    assert torch.equal(turned[0], qkv[0].float())
+    rotated = PairedRotary.of(pack, rotary_frequencies(6), 2).apply(qkv)
+    assert rotated.dtype == torch.float32
+    assert torch.equal(rotated[:, 2], qkv[:, 2].float())
+    assert torch.equal(rotated[0], qkv[0].float())

@@ -1,9 +1,8 @@
-"""The matrix products of an encoder, each with what follows it: bias, GELU, a sum or a gate.
+"""The matrix products of an encoder, each fused with what follows it: bias, GELU, a sum or a gate.
 
-On a CPU they are one kernel of oneDNN, over weights that were laid out for it once: nothing is
-written to memory only to be read again for a bias, an activation or a residual. Everywhere else,
-and for a dtype that this CPU does not compute in, they are torch's own operators. Both round to
-the dtype of computing; inside the kernel everything is float32.
+On a CPU each is one kernel of oneDNN over prepacked weights: no intermediate result is written to memory for a bias, an
+activation or a residual. On other devices, and for a dtype that this CPU does not support, they are torch's own
+operators. Both round to the dtype of computing; inside the kernel everything is float32.
 """
 
 import torch
@@ -11,61 +10,61 @@ from torch import nn
 from torch.nn import functional
 
 _ROWS_EXPECTED = 1024
-"""What the layout is chosen for. Other numbers of rows give the same results."""
+"""oneDNN chooses the layout for this many rows. Other numbers of rows give the same results."""
 
 
-class Product(nn.Linear):
-    """Linear, then GELU with `gelu`, then plus `added` if there is one."""
+class FusedLinear(nn.Linear):
+    """A linear layer, then GELU with `gelu`, then plus `added` if it is given."""
 
-    packed: torch.Tensor | None = None
+    prepacked: torch.Tensor | None = None
 
-    def pack(self) -> None:
-        """Lay the weights out for the kernel; they are then no parameter of the module any more."""
-        self.packed = _laid_out(self.weight)
+    def prepack(self) -> None:
+        """Reorder the weights for the kernel; the module then has no parameter `weight` any more."""
+        self.prepacked = _prepacked(self.weight)
         del self.weight
 
     def forward(
         self, rows: torch.Tensor, *, gelu: bool = False, added: torch.Tensor | None = None
     ) -> torch.Tensor:
         """[n, columns out] from `rows` [n, columns in]; GELU is the exact one."""
-        if self.packed is not None:
-            return _fused(rows, self.packed, self.bias, gelu=gelu, added=added)
+        if self.prepacked is not None:
+            return _fused(rows, self.prepacked, self.bias, gelu=gelu, added=added)
         out = functional.linear(rows, self.weight, self.bias)
         out = functional.gelu(out) if gelu else out
         return out if added is None else out + added
 
 
-class GatedProduct(nn.Linear):
+class FusedGatedLinear(nn.Linear):
     """One matrix without bias that gives gate and value: GELU of the first half, times the second."""
 
-    packed: tuple[torch.Tensor, torch.Tensor] | None = None
+    prepacked: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def __init__(self, columns: int, inner: int) -> None:
         super().__init__(columns, 2 * inner, bias=False)
 
-    def pack(self) -> None:
-        """Lay the weights out for the kernel; they are then no parameter of the module any more."""
+    def prepack(self) -> None:
+        """Reorder the weights for the kernel; the module then has no parameter `weight` any more."""
         gate, value = self.weight.chunk(2)
-        self.packed = _laid_out(gate), _laid_out(value)
+        self.prepacked = _prepacked(gate), _prepacked(value)
         del self.weight
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """[n, inner] from `rows` [n, columns]."""
-        if self.packed is not None:
-            gate = _fused(rows, self.packed[0], None, gelu=True)
+        if self.prepacked is not None:
+            gate = _fused(rows, self.prepacked[0], None, gelu=True)
             gated: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(
-                rows, gate, self.packed[1], None, "mul"
+                rows, gate, self.prepacked[1], None, "mul"
             )
             return gated
         first, second = functional.linear(rows, self.weight).chunk(2, dim=1)
         return functional.gelu(first) * second
 
 
-def pack_products(model: nn.Module) -> None:
-    """Lay out, in place, the weights of all products of `model` that are on a CPU with the kernel for them."""
+def prepack_weights(model: nn.Module) -> None:
+    """Prepack, in place, the weights of all fused layers of `model` that are on a CPU with a kernel for them."""
     for module in model.modules():
-        if isinstance(module, Product | GatedProduct) and _has_kernel(module.weight):
-            module.pack()
+        if isinstance(module, FusedLinear | FusedGatedLinear) and _has_kernel(module.weight):
+            module.prepack()
 
 
 def _has_kernel(weight: torch.Tensor) -> bool:
@@ -80,7 +79,7 @@ def _has_kernel(weight: torch.Tensor) -> bool:
     return weight.dtype == torch.float32
 
 
-def _laid_out(weight: torch.Tensor) -> torch.Tensor:
+def _prepacked(weight: torch.Tensor) -> torch.Tensor:
     packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(
         weight.detach().contiguous(), _ROWS_EXPECTED
     )
