@@ -87,7 +87,7 @@ def judge(
 def routes_of(reads: Path, folder: Path) -> dict[str, Any]:
     """Run a file of reads through the whole job with routes: reads by what became of them."""
     settings = Settings(
-        data_root=folder / "data", devices="cpu:1", ranks=1, short_below=SHORT_BELOW, check_sample=8
+        data_root=folder / "data", devices="cpu:1", ranks=1, dna_only_below_bases=SHORT_BELOW, check_sample=8
     )
     register_reads("d", [ReadFile(reads)], settings)
     run_drop("d", settings, lambda _: None)

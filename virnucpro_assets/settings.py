@@ -37,9 +37,8 @@ from virnucpro_assets.files.machine_locks import machine_locks
 from virnucpro_assets.files.user_paths import user_path
 from virnucpro_assets.models.cards import Inputs
 from virnucpro_assets.models.versions import ClassifierVersions
-from virnucpro_assets.settings_groups import AlertSettings, RaySettings
-from virnucpro_assets.settings_names import check_variables, nearest, settings_of, variable_of
-from virnucpro_assets.storage.calls import CallThresholds
+from virnucpro_assets.settings_groups import AlertSettings, CallThresholds, RaySettings
+from virnucpro_assets.settings_names import RENAMED, check_variables, nearest, settings_of, variable_of
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
 from virnucpro_assets.vocabulary import (
     ENCODER_KINDS,
@@ -129,15 +128,15 @@ class Settings(BaseSettings):
         MODELS_FOLDER,
         description="folder with classifier_300 and classifier_500, as the registry is; unless one was trained here",
     )
-    short_below: NonNegativeInt = Field(
+    dna_only_below_bases: NonNegativeInt = Field(
         0,
         description="reads of fewer bases are scored by the DNA alone, by classifier_300_dna or classifier_500_dna; "
         "0: none. 300 is recommended once such a classifier is installed",
     )
-    score_frameless: bool = Field(
+    score_reads_without_open_frame: bool = Field(
         False,
-        description="reads in which no reading frame is stop-free are scored by the DNA alone, by the same classifier; "
-        "otherwise they have no score",
+        description="reads without an open (stop-free) reading frame are scored by the DNA alone, by the same "
+        "classifier; otherwise they have no score",
     )
     hub: str = Field(
         "https://huggingface.co",
@@ -340,7 +339,7 @@ class Settings(BaseSettings):
         folders: dict[str, Path] = {kind: self.encoder_folder(kind) for kind in ENCODER_KINDS}
         if chunk_length is not None:
             folders[f"classifier_{chunk_length}"] = self.classifier_folder(chunk_length)
-            if self.short_below or self.score_frameless:
+            if self.dna_only_below_bases or self.score_reads_without_open_frame:
                 folders[f"classifier_{chunk_length}_dna"] = self.dna_classifier_folder(chunk_length)
         return folders
 
@@ -417,7 +416,7 @@ def load_settings() -> Settings:
 def _refused(error: ErrorDetails) -> InputError:
     name = excerpt(".".join(map(str, error["loc"])))
     if error["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
-        names = [setting.name for setting in settings_of(Settings)]
+        names = {setting.name: setting.name for setting in settings_of(Settings)} | RENAMED
         return InputError(
             f"setting {name}",
             found="a name that no setting has",

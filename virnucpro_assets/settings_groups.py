@@ -1,7 +1,8 @@
-"""Settings that belong together: of alerts, and of a Ray cluster."""
+"""Groups of settings: of calls, of alerts, and of a Ray cluster."""
 
 import re
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -15,6 +16,42 @@ from pydantic import (
 )
 
 HEADER = re.compile(r"[A-Za-z0-9-]+: [ -~]+")
+
+_Share = Field(ge=0, le=1, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class CallThresholds:
+    """The bounds of calls per read or contig (`calling.calls`).
+
+    Raises ValueError for bounds that contradict each other: a chunk would be confident and ambiguous at the same time,
+    and shares would be above 1.
+    """
+
+    viral_above: Annotated[
+        float, "a read is Viral if its weighted delta is above, Non-viral if it is below the negative", _Share
+    ] = 0.3
+    high_above: Annotated[float, "a weighted delta above, either way, is high confidence", _Share] = 0.6
+    confident_above: Annotated[float, "a chunk is confident if one score is above", _Share] = 0.8
+    opposite_below: Annotated[float, "and the other below", _Share] = 0.3
+    ambiguous_above: Annotated[float, "a chunk is ambiguous if both scores are above", _Share] = 0.7
+    min_confident_chunks: Annotated[
+        int, "confident chunks of the call's kind that confidence needs", Field(ge=0)
+    ] = 1
+    min_confident_share: Annotated[
+        float, "their share of the chunks that are not ambiguous that confidence needs", _Share
+    ] = 0.1
+    min_chunks: Annotated[int, "chunks that confidence needs", Field(ge=0)] = 5
+    wanted_precision: Annotated[
+        float | None,
+        "wanted share of viruses among what is called virus; a precision with a threshold on the classifier's card",
+        Field(gt=0, le=1, allow_inf_nan=False),
+    ] = None
+
+    def __post_init__(self) -> None:
+        for name in ("ambiguous_above", "confident_above"):
+            if self.opposite_below > (bound := getattr(self, name)):
+                raise ValueError(f"opposite_below of at most {name}, {bound}, not {self.opposite_below}")
 
 
 class AlertSettings(BaseModel):

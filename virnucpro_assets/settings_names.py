@@ -17,6 +17,12 @@ from virnucpro_assets.errors import InputError
 
 PREFIX = "VIRNUCPRO_"
 
+RENAMED = {
+    "score_frameless": "score_reads_without_open_frame",
+    "short_below": "dna_only_below_bases",
+}
+"""Earlier names of settings and their present ones: an error about an earlier name gives the present one."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -57,6 +63,7 @@ def check_variables(model: type[BaseModel], variables: Iterable[str]) -> None:
         if name.startswith(PREFIX) and name not in known:
             # A setting whose variable has a name of its own is found by the name that it has in a file.
             spellings = {setting.name.replace(".", "__").upper(): setting.variable for setting in settings}
+            spellings |= {old.upper(): f"{PREFIX}{new.upper()}" for old, new in RENAMED.items()}
             raise InputError(
                 f"variable {variable}",
                 found="a name that no setting has",

@@ -1,4 +1,4 @@
-"""Scoring the merged embeddings of a drop: one streamed pass for all its classifiers, a block of rows at a time."""
+"""Scoring the merged embeddings of a drop: one streamed pass for all classifiers, a block of rows at a time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _ROWS_AT_ONCE = 2048
 
 @dataclass(frozen=True)
 class Scorer:
-    """A classifier that was loaded, its card, and its folder."""
+    """A loaded classifier, its card, and its folder."""
 
     classifier: Classifier
     card: ClassifierCard
@@ -34,12 +34,12 @@ class Scorer:
         return cls(*load_classifier(folder), folder)
 
     @property
-    def takes_protein(self) -> bool:
-        """Whether it can score no row without a protein."""
-        return "esm2" in self.card.takes
+    def needs_protein(self) -> bool:
+        """Whether it cannot score rows without a protein."""
+        return "esm2" in self.card.used_encoders
 
     def part(self, rows: npt.NDArray[np.float32], d_dna: int) -> npt.NDArray[np.float32]:
-        """float32 [n, width]: what it takes of merged rows [n, d_dna + d_protein]; a view."""
+        """float32 [n, width]: the columns it uses of merged rows [n, d_dna + d_protein]; a view."""
         return rows[:, self.card.columns(d_dna)]
 
 
@@ -48,40 +48,38 @@ def scores_of_merged(
 ) -> list[Scores]:
     """float32 [rows, 2] by each scorer: P(others) and P(virus) of every row merged in `folder`, in index order.
 
-    Only that many first rows of the index have a protein, or all if nothing is said. NaN in the other rows by a
-    classifier that takes proteins, in the rows that are quarantined for an encoder that the classifier takes,
-    and in no other. Raises
-    IntegrityError, naming the row, for NaN in other embeddings or if a classifier gives no number.
+    If given, only the first so many rows of the index have a protein. Scores are NaN for rows without a protein if the
+    classifier needs one, for rows that are quarantined for an encoder that it uses, and for no other rows. Raises
+    IntegrityError, with the row, for NaN in other embeddings or if a classifier returns NaN.
     """
     merged = read_merged(folder)
     d_dna = merged.widths["dnabert_s"]
     scores = [np.full((merged.rows, 2), np.nan, np.float32) for _ in scorers]
     progress = Progress("classifier", "rows", merged.rows, report)
-    for places, embeddings in merged_blocks(folder, _ROWS_AT_ONCE):
-        has_protein = places < (merged.rows if with_protein is None else with_protein)
+    for positions, embeddings in merged_blocks(folder, _ROWS_AT_ONCE):
+        has_protein = positions < (merged.rows if with_protein is None else with_protein)
         for scorer, found in zip(scorers, scores, strict=True):
-            if scorer.takes_protein and not has_protein.all():
-                _score(scorer, places[has_protein], scorer.part(embeddings[has_protein], d_dna), found)
+            if scorer.needs_protein and not has_protein.all():
+                _score(scorer, positions[has_protein], scorer.part(embeddings[has_protein], d_dna), found)
             else:
-                _score(scorer, places, scorer.part(embeddings, d_dna), found)
-        progress.advance(len(places))
+                _score(scorer, positions, scorer.part(embeddings, d_dna), found)
+        progress.advance(len(positions))
     return scores
 
 
 def _score(
-    scorer: Scorer, places: npt.NDArray[np.int64], rows: npt.NDArray[np.float32], scores: Scores
+    scorer: Scorer, positions: npt.NDArray[np.int64], rows: npt.NDArray[np.float32], scores: Scores
 ) -> None:
-    """Put the scores of `rows` at their `places` in `scores`, but for rows with NaN."""
+    """Write the scores of `rows` to their `positions` in `scores`; rows with NaN keep NaN."""
     embedded = finite_rows(rows)
     if not embedded.all():
-        places, rows = places[embedded], rows[embedded]
+        positions, rows = positions[embedded], rows[embedded]
     found = scorer.classifier.scores(rows)
     if not (is_number := np.isfinite(found).all(axis=1)).all():
         raise IntegrityError(
             scorer.folder,
-            found=f"scores that are no numbers for row {places[np.argmin(is_number)]} of the index, whose embeddings "
-            "are",
+            found=f"NaN as a score of row {positions[np.argmin(is_number)]} of the index, whose embeddings are finite",
             expected="two probabilities",
             advice="Use a classifier that was trained on embeddings like these.",
         )
-    scores[places] = found
+    scores[positions] = found

@@ -1,4 +1,4 @@
-"""Samples: whole chunks of a drop, spread over all lengths, for checks that compute again."""
+"""Samples: whole chunks of a drop, spread over all lengths, for checks that recompute them."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ CHUNK_BITS = 24
 
 @dataclass(frozen=True)
 class ChunkSample:
-    """The members of some chunks: `chunk` int64 [m] tells chunks apart, `row` int64 [m] is a place
-    among `rows` int64 [n], the distinct rows of the index that they need, ascending."""
+    """The members of some chunks: `chunk` int64 [m] identifies the chunk, `row` int64 [m] is a position in `rows`
+    int64 [n], the distinct rows of the index that they need, ascending."""
 
     chunk: npt.NDArray[np.int64]
     row: npt.NDArray[np.int64]

@@ -184,7 +184,7 @@ def back(chunk_length: Length = None, short_reads: Short = False) -> None:
 
         settings = load_settings()
         place = _place(settings, chunk_length, short_reads=short_reads)
-        settings.classifier_versions(*place).back()
+        settings.classifier_versions(*place).rollback()
         _say_in_use(settings, place)
 
 

@@ -48,7 +48,7 @@ def nightly_drops(settings: Settings, partitions: Partitions) -> dg.ScheduleDefi
         work = {
             drop: standing.anew(drop) if drop in changed else standing.never_begun(drop)
             for drop in standing.drops
-            if not DropStore(settings.data_root).is_taught_from(drop)
+            if not DropStore(settings.data_root).is_training_drop(drop)
         }
         return _ask(context, NIGHTLY, work, f"nothing to do; {summary(found)}")
 

@@ -30,7 +30,7 @@ from virnucpro_assets.models.loading import Tokeniser, load_tokeniser
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets.storage.cached_rows import CachedRows
-from virnucpro_assets.storage.embedding_cache import EmbeddingCache, maker_of
+from virnucpro_assets.storage.embedding_cache import EmbeddingCache, cache_namespace
 from virnucpro_assets.storage.parts import rows_of
 
 _CHUNK = 1 << 16
@@ -96,7 +96,7 @@ class Inputs:
 
     def _unknown(self, task: PartTask, rows: Rows, sequences: Ragged, cache: EmbeddingCache) -> Input:
         """The input of a part without the rows that the cache knows."""
-        maker = maker_of(task.recipe)
+        maker = cache_namespace(task.recipe)
         if self._cached is None or self._cached[:2] != (cache, maker):
             self._cached = (cache, maker, CachedRows(cache, maker, task.encoder.width))
         left_out = {row.row for row in task.quarantined}

@@ -44,7 +44,7 @@ from virnucpro_assets.models.folders import read_config
 from virnucpro_assets.models.hardware import limit_threads, measure_peak, peak_memory
 from virnucpro_assets.models.loading import DTYPES
 from virnucpro_assets.models.sizes import count_flops
-from virnucpro_assets.storage.embedding_cache import maker_of
+from virnucpro_assets.storage.embedding_cache import cache_namespace
 from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
 from virnucpro_assets.storage.parts import PartRecord, write_part
 from virnucpro_assets.vocabulary import Precision, QuarantineReason
@@ -229,7 +229,7 @@ def _write_part(
     if known is not None and task.cache is not None:
         said += known.said
         kept = worth_keeping(given.rows, computed, incidents)
-        said += keep_computed(task.cache, maker_of(task.recipe), known, computed, kept)
+        said += keep_computed(task.cache, cache_namespace(task.recipe), known, computed, kept)
     return record
 
 

@@ -78,7 +78,7 @@ def kept_if_indexed(
         with suppress(BusyError, IntegrityError, OSError):
             if not store.is_indexed(key):
                 if before and (digest or before.delivery or before.follows_delivery):
-                    store.put_back(key, before, digest)
+                    store.restore(key, before, digest)
                 elif not any(DropFolder(path).is_indexed for path in _generations(settings.data_root / key)):
                     if (settings.data_root / key).is_dir():
                         remove_data(key, settings)

@@ -32,7 +32,7 @@ def overdue_drops(settings: Settings, now: datetime) -> dict[str, float]:
 def _since(key: str, settings: Settings) -> datetime | None:
     """Since when a drop waits for its predictions; None if it does not."""
     store = DropStore(settings.data_root)
-    if store.is_taught_from(key):
+    if store.is_training_drop(key):
         return None
     if not store.was_listed(key):
         return _time_of(settings.data_root / key / "source.toml")

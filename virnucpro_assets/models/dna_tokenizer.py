@@ -1,7 +1,7 @@
 """DNABERT-S's own tokeniser: byte-pair pieces between [CLS] and [SEP], by the `tokenizers` library.
 
-The file may ask for truncation or padding: both are switched off, since packs need neither. Its
-post-processor should add the special tokens; a file without one gets them here.
+Truncation and padding in the file are switched off, since packs need neither. Its post-processor should add the special
+tokens; if it has none, one is set here.
 """
 
 from pathlib import Path
@@ -15,12 +15,12 @@ from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.models.folders import require_file
 from virnucpro_assets.sequences.ragged import Ragged, Tokens
 
-# The library's own records of a sequence are some kilobytes, so only so many live at a time.
+# The library uses some kilobytes per sequence, so batches are limited.
 _SEQUENCES_AT_ONCE = 4096
 
 
 class DnaTokenizer:
-    """The tokeniser in a tokenizer.json. Called with a batch, it gives its tokens."""
+    """The tokeniser in a tokenizer.json; it is called with a batch of sequences."""
 
     def __init__(self, path: Path, *, vocabulary: int) -> None:
         """Read `path`; raise IntegrityError unless its ids fit a `vocabulary` of that size."""
@@ -35,7 +35,7 @@ class DnaTokenizer:
         _ensure_special_tokens(self._tokenizer, path)
 
     def __call__(self, sequences: Ragged) -> Tokens:
-        """Token ids of each sequence, [CLS] first and [SEP] last. Letters are taken as they are."""
+        """Token ids of each sequence, [CLS] first and [SEP] last. Letters are not changed."""
         pieces: list[npt.NDArray[np.int32]] = [np.empty(0, np.int32)]
         lengths: list[int] = []
         for first in range(0, len(sequences), _SEQUENCES_AT_ONCE):

@@ -1,6 +1,6 @@
-"""An encoder: from sequences to one mean vector each, whatever the model inside.
+"""An encoder: from sequences to one mean vector each, independent of the model inside.
 
-The order of things: `tokenise` turns bytes into token ids on the CPU; the caller picks the
+`tokenise` turns bytes into token ids on the CPU; the caller picks the
 sequences of a pack (`Tokens.take`, `TokenPack.from_tokens`); `embed` runs the model in the
 chosen precision, and takes the mean of each sequence in float32 on the device.
 """
@@ -19,7 +19,7 @@ from virnucpro_assets.vocabulary import EncoderKind, Precision
 
 
 class Encoder(Protocol):
-    """What the inference needs of a model."""
+    """The interface of a model for inference."""
 
     @property
     def kind(self) -> EncoderKind:
@@ -31,7 +31,7 @@ class Encoder(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are, and where packs must be."""
+        """The device of the weights, on which packs must be."""
 
     def tokenise(self, sequences: Ragged) -> Tokens:
         """Token ids with the model's special tokens."""

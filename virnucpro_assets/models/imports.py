@@ -1,4 +1,4 @@
-"""Published files into the registry: read, checked, converted once to safetensors, and given a card."""
+"""Importing published files into the registry: they are read, checked, converted to safetensors, and given a card."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 from virnucpro_assets import __version__
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.files.digests import sha256_of_file
-from virnucpro_assets.models.cards import TAKEN, ClassifierCard, EncoderCard, Inputs, write_card
+from virnucpro_assets.models.cards import ENCODERS_OF_INPUTS, ClassifierCard, EncoderCard, Inputs, write_card
 from virnucpro_assets.models.catalogue import PublishedModel, model_of_shape
 from virnucpro_assets.models.classifier import save_classifier
 from virnucpro_assets.models.configs import Esm2Config
@@ -50,10 +50,9 @@ def import_encoder(
 ) -> InstalledModel:
     """Install the encoder in `path`, by default under its published name or that of the file.
 
-    `source` says in the card where it comes from, by default the path; `publication` what that source
-    publishes. The card calls it published only if its files have the digests on record. Raises
-    InputError if the name is taken or cannot be one, IntegrityError if the files are damaged or of
-    another model.
+    `source` is its origin on the card, by default the path; `publication` is the published model of that source. The
+    card calls it published only if its files have the recorded digests. Raises InputError if the name is in use or
+    invalid, IntegrityError if the files are damaged or of another model.
     """
     if name:
         # Before gigabytes are read.
@@ -80,22 +79,22 @@ def import_classifier(
 ) -> InstalledModel:
     """Install the authors' classifier in `path` for chunks of this length.
 
-    With the model folders of its `encoders` it is bound to their digests; else their published names
-    are noted, which only its width speaks for. One whose width is that of one encoder takes that one's
-    embeddings alone. Raises InputError if width and encoders do not fit, IntegrityError if the file is
-    anything but such a classifier.
+    With the model folders of its `encoders` it is bound to their digests; otherwise their published names are noted,
+    for which only its width is evidence. A classifier with the width of one encoder uses the embeddings of that one
+    only. Raises InputError if width and encoders do not fit, IntegrityError if the file is not such a classifier.
     """
     state = read_legacy_classifier(path)
     width = state["hidden_layer.weight"].shape[1]
     bound = {kind: read_model_folder(folder) for kind, folder in (encoders or {}).items()}
     widths = _widths(bound)
     inputs = _inputs(path, width, widths, bound)
+    used = ENCODERS_OF_INPUTS[inputs]
     card = ClassifierCard(
         chunk_length=chunk_length,
         d_dna=widths["dnabert_s"],
         d_protein=widths["esm2"],
-        encoders={kind: bound[kind].digest for kind in TAKEN[inputs] if kind in bound},
-        encoder_names={kind: ENCODERS[kind].classifier_model for kind in TAKEN[inputs] if kind not in bound},
+        encoders={kind: bound[kind].digest for kind in used if kind in bound},
+        encoder_names={kind: ENCODERS[kind].classifier_model for kind in used if kind not in bound},
         precision="float32",
         inputs=inputs,
         training_data=AUTHORS_TRAINING.format(chunk_length=chunk_length),
@@ -122,16 +121,18 @@ def _widths(bound: Mapping[EncoderKind, ModelFolder]) -> dict[EncoderKind, int]:
 def _inputs(
     path: Path, width: int, widths: Mapping[EncoderKind, int], bound: Mapping[EncoderKind, ModelFolder]
 ) -> Inputs:
-    """Which embeddings a classifier of this width takes; of two encoders as wide, that which alone was named."""
-    fitting = [inputs for inputs, kinds in TAKEN.items() if sum(widths[kind] for kind in kinds) == width]
+    """Which embeddings a classifier of this width uses; if two encoders have this width, the one that was given."""
+    fitting = [
+        inputs for inputs, kinds in ENCODERS_OF_INPUTS.items() if sum(widths[kind] for kind in kinds) == width
+    ]
     if len(fitting) > 1:
-        fitting = [inputs for inputs in fitting if TAKEN[inputs] == tuple(bound)]
+        fitting = [inputs for inputs in fitting if ENCODERS_OF_INPUTS[inputs] == tuple(bound)]
     if fitting:
         return fitting[0]
     sizes = [f"{widths[kind]} of {kind}" for kind in ENCODER_KINDS]
     raise InputError(
         path,
-        found=f"a classifier that takes {width} numbers",
+        found=f"a classifier of {width} numbers per row",
         expected=" + ".join(sizes) + ", or one of the two",
         advice="Name the encoders that it was trained with, with --dnabert-s and --esm2.",
     )
@@ -161,7 +162,7 @@ def _encoder_card(
 
 
 def _stored_as(published: PublishedEncoder) -> Precision:
-    """The precision of the largest tensor, which nearly all of the others share."""
+    """The precision of the largest tensor, which is that of nearly all others."""
     largest: torch.Tensor = max(published.state.values(), key=torch.Tensor.numel)
     return next(precision for precision, dtype in DTYPES.items() if dtype == largest.dtype)
 

@@ -1,8 +1,8 @@
-"""From a model folder to an encoder that runs, and back.
+"""Loading an encoder from a model folder, and saving one.
 
-The order of things: the config says which encoder and which shapes; every name and shape in the
-weights file is checked against it; then the tensors are read one by one in the precision of
-computing, so that a large model is never held twice; and what is to be compiled is compiled.
+The config determines the encoder and the shapes; every name and shape in the weights file is checked against it; then
+the tensors are read one by one in the precision of computing, so that a large model is never in memory twice; and
+kernels are compiled.
 """
 
 from collections.abc import Callable, Mapping
@@ -70,8 +70,8 @@ _IMPLEMENTATIONS: dict[EncoderKind, _Implementation] = {"dnabert_s": dnabert_s, 
 _WARM_UP_SEQUENCES, _WARM_UP_LENGTH = 128, 64
 
 TOKENS_IN_CACHE = 1024
-"""A CPU computes a pack in pieces of about so many tokens: what one operator writes is then still in
-the cache when the next one reads it."""
+"""A CPU computes a pack in pieces of about so many tokens: the output of an operator is then still in the cache when
+the next one reads it."""
 
 
 def load_encoder(
@@ -159,7 +159,7 @@ def save_encoder(
 
 
 def random_weights(config: EncoderConfig, *, seed: int) -> dict[str, torch.Tensor]:
-    """Weights of the right names, shapes and scale that know nothing: for tests and benchmarks.
+    """Random weights with the right names, shapes and scale, for tests and benchmarks.
 
     Matrices are normal with deviation 1 / sqrt(columns), norms near one, biases near zero, so
     activations keep the order of one through any number of layers. The same seed gives the same.

@@ -1,9 +1,9 @@
-"""What an encoder's embeddings should be, computed without anything of the packed models.
+"""Reference embeddings of an encoder, computed without any code of the packed models.
 
-One sequence at a time, in float32: ESM-2 by fair-esm's own module, DNABERT-S by the formulas of its
-papers written out, attention as an explicit softmax. Both take the weights of the model folder, so
-what is compared is the computation; that the folder holds the published weights is what digests are
-for. The sequences are fixed: from one residue or three bases to those of a chunk of 500.
+One sequence at a time, in float32: ESM-2 by fair-esm's own module, DNABERT-S by the formulas of its papers, with
+attention as an explicit softmax. Both use the weights of the model folder, so only the computation is compared;
+digests show whether the weights are the published ones. The sequences are fixed, from one residue or three bases to a
+chunk of 500.
 """
 
 from collections.abc import Callable
@@ -109,8 +109,8 @@ def _plain_dnabert_s(state: State, config: DnabertSConfig, ids: torch.Tensor) ->
     """[tokens, width]: the hidden states of one sequence."""
     heads, length = config.num_attention_heads, len(ids)
     slopes = torch.tensor(_slopes(heads))
-    places = torch.arange(length)
-    bias = -slopes[:, None, None] * (places[:, None] - places[None, :]).abs()
+    positions = torch.arange(length)
+    bias = -slopes[:, None, None] * (positions[:, None] - positions[None, :]).abs()
     embeddings = "embeddings"
     hidden = state[f"{embeddings}.word_embeddings.weight"][ids]
     hidden = hidden + state[f"{embeddings}.token_type_embeddings.weight"][0]
@@ -120,8 +120,8 @@ def _plain_dnabert_s(state: State, config: DnabertSConfig, ids: torch.Tensor) ->
         parts = _linear(state, f"{layer}.attention.self.Wqkv", hidden).chunk(3, dim=1)
         query, key, value = (part.view(length, heads, -1).transpose(0, 1) for part in parts)
         weights = torch.softmax(query @ key.transpose(1, 2) / config.head_width**0.5 + bias, dim=2)
-        mixed = (weights @ value).transpose(0, 1).reshape(length, -1)
-        attended = _linear(state, f"{layer}.attention.output.dense", mixed) + hidden
+        attended_values = (weights @ value).transpose(0, 1).reshape(length, -1)
+        attended = _linear(state, f"{layer}.attention.output.dense", attended_values) + hidden
         hidden = _norm(state, f"{layer}.attention.output.LayerNorm", attended, config)
         gate, kept = (hidden @ state[f"{layer}.mlp.gated_layers.weight"].T).chunk(2, dim=1)
         narrowed = _linear(state, f"{layer}.mlp.wo", functional.gelu(gate) * kept)

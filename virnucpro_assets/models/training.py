@@ -1,9 +1,8 @@
-"""Training the classifier on embeddings that are already there.
+"""Training the classifier on embeddings.
 
-Stochastic gradient descent on the cross-entropy, with the learning rate lowered in steps; the
-weights kept are those of the epoch with the lowest loss on a validation part, and training stops
-when that loss has not fallen for some epochs. Everything random comes from one seed, and the
-process's own random state is left as it was.
+Stochastic gradient descent on the cross-entropy, with the learning rate lowered in steps. The weights of the epoch
+with the lowest validation loss are kept, and training stops when that loss has not fallen for some epochs. All random
+numbers come from one seed; the random state of the process is restored.
 """
 
 from collections.abc import Callable
@@ -37,7 +36,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """Mean losses of an epoch, in nats, and the share of validation rows called rightly."""
+    """Mean losses of an epoch, in nats, and the share of validation rows called correctly."""
 
     training_loss: float
     validation_loss: float
@@ -46,7 +45,7 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """The best epoch's weights (names as in `Classifier`), every epoch in order, and the best's place."""
+    """The best epoch's weights (names as in `Classifier`), every epoch in order, and the position of the best."""
 
     state: State
     history: tuple[Epoch, ...]

@@ -1,7 +1,10 @@
 """The fifth stage of a drop: calls per chunk and per read or contig, and the hits."""
 
+from functools import partial
+
 import numpy as np
 
+from virnucpro_assets.calling.calls import call_members
 from virnucpro_assets.calling.routing import check_scored_by, classifiers_in_use
 from virnucpro_assets.checks.gate import require_passed, subjects_of_predictions
 from virnucpro_assets.drops.stage_locks import claimed
@@ -59,7 +62,7 @@ def call_drop(work: DropWork) -> TablesManifest:
             scored_members(work, routing, scores),
             index.read_batches(),
             folder,
-            work.settings.calls,
+            partial(call_members, thresholds=work.settings.calls, by=routing.scored_by),
             routing.scored_by,
             note=note,
         )

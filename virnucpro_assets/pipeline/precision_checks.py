@@ -208,7 +208,7 @@ def _scores(work: DropWork, sample: ChunkSample, rows: Rows) -> list[Rows]:
     scores = []
     for scorer in (Scorer.load(one.folder) for one in routing.named.values()):
         found = scorer.classifier.scores(scorer.part(rows, d_dna))
-        if scorer.takes_protein:
+        if scorer.needs_protein:
             found[~_has_protein(work, sample)] = np.nan
         scores.append(found)
     return scores

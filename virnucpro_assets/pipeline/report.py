@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from virnucpro_assets import __version__
-from virnucpro_assets.calling.routing import FRAMELESS, LEAST, SHORT, USUAL
+from virnucpro_assets.calling.routing import DEFAULT, SHORT, THRESHOLD, WITHOUT_OPEN_FRAME
 from virnucpro_assets.checks.gate import require_passed, subjects_of_calls
 from virnucpro_assets.checks.quarantine import named_rows
 from virnucpro_assets.checks.results import CheckResult, read_checks, remedy, sentence
@@ -16,7 +16,7 @@ from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.models.cards import read_card
 from virnucpro_assets.pipeline.call import READS_BY_ROUTE
 from virnucpro_assets.reports import drop_figures
-from virnucpro_assets.reports.demo_truth import evaluate_demo
+from virnucpro_assets.reports.drop_figures import evaluate_demo
 from virnucpro_assets.reports.drop_report import (
     CheckFigures,
     DropReport,
@@ -195,9 +195,9 @@ def _models(
         yield ModelFigures(role=kind, name=folder.name, digest=recipes[kind].weights_digest)
     length = work.index.manifest.chunk_length
     folders = {
-        USUAL: work.settings.classifier_folder(length),
+        DEFAULT: work.settings.classifier_folder(length),
         SHORT: work.settings.dna_classifier_folder(length),
-        FRAMELESS: work.settings.dna_classifier_folder(length),
+        WITHOUT_OPEN_FRAME: work.settings.dna_classifier_folder(length),
     }
     for role, folder in folders.items():
         if role in tables.inputs:
@@ -218,7 +218,7 @@ def _settings_of_scores(work: DropWork, tables: TablesManifest) -> dict[str, str
     found: dict[str, str | int | float] = {}
     if "short_below" in tables.inputs:
         found["bases below which a read is scored by its DNA"] = int(tables.inputs["short_below"])
-    leasts = {name: value for name, value in tables.inputs.items() if name.startswith(LEAST)}
+    leasts = {name: value for name, value in tables.inputs.items() if name.startswith(THRESHOLD)}
     if leasts and work.settings.calls.wanted_precision is not None:
         found["wanted precision"] = work.settings.calls.wanted_precision
     return found | {name: float(value) for name, value in leasts.items()}
@@ -226,7 +226,7 @@ def _settings_of_scores(work: DropWork, tables: TablesManifest) -> dict[str, str
 
 def _routes(tables: TablesManifest) -> dict[str, int]:
     """Called reads by what scored them, where there is more than one way."""
-    if not {SHORT, FRAMELESS} & set(tables.inputs):
+    if not {SHORT, WITHOUT_OPEN_FRAME} & set(tables.inputs):
         return {}
     prefix = f"{READS_BY_ROUTE} "
     return {name.removeprefix(prefix): n for name, n in tables.counts.items() if name.startswith(prefix)}

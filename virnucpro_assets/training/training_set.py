@@ -1,4 +1,4 @@
-"""Making a training set of labelled drops, once: what was made from the same stays."""
+"""Making the training set of labelled drops; one that was made from the same inputs is reused."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,11 +33,11 @@ from virnucpro_assets.vocabulary import ENCODER_KINDS
 def make_training_set(
     labelled: Sequence[LabelledDrop], options: SetOptions, settings: Settings, report: Reporter
 ) -> tuple[Path, TrainingSetManifest]:
-    """The folder and the manifest of the training set of some drops, made unless it is there.
+    """The folder and the manifest of the training set of some drops; it is made unless it exists.
 
-    Raises InputError if there is no labelled drop or a class is missing, IntegrityError if the embeddings
-    of a drop are missing or of other settings, NoRoomError if the disk has too little room, CheckError if
-    a check holds the embeddings of a drop back.
+    Raises InputError if there is no labelled drop or a class is missing, IntegrityError if the embeddings of a drop are
+    missing or made with other settings, NoRoomError if the disk has too little space, CheckError if a check of the
+    embeddings of a drop failed.
     """
     if len({one.label for one in labelled}) < 2:
         raise InputError(
@@ -54,7 +54,7 @@ def make_training_set(
     inputs = _inputs(rows, labelled, options)
     folder = settings.training_root / "sets" / digest_of_files(inputs.items())[:12]
     if (manifest := read_manifest_of(folder)) and manifest.inputs == inputs:
-        report(f"training set {folder}: there already")
+        report(f"training set {folder}: exists already")
         return folder, manifest
     choice = choose_rows(rows, options)
     return folder, _write(folder, rows, choice, inputs, report)

@@ -122,7 +122,7 @@ def test_what_only_names_speak_for_is_said_to_be_unverified(tmp_path: Path, mode
     )
     check_fit(work)
     (line,) = (line for line in said if line.startswith("warning"))
-    assert "classifier_300: it was trained with DNABERT-S; that" in line
+    assert "classifier_300: it was trained with DNABERT-S; whether" in line
     assert "holds the same weights is not verified" in line
 
 

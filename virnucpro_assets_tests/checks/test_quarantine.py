@@ -202,7 +202,7 @@ def test_quarantined_rows_have_no_score_and_all_others_the_one_they_would_have(
 
 def test_the_dna_alone_scores_what_only_esm2_could_not_embed(troubled: tuple[DropWork, Quarantined]) -> None:
     work, quarantined = troubled
-    routed = replace(work, settings=work.settings.model_copy(update={"short_below": 1_000_000}))
+    routed = replace(work, settings=work.settings.model_copy(update={"dna_only_below_bases": 1_000_000}))
     (members,) = work.index.member_batches()
     _, summary = predict_drop(routed)
     (lost,) = quarantined["dnabert_s"]
@@ -335,9 +335,7 @@ def test_nan_that_no_shard_records_is_refused_with_its_row(
     monkeypatch.setattr("virnucpro_assets.storage.merged.check_file", check_and_lose)
     blocks = merged_blocks(work.folder.path, 2)
     first = int(rows_of(PartPlan(1, 1, len(range(1, work.index.manifest.rows, RANKS)) // 2, 10**6), RANKS)[0])
-    with pytest.raises(
-        IntegrityError, match=rf"merged\.h5: found, of esm2, NaN or Inf in row {first}, which"
-    ):
+    with pytest.raises(IntegrityError, match=rf"merged\.h5, esm2: found NaN or Inf in row {first}, which"):
         list(blocks)
     assert not lost.exists()
 
@@ -361,7 +359,7 @@ def test_a_classifier_that_gives_no_number_is_refused_with_the_row(work: DropWor
     card = read_card(models / "classifier_300")
     write_card(models / "classifier_300", card.model_copy(update={"digest": ""}))
     broken = replace(work, settings=work.settings.model_copy(update={"classifiers": models}))
-    with pytest.raises(IntegrityError, match="found scores that are no numbers for row 0 of the index"):
+    with pytest.raises(IntegrityError, match="found NaN as a score of row 0 of the index"):
         predict_drop(broken)
 
 

@@ -95,7 +95,7 @@ def test_a_good_classifier_is_recorded_in_use_and_a_worse_one_ends_the_run(schoo
     [
         ({}, r"found none; expected drops of both classes"),
         ({"virus": ["virus"]}, r"found virus \(virus\); expected drops of both classes"),
-        (GOOD | {"inputs": "rna"}, "expected a value that fits"),
+        (GOOD | {"inputs": "rna"}, "expected a valid value"),
         (GOOD | {"virus": ["nobody"]}, "drop nobody: found no such drop"),
     ],
 )

@@ -86,7 +86,7 @@ def test_what_was_replaced_is_no_model_and_no_name_for_one(registry: Registry) -
             InputError, match=r"found 'mine\.replaced-1'; expected .* no \.replaced-1 at its end"
         ):
             use("mine.replaced-1")
-    assert registry.place("mine.replaced-x").name == "mine.replaced-x"
+    assert registry.path("mine.replaced-x").name == "mine.replaced-x"
 
 
 def install(registry: Registry, who: str, during: Callable[[], None] = lambda: None, **options: bool) -> None:
@@ -173,7 +173,7 @@ def test_a_classifier_is_bound_to_the_encoders_it_is_imported_with(
 ) -> None:
     import_encoder(registry, ESM2_FOLDER, "esm2")
     import_encoder(registry, DNABERT_S_FOLDER, "dna")
-    encoders = {"dnabert_s": registry.place("dna"), "esm2": registry.place("esm2")}
+    encoders = {"dnabert_s": registry.path("dna"), "esm2": registry.path("esm2")}
     model = import_classifier(registry, classifier_file, 500, encoders=encoders)
     classifier, card = load_classifier(model.path)
     assert (model.name, card.chunk_length, card.d_dna, card.d_protein) == ("classifier_500", 500, 96, 64)
@@ -187,7 +187,7 @@ def test_a_classifier_without_encoders_has_the_widths_of_the_authors_or_is_refus
     registry: Registry, classifier_file: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        InputError, match="found a classifier that takes 160 numbers; expected 768 of dnabert_s"
+        InputError, match="found a classifier of 160 numbers per row; expected 768 of dnabert_s"
     ):
         import_classifier(registry, classifier_file, 300)
     subprocess.run([sys.executable, str(PROGRAM), "3328", str(tmp_path)], check=True)

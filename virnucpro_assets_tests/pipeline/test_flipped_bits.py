@@ -154,9 +154,9 @@ def training_set_read(place: Place) -> object:
 
 def cache_looked_up(place: Place) -> object:
     found = CachedRows(place.cache, "0" * 64, 4).find(KEYS)
-    if found.said:
+    if found.warnings:
         # A damaged segment is set aside and its rows are computed again.
-        raise IntegrityError("cache", found="; ".join(found.said), expected="whole segments", advice="")
+        raise IntegrityError("cache", found="; ".join(found.warnings), expected="whole segments", advice="")
     return found.positions.tolist(), found.rows.tolist()
 
 

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from virnucpro_assets_tests.reports.test_drop_report import HOSTILE, Page
 
 from virnucpro_assets.models.calibration import ReliabilityBin
 from virnucpro_assets.models.cards import Calibration, Threshold
@@ -15,6 +14,7 @@ from virnucpro_assets.reports.classifier_report import (
     render_classifier_report,
     report_as_json,
 )
+from virnucpro_assets_tests.reports.test_drop_report import HOSTILE, Page
 
 
 def group(name: str, **changes) -> GroupFigures:
@@ -61,7 +61,7 @@ def report(**changes) -> ClassifierReport:
         "thresholds": [Threshold(precision=0.95, least=0.8765, recall=0.5)],
         "roc": [(0.0, 0.0), (0.2, 0.9), (1.0, 1.0)],
         "accepted": True,
-        "verdict": "AUROC 0.876 and F1 0.815 on the test split; there was none in use.",
+        "verdict": "AUROC 0.876 and F1 0.815 on the test split; no classifier was in use.",
     }
     return ClassifierReport.model_validate({**fields, **changes})
 
@@ -76,7 +76,7 @@ def test_the_page_says_how_good_the_classifier_is_and_stands_alone():
         "0.876",
         "0.851 to 0.901",
         "81.2",
-        "DNA alone",
+        "DNA only",
         "4,321",
         "0.8765",
         "0.5432",

@@ -127,8 +127,8 @@ def test_a_part_keeps_its_incidents_and_nan_in_the_quarantined_rows_alone(tmp_pa
         ((1,), INCIDENTS, "numbers in row 10, which is recorded as quarantined"),
         ((1, 7, 10), INCIDENTS, "NaN or Inf in row 7, which is not recorded as quarantined"),
         ((4,), Incidents(), "NaN or Inf in row 4, which is not recorded as quarantined"),
-        ((), Incidents(recomputed=[5]), "row 5 named, which is not among its rows"),
-        ((4,), INCIDENTS + INCIDENTS, "a row that is named twice"),
+        ((), Incidents(recomputed=[5]), "an incident of row 5, which is not one of its rows"),
+        ((4,), INCIDENTS + INCIDENTS, "two incidents of one row"),
     ],
 )
 def test_a_part_that_contradicts_its_incidents_is_neither_written_nor_accepted(

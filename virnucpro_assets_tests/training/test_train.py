@@ -26,7 +26,7 @@ def test_the_first_classifier_is_taken_into_use_and_predictions_name_it(open_sch
     school = open_school()
     trained = school.train()
     assert trained.check.passed
-    assert trained.check.figures["note"] == "there was none in use"
+    assert trained.check.figures["note"] == "no classifier was in use"
     versions = school.settings.classifier_versions(300)
     assert (versions.in_use(), versions.names()) == (trained.version.name, [trained.version.name])
     digest = sha256_of_file(trained.version.path / "model.safetensors")
@@ -90,9 +90,9 @@ def test_a_margin_lets_a_slightly_worse_one_take_its_place_and_back_undoes_it(op
     assert second.check.passed
     assert predicted_with(school.settings) == second.version.record.digest
     versions = school.settings.classifier_versions(300)
-    assert versions.back() == first.version.name
+    assert versions.rollback() == first.version.name
     assert predicted_with(school.settings) == first.version.record.digest
-    assert versions.back() == CONFIGURED
+    assert versions.rollback() == CONFIGURED
 
 
 def test_the_same_training_gives_the_same_version(open_school):

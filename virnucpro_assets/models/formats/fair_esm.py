@@ -2,7 +2,7 @@
 
 Such a file is a dict: `model` has the tensors, their names with a prefix from training, and
 `cfg["model"]` the shape, an argparse.Namespace. The contact head comes in a file of its own or not
-at all; no head has a part in the representations.
+at all; the representations do not depend on the heads.
 """
 
 import re

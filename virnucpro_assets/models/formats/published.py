@@ -1,4 +1,4 @@
-"""An encoder as its authors publish it, brought to our names, and what every such file must fulfil."""
+"""An encoder as its authors publish it, with our names of tensors, and the checks of every such file."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ STORED_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True, slots=True)
 class PublishedEncoder:
-    """What a model folder is made from: `state` is named as there, its tensors mapped to the files.
+    """The content of a model folder to be made: `state` has its names, with tensors mapped from the files.
 
-    `files` are those that were read, `tokenizer_json` the text of a DNA model's tokeniser.
+    `files` are the files that were read, `tokenizer_json` is the text of a DNA model's tokeniser.
     """
 
     config: EncoderConfig
@@ -27,7 +27,7 @@ class PublishedEncoder:
 
 
 def check_numbers(path: Path, state: State) -> None:
-    """Raise IntegrityError unless every tensor is of a precision that models are stored in, and finite."""
+    """Raise IntegrityError unless every tensor has a precision of STORED_DTYPES and is finite."""
     for name, tensor in state.items():
         if tensor.dtype not in STORED_DTYPES:
             raise IntegrityError(
@@ -46,7 +46,7 @@ def check_numbers(path: Path, state: State) -> None:
 
 
 def one_of_all_layers(path: Path, frequencies: Iterable[torch.Tensor]) -> torch.Tensor | None:
-    """The rotary frequencies that every layer of a file has, as float32; None for a file without any.
+    """The rotary frequencies in a file, the same in every layer, as float32; None for a file without any.
 
     Raises IntegrityError if they differ: published models have the same in every layer.
     """

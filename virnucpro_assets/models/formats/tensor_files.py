@@ -1,9 +1,9 @@
 """Named tensors in published files: safetensors and torch's own, in one file or in several.
 
-Tensors come mapped to their file, so that a model of any size is named and converted without
-being in memory at once. torch's files are pickles: they are read with `weights_only`, which builds
-tensors and plain containers and the classes that are admitted by name, and refuses everything else
-before it runs. A compressed entry is refused as well, for it may hold any amount of nothing.
+Tensors are mapped from their file, so that a model of any size can be converted without being in memory as a whole.
+torch's files are pickles: they are read with `weights_only`, which builds tensors, plain containers and explicitly
+admitted classes, and refuses everything else before it runs. Compressed entries are refused as well, because a small
+one can expand to any size.
 """
 
 import json
@@ -24,11 +24,11 @@ from virnucpro_assets.models.folders import require_file
 from virnucpro_assets.models.weights import State
 
 SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
-"""The names that transformers gives to weights in one file; with more, a list of them ends in .index.json."""
+"""The names of transformers for weights in one file; the list of several files ends in .index.json."""
 
 _NAMED_AT_MOST = 5
 
-# How files of torch before 1.6 begin: a pickle of its magic number.
+# The start of files of torch before 1.6: a pickle of its magic number.
 _BEFORE_ARCHIVES = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _OF_DAMAGED_PICKLES = (
     *(RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError),
@@ -39,8 +39,8 @@ _OF_DAMAGED_PICKLES = (
 def read_tensors_of_folder(folder: Path) -> tuple[State, tuple[Path, ...]]:
     """All tensors of a Hugging Face folder, and the files that were read.
 
-    Of several forms beside each other safetensors is taken before torch's, one file before shards.
-    Raises IntegrityError if there is none, a shard is missing, or shards and their list disagree.
+    If there are several forms, safetensors is preferred to torch's, and one file to shards. Raises IntegrityError if
+    there is none, a shard is missing, or shards and their list disagree.
     """
     for name, read in ((SAFETENSORS, read_safetensors), (TORCH, read_torch_state)):
         if (path := folder / name).exists():
@@ -88,7 +88,7 @@ def read_torch_file(path: Path, *, admitted: Sequence[type] = ()) -> Any:
         with torch.serialization.safe_globals(list(admitted)), warnings.catch_warnings():
             # About pickles of other programs or damaged ones: the errors below say what is wrong.
             warnings.simplefilter("ignore", UserWarning)
-            # A file of the time before torch wrote archives cannot be mapped.
+            # A file of torch before 1.6 cannot be mapped.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except pickle.UnpicklingError as error:
         # PyTorch's own text advises to load the file without this guard.
@@ -130,7 +130,7 @@ def _is_dense(tensor: Any) -> bool:
 
 
 def _is_archive(path: Path) -> bool:
-    """Whether the file is an archive, as torch writes since 1.6; IntegrityError if torch never wrote such a file."""
+    """Whether the file is an archive, as torch writes since 1.6; IntegrityError if it is no file of torch."""
     with path.open("rb") as file:
         start = file.read(len(_BEFORE_ARCHIVES))
     if start == _BEFORE_ARCHIVES:
@@ -146,7 +146,7 @@ def _is_archive(path: Path) -> bool:
 
 
 def _refuse_compressed(path: Path) -> None:
-    """Raise IntegrityError for an archive that torch did not write, or with a compressed entry: torch stores them."""
+    """Raise IntegrityError for an archive that is not of torch, or has a compressed entry: torch makes none."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -185,8 +185,8 @@ def _foreign(path: Path, admitted: Sequence[type]) -> list[str]:
 
 def _read_shards(index: Path, read: Any) -> tuple[State, tuple[Path, ...]]:
     try:
-        places = json.loads(index.read_bytes())["weight_map"]
-        names = sorted(set(places.values()))
+        files = json.loads(index.read_bytes())["weight_map"]
+        names = sorted(set(files.values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(
             index,
@@ -206,7 +206,7 @@ def _read_shards(index: Path, read: Any) -> tuple[State, tuple[Path, ...]]:
     for name in names:
         path = index.with_name(name)
         found = read(path)
-        listed = {tensor for tensor, place in places.items() if place == name}
+        listed = {tensor for tensor, file in files.items() if file == name}
         if lost := sorted(listed - found.keys()):
             raise IntegrityError(
                 path,

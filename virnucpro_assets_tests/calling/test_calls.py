@@ -7,7 +7,9 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from virnucpro_assets.storage.calls import CALLS, TIERS, CallThresholds, call_chunks, call_reads
+from virnucpro_assets.calling.calls import call_chunks, call_reads
+from virnucpro_assets.settings_groups import CallThresholds
+from virnucpro_assets.storage.calls import CALLS, TIERS
 from virnucpro_assets.storage.scored_members import ScoredMembers
 
 Scores = tuple[np.float32, np.float32]
