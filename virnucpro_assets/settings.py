@@ -318,7 +318,7 @@ class Settings(BaseSettings):
 
     def encoder_folder(self, kind: EncoderKind) -> Path:
         """The model folder of an encoder: a bare name that the registry knows is the model there."""
-        chosen = self.esm2 if kind == "esm2" else self.dnabert_s
+        chosen: Path = getattr(self, kind)
         installed = self.models / chosen
         return installed if len(chosen.parts) == 1 and installed.is_dir() else chosen
 

@@ -99,6 +99,11 @@ class ClassifierCard(BaseModel):
         return self.d_dna * (self.inputs != "protein") + self.d_protein * (self.inputs != "dna")
 
     @property
+    def widths(self) -> dict[EncoderKind, int]:
+        """How many numbers each encoder gives a row."""
+        return {"dnabert_s": self.d_dna, "esm2": self.d_protein}
+
+    @property
     def takes(self) -> tuple[EncoderKind, ...]:
         """The encoders whose embeddings it takes, in the order of a merged row."""
         return TAKEN[self.inputs]
