@@ -1,4 +1,5 @@
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -167,7 +168,10 @@ def test_an_input_in_the_folder_is_not_replaced_and_a_former_table_is(tmp_path: 
     assert "low_identity" in (tmp_path / "out" / FILE).read_text()
 
 
-def test_the_command_prints_the_counts_and_where_the_table_is(installation: Installation) -> None:
+def test_the_command_prints_the_counts_and_where_the_table_is(
+    new_installation: Callable[[str], Installation],
+) -> None:
+    installation = new_installation("contigs")
     paf, calls = installation.folder / "reads.paf", write_calls(installation.folder)
     paf.write_text("\n".join(LINES) + "\n")
     done = installation.run(
