@@ -14,6 +14,8 @@ MAPPING_EXAMPLE = (
     "virnucpro reads-from-contigs --paf reads.paf --calls results/contig_calls.tsv --out by-contig"
 )
 
+SUMMARY_EXAMPLE = "Examples: virnucpro summary | virnucpro summary --out tables sample other"
+
 
 class TieRule(StrEnum):
     """What happens to a read that maps equally well to several contigs."""
@@ -70,3 +72,39 @@ def reads_from_contigs(
         for what, count in sorted({**summary.calls, **summary.reasons}.items()):
             typer.echo(f"{what.replace('_', ' ')}: {count}")
         typer.echo(out / FILE)
+
+
+def summary(
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            parser=user_path,
+            metavar="FOLDER",
+            help="Folder for the tables; default: _summary in the data root.",
+        ),
+    ] = None,
+    drops: Annotated[list[str] | None, typer.Argument(help="Drops; default: all that are finished.")] = None,
+) -> None:
+    """Write one table of many drops, and files for MultiQC: a row a drop with reads, calls, checks and versions."""
+    with one_line_errors():
+        from virnucpro_assets.drops.work import DropWork
+        from virnucpro_assets.pipeline.report import gather_report
+        from virnucpro_assets.reports.pages import counted
+        from virnucpro_assets.reports.summary import write_summary
+        from virnucpro_assets.settings import load_settings
+        from virnucpro_assets.storage.drops import DropStore
+
+        settings = load_settings()
+        works = [
+            DropWork.on(key, settings, lambda _: None)
+            for key in drops or DropStore(settings.data_root).keys()
+            if drops or DropStore(settings.data_root).is_listed(key)
+        ]
+        finished = [work for work in works if drops or work.folder.report.exists()]
+        for work in works:
+            if work not in finished:
+                typer.echo(f"note: drop {work.drop.key} is not finished and left out", err=True)
+        folder = out or settings.data_root / "_summary"
+        rows = write_summary([gather_report(work) for work in finished], folder)
+        typer.echo(f"{counted(len(rows), 'drop')} in {folder}")
