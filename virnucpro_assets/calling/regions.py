@@ -12,38 +12,15 @@ Positions count from 0, and the end is not part of the region, as in BED.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
 from virnucpro_assets.sequences.chunks import chunks_of
+from virnucpro_assets.settings_groups import RegionRules
 
 Doubles = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class RegionRules:
-    """When neighbouring chunks are a region."""
-
-    smoothing_chunks: Annotated[
-        int, "scored chunks over which the delta of a chunk is smoothed; odd", Field(ge=1, le=999)
-    ] = 5
-    region_above: Annotated[
-        float,
-        "a smoothed delta above makes a chunk part of a region",
-        Field(ge=-1, le=1, allow_inf_nan=False),
-    ] = 0.0
-    min_region_chunks: Annotated[int, "scored chunks that a region needs", Field(ge=1)] = 5
-    max_unscored_bases: Annotated[int, "bases without a scored chunk that a region may hold", Field(ge=0)] = (
-        3000
-    )
-
-    def __post_init__(self) -> None:
-        if self.smoothing_chunks % 2 == 0:
-            raise ValueError(f"smoothing_chunks that is odd, not {self.smoothing_chunks}")
 
 
 @dataclass(frozen=True, slots=True)

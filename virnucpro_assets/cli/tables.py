@@ -66,7 +66,9 @@ def reads_from_contigs(
     with one_line_errors():
         from virnucpro_assets.calling.reads_from_contigs import FILE, MappingRules, write_calls_of_reads
         from virnucpro_assets.sequences.read_files import pair_files
+        from virnucpro_assets.settings import load_settings
 
+        load_settings()
         rules = MappingRules(min_identity, min_aligned_share, ties.value)
         summary = write_calls_of_reads(paf, calls, out, rules, pair_files(reads or []))
         for what, count in sorted({**summary.calls, **summary.reasons}.items()):

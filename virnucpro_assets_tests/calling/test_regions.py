@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virnucpro_assets.calling.regions import RegionRules, chunk_bounds, regions_of, smoothed
+from virnucpro_assets.calling.regions import chunk_bounds, regions_of, smoothed
+from virnucpro_assets.settings_groups import RegionRules
 
 CHUNK = 300
 NO_SMOOTHING = RegionRules(smoothing_chunks=1, min_region_chunks=2)
@@ -112,5 +113,5 @@ def _means(reads: list[list[float]], width: int) -> Iterator[float]:
 
 
 def test_an_even_width_is_refused() -> None:
-    with pytest.raises(ValueError, match="odd, not 4"):
+    with pytest.raises(ValueError, match="an odd number of chunks"):
         RegionRules(smoothing_chunks=4)
