@@ -37,7 +37,7 @@ from virnucpro_assets.files.machine_locks import machine_locks
 from virnucpro_assets.files.user_paths import user_path
 from virnucpro_assets.models.cards import Inputs
 from virnucpro_assets.models.versions import ClassifierVersions
-from virnucpro_assets.settings_groups import AlertSettings, RaySettings
+from virnucpro_assets.settings_groups import AlertSettings, RaySettings, RegionRules
 from virnucpro_assets.settings_names import check_variables, nearest, settings_of, variable_of
 from virnucpro_assets.storage.calls import CallThresholds
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
@@ -254,6 +254,9 @@ class Settings(BaseSettings):
     )
     calls: CallThresholds = Field(
         default_factory=CallThresholds, description="thresholds of calls per read or contig"
+    )
+    regions: RegionRules = Field(
+        default_factory=RegionRules, description="when chunks of a long read or contig are a viral region"
     )
 
     check_sample: PositiveInt = Field(64, le=512, description="chunks that the precision checks look at")

@@ -42,6 +42,8 @@ COMMANDS = (
     "cleanup",
     "forget sample",
     "settings",
+    "summary",
+    "reads-from-contigs --paf reads.fa --calls reads.fa --out out",
     "train --virus virus.fa --others others.fa",
     "models list",
     "models list --published",

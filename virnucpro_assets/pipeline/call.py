@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from virnucpro_assets.calling.region_tables import REGION_FILES, write_regions
 from virnucpro_assets.calling.routing import check_scored_by, classifiers_in_use
 from virnucpro_assets.checks.gate import require_passed, subjects_of_predictions
 from virnucpro_assets.drops.stage_locks import claimed
@@ -24,7 +25,14 @@ from virnucpro_assets.storage.tables_manifest import TablesManifest, read_tables
 READS_BY_ROUTE = "called reads scored by"
 """Before the name of a route: what the calls' manifest counts."""
 
-CALL_FILES = (CONSENSUS_FILE, CONTIG_CALLS_FILE, CHUNK_CALLS_FILE, READ_CALLS_FILE, HITS_FILE)
+CALL_FILES = (
+    CONSENSUS_FILE,
+    CONTIG_CALLS_FILE,
+    CHUNK_CALLS_FILE,
+    READ_CALLS_FILE,
+    HITS_FILE,
+    *REGION_FILES,
+)
 
 
 def call_drop(work: DropWork) -> TablesManifest:
@@ -61,6 +69,13 @@ def call_drop(work: DropWork) -> TablesManifest:
             routing.scored_by,
             note=note,
         )
+        regions = write_regions(
+            folder / READ_CALLS_FILE,
+            folder / CHUNK_CALLS_FILE,
+            folder,
+            chunk_length=index.manifest.chunk_length,
+            rules=work.settings.regions,
+        )
         work.drop.check_files()
         chosen = work.drop.source.min_score
         min_score = work.settings.min_score if chosen is None else chosen
@@ -79,6 +94,7 @@ def call_drop(work: DropWork) -> TablesManifest:
             "virus_chunks": summary.virus_chunks,
             "viral_reads": sum(summary.calls[CALLS[VIRAL]].values()),
             "hits": hits,
+            "regions": regions,
             "not_scored_members": predictions.counts["not_scored"],
             "not_scored_reads": summary.reasons.get("not_scored", 0),
         }
