@@ -25,7 +25,7 @@ STATISTICS, CALLS_PLOT, SCORES_PLOT = (
 )
 SUMMARY_FILES = (TABLE, PARQUET, STATISTICS, CALLS_PLOT, SCORES_PLOT)
 
-_TYPES: dict[type, Any] = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+_TYPES: dict[Any, Any] = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 
 
 class SummaryRow(BaseModel):
