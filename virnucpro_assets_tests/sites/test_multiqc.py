@@ -19,8 +19,8 @@ def test_multiqc_shows_the_summary_without_a_configuration(tmp_path: Path) -> No
     command = [sys.executable, "-m", "multiqc", "--strict", "--no-version-check", "--outdir", out, data]
     subprocess.run(command, check=True, timeout=300)
     page = (out / "multiqc_report.html").read_text()
-    assert "VirNucPro: calls" in page
-    assert "VirNucPro: scores of chunks" in page
+    assert "virnucpro_calls_plot" in page
+    assert "virnucpro_scores_plot" in page
     statistics = json.loads((out / "multiqc_data" / "multiqc_data.json").read_text())[
         "report_general_stats_data"
     ]
