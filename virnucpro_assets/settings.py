@@ -255,6 +255,12 @@ class Settings(BaseSettings):
     calls: CallThresholds = Field(
         default_factory=CallThresholds, description="thresholds of calls per read or contig"
     )
+    expected_viral_share: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="share of viruses expected among the reads, for q-values; none: that of the classifier's training",
+    )
     regions: RegionRules = Field(
         default_factory=RegionRules, description="when chunks of a long read or contig are a viral region"
     )
