@@ -45,7 +45,9 @@ class DropErrors:
     ) -> "DropErrors":
         """Count all `reads` of a drop by their P(virus), from its members. Holds 5 bytes a read."""
         calibrations = [one.card.calibration for one in routing.named.values()]
-        found = cls(routing.scored_by, [one and one.virus_share for one in calibrations], expected_share)
+        found = cls(
+            routing.scored_by, [one.virus_share if one else None for one in calibrations], expected_share
+        )
         if any(calibrations):
             best, route = np.full(reads, np.nan, np.float32), np.zeros(reads, np.int8)
             for batch in members:
