@@ -37,7 +37,7 @@ from virnucpro_assets.files.machine_locks import machine_locks
 from virnucpro_assets.files.user_paths import user_path
 from virnucpro_assets.models.cards import Inputs
 from virnucpro_assets.models.versions import ClassifierVersions
-from virnucpro_assets.settings_groups import AlertSettings, CallThresholds, RaySettings
+from virnucpro_assets.settings_groups import AlertSettings, CallThresholds, RaySettings, RegionRules
 from virnucpro_assets.settings_names import RENAMED, check_variables, nearest, settings_of, variable_of
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
 from virnucpro_assets.vocabulary import (
@@ -253,6 +253,15 @@ class Settings(BaseSettings):
     )
     calls: CallThresholds = Field(
         default_factory=CallThresholds, description="thresholds of calls per read or contig"
+    )
+    expected_viral_share: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="share of viruses expected among the reads, for q-values; none: that of the classifier's training",
+    )
+    regions: RegionRules = Field(
+        default_factory=RegionRules, description="when chunks of a long read or contig are a viral region"
     )
 
     check_sample: PositiveInt = Field(64, le=512, description="chunks that the precision checks look at")

@@ -1,4 +1,4 @@
-"""Groups of settings: of calls, of alerts, and of a Ray cluster."""
+"""Groups of settings: of calls, of viral regions, of alerts, and of a Ray cluster."""
 
 import re
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -47,8 +48,15 @@ class CallThresholds:
         "wanted share of viruses among what is called virus; a precision with a threshold on the classifier's card",
         Field(gt=0, le=1, allow_inf_nan=False),
     ] = None
+    wanted_fdr: Annotated[
+        float | None,
+        "wanted expected share of wrong ones among what is called virus; needs a calibration",
+        Field(gt=0, lt=1, allow_inf_nan=False),
+    ] = None
 
     def __post_init__(self) -> None:
+        if self.wanted_fdr is not None and self.wanted_precision is not None:
+            raise ValueError("one of wanted_fdr and wanted_precision, not both")
         for name in ("ambiguous_above", "confident_above"):
             if self.opposite_below > (bound := getattr(self, name)):
                 raise ValueError(f"opposite_below of at most {name}, {bound}, not {self.opposite_below}")
@@ -112,6 +120,30 @@ class AlertSettings(BaseModel):
     def has_target(self) -> bool:
         """Whether anybody hears of failures."""
         return self.log or self.webhook is not None or bool(self.mail_to)
+
+
+class RegionRules(BaseModel):
+    """When neighbouring chunks of a long read or contig are a viral region."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    smoothing_chunks: PositiveInt = Field(
+        5, le=999, description="scored chunks over which the delta of a chunk is averaged; odd"
+    )
+    region_above: float = Field(
+        0.0, ge=-1, le=1, description="an averaged delta above makes a chunk part of a region"
+    )
+    min_region_chunks: PositiveInt = Field(5, description="scored chunks that a region needs")
+    max_unscored_bases: NonNegativeInt = Field(
+        3000, description="bases without a scored chunk that a region may hold"
+    )
+
+    @field_validator("smoothing_chunks")
+    @classmethod
+    def _is_odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("an odd number of chunks")
+        return value
 
 
 class RaySettings(BaseModel):

@@ -5,9 +5,10 @@ chunks by the difference of their scores. These are the rules that users of VirN
 Bioinformatics 2025, bbaf224) apply to its chunk file; they parse the scores from its text, so the shortest decimals
 are used here too.
 
-With a wanted precision a chunk is virus, and a read Viral, if the calibrated P(virus) of its best frame reaches the
-classifier's threshold. The rules above decide which of the other reads are Non-viral. A tier of confidence needs a
-weighted delta on the side of the call, beyond the bound of the rules above.
+With a wanted precision or false discovery rate a chunk is virus, and a read Viral, if the calibrated P(virus) of its
+best frame reaches the threshold for it, of the classifier or of the drop. The rules above decide which of the other
+reads are Non-viral. A tier of confidence needs a weighted delta on the side of the call, beyond the bound of the
+rules above.
 """
 
 from collections.abc import Sequence

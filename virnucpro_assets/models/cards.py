@@ -57,6 +57,13 @@ class Calibration(BaseModel):
 
     slope: float
     intercept: float
+    virus_share: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="share of viruses where it was fitted",
+        exclude_if=lambda share: share is None,
+    )
 
 
 class Threshold(BaseModel):

@@ -62,10 +62,9 @@ def train_classifier(
 ) -> Trained:
     """Train on float32 [n, width] `rows` with bool [n] labels, on the CPU.
 
-    The validation part is drawn at random by the settings' share, or given as bool [n]: reads that
-    overlap tell on each other, so a part from other regions of the genomes judges better. `on_epoch` hears
-    of each epoch, counted from 1. Raises
-    ValueError unless training and validation part have at least two rows and one.
+    The validation part is drawn at random by the settings' share, or given as bool [n]: reads overlap, so a part from
+    other regions of the genomes is better for validation. `on_epoch` is called after each epoch, with its number from
+    1. Raises ValueError unless there are at least two rows for training and one for validation.
     """
     if is_validation is None:
         order = np.random.default_rng(settings.seed).permutation(len(rows))

@@ -104,7 +104,7 @@ def gather_report(work: DropWork) -> DropReport:
         virus_chunks=tables.counts["virus_chunks"],
         candidates=index.members,
         unique_candidates=index.rows,
-        frameless=index.whole_chunks.reads if index.whole_chunks else 0,
+        reads_without_open_frame=index.whole_chunks.reads if index.whole_chunks else 0,
         whole_chunks=index.whole_chunks.members if index.whole_chunks else 0,
         remarks=index.remarks,
         reasons=index.reasons | {"not_scored": tables.counts["not_scored_reads"]},
@@ -139,9 +139,9 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
     report = gather_report(work)
     yield f"drop {report.drop}, generation {report.generation}"
     candidates = counted(report.candidates - report.whole_chunks, "stop-free frame")
-    if report.frameless:
-        frameless = counted(report.frameless, "read")
-        candidates += f" and {counted(report.whole_chunks, 'whole chunk')} of {frameless} without any"
+    if report.reads_without_open_frame:
+        without = counted(report.reads_without_open_frame, "read")
+        candidates += f" and {counted(report.whole_chunks, 'whole chunk')} of {without} without any"
     yield f"{counted(report.reads, 'read')}, {candidates}, {report.unique_candidates:,} distinct"
     yield from _lines_of_calls(report)
     if report.quarantined:

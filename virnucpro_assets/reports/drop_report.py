@@ -101,7 +101,7 @@ class Evaluation(_Figures):
 class DropReport(_Figures):
     """All figures of a drop's report.
 
-    `candidates` counts open frames and the `whole_chunks` of the `frameless` reads that have none,
+    `candidates` counts open frames and the `whole_chunks` of `reads_without_open_frame`,
     `unique_candidates` the distinct ones, which were computed. `calls` counts reads by call and tier, `reasons` reads
     without a call by reason, `routes` called reads by the classifier that scored them, if there are two.
     `quarantined` counts sequences without an embedding, `quarantine` lists the first of them, and
@@ -121,7 +121,7 @@ class DropReport(_Figures):
     virus_chunks: int = 0
     candidates: int = 0
     unique_candidates: int = 0
-    frameless: int = 0
+    reads_without_open_frame: int = 0
     whole_chunks: int = 0
     remarks: list[str] = Field([], description="remarks on the names and letters of the reads")
     reasons: dict[str, int] = {}

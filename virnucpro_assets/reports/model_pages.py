@@ -151,7 +151,7 @@ def _use_of_classifier(path: Path) -> list[str]:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table; columns are as wide as their widest cell, the last one is not padded."""
-    widths = [max(len(row[place]) for row in [header, *rows]) for place in range(len(header) - 1)]
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header) - 1)]
     return [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
         for row in [header, *rows]

@@ -182,10 +182,10 @@ def _rows(
     axes: Axes, labels: list[str], values: list[int] | list[float], texts: list[str], colour: str | list[str]
 ) -> None:
     """Horizontal bars, the first on top, each with its value written behind it."""
-    places = range(len(labels))
-    bars = axes.barh(places, values, color=colour, height=0.7, linewidth=0)
+    positions = range(len(labels))
+    bars = axes.barh(positions, values, color=colour, height=0.7, linewidth=0)
     axes.bar_label(bars, texts, padding=4)
-    axes.set_yticks(places, labels)
+    axes.set_yticks(positions, labels)
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.xaxis.set_major_locator(MaxNLocator(5))

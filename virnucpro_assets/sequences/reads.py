@@ -1,8 +1,8 @@
 """Reads: the records of a drop's files as batches, streamed in the order of the files.
 
-file -> decompressed stream -> parser -> names and letters -> batch. dnaio parses FASTQ, pysam BAM, and regular
-FASTA is taken a block at a time. What these refuse goes to the slower parsers of `text_records`. What is checked
-of every record (it has an id, its letters are nucleotides) is checked a batch at a time.
+file -> decompressed stream -> parser -> names and letters -> batch. dnaio parses FASTQ, `bam` BAM, and regular
+FASTA is read a block at a time. What these refuse goes to the slower parsers of `text_records`. The rules for
+every record (it has an id, its letters are nucleotides) are checked a batch at a time.
 """
 
 import io
@@ -85,8 +85,8 @@ def _pieces(file: ReadFile, batch_bases: int) -> Iterator[_Piece]:
             yield from _grouped(fasta_records(stream), batch_bases)
         elif form is Format.FASTQ:
             yield from _fastq_pieces(stream, file.path, batch_bases)
-    if form is Format.BAM:
-        yield from _grouped(bam_records(file.path, file.mate % INTERLEAVED), batch_bases)
+        elif form is Format.BAM:
+            yield from _grouped(bam_records(stream, file.path, file.mate % INTERLEAVED), batch_bases)
 
 
 def _head(stream: io.BufferedReader) -> bytes:

@@ -7,7 +7,7 @@ and its rows count as missing. So a wrong row is never returned.
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -38,29 +38,8 @@ class FoundRows:
     warnings: list[str]
 
 
-@dataclass
-class _Table:
-    """All keys of some segments, sorted by their first half, with the segment and position of each row.
-
-    Of two keys with the same first half only one is found: among a billion keys that happens in one of forty caches.
-    """
-
-    keys: Keys = field(default_factory=lambda: np.empty((0, 2), np.uint64))
-    segments: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
-    rows: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
-
-    def chosen(self, order: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> "_Table":
-        return _Table(self.keys[order], self.segments[order], self.rows[order])
-
-    def joined(self, others: list["_Table"]) -> "_Table":
-        tables = [self, *others]
-        whole = _Table(
-            np.concatenate([table.keys for table in tables]),
-            np.concatenate([table.segments for table in tables]),
-            np.concatenate([table.rows for table in tables]),
-        )
-        # A stable sort merges sorted runs in one pass.
-        return whole.chosen(np.argsort(whole.keys[:, 0], kind="stable"))
+_ENTRY = np.dtype([("first", "<u8"), ("second", "<u8"), ("segment", "<i4"), ("row", "<i4")])
+"""Both halves of a key, and where its row is: the number of a segment, and the position in it."""
 
 
 class CachedRows:
@@ -72,27 +51,26 @@ class CachedRows:
         self._numbers: dict[str, int] = {}
         self._counts: dict[str, int] = {}
         self._next = 0
-        self._table = _Table()
+        # All keys, sorted by their first half. Of two keys with the same one only one is found: among a billion keys
+        # that happens in one of forty caches.
+        self._table = np.empty(0, _ENTRY)
 
     def find(self, keys: Keys) -> FoundRows:
         """Which of `keys`, uint64 [n, 2], the cache has, with their rows."""
         warnings = self._update()
-        positions_in_table = np.searchsorted(self._table.keys[:, 0], keys[:, 0])
-        within = positions_in_table < len(self._table.keys)
-        known = np.zeros(len(keys), bool)
-        known[within] = (self._table.keys[positions_in_table[within]] == keys[within]).all(axis=1)
-        segments, rows = (
-            self._table.segments[positions_in_table[known]],
-            self._table.rows[positions_in_table[known]],
-        )
+        nearest = np.searchsorted(self._table["first"], keys[:, 0])
+        known = nearest < len(self._table)
+        entries = self._table[nearest[known]]
+        known[known] = (entries["first"] == keys[known, 0]) & (entries["second"] == keys[known, 1])
+        entries = self._table[nearest[known]]
         positions, taken = np.flatnonzero(known), np.empty((int(known.sum()), self._width), np.float32)
         read = np.zeros(len(positions), bool)
         for name, number in list(self._numbers.items()):
-            asked = np.flatnonzero(segments == number)
-            if len(asked):
+            wanted = np.flatnonzero(entries["segment"] == number)
+            if len(wanted):
                 try:
-                    taken[asked] = self._read(name, keys[positions[asked]], rows[asked])
-                    read[asked] = True
+                    taken[wanted] = self._read(name, keys[positions[wanted]], entries["row"][wanted])
+                    read[wanted] = True
                 except FileNotFoundError:
                     self._forget([name])
                 except (DamagedFileError, OSError) as error:
@@ -104,7 +82,7 @@ class CachedRows:
         paths = self._folder.iterdir() if self._folder.is_dir() else ()
         names = {path.name for path in paths if SEGMENT.fullmatch(path.name)}
         self._forget([name for name in self._numbers if name not in names])
-        warnings, added = [], list[_Table]()
+        warnings, tables = [], [self._table]
         for name in sorted(names - self._numbers.keys()):
             try:
                 keys = self._keys(name)
@@ -113,18 +91,22 @@ class CachedRows:
             except (DamagedFileError, OSError) as error:
                 warnings.append(self._reject(name, error))
                 continue
-            count = self._counts[name] = len(keys)
-            self._numbers[name] = self._next
-            added.append(_Table(keys, np.full(count, self._next, np.int32), np.arange(count, dtype=np.int32)))
+            added = np.empty(len(keys), _ENTRY)
+            added["first"], added["second"] = keys.T
+            added["segment"], added["row"] = self._next, np.arange(len(keys))
+            tables.append(added)
+            self._numbers[name], self._counts[name] = self._next, len(keys)
             self._next += 1
-        if added:
-            self._table = self._table.joined(added)
+        if len(tables) > 1:
+            joined = np.concatenate(tables)
+            # A stable sort merges sorted runs in one pass.
+            self._table = joined[np.argsort(joined["first"], kind="stable")]
         return warnings
 
     def _forget(self, names: list[str]) -> None:
         gone = [self._numbers.pop(name) for name in names if name in self._numbers]
         if gone:
-            self._table = self._table.chosen(~np.isin(self._table.segments, gone))
+            self._table = self._table[~np.isin(self._table["segment"], gone)]
 
     def _reject(self, name: str, error: Exception) -> str:
         """Ignore a segment from now on, and move it to quarantine if it is damaged; returns a warning."""

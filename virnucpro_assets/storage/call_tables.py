@@ -90,8 +90,16 @@ READ_SCHEMA: Any = schema(
         "reason": pa.string(),
         "route": pa.string(),
         "p_virus_calibrated": pa.float64(),
+        "q_value": pa.float64(),
     },
 )
+
+QValues = Callable[[Any, Any], Any]
+"""q-values float64 [n], NaN where there is none, of reads with routes int8 [n] and raw P(virus) float32 [n]."""
+
+
+def _no_q_values(route: Any, _p_virus: Any) -> Any:
+    return np.full(len(route), np.nan)
 
 
 def write_calls(
@@ -102,11 +110,12 @@ def write_calls(
     by: Sequence[ScoredBy] = JOINT_ALONE,
     *,
     note: str = "",
+    q_values: QValues = _no_q_values,
 ) -> CallSummary:
     """Write the four files into `folder` from all members and all reads of a drop, in input order.
 
     `call` gives the calls of scored members of whole reads. The routes of members are positions in `by`; `note` is
-    added to the metadata of the Parquet files.
+    added to the metadata of the Parquet files; `q_values` gives those of called reads.
 
     Raises IntegrityError if members and reads do not match.
     """
@@ -124,7 +133,7 @@ def write_calls(
         for piece in scored_reads(members, reads):
             chunks, calls = call(piece.members[piece.members.is_scored])
             chunk_columns = _chunk_columns(piece.reads, chunks, by)
-            read_columns = _read_columns(piece.reads, calls, by)
+            read_columns = _read_columns(piece.reads, calls, by, q_values)
             chunk_table.add(chunk_columns)
             read_table.add(read_columns)
             consensus.add(_consensus_lines(chunk_columns))
@@ -154,8 +163,11 @@ def _consensus_lines(columns: dict[str, Any]) -> bytes:
     return text_lines([columns["id"], is_virus, *scores], "\0\t\t\n")
 
 
-def _read_columns(reads: ReadTableBatch, calls: ReadCalls, by: Sequence[ScoredBy]) -> dict[str, Any]:
+def _read_columns(
+    reads: ReadTableBatch, calls: ReadCalls, by: Sequence[ScoredBy], q_values: QValues
+) -> dict[str, Any]:
     called = calls.read - reads.first
+    q_value = q_values(calls.route, calls.max_scores[:, 1])
     has_no_call = np.ones(len(reads.names), bool)
     has_no_call[called] = False
 
@@ -188,6 +200,7 @@ def _read_columns(reads: ReadTableBatch, calls: ReadCalls, by: Sequence[ScoredBy
         "p_virus_calibrated": calibrated_column(by, calls.route, calls.max_scores[:, 1]).take(
             spread(np.arange(len(calls.read)))
         ),
+        "q_value": pa.array(q_value, mask=np.isnan(q_value)).take(spread(np.arange(len(calls.read)))),
     }
 
 

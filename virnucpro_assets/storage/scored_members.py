@@ -28,7 +28,8 @@ class ScoredBy:
     """A classifier as the tables see it.
 
     `calibrate` computes calibrated P(virus) from raw ones, float64 of the same shape; None if its card has no
-    calibration. `threshold` is the lowest calibrated P(virus) that reaches the wanted precision, None without one.
+    calibration. `threshold` is the lowest calibrated P(virus) that reaches the wanted precision or
+    false discovery rate, None without one.
     """
 
     route: Route = "joint"

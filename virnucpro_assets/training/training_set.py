@@ -106,15 +106,15 @@ def _blocks(rows: SourceRows, choice: Choice) -> Iterator[LabelledRows]:
         position = np.full(work.index.manifest.rows, -1, np.int64)
         position[rows.row[kept]] = kept
         for of_index, embeddings in merged_blocks(work.folder.path):
-            places = position[of_index]
-            wanted = places >= 0
-            places = places[wanted]
+            chosen = position[of_index]
+            wanted = chosen >= 0
+            chosen = chosen[wanted]
             yield LabelledRows(
                 embeddings=embeddings[wanted],
-                is_virus=rows.is_virus[places],
-                split=choice.split[places],
-                source=rows.source[places],
-                drop=rows.drop[places],
-                row=rows.row[places],
-                read_length=rows.read_length[places],
+                is_virus=rows.is_virus[chosen],
+                split=choice.split[chosen],
+                source=rows.source[chosen],
+                drop=rows.drop[chosen],
+                row=rows.row[chosen],
+                read_length=rows.read_length[chosen],
             )

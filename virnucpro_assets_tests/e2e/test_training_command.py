@@ -116,7 +116,10 @@ def test_the_second_training_computes_no_embedding_again(told):
             "error: training sources: found 0 of viruses and 0 of others; expected files of both classes",
         ),
         ("misspelt", "error: drop nobody: found no delivery of this name in drops and no registered files"),
-        ("too_far", "none before it; expected a version that was taken into use."),
+        (
+            "too_far",
+            "no activation before the classifier of the settings; expected a version that was put into use.",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(told, command, line):

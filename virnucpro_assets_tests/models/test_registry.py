@@ -81,7 +81,7 @@ def test_what_was_replaced_is_no_model_and_no_name_for_one(registry: Registry) -
     import_encoder(registry, ESM2_FOLDER, "mine")
     import_encoder(registry, DNABERT_S_FOLDER, "mine", replace=True)
     assert registry.names() == ["mine"]
-    for use in (registry.model, registry.place):
+    for use in (registry.model, registry.path):
         with pytest.raises(
             InputError, match=r"found 'mine\.replaced-1'; expected .* no \.replaced-1 at its end"
         ):

@@ -71,7 +71,7 @@ def test_the_settings_resolve_to_the_version_in_use_and_back_again(versions, tmp
     assert settings.classifier_folder(300) == first.path
     assert versions.rollback() == CONFIGURED
     assert settings.classifier_folder(300) == configured
-    with pytest.raises(InputError, match="none before it"):
+    with pytest.raises(InputError, match="no activation before"):
         versions.rollback()
 
 

@@ -179,7 +179,11 @@ def test_the_tables_name_the_route_of_each_read_and_a_reason_only_where_there_is
 
 def test_the_report_counts_them_and_names_their_classifier(mixed: DropWork) -> None:
     report = report_drop(mixed)
-    assert (report.frameless, report.whole_chunks, report.routes) == (5, 7, {"joint": 3, "dna": 5})
+    assert (report.reads_without_open_frame, report.whole_chunks, report.routes) == (
+        5,
+        7,
+        {"joint": 3, "dna": 5},
+    )
     assert [model.role for model in report.models][2:] == ["classifier", "frameless classifier"]
     assert report.protein_lengths is not None
     assert report.protein_lengths.total == mixed.index.manifest.rows_with_protein
@@ -196,7 +200,8 @@ def test_the_report_counts_them_and_names_their_classifier(mixed: DropWork) -> N
     page = mixed.folder.report.read_text()
     assert "and 7 whole chunks of 5 reads that have no such frame" in page
     assert (
-        "Reads without a stop-free frame, and short ones if the settings say so, go to a classifier" in page
+        "Reads without an open frame, and short ones if the settings say so, are scored by a classifier"
+        in page
     )
 
 

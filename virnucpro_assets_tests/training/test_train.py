@@ -63,7 +63,7 @@ def test_figures_are_those_of_the_stored_classifier_on_the_stored_test_rows(open
     page = (trained.version.path / "evaluation.html").read_text()
     assert page.count("<svg ") == 2
     assert f"{whole.auroc:.3f}" in page
-    assert "It took its place." in page
+    assert "It is in use now." in page
 
 
 def test_a_worse_classifier_is_kept_and_not_in_use(open_school):
@@ -79,7 +79,7 @@ def test_a_worse_classifier_is_kept_and_not_in_use(open_school):
     assert set(versions.names()) == {first.version.name, worse.version.name}
     assert not versions.version(worse.version.name).record.accepted
     page = (worse.version.path / "evaluation.html").read_text()
-    assert "It is kept, and not in use." in page
+    assert "It is stored, but not in use." in page
     assert predicted_with(school.settings) == first.version.record.digest
 
 

@@ -164,8 +164,8 @@ def test_a_single_genome_is_split_by_regions_and_the_manifest_says_so(made):
     (source,) = (source for source in manifest.sources if source.label == "virus")
     assert (source.name, source.split) == ("phage", "regions")
     assert manifest.notes == [
-        "virus: 1 source, too few to split by genome; split by regions of the input, so it is not known how well "
-        "other genomes are told."
+        "virus: 1 source, too few to split by genome; split by regions of the input, so the accuracy on "
+        "other genomes is unknown."
     ]
 
 
