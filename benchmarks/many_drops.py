@@ -31,9 +31,8 @@ import dagster as dg
 from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, EMBEDDINGS
 from virnucpro_assets.defs.partitions import DROPS, Partitions
 from virnucpro_assets.defs.standing import BEFORE
-from virnucpro_assets.intake.deliveries import scan
-from virnucpro_assets.intake.observations import Observations
 from virnucpro_assets.intake.registration import register_delivery
+from virnucpro_assets.intake.scan import Observations, scan
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets_tests.deployments import Deployment

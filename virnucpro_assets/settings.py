@@ -38,7 +38,14 @@ from virnucpro_assets.files.user_paths import user_path
 from virnucpro_assets.models.cards import Inputs
 from virnucpro_assets.models.versions import ClassifierVersions
 from virnucpro_assets.settings_groups import AlertSettings, RaySettings
-from virnucpro_assets.settings_names import check_variables, nearest, settings_of, variable_of
+from virnucpro_assets.settings_names import (
+    FORMER_NAMES,
+    check_variables,
+    former_name_error,
+    nearest,
+    settings_of,
+    variable_of,
+)
 from virnucpro_assets.storage.calls import CallThresholds
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
 from virnucpro_assets.vocabulary import (
@@ -99,9 +106,6 @@ class Settings(BaseSettings):
         "READY",
         pattern=r"^[A-Za-z0-9_-]+$",
         description="name of the file in a folder, or ending beside a file, that says a delivery is complete",
-    )
-    scan_seconds: float = Field(
-        20, gt=0, description="how long one scan of the drops folder reads content; the next one goes on"
     )
     sheets_may_lead_out: bool = Field(
         False, description="whether a sample sheet may name files outside the drops folder"
@@ -416,6 +420,8 @@ def load_settings() -> Settings:
 
 def _refused(error: ErrorDetails) -> InputError:
     name = excerpt(".".join(map(str, error["loc"])))
+    if name in FORMER_NAMES:
+        return former_name_error(f"setting {name}", FORMER_NAMES[name], f"Correct {SETTINGS_FILE}.")
     if error["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
         names = [setting.name for setting in settings_of(Settings)]
         return InputError(

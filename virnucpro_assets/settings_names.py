@@ -17,6 +17,11 @@ from virnucpro_assets.errors import InputError
 
 PREFIX = "VIRNUCPRO_"
 
+FORMER_NAMES = {
+    "scan_seconds": "",
+}
+"""Former names of settings with the present ones; empty if there is no such setting any more."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -54,6 +59,11 @@ def check_variables(model: type[BaseModel], variables: Iterable[str]) -> None:
     known = {setting.variable for setting in settings} | groups
     for variable in sorted(variables):
         name = variable.upper()
+        former = name.removeprefix(PREFIX).lower()
+        if name.startswith(PREFIX) and former in FORMER_NAMES:
+            now = FORMER_NAMES[former]
+            present = f"{PREFIX}{now.upper()}" if now else ""
+            raise former_name_error(f"variable {variable}", present, "Rename or unset it.")
         if name.startswith(PREFIX) and name not in known:
             # A setting whose variable has a name of its own is found by the name that it has in a file.
             spellings = {setting.name.replace(".", "__").upper(): setting.variable for setting in settings}
@@ -63,6 +73,16 @@ def check_variables(model: type[BaseModel], variables: Iterable[str]) -> None:
                 expected=f"the name of a setting, the nearest is {nearest(name.removeprefix(PREFIX), spellings)}",
                 advice="Correct the name or unset it; docs/operations.md lists all settings.",
             )
+
+
+def former_name_error(place: str, present: str, advice: str) -> InputError:
+    """The error for a former name of a setting at `place`, whose present name is `present`, if it has one."""
+    return InputError(
+        place,
+        found="the name of a setting in an earlier version",
+        expected=f"{present}, its name now" if present else "no such setting: it has no effect any more",
+        advice=advice,
+    )
 
 
 def nearest(name: str, names: Iterable[str] | dict[str, str]) -> str:

@@ -383,8 +383,8 @@ def _predict_sheet(sheet: Path, out: Path, **options: Any) -> None:
     One that fails leaves the others alone; the first failure decides the exit code.
     """
     from virnucpro_assets.drops.disk_space import check_out
+    from virnucpro_assets.intake.sample_sheet import read_sample_sheet
     from virnucpro_assets.sequences.read_files import require_plain_file
-    from virnucpro_assets.sequences.sample_sheet import read_sample_sheet
     from virnucpro_assets.storage.drops import check_key
 
     require_plain_file(sheet, "a sample sheet")
@@ -393,10 +393,10 @@ def _predict_sheet(sheet: Path, out: Path, **options: Any) -> None:
     samples = read_sample_sheet(sheet)
     if not samples:
         raise InputError(sheet, found="no samples", expected="a row for each sample", advice="Add the rows.")
-    for sample in sorted(samples, key=lambda sample: sample.wrong is None):
+    for sample in sorted(samples, key=lambda sample: sample.error is None):
         try:
-            if sample.wrong:
-                raise sample.wrong
+            if sample.error:
+                raise sample.error
             _predict(check_key(sample.name), sample.files, out / sample.name, **options)
         except VirnucproError as error:
             typer.echo(f"{sample.name or 'a row without a sample'}: {error}", err=True)

@@ -7,10 +7,9 @@ import dagster as dg
 from virnucpro_assets.defs.partitions import DROPS
 from virnucpro_assets.drops.stage_locks import claimed_drop
 from virnucpro_assets.errors import BusyError
-from virnucpro_assets.intake.deliveries import Delivery, Scan, scan
-from virnucpro_assets.intake.observations import Observations
 from virnucpro_assets.intake.open_deliveries import record_scan
 from virnucpro_assets.intake.registration import register_delivery
+from virnucpro_assets.intake.scan import Delivery, Observations, Scan, scan
 from virnucpro_assets.settings import Settings
 
 

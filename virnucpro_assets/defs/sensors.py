@@ -19,7 +19,7 @@ from virnucpro_assets.defs.process_runs import fail_dead_runs
 from virnucpro_assets.defs.records import latest_record
 from virnucpro_assets.defs.standing import FAILED, MADE, Standing
 from virnucpro_assets.defs.status_caches import mend_status_caches
-from virnucpro_assets.intake.deliveries import Scan
+from virnucpro_assets.intake.scan import Scan
 from virnucpro_assets.settings import Settings
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.intake.delivery_names import key_of_file
+from virnucpro_assets.intake.entries import key_of_file
 
 _ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256"}
 _LIST = re.compile(r"md5|sha-?1|sha-?256|checksum", re.IGNORECASE)

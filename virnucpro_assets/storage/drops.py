@@ -41,13 +41,14 @@ class SourceFile(BaseModel):
 
 
 class DeliveryMark(BaseModel):
-    """What a scan of the drops folder saw of a delivery: a fingerprint of its files' names, sizes and
-    times, and the digest of their contents that was found twice, a settle time apart."""
+    """The fingerprint of a delivery's names, sizes and times, as the scan that found it complete saw them.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Records of earlier versions also have a digest of its content, which is ignored.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     seen: str
-    content: str
 
 
 class DropSource(BaseModel):

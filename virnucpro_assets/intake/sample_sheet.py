@@ -36,13 +36,13 @@ _HEAD_BYTES = 1 << 20
 class Sample:
     """A sample of a sheet: its files, lane after lane, and the line on which it is first named.
 
-    `wrong` is the first error in its rows; its files are those that could be told all the same.
+    `error` is the first error in its rows; `files` has those files that are named right.
     """
 
     name: str
     line: int
     files: list[ReadFile] = field(default_factory=list)
-    wrong: InputError | None = None
+    error: InputError | None = None
 
 
 def is_sample_sheet(path: Path) -> bool:
@@ -73,7 +73,7 @@ def read_sample_sheet(path: Path) -> list[Sample]:
     Files get absolute paths and need not be there. Names are taken as they stand. Raises
     InputError, with the line, for a sheet without these columns or with text that is no table or no UTF-8.
     A row that does not fit the columns or has no name or no file, an address instead of a
-    path, and a file that two rows name, make their samples `wrong`.
+    path, and a file that two rows name, are the `error` of their samples.
     """
     samples: dict[str, Sample] = {}
     owners: dict[Path, tuple[int, Sample]] = {}
@@ -84,18 +84,18 @@ def read_sample_sheet(path: Path) -> list[Sample]:
             continue
         seen.add(key)
         sample = samples.setdefault(row["sample"], Sample(row["sample"], line))
-        sample.wrong = sample.wrong or error
+        sample.error = sample.error or error
         for file, text in _files(path, line, row, sample):
             if file.path not in owners:
                 owners[file.path] = line, sample
                 sample.files.append(file)
                 continue
             other_line, other = owners[file.path]
-            sample.wrong = sample.wrong or _wrong(
+            sample.error = sample.error or _wrong(
                 path, line, f"{text} as in line {other_line}", "each file once"
             )
             if other is not sample:
-                other.wrong = other.wrong or _wrong(
+                other.error = other.error or _wrong(
                     path, other_line, f"{text} as in line {line}", "each file once"
                 )
     return list(samples.values())
@@ -109,7 +109,7 @@ def _files(path: Path, line: int, row: dict[str, str], sample: Sample) -> Iterat
         try:
             file = _path_in(path, line, text)
         except InputError as error:
-            sample.wrong = sample.wrong or error
+            sample.error = sample.error or error
         else:
             yield (ReadFile(file, mate) if mate else pair_files([file])[0]), _short(text)
 
