@@ -40,7 +40,11 @@ from virnucpro_assets_tests.web_server import WebServer, running_web_server
 
 READS = 3
 ASSETS = (*BEFORE, *EMBEDDINGS, *AFTER_EMBEDDINGS)
-AUTOMATION = {"VIRNUCPRO_AUTOMATION": "1", "VIRNUCPRO_LOOK_SECONDS": "5", "VIRNUCPRO_SETTLE_SECONDS": "2"}
+AUTOMATION = {
+    "VIRNUCPRO_AUTOMATION": "1",
+    "VIRNUCPRO_SCAN_INTERVAL_SECONDS": "5",
+    "VIRNUCPRO_SETTLE_SECONDS": "2",
+}
 PARTITIONS_PAGE = """
 query ($asset: AssetKeyInput!) {
   assetNodeOrError(assetKey: $asset) { ... on AssetNode {

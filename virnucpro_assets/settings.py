@@ -107,7 +107,7 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9_-]+$",
         description="name of the file in a folder, or ending beside a file, that says a delivery is complete",
     )
-    sheets_may_lead_out: bool = Field(
+    allow_external_sample_paths: bool = Field(
         False, description="whether a sample sheet may name files outside the drops folder"
     )
     ranks: PositiveInt = Field(
@@ -133,12 +133,12 @@ class Settings(BaseSettings):
         MODELS_FOLDER,
         description="folder with classifier_300 and classifier_500, as the registry is; unless one was trained here",
     )
-    short_below: NonNegativeInt = Field(
+    dna_only_below_bases: NonNegativeInt = Field(
         0,
         description="reads of fewer bases are scored by the DNA alone, by classifier_300_dna or classifier_500_dna; "
         "0: none. 300 is recommended once such a classifier is installed",
     )
-    score_frameless: bool = Field(
+    score_reads_without_open_frame: bool = Field(
         False,
         description="reads in which no reading frame is stop-free are scored by the DNA alone, by the same classifier; "
         "otherwise they have no score",
@@ -210,7 +210,7 @@ class Settings(BaseSettings):
         gt=0,
         description="a device process without progress for so long is ended and its work done again",
     )
-    restarts: NonNegativeInt = Field(
+    max_device_restarts: NonNegativeInt = Field(
         3, description="how often in a row a device's process may end before its device is given up"
     )
     quarantine: QuarantinePolicy = Field(
@@ -227,7 +227,7 @@ class Settings(BaseSettings):
         True,
         description="whether drops are looked for and worked on as they arrive, unless the UI says other",
     )
-    look_seconds: PositiveInt = Field(
+    scan_interval_seconds: PositiveInt = Field(
         30, description="how often arrivals are looked for, and what to do next"
     )
     nightly_at: str = Field(
@@ -344,7 +344,7 @@ class Settings(BaseSettings):
         folders: dict[str, Path] = {kind: self.encoder_folder(kind) for kind in ENCODER_KINDS}
         if chunk_length is not None:
             folders[f"classifier_{chunk_length}"] = self.classifier_folder(chunk_length)
-            if self.short_below or self.score_frameless:
+            if self.dna_only_below_bases or self.score_reads_without_open_frame:
                 folders[f"classifier_{chunk_length}_dna"] = self.dna_classifier_folder(chunk_length)
         return folders
 

@@ -18,7 +18,12 @@ from virnucpro_assets.errors import InputError
 PREFIX = "VIRNUCPRO_"
 
 FORMER_NAMES = {
+    "look_seconds": "scan_interval_seconds",
+    "restarts": "max_device_restarts",
     "scan_seconds": "",
+    "score_frameless": "score_reads_without_open_frame",
+    "sheets_may_lead_out": "allow_external_sample_paths",
+    "short_below": "dna_only_below_bases",
 }
 """Former names of settings with the present ones; empty if there is no such setting any more."""
 

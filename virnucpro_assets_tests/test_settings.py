@@ -209,6 +209,43 @@ def test_nobody_is_told_anything_by_default() -> None:
 
 
 @pytest.mark.parametrize(
+    ("former", "present"),
+    [
+        ("short_below", "dna_only_below_bases"),
+        ("score_frameless", "score_reads_without_open_frame"),
+        ("look_seconds", "scan_interval_seconds"),
+        ("restarts", "max_device_restarts"),
+        ("sheets_may_lead_out", "allow_external_sample_paths"),
+        ("scan_seconds", ""),
+    ],
+)
+def test_a_former_name_is_refused_with_the_present_one(
+    former: str, present: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert present in {"", *Settings.model_fields}
+    assert former not in Settings.model_fields
+    found, gone = (
+        "found the name of a setting in an earlier version",
+        "no such setting: it has no effect any more",
+    )
+    with monkeypatch.context() as patch:
+        patch.setenv(f"VIRNUCPRO_{former.upper()}", "1")
+        with pytest.raises(InputError) as raised:
+            load_settings()
+    now = f"VIRNUCPRO_{present.upper()}, its name now" if present else gone
+    assert (
+        str(raised.value)
+        == f"variable VIRNUCPRO_{former.upper()}: {found}; expected {now}. Rename or unset it."
+    )
+    (tmp_path / "virnucpro.toml").write_text(f"{former} = 1\n")
+    with pytest.raises(InputError) as raised:
+        load_settings()
+    now = f"{present}, its name now" if present else gone
+    assert str(raised.value) == f"setting {former}: {found}; expected {now}. Correct virnucpro.toml."
+
+
+@pytest.mark.parametrize(
     ("variable", "meant"),
     [
         ("VIRNUCPRO_PRECISON", "VIRNUCPRO_PRECISION"),

@@ -1,7 +1,7 @@
 """Which classifiers score a drop, and which of its reads each of them.
 
-There is the usual classifier of the drop's chunk length. With the setting `short_below`, reads with
-fewer bases go to a second one, which takes the DNA's embeddings alone. With `score_frameless` so do,
+There is the usual classifier of the drop's chunk length. With the setting `dna_only_below_bases`, reads with
+fewer bases go to a second one, which takes the DNA's embeddings alone. With `score_reads_without_open_frame` so do,
 whatever their length, those whose whole chunks the index holds, because they have no protein. A read
 goes one way with all its chunks. What routes need is looked at before an embedding starts: a setting that asks for what
 no card has is refused then, and not after hours.
@@ -30,9 +30,11 @@ USUAL, SHORT, FRAMELESS = "classifier", "short classifier", "frameless classifie
 ones as well if there are any, or for those only."""
 
 LEAST = "least calibrated P(virus) of"
+DNA_ONLY_BELOW = "short_below"
+"""The setting `dna_only_below_bases` as stored tables name it."""
 _INPUTS = (
     *(f"{what}{name}" for name in (USUAL, SHORT, FRAMELESS) for what in ("", "calibration of ")),
-    "short_below",
+    DNA_ONLY_BELOW,
 )
 
 
@@ -73,18 +75,18 @@ class ClassifierInUse:
 class Routing:
     """The usual classifier, and the one that takes DNA alone, if some reads go to it.
 
-    These are the reads of fewer than `short_below` bases, and those whose members are whole chunks.
+    These are the reads of fewer than `dna_only_below_bases` bases, and those whose members are whole chunks.
     """
 
     usual: ClassifierInUse
     dna: ClassifierInUse | None = None
-    short_below: int = 0
+    dna_only_below_bases: int = 0
 
     @property
     def named(self) -> dict[str, ClassifierInUse]:
         """The classifiers by what they are for; positions in it are the routes of members."""
         return {USUAL: self.usual} | (
-            {SHORT if self.short_below else FRAMELESS: self.dna} if self.dna else {}
+            {SHORT if self.dna_only_below_bases else FRAMELESS: self.dna} if self.dna else {}
         )
 
     @property
@@ -99,7 +101,7 @@ class Routing:
         found |= {
             f"calibration of {name}": one.calibration for name, one in self.named.items() if one.calibration
         }
-        return found | ({"short_below": str(self.short_below)} if self.short_below else {})
+        return found | ({DNA_ONLY_BELOW: str(self.dna_only_below_bases)} if self.dna_only_below_bases else {})
 
     @property
     def digest(self) -> str:
@@ -123,9 +125,9 @@ class Routing:
             yield batch, (is_short[batch.read] | (batch.frame == WHOLE_CHUNK)).astype(np.int8)
 
     def _short_reads(self, index: SequenceIndex) -> npt.NDArray[np.bool_]:
-        if not self.short_below:
+        if not self.dna_only_below_bases:
             return np.zeros(index.manifest.reads, np.bool_)
-        batches = (batch.lengths < self.short_below for batch in index.read_batches())
+        batches = (batch.lengths < self.dna_only_below_bases for batch in index.read_batches())
         return np.concatenate([np.empty(0, np.bool_), *batches])
 
 
@@ -142,11 +144,13 @@ def classifiers_in_use(settings: Settings, chunk_length: int, index: IndexManife
     folder = settings.classifier_folder(chunk_length)
     usual = ClassifierInUse(folder, read_card(folder), wanted)
     routing = Routing(usual)
-    has_frameless = settings.score_frameless if index is None else index.whole_chunks is not None
-    if settings.short_below or settings.score_frameless or has_frameless:
+    has_frameless = (
+        settings.score_reads_without_open_frame if index is None else index.whole_chunks is not None
+    )
+    if settings.dna_only_below_bases or settings.score_reads_without_open_frame or has_frameless:
         dna = _of_dna_alone(settings, chunk_length)
-        if settings.short_below or has_frameless:
-            routing = Routing(usual, dna, settings.short_below)
+        if settings.dna_only_below_bases or has_frameless:
+            routing = Routing(usual, dna, settings.dna_only_below_bases)
     for one in routing.named.values():
         if wanted is not None and one.least is None:
             raise _no_threshold(one, wanted)
@@ -168,12 +172,16 @@ def check_scored_by(folder: Path, predictions: TablesManifest, routing: Routing)
 def _of_dna_alone(settings: Settings, chunk_length: int) -> ClassifierInUse:
     folder = settings.dna_classifier_folder(chunk_length)
     setting, wanted, off = (
-        ("short_below", str(settings.short_below), "set VIRNUCPRO_SHORT_BELOW to 0")
-        if settings.short_below
+        (
+            "dna_only_below_bases",
+            str(settings.dna_only_below_bases),
+            "set VIRNUCPRO_DNA_ONLY_BELOW_BASES to 0",
+        )
+        if settings.dna_only_below_bases
         else (
-            "score_frameless",
+            "score_reads_without_open_frame",
             "reads without a stop-free frame to score",
-            "set VIRNUCPRO_SCORE_FRAMELESS to 0 and materialise sequence_index again",
+            "set VIRNUCPRO_SCORE_READS_WITHOUT_OPEN_FRAME to 0 and materialise sequence_index again",
         )
     )
     advice = f"Train one (`virnucpro train --inputs dna`) or import it, or {off}."

@@ -29,7 +29,7 @@ def new_drops(settings: Settings, partitions: Partitions) -> dg.SensorDefinition
     @dg.sensor(
         name="new_drops",
         target=dg.AssetSelection.assets("sequence_drop"),
-        minimum_interval_seconds=settings.look_seconds,
+        minimum_interval_seconds=settings.scan_interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Finds complete deliveries in the drops folder, and says which ones are refused.",
     )

@@ -96,7 +96,7 @@ def index_origin(drop: DropManifest, settings: Settings) -> IndexOrigin:
         ranks=settings.ranks,
         duplicates=drop.source.duplicates,
         engine_format=ENGINE_FORMAT,
-        frameless="kept" if settings.score_frameless else None,
+        frameless="kept" if settings.score_reads_without_open_frame else None,
     )
 
 

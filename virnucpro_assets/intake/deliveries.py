@@ -284,7 +284,7 @@ class _DropsFolder:
         rejected = (
             _without_place(sample.error, sheet.sheet) if sample.error else self._rejected_key(sample.name)
         )
-        inside = None if self._settings.sheets_may_lead_out else self._inside
+        inside = None if self._settings.allow_external_sample_paths else self._inside
         for file in sample.files:
             try:
                 status = status_inside(file.path, inside)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from virnucpro_assets import __version__
-from virnucpro_assets.calling.routing import FRAMELESS, LEAST, SHORT, USUAL
+from virnucpro_assets.calling.routing import DNA_ONLY_BELOW, FRAMELESS, LEAST, SHORT, USUAL
 from virnucpro_assets.checks.gate import require_passed, subjects_of_calls
 from virnucpro_assets.checks.quarantine import named_rows
 from virnucpro_assets.checks.results import CheckResult, read_checks, remedy, sentence
@@ -214,8 +214,8 @@ def _budgets(recipes: Mapping[EncoderKind, Recipe]) -> int | str:
 def _settings_of_scores(work: DropWork, tables: TablesManifest) -> dict[str, str | int | float]:
     """What was other than by default: a classifier for short reads, a wanted precision."""
     found: dict[str, str | int | float] = {}
-    if "short_below" in tables.inputs:
-        found["bases below which a read is scored by its DNA"] = int(tables.inputs["short_below"])
+    if DNA_ONLY_BELOW in tables.inputs:
+        found["bases below which a read is scored by its DNA"] = int(tables.inputs[DNA_ONLY_BELOW])
     leasts = {name: value for name, value in tables.inputs.items() if name.startswith(LEAST)}
     if leasts and work.settings.calls.wanted_precision is not None:
         found["wanted precision"] = work.settings.calls.wanted_precision

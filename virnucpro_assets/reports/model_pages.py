@@ -86,8 +86,8 @@ def _in_use(settings: Settings) -> dict[str, str]:
     folders |= {
         f"classifier for chunks of {length}": settings.classifier_folder(length) for length in CHUNK_LENGTHS
     }
-    short = [f"reads below {settings.short_below}"] if settings.short_below else []
-    frameless = ["reads without a stop-free frame"] if settings.score_frameless else []
+    short = [f"reads below {settings.dna_only_below_bases}"] if settings.dna_only_below_bases else []
+    frameless = ["reads without a stop-free frame"] if settings.score_reads_without_open_frame else []
     if of_dna := " and ".join(short + frameless):
         folders |= {
             f"classifier for {of_dna}, chunks of {length}": settings.dna_classifier_folder(length)
@@ -143,7 +143,9 @@ def _use_of_classifier(path: Path) -> list[str]:
     if path.name in {f"classifier_{length}" for length in CHUNK_LENGTHS}:
         return [f"use it: VIRNUCPRO_CLASSIFIERS={path.parent}"]
     if path.name in {f"classifier_{length}_dna" for length in CHUNK_LENGTHS}:
-        return [f"use it for short reads: VIRNUCPRO_CLASSIFIERS={path.parent} VIRNUCPRO_SHORT_BELOW=300"]
+        return [
+            f"use it for short reads: VIRNUCPRO_CLASSIFIERS={path.parent} VIRNUCPRO_DNA_ONLY_BELOW_BASES=300"
+        ]
     return ["use it: put it under the name classifier_300 or classifier_500, see VIRNUCPRO_CLASSIFIERS"]
 
 

@@ -84,7 +84,7 @@ def test_short_reads_have_the_scores_of_the_dna_classifier_and_all_others_those_
     lengths = lengths_of(finished)
     before, before_texts = table(finished, "predictions/predictions.parquet"), texts(finished)
     assert set(before["route"]) == {"joint"}
-    work = under(finished, models, short_below=BELOW)
+    work = under(finished, models, dna_only_below_bases=BELOW)
     predict_drop(work)
     after = table(work, "predictions/predictions.parquet")
     assert after["id"] == before["id"]
@@ -112,7 +112,7 @@ def test_short_reads_have_the_scores_of_the_dna_classifier_and_all_others_those_
 
 
 def test_the_report_and_the_tables_count_reads_by_route(finished: DropWork, models: Path) -> None:
-    work = under(finished, models, short_below=BELOW)
+    work = under(finished, models, dna_only_below_bases=BELOW)
     tables, _ = predict_drop(work)
     assert tables.inputs["short_below"] == "300"
     assert tables.inputs["short classifier"] != tables.inputs["classifier"]
@@ -143,7 +143,7 @@ def test_without_routes_there_is_nothing_to_report_of_them(finished: DropWork) -
 
 def test_a_border_is_not_below_itself(finished: DropWork, models: Path) -> None:
     longest = max(lengths_of(finished).values())
-    work = under(finished, models, short_below=longest)
+    work = under(finished, models, dna_only_below_bases=longest)
     predict_drop(work)
     found = table(work, "predictions/predictions.parquet")
     of_longest = {name for name, length in lengths_of(finished).items() if length == longest}
@@ -156,20 +156,20 @@ def test_a_border_is_not_below_itself(finished: DropWork, models: Path) -> None:
 
 
 def test_calls_of_predictions_by_other_classifiers_are_refused(finished: DropWork, models: Path) -> None:
-    work = under(finished, models, short_below=BELOW)
+    work = under(finished, models, dna_only_below_bases=BELOW)
     with pytest.raises(
         IntegrityError, match=r"predictions made with short classifier none; expected [0-9a-f]{64}"
     ):
         call_drop(work)
     predict_drop(work)
-    with pytest.raises(IntegrityError, match="made with short_below 300; expected 200"):
-        call_drop(under(finished, models, short_below=200))
+    with pytest.raises(IntegrityError, match="made with dna_only_below_bases 300; expected 200"):
+        call_drop(under(finished, models, dna_only_below_bases=200))
     with pytest.raises(IntegrityError, match=r"made with short classifier [0-9a-f]{64}; expected none"):
         call_drop(under(finished, models))
 
 
 def test_precision_is_checked_for_every_classifier(finished: DropWork, models: Path) -> None:
-    work = under(finished, models, short_below=BELOW)
+    work = under(finished, models, dna_only_below_bases=BELOW)
     predict_drop(work)
     with open_pool(work.settings) as pool, pool.lease() as lease:
         results = list(check_precision(work, lease))
@@ -179,7 +179,7 @@ def test_precision_is_checked_for_every_classifier(finished: DropWork, models: P
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
-        (shutil.rmtree, "setting short_below: found 300, but no classifier in .*classifier_300_dna"),
+        (shutil.rmtree, "setting dna_only_below_bases: found 300, but no classifier in .*classifier_300_dna"),
         (
             lambda folder: change_json(folder / "card.json", inputs="protein"),
             "found a classifier that takes protein; expected one that takes dna alone",
@@ -190,7 +190,7 @@ def test_routes_without_a_dna_classifier_are_refused_before_an_embedding(
     finished: DropWork, models: Path, damage, complaint: str
 ) -> None:
     damage(models / "classifier_300_dna")
-    work = under(finished, models, short_below=BELOW)
+    work = under(finished, models, dna_only_below_bases=BELOW)
     with (
         open_pool(work.settings) as pool,
         pool.lease() as lease,
@@ -210,7 +210,7 @@ def test_calibrated_probabilities_stand_beside_the_raw_ones_where_the_card_has_a
     finished: DropWork, models: Path
 ) -> None:
     calibrate(models, "classifier_300")
-    work = under(finished, models, short_below=BELOW)
+    work = under(finished, models, dna_only_below_bases=BELOW)
     tables, _ = predict_drop(work)
     assert tables.inputs["calibration of classifier"] == "slope 2.0, intercept -0.5"
     pass_checks_of_predictions(work)
@@ -277,7 +277,7 @@ def test_a_precision_that_the_card_does_not_know_is_refused_at_the_start(
 
 def test_a_wanted_precision_needs_a_threshold_of_both_classifiers(finished: DropWork, models: Path) -> None:
     calibrate(models, "classifier_300")
-    work = under(finished, models, short_below=BELOW, calls=CallThresholds(wanted_precision=0.95))
+    work = under(finished, models, dna_only_below_bases=BELOW, calls=CallThresholds(wanted_precision=0.95))
     with pytest.raises(InputError, match="classifier_300_dna has no threshold"):
         check_fit(work)
     calibrate(models, "classifier_300_dna")
@@ -288,7 +288,7 @@ def test_the_digest_of_one_classifier_is_its_own_and_of_routes_tells_their_borde
     finished: DropWork, models: Path
 ) -> None:
     alone, routed, other = (
-        classifiers_in_use(under(finished, models, short_below=below).settings, 300)
+        classifiers_in_use(under(finished, models, dna_only_below_bases=below).settings, 300)
         for below in (0, 300, 200)
     )
     assert alone.digest == sha256_of_file(models / "classifier_300" / "model.safetensors")

@@ -202,7 +202,7 @@ def test_quarantined_rows_have_no_score_and_all_others_the_one_they_would_have(
 
 def test_the_dna_alone_scores_what_only_esm2_could_not_embed(troubled: tuple[DropWork, Quarantined]) -> None:
     work, quarantined = troubled
-    routed = replace(work, settings=work.settings.model_copy(update={"short_below": 1_000_000}))
+    routed = replace(work, settings=work.settings.model_copy(update={"dna_only_below_bases": 1_000_000}))
     (members,) = work.index.member_batches()
     _, summary = predict_drop(routed)
     (lost,) = quarantined["dnabert_s"]

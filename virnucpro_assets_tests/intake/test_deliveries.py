@@ -428,7 +428,7 @@ def test_a_sheet_leads_out_of_the_drops_folder_only_if_the_settings_say_so(arriv
         "z": ("ready", ""),
         "w": ("refused", "link.fq, which lies outside the drops folder"),
     }
-    arrivals.settings = arrivals.settings.model_copy(update={"sheets_may_lead_out": True})
+    arrivals.settings = arrivals.settings.model_copy(update={"allow_external_sample_paths": True})
     assert {one.key for one in arrivals.wait().of("ready")} == {"x", "w", "z"}
 
 

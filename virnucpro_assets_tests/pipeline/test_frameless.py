@@ -47,7 +47,7 @@ def write_reads(path: Path, reads: dict[str, bytes]) -> Path:
 
 
 def settings_in(folder: Path, **changes: object) -> Settings:
-    kept = {"devices": "cpu:1", "ranks": 2, "check_sample": 64, "score_frameless": True}
+    kept = {"devices": "cpu:1", "ranks": 2, "check_sample": 64, "score_reads_without_open_frame": True}
     return Settings(data_root=folder / "data", **kept | changes)
 
 
@@ -202,7 +202,7 @@ def test_the_report_counts_them_and_names_their_classifier(mixed: DropWork) -> N
 
 def test_short_reads_and_frameless_ones_go_to_the_same_classifier(mixed: DropWork) -> None:
     before = table(mixed, "predictions/predictions.parquet")
-    work = under(mixed, short_below=200)
+    work = under(mixed, dna_only_below_bases=200)
     tables, _ = predict_drop(work)
     assert {"short classifier", "short_below"} <= set(tables.inputs)
     assert "frameless classifier" not in tables.inputs
@@ -250,7 +250,7 @@ def test_the_precision_checks_leave_out_the_proteins_that_are_none(mixed: DropWo
     [
         (
             None,
-            "setting score_frameless: found reads without a stop-free frame to score, but no classifier in",
+            "setting score_reads_without_open_frame: found reads without a stop-free frame to score, but no classifier in",
         ),
         ("protein", "found a classifier that takes protein; expected one that takes dna alone"),
     ],
@@ -276,11 +276,11 @@ def test_what_an_index_holds_is_scored_so_also_after_the_switch_was_turned(
     mixed: DropWork, without_dna: Path
 ) -> None:
     before = table(mixed, "predictions/predictions.parquet")
-    off = under(mixed, score_frameless=False)
+    off = under(mixed, score_reads_without_open_frame=False)
     predict_drop(off)
     assert table(off, "predictions/predictions.parquet") == before
     with pytest.raises(InputError, match=r"Train one .* and materialise sequence_index again"):
-        predict_drop(under(mixed, score_frameless=False, classifiers=without_dna))
+        predict_drop(under(mixed, score_reads_without_open_frame=False, classifiers=without_dna))
     lines: list[str] = []
     again = index_drop(DropWork.on("d", off.settings, lines.append))
     assert lines[0].startswith("the index was made from something else (frameless kept is now None)")
@@ -290,12 +290,12 @@ def test_what_an_index_holds_is_scored_so_also_after_the_switch_was_turned(
 @pytest.mark.slow
 def test_a_drop_without_frameless_reads_keeps_every_result_when_the_switch_is_turned(tmp_path: Path) -> None:
     framed = {f"r{number}": coding_bases(70, number) for number in range(4)}
-    settings = settings_in(tmp_path, score_frameless=False)
+    settings = settings_in(tmp_path, score_reads_without_open_frame=False)
     register_reads("d", [ReadFile(write_reads(tmp_path / "framed.fa", framed))], settings)
     run_drop("d", settings, [].append)
     work = DropWork.on("d", settings, [].append)
     before, manifest = read_tables(work.folder.calls), work.index.manifest
-    on = settings.model_copy(update={"score_frameless": True})
+    on = settings.model_copy(update={"score_reads_without_open_frame": True})
     run_drop("d", on, [].append)
     work = DropWork.on("d", on, [].append)
     assert work.index.manifest.frameless == "kept"
@@ -325,7 +325,7 @@ def test_the_classifier_for_them_is_listed_among_those_in_use(tmp_path: Path) ->
         line.startswith("classifier for reads without a stop-free frame, chunks of 300")
         for line in installed_lines(settings)
     )
-    both = settings.model_copy(update={"short_below": 300})
+    both = settings.model_copy(update={"dna_only_below_bases": 300})
     assert any(
         "classifier for reads below 300 and reads without a stop-free frame" in line
         for line in installed_lines(both)

@@ -61,7 +61,7 @@ def made(
         others: Reads,
         second: Reads | None = None,
         *,
-        score_frameless: bool = False,
+        score_reads_without_open_frame: bool = False,
         **options: object,
     ):
         settings = Settings(
@@ -69,7 +69,7 @@ def made(
             classifiers=tmp_path,
             devices="cpu:1",
             ranks=1,
-            score_frameless=score_frameless,
+            score_reads_without_open_frame=score_reads_without_open_frame,
         )
         drops = {"v": virus, "o": others} | ({"w": second} if second else {})
         for key, reads in drops.items():
@@ -174,7 +174,7 @@ def test_reads_without_a_stop_free_frame_teach_nothing(made):
     frameless = {
         f"virus{genome}:frameless": frameless_bases(150, genome).decode() for genome in range(GENOMES)
     }
-    manifest, rows, settings = made(virus | frameless, others, score_frameless=True)
+    manifest, rows, settings = made(virus | frameless, others, score_reads_without_open_frame=True)
     index = DropWork.on("v", settings, [].append).index
     assert index.manifest.whole_chunks is not None
     assert manifest.left_out["whole_chunks"] == index.manifest.whole_chunks.rows == GENOMES
