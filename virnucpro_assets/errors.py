@@ -57,8 +57,8 @@ class BusyError(VirnucproError):
     exit_code = 4
 
 
-class NoRoomError(VirnucproError):
-    """A disk has less room than the work needs."""
+class InsufficientDiskSpaceError(VirnucproError):
+    """A disk has less free space than the work needs."""
 
 
 def describe_os_error(error: OSError) -> str:

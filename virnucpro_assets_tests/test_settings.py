@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from virnucpro_assets.cli import app
-from virnucpro_assets.drops.stage_locks import claimed_drop
+from virnucpro_assets.drops.stage_locks import registration_lock
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.intake.registration import register_reads
 from virnucpro_assets.pipeline.__main__ import main as run_pipeline
@@ -458,7 +458,7 @@ def test_no_drop_is_called_as_a_folder_of_the_platform(key: str, settings: dict[
         chosen.check_not_own(key)
     with (
         pytest.raises(InputError, match="a folder of the platform"),
-        claimed_drop(key, chosen, lambda _: None),
+        registration_lock(key, chosen, lambda _: None),
     ):
         raise AssertionError
     with pytest.raises(InputError, match="a folder of the platform"):

@@ -240,7 +240,7 @@ def drops(
 def materialize(drop: Drop, replace: Replace = False) -> None:
     """Materialise every asset of a drop, registered before or copied into the drops folder."""
     with one_line_errors():
-        from virnucpro_assets.drops.stage_locks import claimed_drop
+        from virnucpro_assets.drops.stage_locks import registration_lock
         from virnucpro_assets.intake.registration import check_arrived, left_aside
         from virnucpro_assets.pipeline.report import summary_lines
         from virnucpro_assets.settings import load_settings
@@ -249,7 +249,7 @@ def materialize(drop: Drop, replace: Replace = False) -> None:
         check_arrived(drop, load_settings())
         for line in left_aside(drop, load_settings()):
             _progress(f"note: {line}")
-        with claimed_drop(drop, load_settings(), _progress):
+        with registration_lock(drop, load_settings(), _progress):
             _materialise(drop, replace=replace)
         for line in summary_lines(drop, load_settings()):
             typer.echo(line)
@@ -410,7 +410,7 @@ def _predict(drop: str, files: "list[ReadFile]", out: Path, *, replace: bool = F
     from virnucpro_assets.defs.forget import forget_partition
     from virnucpro_assets.defs.instance import open_instance
     from virnucpro_assets.drops.disk_space import check_data_root, check_out
-    from virnucpro_assets.drops.stage_locks import claimed_drop
+    from virnucpro_assets.drops.stage_locks import registration_lock
     from virnucpro_assets.files.outputs import check_outputs
     from virnucpro_assets.intake.registration import register_reads
     from virnucpro_assets.maintenance.forget import kept_if_indexed
@@ -429,7 +429,7 @@ def _predict(drop: str, files: "list[ReadFile]", out: Path, *, replace: bool = F
         with open_instance(settings) as instance:
             forget_partition(instance, drop)
 
-    with claimed_drop(drop, settings, _progress), kept_if_indexed(drop, settings, forgotten):
+    with registration_lock(drop, settings, _progress), kept_if_indexed(drop, settings, forgotten):
         register_reads(drop, files, settings, replace=replace, **options)
         _materialise(drop, replace=replace)
         for path in export_results(DropStore(settings.data_root).current(drop)[1], out):
@@ -451,7 +451,7 @@ def _missing(*, run: bool) -> None:
     """Show the drops without results or, with `run`, materialise each; the first failure decides the exit code."""
     from virnucpro_assets.defs.drop_states import records_of
     from virnucpro_assets.defs.instance import open_instance
-    from virnucpro_assets.drops.stage_locks import claimed_drop
+    from virnucpro_assets.drops.stage_locks import registration_lock
     from virnucpro_assets.intake.open_deliveries import refused_lines
     from virnucpro_assets.reports.drop_state import missing_drops
     from virnucpro_assets.settings import load_settings
@@ -465,7 +465,7 @@ def _missing(*, run: bool) -> None:
             typer.echo(f"{command} {state.state}: {state.reason}")
             continue
         try:
-            with claimed_drop(drop, settings, _progress):
+            with registration_lock(drop, settings, _progress):
                 _materialise(drop, replace=False)
             typer.echo(f"{drop}: done")
         except VirnucproError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from virnucpro_assets.checks.results import CheckResult
-from virnucpro_assets.drops.stage_locks import claimed_whole
+from virnucpro_assets.drops.stage_locks import generation_locks
 from virnucpro_assets.drops.stage_records import StageRecord
 from virnucpro_assets.errors import IntegrityError, OtherVersionError
 from virnucpro_assets.files.aside import set_aside
@@ -51,7 +51,7 @@ def set_aside_other_versions(store: DropStore, key: str, *, source: bool = False
     aside = [set_aside(path, "superseded") for path in _of_other_versions(folder, of_drop)]
     for generation in sorted(folder.glob(GENERATION)):
         if list(_of_other_versions(generation, OF_GENERATION)):
-            with claimed_whole(generation, f"the replacement of drop {key}"):
+            with generation_locks(generation, f"the replacement of drop {key}"):
                 found = list(_of_other_versions(generation, OF_GENERATION))
                 aside += [set_aside(path, "superseded") for path in found]
     return aside

@@ -3,10 +3,10 @@
 from virnucpro_assets.drops.disk_space import (
     check_data_root,
     index_bytes,
-    require_room,
+    require_disk_space,
 )
 from virnucpro_assets.drops.recipes import index_origin
-from virnucpro_assets.drops.stage_locks import claimed
+from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.stage_records import recorded_stage
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.inference.progress import Progress
@@ -19,10 +19,10 @@ def index_drop(work: DropWork) -> IndexManifest:
     """Read the files of a drop and build its index, or keep the one that is there.
 
     Raises IntegrityError if a file changed since the drop was listed, InputError if one is no
-    file of reads, NoRoomError if the disk has too little room.
+    file of reads, InsufficientDiskSpaceError if the disk has too little room.
     """
     drop = work.drop
-    with claimed(work, "index"):
+    with stage_lock(work, "index"):
         drop.check_files()
         origin = index_origin(drop, work.settings)
         manifest = keep_index(work.folder.index, origin, work.report) or _build_index(work, origin)
@@ -40,7 +40,7 @@ def index_drop(work: DropWork) -> IndexManifest:
 def _build_index(work: DropWork, origin: IndexOrigin) -> IndexManifest:
     drop = work.drop
     check_data_root(work.folder.path)
-    require_room(work.folder.path, index_bytes(drop.read_files), f"the index of drop {drop.key}")
+    require_disk_space(work.folder.path, index_bytes(drop.read_files), f"the index of drop {drop.key}")
     with recorded_stage(work.folder.stages, "index") as figures:
         progress = Progress("index", "reads", None, work.report)
         manifest = build_index(drop.read_files, work.folder.index, origin, progress=progress.advance)

@@ -7,7 +7,7 @@ from virnucpro_assets.calling.routing import DNA_ONLY_BELOW, FRAMELESS, LEAST, S
 from virnucpro_assets.checks.gate import require_passed, subjects_of_calls
 from virnucpro_assets.checks.quarantine import named_rows
 from virnucpro_assets.checks.results import CheckResult, read_checks, remedy, sentence
-from virnucpro_assets.drops.stage_locks import claimed
+from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.stage_records import StageRecord, read_stages
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import InputError, IntegrityError
@@ -55,7 +55,7 @@ def report_drop(work: DropWork) -> DropReport:
 
     Raises CheckError if a check of what the calls were made from holds them back.
     """
-    with claimed(work, "report"):
+    with stage_lock(work, "report"):
         require_passed(work, subjects_of_calls(read_manifest(work.folder.calls / TABLES, TablesManifest)))
         report = gather_report(work)
         write_text(work.folder.report, render_report(report))

@@ -250,7 +250,7 @@ def test_the_precision_checks_leave_out_the_proteins_that_are_none(mixed: DropWo
     [
         (
             None,
-            "setting score_reads_without_open_frame: found reads without a stop-free frame to score, but no classifier in",
+            "setting score_reads_without_open_frame: found reads without a stop-free frame to score, but no classifier",
         ),
         ("protein", "found a classifier that takes protein; expected one that takes dna alone"),
     ],
