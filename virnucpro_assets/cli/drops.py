@@ -438,8 +438,8 @@ def _predict(drop: str, files: "list[ReadFile]", out: Path, *, replace: bool = F
 
 def _files(reads: list[Path], **how: bool) -> "list[ReadFile]":
     """The files with their mates; the terminal says which look like mates and are not taken as such."""
-    from virnucpro_assets.sequences.likely_mates import likely_mates
     from virnucpro_assets.sequences.read_files import pair_files
+    from virnucpro_assets.sequences.reads import likely_mates
 
     files = pair_files(reads, **how)
     for line in likely_mates(files):

@@ -103,7 +103,7 @@ def _note_quarantined(work: DropWork, kind: EncoderKind, rank: int, rows: Sequen
 
 
 def require_space_for_embeddings(work: DropWork, kinds: Sequence[EncoderKind], ranks: Sequence[int]) -> None:
-    """Raise InsufficientDiskSpaceError or InputError unless the disk takes what is missing of these ranks, and the tables."""
+    """Raise InsufficientDiskSpaceError or InputError unless the missing parts of these ranks and the tables fit."""
     needed = sum(embedding_bytes(work, kind, ranks) for kind in kinds)
     if needed:
         check_data_root(work.folder.path)

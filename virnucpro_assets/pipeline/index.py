@@ -10,7 +10,7 @@ from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.stage_records import recorded_stage
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.inference.progress import Progress
-from virnucpro_assets.sequences.former_index import keep_index
+from virnucpro_assets.sequences.existing_index import reuse_existing_index
 from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin
 from virnucpro_assets.sequences.index_builder import build_index
 
@@ -25,7 +25,7 @@ def index_drop(work: DropWork) -> IndexManifest:
     with stage_lock(work, "index"):
         drop.check_files()
         origin = index_origin(drop, work.settings)
-        manifest = keep_index(work.folder.index, origin, work.report) or _build_index(work, origin)
+        manifest = reuse_existing_index(work.folder.index, origin, work.report) or _build_index(work, origin)
     for remark in manifest.remarks:
         work.report(f"note: {remark}")
     if not manifest.reads:

@@ -6,8 +6,8 @@ from virnucpro_assets.demo.evaluation import evaluate
 from virnucpro_assets.demo.paths import DROP_FILE
 from virnucpro_assets.demo.truth import read_truth
 from virnucpro_assets.files.digests import record_of_file
+from virnucpro_assets.files.parquet import table_batches
 from virnucpro_assets.reports.drop_report import Evaluation
-from virnucpro_assets.sequences.index_tables import table_batches
 from virnucpro_assets.sequences.reads import read_batches
 from virnucpro_assets.storage.drops import DropManifest
 

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from virnucpro_assets.files.parquet import column_values, table_batches
 from virnucpro_assets.reports.drop_report import CallRow
 from virnucpro_assets.reports.histograms import Histogram, LengthCounter, ScoreCounter
-from virnucpro_assets.sequences.index_tables import column_values, table_batches
 from virnucpro_assets.storage.calls import CALLS, TIERS, VIRAL
 
 TOP_CALLS = 25

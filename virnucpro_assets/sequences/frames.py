@@ -38,8 +38,7 @@ from virnucpro_assets.sequences.genetic_code import (
     STOP,
     UPPER_OF_LETTER,
 )
-from virnucpro_assets.sequences.ragged import Ragged
-from virnucpro_assets.sequences.segments import copy_segments, gather_segments, joined
+from virnucpro_assets.sequences.ragged import Ragged, copy_segments, gather_segments, joined
 
 REASONS = ("", "empty", "too_short", "no_codon", "no_stop_free_frame", "not_scored")
 EMPTY, TOO_SHORT, NO_CODON, NO_STOP_FREE_FRAME = 1, 2, 3, 4

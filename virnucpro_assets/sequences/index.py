@@ -29,17 +29,16 @@ from pydantic import BaseModel, ConfigDict
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.digests import FileRecord, check_file
 from virnucpro_assets.files.manifests import read_manifest
-from virnucpro_assets.sequences.index_tables import (
+from virnucpro_assets.files.parquet import (
     column_values,
     damage_named,
     damaged,
     footer_digest,
-    ragged_of,
     table_batches,
+    text_buffers,
 )
 from virnucpro_assets.sequences.names import DuplicatePolicy, remarks_on_names
-from virnucpro_assets.sequences.ragged import Ragged
-from virnucpro_assets.sequences.segments import joined
+from virnucpro_assets.sequences.ragged import Ragged, joined
 
 FORMAT_VERSION = 3
 MANIFEST_FILE = "manifest.toml"
@@ -88,7 +87,7 @@ class IndexManifest(IndexOrigin):
     `reads_with_u` those with a U, which is read as T, `unreadable_frames` the members with under half of their
     codons readable and `unreadable_reads` the reads that have such, `digest` the content digest
     (see index_builder), `files` the size and SHA-256 of each Parquet file, `footers` the digest of its end
-    (see index_tables). `whole_chunks`, which are among the former counts, are None if there are none.
+    (see files/parquet.py). `whole_chunks`, which are among the former counts, are None if there are none.
     """
 
     format_version: int
@@ -219,8 +218,8 @@ class SequenceIndex:
         tables = [self._taken(part) for part in np.split(wanted, borders) if len(part)]
         return RowBatch(
             wanted,
-            joined([ragged_of(table["protein"]) for table in tables]),
-            joined([ragged_of(table["nucleotide"]) for table in tables]),
+            joined([Ragged(*text_buffers(table["protein"])) for table in tables]),
+            joined([Ragged(*text_buffers(table["nucleotide"])) for table in tables]),
         )
 
     def protein_lengths(self) -> npt.NDArray[np.int32]:

@@ -12,7 +12,7 @@ The index depends on the reads, the chunk length, the number of ranks and on wha
 without a stop-free frame alone. Its content digest is that of what it holds, so one of a drop without such
 reads is the same whatever becomes of them: SHA-256 over the lines `chunk_length=L`, `ranks=W` and, for the tables rows,
 members and reads in this order, `TABLE.COLUMN=DIGEST` for each column in the schema's order with
-the column digests that index_tables defines, joined by a newline each. The column unreadable is left out:
+the column digests of files/parquet.py, joined by a newline each. The column unreadable is left out:
 it follows from the others.
 """
 
@@ -30,8 +30,8 @@ import pyarrow as pa
 from virnucpro_assets.files.atomic import TEMPORARY_MARK, errors_naming
 from virnucpro_assets.files.digests import record_of_file
 from virnucpro_assets.files.manifests import write_manifest
+from virnucpro_assets.files.parquet import TableWriter, footer_digest, table_writer, text_array
 from virnucpro_assets.sequences.batches import WHOLE_CHUNK, CandidateBatch, ReadBatch
-from virnucpro_assets.sequences.frameless import with_whole_chunks
 from virnucpro_assets.sequences.frames import REASONS, ReadOutcomes, candidates_of
 from virnucpro_assets.sequences.index import (
     FORMAT_VERSION,
@@ -43,28 +43,46 @@ from virnucpro_assets.sequences.index import (
     IndexOrigin,
     WholeChunks,
 )
-from virnucpro_assets.sequences.index_tables import (
-    MEMBER_GROUP,
-    MEMBER_SCHEMA,
-    READ_GROUP,
-    READ_SCHEMA,
-    ROW_GROUP,
-    ROW_SCHEMA,
-    TableWriter,
-    footer_digest,
-    table_writer,
-    text_array,
-)
 from virnucpro_assets.sequences.merge import RowOfRecord, merged_rows, split_records
 from virnucpro_assets.sequences.names import ReadNames, Renames
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.sequences.reads import read_batches
 from virnucpro_assets.sequences.spill import Spill
+from virnucpro_assets.sequences.without_open_frame import with_whole_chunks
 
 MEMORY_BUDGET = 16 << 20
 """Bytes of candidates that are sorted at a time; the sorting takes a few times as much."""
 
 _UNSCORED_REASONS = REASONS[1:5]
+
+
+def _required(**columns: Any) -> Any:
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
+
+
+ROW_SCHEMA: Any = _required(
+    protein_length=pa.int32(),
+    nucleotide_length=pa.int32(),
+    protein=pa.string(),
+    nucleotide=pa.string(),
+)
+MEMBER_SCHEMA: Any = _required(
+    read=pa.int64(),
+    chunk=pa.int32(),
+    frame=pa.int8(),
+    row=pa.int64(),
+)
+READ_SCHEMA: Any = _required(
+    name=pa.string(),
+    length=pa.int64(),
+    chunks=pa.int32(),
+    members=pa.int32(),
+    reason=pa.int8(),
+    unreadable=pa.int32(),
+)
+ROW_GROUP = 16_384
+MEMBER_GROUP = 262_144
+READ_GROUP = 65_536
 
 
 def build_index(
@@ -217,8 +235,8 @@ def _write_rows(
                 {
                     "protein_length": proteins.lengths.astype(np.int32),
                     "nucleotide_length": nucleotides.lengths.astype(np.int32),
-                    "protein": text_array(proteins),
-                    "nucleotide": text_array(nucleotides),
+                    "protein": text_array(proteins.data, proteins.offsets),
+                    "nucleotide": text_array(nucleotides.data, nucleotides.offsets),
                 }
             )
     return table, without_protein

@@ -20,10 +20,9 @@ from virnucpro_assets.sequences.batches import FRAMES, CandidateBatch
 from virnucpro_assets.sequences.chunks import chunks_of
 from virnucpro_assets.sequences.frames import candidates_of
 from virnucpro_assets.sequences.names import DuplicatePolicy, ReadNames, Renames, remarks_on_names
-from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.ragged import Ragged, gather_segments
 from virnucpro_assets.sequences.read_files import ReadFile, require_plain_file
 from virnucpro_assets.sequences.reads import read_batches
-from virnucpro_assets.sequences.segments import gather_segments
 
 CHUNKS_FILE = "chunks.fa"
 NUCLEOTIDE_FILE = "nucleotide.fa"

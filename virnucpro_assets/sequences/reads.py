@@ -8,7 +8,9 @@ every record (it has an id, its letters are nucleotides) are checked a batch at 
 import io
 import re
 from codecs import BOM_UTF8
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
@@ -21,22 +23,28 @@ from virnucpro_assets.errors import InputError, excerpt
 from virnucpro_assets.sequences.bam import bam_records
 from virnucpro_assets.sequences.batches import ReadBatch
 from virnucpro_assets.sequences.compression import HEAD_BYTES, open_decompressed
-from virnucpro_assets.sequences.fasta_blocks import record_blocks, regular_records
 from virnucpro_assets.sequences.formats import Format, format_of
-from virnucpro_assets.sequences.letters import first_foreign_letter
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.sequences.read_files import (
     INTERLEAVED,
     ReadFile,
     check_whole_pairs,
+    require_plain_file,
     with_mates,
 )
-from virnucpro_assets.sequences.text_records import fasta_records, fastq_records
+from virnucpro_assets.sequences.text_records import (
+    fasta_records,
+    fastq_records,
+    first_invalid_base,
+    record_blocks,
+    regular_records,
+)
 
 _Piece = tuple[list[str], list[str] | Ragged]
 
 # Bounds a batch of very short or empty reads.
 _BATCH_READS = 65_536
+_PRINTED_LETTERS = 80
 
 # dnaio refuses blank lines at the end of FASTQ; they mean nothing.
 _ONLY_BLANK_LINES_LEFT = re.compile(r"Premature end of file .*record was: '(\\r|\\n)+'")
@@ -123,7 +131,7 @@ def _fastq_pieces(stream: io.BufferedReader, path: Path, batch_bases: int) -> It
     try:
         for names, sequences in _grouped(_regular_fastq(stream), batch_bases):
             bases = _letters(sequences)
-            if first_foreign_letter(bases):
+            if first_invalid_base(bases):
                 break
             yield names, bases
             given += len(names)
@@ -194,7 +202,7 @@ def _letters(sequences: list[str]) -> Ragged:
 def _checked_letters(path: Path, position: int, names: list[str], sequences: list[str]) -> Ragged:
     """The letters of these records; see `_check_names`."""
     bases = _letters(sequences)
-    foreign = first_foreign_letter(bases)
+    foreign = first_invalid_base(bases)
     if foreign is not None:
         index, place = foreign
         raise InputError(
@@ -205,3 +213,34 @@ def _checked_letters(path: Path, position: int, names: list[str], sequences: lis
             advice="Give nucleotide sequences; proteins cannot be used.",
         )
     return bases
+
+
+def likely_mates(files: Sequence[ReadFile]) -> Iterator[str]:
+    """A line for each single file that begins with two reads of one name, and each two that begin with the same name.
+
+    A file that cannot be read is skipped: reading it as a whole gives the error.
+    """
+    begun: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        names = [] if file.mate else _first_names(file)
+        if names:
+            begun[names[0]].append(file.path)
+        if len(names) == 2 and names[0] == names[1]:
+            yield (
+                f"{file.path} begins with two reads called {names[0][:_PRINTED_LETTERS]}. They are taken as single "
+                "reads; if the file holds mates in turn, give --interleaved"
+            )
+    for name, paths in begun.items():
+        if len(paths) == 2:
+            yield (
+                f"{paths[0]} and {paths[1]} both begin with a read called {name[:_PRINTED_LETTERS]}. They are taken as "
+                "single reads; if they hold mates, give --paired"
+            )
+
+
+def _first_names(file: ReadFile) -> list[str]:
+    with suppress(InputError, OSError):
+        # A pipe can be read only once.
+        require_plain_file(file.path)
+        return [name for batch in islice(read_batches([file], batch_bases=1), 2) for name in batch.names]
+    return []

@@ -21,10 +21,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from numpy.lib.stride_tricks import sliding_window_view
 
+from virnucpro_assets.files.parquet import column_values
 from virnucpro_assets.sequences.batches import CandidateBatch
-from virnucpro_assets.sequences.index_tables import column_values
-from virnucpro_assets.sequences.ragged import Ragged
-from virnucpro_assets.sequences.segments import copy_segments, joined
+from virnucpro_assets.sequences.ragged import Ragged, copy_segments, joined
 
 Records = npt.NDArray[np.uint8]
 """uint8 [n, 4p + 1]: distinct candidates whose proteins have p residues; [n, chunk length] without any."""

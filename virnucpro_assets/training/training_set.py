@@ -36,8 +36,8 @@ def make_training_set(
     """The folder and the manifest of the training set of some drops, made unless it is there.
 
     Raises InputError if there is no labelled drop or a class is missing, IntegrityError if the embeddings
-    of a drop are missing or of other settings, InsufficientDiskSpaceError if the disk has too little room, CheckError if
-    a check holds the embeddings of a drop back.
+    of a drop are missing or of other settings, InsufficientDiskSpaceError if the disk has too little space,
+    CheckError if a check holds the embeddings of a drop back.
     """
     if len({one.label for one in labelled}) < 2:
         raise InputError(

@@ -69,6 +69,6 @@ def test_without_a_classifier_of_the_dna_the_command_ends_before_it_begins(
     assert done.exit_code == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith(
-        "error: setting score_reads_without_open_frame: found reads without a stop-free frame to score, but no classifier "
+        "error: setting score_reads_without_open_frame: found reads without a stop-free frame to score, but "
     )
     assert not (installation.data_root / "mixed").exists()

@@ -17,7 +17,7 @@ from virnucpro_assets.sequences.index import (
 Report = Callable[[str], None]
 
 
-def keep_index(folder: Path, origin: IndexOrigin, report: Report) -> IndexManifest | None:
+def reuse_existing_index(folder: Path, origin: IndexOrigin, report: Report) -> IndexManifest | None:
     """The manifest of the index in `folder` if it is whole and of this origin, else None.
 
     Every byte is read for its digest. A damaged index is renamed to `NAME.quarantine-N`; one of

@@ -18,8 +18,7 @@ from virnucpro_assets.sequences.batches import WHOLE_CHUNK, CandidateBatch, Read
 from virnucpro_assets.sequences.chunks import chunks_of
 from virnucpro_assets.sequences.frames import NO_STOP_FREE_FRAME, ReadOutcomes
 from virnucpro_assets.sequences.genetic_code import DIGIT_OF_LETTER, OTHER, UPPER_OF_LETTER
-from virnucpro_assets.sequences.ragged import Ragged
-from virnucpro_assets.sequences.segments import gather_segments, joined
+from virnucpro_assets.sequences.ragged import Ragged, gather_segments, joined
 
 
 def with_whole_chunks(
