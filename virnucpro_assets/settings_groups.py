@@ -1,4 +1,4 @@
-"""Settings that belong together: of alerts, and of a Ray cluster."""
+"""Nested settings: of alerts (`alerts.webhook`) and of a Ray cluster (`ray.address`)."""
 
 import re
 from typing import Literal
@@ -18,7 +18,7 @@ HEADER = re.compile(r"[A-Za-z0-9-]+: [ -~]+")
 
 
 class AlertSettings(BaseModel):
-    """Who hears of failures. Without a target nobody does; what is a secret is never shown."""
+    """Who gets alerts about failures; nobody without a target. Secrets are never printed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
@@ -73,12 +73,12 @@ class AlertSettings(BaseModel):
 
     @property
     def has_target(self) -> bool:
-        """Whether anybody hears of failures."""
+        """Whether alerts are sent to anybody."""
         return self.log or self.webhook is not None or bool(self.mail_to)
 
 
 class RaySettings(BaseModel):
-    """A Ray cluster that computes the steps, and what each of them asks for."""
+    """A Ray cluster that computes the steps, and the resources of each step."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -163,8 +163,9 @@ def check_scored_by(folder: Path, predictions: TablesManifest, routing: Routing)
     for name in _INPUTS:
         found, wanted = predictions.inputs.get(name), expected.get(name)
         if found != wanted:
+            shown = "dna_only_below_bases" if name == DNA_ONLY_BELOW else name
             raise IntegrityError(
-                f"{folder}: found predictions made with {name} {found or 'none'}; expected {wanted or 'none'} as in "
+                f"{folder}: found predictions made with {shown} {found or 'none'}; expected {wanted or 'none'} as in "
                 "the settings. Materialise predictions again."
             )
 
