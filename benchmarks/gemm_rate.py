@@ -16,8 +16,7 @@ import torch
 from torch import nn
 
 from benchmarks.shapes import ENCODERS
-from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
-from virnucpro_assets.models.flops import matrix_shapes
+from virnucpro_assets.models.configs import EncoderConfig
 from virnucpro_assets.models.loading import DTYPES
 from virnucpro_assets.models.products import Product, pack_products
 from virnucpro_assets.models.threads import limit_threads
@@ -29,9 +28,9 @@ ROWS = 1024
 class LayerProducts:
     """The products of one layer of an encoder, random, in both forms."""
 
-    def __init__(self, config: Esm2Config | DnabertSConfig, precision: Precision) -> None:
+    def __init__(self, config: EncoderConfig, precision: Precision) -> None:
         torch.manual_seed(1)
-        dtype, shapes = DTYPES[precision], matrix_shapes(config)
+        dtype, shapes = DTYPES[precision], config.matrix_shapes
         self._rows = [torch.randn(ROWS, inner).to(dtype) for inner, _ in shapes]
         self._forms: list[list[Product]] = []
         for packed in (False, True):

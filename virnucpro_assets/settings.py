@@ -89,7 +89,7 @@ class Settings(
 
     def encoder_folder(self, kind: EncoderKind) -> Path:
         """The model folder of an encoder; a bare name is looked up in the registry first."""
-        chosen = self.esm2 if kind == "esm2" else self.dnabert_s
+        chosen: Path = getattr(self, kind)
         installed = self.models / chosen
         return installed if len(chosen.parts) == 1 and installed.is_dir() else chosen
 

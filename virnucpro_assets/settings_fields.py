@@ -16,7 +16,7 @@ from pydantic import (
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.files.user_paths import user_path
-from virnucpro_assets.settings_groups import AlertSettings, RaySettings
+from virnucpro_assets.settings_groups import AlertSettings, RaySettings, RegionRules
 from virnucpro_assets.storage.calls import CallThresholds
 from virnucpro_assets.vocabulary import Attention, Precision, QuarantinePolicy, WhenBusy
 
@@ -221,6 +221,15 @@ class ResultSettings(BaseModel):
     )
     calls: CallThresholds = Field(
         default_factory=CallThresholds, description="thresholds of calls per read or contig"
+    )
+    expected_viral_share: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="share of viruses expected among the reads, for q-values; none: that of the classifier's training",
+    )
+    regions: RegionRules = Field(
+        default_factory=RegionRules, description="when chunks of a long read or contig are a viral region"
     )
     check_sample: PositiveInt = Field(64, le=512, description="chunks that the precision checks look at")
     min_cosine: float = Field(

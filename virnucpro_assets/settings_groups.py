@@ -1,4 +1,4 @@
-"""Nested settings: of alerts (`alerts.webhook`) and of a Ray cluster (`ray.address`)."""
+"""Nested settings: of alerts (`alerts.webhook`), viral regions (`regions.region_above`), a Ray cluster (`ray.address`)."""
 
 import re
 from typing import Literal
@@ -8,6 +8,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -75,6 +76,30 @@ class AlertSettings(BaseModel):
     def has_target(self) -> bool:
         """Whether alerts are sent to anybody."""
         return self.log or self.webhook is not None or bool(self.mail_to)
+
+
+class RegionRules(BaseModel):
+    """When neighbouring chunks of a long read or contig are a viral region."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    smoothing_chunks: PositiveInt = Field(
+        5, le=999, description="scored chunks over which the delta of a chunk is averaged; odd"
+    )
+    region_above: float = Field(
+        0.0, ge=-1, le=1, description="an averaged delta above makes a chunk part of a region"
+    )
+    min_region_chunks: PositiveInt = Field(5, description="scored chunks that a region needs")
+    max_unscored_bases: NonNegativeInt = Field(
+        3000, description="bases without a scored chunk that a region may hold"
+    )
+
+    @field_validator("smoothing_chunks")
+    @classmethod
+    def _is_odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("an odd number of chunks")
+        return value
 
 
 class RaySettings(BaseModel):

@@ -42,6 +42,8 @@ COMMANDS = (
     "cleanup",
     "forget sample",
     "settings",
+    "summary",
+    "reads-from-contigs --paf reads.fa --calls reads.fa --out out",
     "train --virus virus.fa --others others.fa",
     "models list",
     "models list --published",
@@ -103,6 +105,8 @@ def test_a_wrong_setting_of_another_kind_is_quoted(monkeypatch: pytest.MonkeyPat
 NUMBERS_THAT_MAY_BE_LEFT_OUT = {
     "peak_tflops",
     "calls.wanted_precision",
+    "calls.wanted_fdr",
+    "expected_viral_share",
     "fresh_hours",
     "keep_embeddings_days",
     "keep_drops_days",

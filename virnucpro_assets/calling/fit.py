@@ -14,6 +14,7 @@ from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.inference.messages import EncoderChoice
 from virnucpro_assets.models.cards import CARD_FILE, ClassifierCard, read_encoder_card
+from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.vocabulary import EncoderKind
 
 
@@ -51,7 +52,7 @@ def _require_fit(
     expected: dict[str, int | str] = {"chunk length": card.chunk_length}
     found: dict[str, int | str] = {"chunk length": chunk_length}
     for kind in card.takes:
-        what, width = ("DNA", card.d_dna) if kind == "dnabert_s" else ("protein", card.d_protein)
+        what, width = ENCODERS[kind].molecule, card.widths[kind]
         expected[f"{what} width"], found[f"{what} width"] = width, encoders[kind].width
         if digest := card.encoders.get(kind):
             expected[f"digest of {kind}"], found[f"digest of {kind}"] = digest, encoders[kind].digest

@@ -154,6 +154,7 @@ def classifiers_in_use(settings: Settings, chunk_length: int, index: IndexManife
     for one in routing.named.values():
         if wanted is not None and one.least is None:
             raise _no_threshold(one, wanted)
+        _check_calibration(one, settings)
     return routing
 
 
@@ -202,6 +203,27 @@ def _of_dna_alone(settings: Settings, chunk_length: int) -> ClassifierInUse:
             advice=advice,
         )
     return ClassifierInUse(folder, card, settings.calls.wanted_precision)
+
+
+def _check_calibration(one: ClassifierInUse, settings: Settings) -> None:
+    """Raise InputError if a setting needs a calibration, or what it was fitted on, and the card has none."""
+    calibration = one.card.calibration
+    for setting, value, is_known, expected in (
+        ("calls.wanted_fdr", settings.calls.wanted_fdr, calibration is not None, "a calibration"),
+        (
+            "expected_viral_share",
+            settings.expected_viral_share,
+            calibration is not None and calibration.virus_share is not None,
+            "a calibration that says the share of viruses where it was fitted",
+        ),
+    ):
+        if value is not None and not is_known:
+            raise InputError(
+                f"setting {setting}",
+                found=f"{value}, for which the card of {one.folder} has too little",
+                expected=expected,
+                advice=f"Train the classifier with this version, or leave {setting} out.",
+            )
 
 
 def _no_threshold(one: ClassifierInUse, wanted: float) -> InputError:

@@ -66,6 +66,10 @@ COLUMNS: dict[str, dict[str, Column]] = {
             "max_score_1 as the classifier's card calibrates it",
             "predictions.p_virus_calibrated",
         ),
+        "q_value": (
+            "expected share of reads that are no virus among all at least as sure; null without a calibration",
+            "predictions.p_virus_calibrated",
+        ),
     },
 }
 

@@ -23,6 +23,7 @@ from virnucpro_assets.drops.recipes import token_budget
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import InputError, InsufficientDiskSpaceError
 from virnucpro_assets.inference.plans import expected_tokens, plan_parts
+from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.sequences.compression import is_packed
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.embedding_cache import cache_size
@@ -53,7 +54,7 @@ def embedding_bytes(work: DropWork, kind: EncoderKind, ranks: Sequence[int]) -> 
     A part that is there but will be found damaged is not counted.
     """
     index, settings = work.index, work.settings
-    lengths = index.nucleotide_lengths() if kind == "dnabert_s" else index.protein_lengths()
+    lengths = ENCODERS[kind].lengths(index)
     budget = token_budget(settings, kind)
     rows = parts = 0
     for rank in ranks:

@@ -8,15 +8,15 @@ from virnucpro_assets.inference.devices import names_gpus
 from virnucpro_assets.inference.kernels import Machine, choose_kernels
 from virnucpro_assets.inference.messages import EncoderChoice
 from virnucpro_assets.models.cards import checked_model_folder
+from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropManifest
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT, Recipe
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
-GPU_BUDGETS: dict[EncoderKind, int] = {"esm2": 32768, "dnabert_s": 65536}
 CPU_BUDGET = 8192
-"""Tokens of a pack. On a GPU more makes no encoder faster by more than a few percent (docs/performance.md)."""
+"""Tokens of a pack."""
 
 
 class EncoderChoices(Mapping[EncoderKind, EncoderChoice]):
@@ -77,7 +77,7 @@ def token_budget(settings: Settings, kind: EncoderKind) -> int:
     if settings.token_budget is not None:
         return settings.token_budget
     has_gpus = names_gpus(settings.devices, visible=settings.visible_gpus)
-    return GPU_BUDGETS[kind] if has_gpus else CPU_BUDGET
+    return ENCODERS[kind].gpu_token_budget if has_gpus else CPU_BUDGET
 
 
 def index_origin(drop: DropManifest, settings: Settings) -> IndexOrigin:

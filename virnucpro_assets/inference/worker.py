@@ -40,11 +40,11 @@ from virnucpro_assets.inference.messages import (
 )
 from virnucpro_assets.inference.replies import Replies
 from virnucpro_assets.inference.writer import BackgroundWriter
-from virnucpro_assets.models.flops import count_flops
 from virnucpro_assets.models.folders import read_config
 from virnucpro_assets.models.loading import DTYPES
 from virnucpro_assets.models.memory import peak_memory
 from virnucpro_assets.models.peak import measure_peak
+from virnucpro_assets.models.sizes import count_flops
 from virnucpro_assets.models.threads import limit_threads
 from virnucpro_assets.storage.embedding_cache import maker_of
 from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow

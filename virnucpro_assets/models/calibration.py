@@ -66,7 +66,9 @@ def fit_calibration(scores: Floats, is_virus: Booleans) -> Calibration:
             break
         weights -= step * direction
         loss = _loss(design @ weights, targets)
-    return Calibration(slope=float(weights[0]), intercept=float(weights[1]))
+    return Calibration(
+        slope=float(weights[0]), intercept=float(weights[1]), virus_share=viruses / (viruses + others)
+    )
 
 
 def reliability(scores: Floats, is_virus: Booleans, bins: int = 10) -> list[ReliabilityBin]:

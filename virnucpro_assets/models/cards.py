@@ -57,6 +57,13 @@ class Calibration(BaseModel):
 
     slope: float
     intercept: float
+    virus_share: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="share of viruses where it was fitted",
+        exclude_if=lambda share: share is None,
+    )
 
 
 class Threshold(BaseModel):
@@ -97,6 +104,11 @@ class ClassifierCard(BaseModel):
     def width(self) -> int:
         """How many numbers the classifier takes a row: the DNA's first, then the protein's, as `inputs` says."""
         return self.d_dna * (self.inputs != "protein") + self.d_protein * (self.inputs != "dna")
+
+    @property
+    def widths(self) -> dict[EncoderKind, int]:
+        """How many numbers each encoder gives a row."""
+        return {"dnabert_s": self.d_dna, "esm2": self.d_protein}
 
     @property
     def takes(self) -> tuple[EncoderKind, ...]:

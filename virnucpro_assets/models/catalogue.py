@@ -8,7 +8,7 @@ where there is none, that of the hub's own listing is what a file must have.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
+from virnucpro_assets.models.configs import DnabertSConfig, EncoderConfig, Esm2Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class PublishedModel:
     repository: str
     revision: str
     licence: str
-    config: Esm2Config | DnabertSConfig
+    config: EncoderConfig
     sha256: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -87,6 +87,6 @@ def published_model(name: str) -> PublishedModel | None:
     return next((model for model in CATALOGUE if name in {model.name, model.repository}), None)
 
 
-def model_of_shape(config: Esm2Config | DnabertSConfig) -> PublishedModel | None:
+def model_of_shape(config: EncoderConfig) -> PublishedModel | None:
     """The published model that has this shape; another one, trained by others, may have it as well."""
     return next((model for model in CATALOGUE if model.config == config), None)

@@ -9,6 +9,7 @@ What follows attention in a fused model, on GPUs only, runs on kernels of our ow
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -17,9 +18,11 @@ from torch.nn import functional
 
 from virnucpro_assets.models.attention import ATTEND, Alibi
 from virnucpro_assets.models.configs import DnabertSConfig
+from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
+from virnucpro_assets.models.encoders import TOKENIZER_FILE
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.products import GatedProduct, Product, pack_products
-from virnucpro_assets.models.weights import State, empty_embedding
+from virnucpro_assets.models.weights import State, empty_embedding, read_weights
 from virnucpro_assets.vocabulary import Attention
 
 # The published name of each part of a layer, and ours.
@@ -114,6 +117,25 @@ class DnabertS(nn.Module):
         return hidden
 
 
+def load(
+    config: DnabertSConfig,
+    weights: Path,
+    dtype: torch.dtype,
+    device: torch.device,
+    attention: Attention,
+    *,
+    fused: bool,
+) -> DnabertS:
+    """The model with the weights of a file, ready to infer."""
+    state = read_weights(weights, published_shapes(config), ignored=is_ignored, dtype=dtype, device=device)
+    return DnabertS.from_published(config, state, attention, fused=fused)
+
+
+def tokeniser(config: DnabertSConfig, folder: Path) -> DnaTokenizer:
+    """The tokeniser of the model folder."""
+    return DnaTokenizer(folder / TOKENIZER_FILE, vocabulary=config.vocab_size)
+
+
 def alibi_slopes(heads: int) -> list[float]:
     """The slope of each head, by the rule of the ALiBi paper's own code.
 
@@ -132,6 +154,11 @@ def published_shapes(config: DnabertSConfig) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         own = {name: tuple(tensor.shape) for name, tensor in DnabertS(config).state_dict().items()}
     return {published: own[name] for published, name in _names(config).items()}
+
+
+def optional_shapes(_config: DnabertSConfig) -> dict[str, tuple[int, ...]]:
+    """None: a weights file has no other tensors that are read."""
+    return {}
 
 
 def is_ignored(name: str) -> bool:

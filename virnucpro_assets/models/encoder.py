@@ -45,10 +45,10 @@ class Encoder(Protocol):
 class PackedEncoder:
     """An encoder around a packed model: [total] token ids in, [total, width] hidden states out.
 
-    `trimmed` tokens at either end of a sequence do not count in its mean: 1 for ESM-2, whose
-    mean is over residues only, 0 for DNABERT-S, whose mean is over all tokens. What has no other token, an
-    empty protein, has zeros for its mean. A pack is computed in
-    pieces of at most `piece_tokens` tokens or one sequence; 1 is one sequence at a time.
+    `excluded_special_tokens` tokens at either end of a sequence do not count in its mean: 1 for ESM-2, whose mean is
+    over residues only, 0 for DNABERT-S, whose mean is over all tokens. The mean of an empty protein, which has no other
+    token, is zeros. A pack is computed in pieces of at most `piece_tokens` tokens or one sequence; 1 is one sequence at
+    a time.
     """
 
     kind: EncoderKind
@@ -57,7 +57,7 @@ class PackedEncoder:
     device: torch.device
     model: nn.Module
     tokeniser: Callable[[Ragged], Tokens]
-    trimmed: int
+    excluded_special_tokens: int
     piece_tokens: int | None = None
 
     def tokenise(self, sequences: Ragged) -> Tokens:
@@ -81,20 +81,20 @@ class PackedEncoder:
         return pack.cut(self.piece_tokens) if self.piece_tokens and len(pack) else [pack]
 
     def _means(self, pack: TokenPack) -> torch.Tensor:
-        return mean_of_sequences(self.model(pack), pack, trimmed=self.trimmed)
+        return mean_of_sequences(self.model(pack), pack, excluded_special_tokens=self.excluded_special_tokens)
 
 
-def mean_of_sequences(hidden: torch.Tensor, pack: TokenPack, *, trimmed: int) -> torch.Tensor:
+def mean_of_sequences(hidden: torch.Tensor, pack: TokenPack, *, excluded_special_tokens: int) -> torch.Tensor:
     """float32 [n, width]: the mean of each sequence's rows of `hidden` [total, width].
 
-    The first and last `trimmed` tokens of a sequence are left out; the mean of no tokens is zeros. The sum
-    is in float32 whatever the dtype of `hidden`.
+    The first and last `excluded_special_tokens` tokens of a sequence are left out; the mean of no tokens is zeros. The
+    sum is in float32 whatever the dtype of `hidden`.
     """
     means = torch.empty(len(pack), hidden.shape[1], dtype=torch.float32, device=hidden.device)
     first = 0
     for run in pack.runs:
         block = hidden[run.tokens].view(run.count, run.length, -1)
-        counted = block[:, trimmed : run.length - trimmed]
+        counted = block[:, excluded_special_tokens : run.length - excluded_special_tokens]
         means[first : first + run.count] = (
             counted.mean(dim=1, dtype=torch.float32) if counted.shape[1] else 0.0
         )

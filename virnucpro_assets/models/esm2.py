@@ -19,18 +19,21 @@ kernels of our own (`gpu_kernels`): each sum is then taken together with the nor
 
 import math
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import cast
 
 import torch
 from torch import nn
 
-from virnucpro_assets.models.alphabet import TOKENS
+from virnucpro_assets.models.alphabet import TOKENS, tokenise_proteins
 from virnucpro_assets.models.attention import ATTEND, Rotary, rotary_frequencies, turned
 from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.paired_rotary import PairedRotary, pairs_side_by_side
 from virnucpro_assets.models.products import Product, pack_products
-from virnucpro_assets.models.weights import State, empty_embedding
+from virnucpro_assets.models.tokens import Tokens
+from virnucpro_assets.models.weights import State, empty_embedding, fill_weights
+from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.vocabulary import Attention
 
 # fair-esm's ESM2.forward: training masks 0.15 · 0.8 of the tokens and zeroes them, so inference
@@ -221,6 +224,27 @@ class Esm2(nn.Module):
         if self.paired:
             return PairedRotary.of(pack, frequencies, self.config.num_attention_heads)
         return Rotary.of(pack, frequencies, dtype)
+
+
+def load(
+    config: Esm2Config,
+    weights: Path,
+    dtype: torch.dtype,
+    device: torch.device,
+    attention: Attention,
+    *,
+    fused: bool,
+) -> Esm2:
+    """The model with the weights of a file, ready to infer."""
+    model = Esm2.empty(config, dtype, device, attention, fused=fused)
+    # Each projection is read into its part of one matrix: concatenated later, all three would be there twice.
+    fill_weights(weights, model.places(), optional=optional_shapes(config), ignored=is_ignored)
+    return model.ready()
+
+
+def tokeniser(_config: Esm2Config, _folder: Path) -> Callable[[Ragged], Tokens]:
+    """The tokeniser, which needs no file."""
+    return tokenise_proteins
 
 
 def published_shapes(config: Esm2Config) -> dict[str, tuple[int, ...]]:

@@ -19,12 +19,12 @@ from virnucpro_assets.errors import IntegrityError, describe_validation_error
 from virnucpro_assets.files.digests import digest_of_files, sha256_of_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.files.stamps import SETTLED, is_unchanged, stamp_of
-from virnucpro_assets.models.configs import ENCODER_CONFIG, DnabertSConfig, Esm2Config
+from virnucpro_assets.models.configs import ENCODER_CONFIG, EncoderConfig
+from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.vocabulary import EncoderKind
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-TOKENIZER_FILE = "tokenizer.json"
 DIGESTS_FILE = "digests.toml"
 
 LARGE = 64 << 20
@@ -56,7 +56,7 @@ class ModelFolder:
     """What can be known of an encoder without loading it; `stamps` are those of its files when it was digested."""
 
     path: Path
-    config: Esm2Config | DnabertSConfig
+    config: EncoderConfig
     digest: str
     stamps: Stamps = field(default=(), compare=False)
 
@@ -96,13 +96,12 @@ def are_unchanged(folder: Path, stamps: Stamps) -> bool:
     return bool(stamps) and all(is_unchanged(folder / name, stamp) for name, stamp in stamps)
 
 
-def files_of(config: Esm2Config | DnabertSConfig) -> tuple[str, ...]:
+def files_of(config: EncoderConfig) -> tuple[str, ...]:
     """The names of the files that make a folder of this encoder, sorted."""
-    dna = (TOKENIZER_FILE,) if config.kind == "dnabert_s" else ()
-    return tuple(sorted((CONFIG_FILE, WEIGHTS_FILE, *dna)))
+    return tuple(sorted((CONFIG_FILE, WEIGHTS_FILE, *ENCODERS[config.kind].extra_files)))
 
 
-def read_config(folder: Path) -> Esm2Config | DnabertSConfig:
+def read_config(folder: Path) -> EncoderConfig:
     """The config in `folder`; IntegrityError when it is missing or describes no known encoder."""
     path = folder / CONFIG_FILE
     require_file(path)

@@ -31,7 +31,8 @@ from virnucpro_assets import __version__
 from virnucpro_assets.errors import InputError, IntegrityError, VirnucproError, excerpt
 from virnucpro_assets.files.atomic import sync_folder
 from virnucpro_assets.files.digests import sha256_of_file
-from virnucpro_assets.models.folders import CONFIG_FILE, TOKENIZER_FILE
+from virnucpro_assets.models.encoders import TOKENIZER_FILE
+from virnucpro_assets.models.folders import CONFIG_FILE
 from virnucpro_assets.models.formats.hugging_face import VOCABULARY_FILE
 from virnucpro_assets.models.formats.tensor_files import SAFETENSORS, TORCH
 

@@ -11,17 +11,15 @@ from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.models.cards import TAKEN, ClassifierCard, EncoderCard, Inputs, write_card
 from virnucpro_assets.models.catalogue import PublishedModel, model_of_shape
 from virnucpro_assets.models.classifier import save_classifier
+from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.models.folders import ModelFolder, read_model_folder
 from virnucpro_assets.models.formats.legacy_classifier import read_legacy_classifier
 from virnucpro_assets.models.formats.published import PublishedEncoder
 from virnucpro_assets.models.formats.readers import read_encoder
 from virnucpro_assets.models.loading import DTYPES, save_encoder
 from virnucpro_assets.models.registry import InstalledModel, Registry
-from virnucpro_assets.models.sizes import count_parameters
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind, Precision
 
-AUTHORS_ENCODERS: dict[EncoderKind, str] = {"dnabert_s": "DNABERT-S", "esm2": "esm2_t36_3B_UR50D"}
-AUTHORS_WIDTHS: dict[EncoderKind, int] = {"dnabert_s": 768, "esm2": 2560}
 AUTHORS_TRAINING = (
     "As its authors trained it (Li et al., Briefings in Bioinformatics 2025, bbaf224): RefSeq viruses against "
     "other RefSeq genomes, in chunks of {chunk_length} bases."
@@ -84,7 +82,7 @@ def import_classifier(
         d_dna=widths["dnabert_s"],
         d_protein=widths["esm2"],
         encoders={kind: bound[kind].digest for kind in TAKEN[inputs] if kind in bound},
-        encoder_names={kind: AUTHORS_ENCODERS[kind] for kind in TAKEN[inputs] if kind not in bound},
+        encoder_names={kind: ENCODERS[kind].classifier_model for kind in TAKEN[inputs] if kind not in bound},
         precision="float32",
         inputs=inputs,
         training_data=AUTHORS_TRAINING.format(chunk_length=chunk_length),
@@ -103,7 +101,9 @@ def _widths(bound: Mapping[EncoderKind, ModelFolder]) -> dict[EncoderKind, int]:
             raise InputError(
                 folder.path, found=f"a model of kind {folder.kind}", expected=kind, advice="Give another."
             )
-    return AUTHORS_WIDTHS | {kind: folder.width for kind, folder in bound.items()}
+    return {
+        kind: bound[kind].width if kind in bound else spec.classifier_width for kind, spec in ENCODERS.items()
+    }
 
 
 def _inputs(
@@ -137,7 +137,7 @@ def _encoder_card(
         model=known.name if known else "",
         is_published=is_published,
         width=saved.width,
-        parameters=count_parameters(published.config),
+        parameters=published.config.parameters,
         stored_as=_stored_as(published),
         digest=saved.digest,
         source=source,

@@ -19,7 +19,7 @@ from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.folders import ModelFolder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.models.packs import TokenPack
-from virnucpro_assets.models.references import Rows, fixed_sequences, reference_embeddings
+from virnucpro_assets.models.references import REFERENCES, Rows, reference_embeddings
 from virnucpro_assets.models.weights import write_weights
 from virnucpro_assets.vocabulary import Precision
 
@@ -61,12 +61,11 @@ def verify_encoder(path: Path, *, precision: Precision, device: str, keep: bool 
         _store_reference(folder, expected)
     a, b = found.astype(np.float64), expected.astype(np.float64)
     cosines = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
-    computed = "fair-esm" if folder.kind == "esm2" else "plain float32"
     return Verification(
         folder=folder,
         precision=precision,
         device=device,
-        reference=computed if stored is None else "stored figures",
+        reference=REFERENCES[folder.kind].name if stored is None else "stored figures",
         min_cosine=float(cosines.min()),
         largest_difference=float(np.abs(a - b).max()),
         largest_number=float(np.abs(b).max()),
@@ -74,7 +73,7 @@ def verify_encoder(path: Path, *, precision: Precision, device: str, keep: bool 
 
 
 def _embed(encoder: PackedEncoder) -> Rows:
-    tokens = encoder.tokenise(fixed_sequences(encoder.kind))
+    tokens = encoder.tokenise(REFERENCES[encoder.kind].sequences)
     rows: Rows = encoder.embed(TokenPack.from_tokens(tokens, encoder.device)).cpu().numpy()
     return rows
 
@@ -88,7 +87,7 @@ def _stored_reference(folder: ModelFolder) -> Rows | None:
     path = next(iter(sorted(folder.path.glob(_reference_name(folder, "*")))), None)
     if path is None:
         return None
-    shape = (len(fixed_sequences(folder.kind)), folder.width)
+    shape = (len(REFERENCES[folder.kind].sequences), folder.width)
     try:
         with safe_open(path, framework="np") as file:
             rows: Rows = file.get_tensor("embeddings")

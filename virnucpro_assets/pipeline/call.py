@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from virnucpro_assets.calling.drop_errors import DropErrors
+from virnucpro_assets.calling.region_tables import REGION_FILES, write_regions
 from virnucpro_assets.calling.routing import check_scored_by, classifiers_in_use
 from virnucpro_assets.checks.gate import require_passed, subjects_of_predictions
 from virnucpro_assets.drops.stage_locks import stage_lock
@@ -24,7 +26,14 @@ from virnucpro_assets.storage.tables_manifest import TablesManifest, read_tables
 READS_BY_ROUTE = "called reads scored by"
 """Before the name of a route: what the calls' manifest counts."""
 
-CALL_FILES = (CONSENSUS_FILE, CONTIG_CALLS_FILE, CHUNK_CALLS_FILE, READ_CALLS_FILE, HITS_FILE)
+CALL_FILES = (
+    CONSENSUS_FILE,
+    CONTIG_CALLS_FILE,
+    CHUNK_CALLS_FILE,
+    READ_CALLS_FILE,
+    HITS_FILE,
+    *REGION_FILES,
+)
 
 
 def call_drop(work: DropWork) -> TablesManifest:
@@ -53,13 +62,29 @@ def call_drop(work: DropWork) -> TablesManifest:
             np.load(work.folder.predictions / name, mmap_mode="r", allow_pickle=False)
             for name in score_files(routing)
         ]
+        errors = DropErrors.of(
+            routing,
+            scored_members(work, routing, scores),
+            index.manifest.reads,
+            work.settings.expected_viral_share,
+        )
+        wanted = work.settings.calls.wanted_fdr
         summary = write_calls(
             scored_members(work, routing, scores),
             index.read_batches(),
             folder,
             work.settings.calls,
-            routing.scored_by,
+            routing.scored_by if wanted is None else errors.thresholds(wanted),
             note=note,
+            q_values=errors.q_values,
+        )
+        wrong = errors.expected_wrong(folder / READ_CALLS_FILE)
+        regions = write_regions(
+            folder / READ_CALLS_FILE,
+            folder / CHUNK_CALLS_FILE,
+            folder,
+            chunk_length=index.manifest.chunk_length,
+            rules=work.settings.regions,
         )
         work.drop.check_files()
         chosen = work.drop.source.min_score
@@ -72,6 +97,7 @@ def call_drop(work: DropWork) -> TablesManifest:
             note=note,
         )
         figures.update({"reads": summary.reads, "hits": hits})
+        figures.update({"expected false calls": "unknown" if wrong is None else round(wrong, 3)})
         counts = {
             "reads": summary.reads,
             "called_reads": summary.called_reads,
@@ -79,6 +105,7 @@ def call_drop(work: DropWork) -> TablesManifest:
             "virus_chunks": summary.virus_chunks,
             "viral_reads": sum(summary.calls[CALLS[VIRAL]].values()),
             "hits": hits,
+            "regions": regions,
             "not_scored_members": predictions.counts["not_scored"],
             "not_scored_reads": summary.reasons.get("not_scored", 0),
         }
@@ -86,4 +113,6 @@ def call_drop(work: DropWork) -> TablesManifest:
         counts |= {f"{READS_BY_ROUTE} {route}": count for route, count in summary.routes.items()}
         inputs = {**predictions.inputs, "predictions": predictions.digest, "min_score": str(min_score)}
         inputs |= routing.inputs_of_calls
+        if wanted is not None:
+            inputs["wanted false discovery rate"] = str(wanted)
         return write_tables_manifest(folder, CALL_FILES, inputs, counts)

@@ -10,7 +10,7 @@ from virnucpro_assets.models.cards import ClassifierCard, EncoderCard
 from virnucpro_assets.models.catalogue import CATALOGUE
 from virnucpro_assets.models.folders import WEIGHTS_FILE, read_config, read_model_folder
 from virnucpro_assets.models.registry import InstalledModel, Registry
-from virnucpro_assets.models.sizes import count_parameters, pack_bytes, weights_bytes
+from virnucpro_assets.models.sizes import pack_bytes, weights_bytes
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.vocabulary import ENCODER_KINDS, Precision
 
@@ -49,7 +49,7 @@ def published_lines() -> list[str]:
     rows = [
         (
             model.name,
-            f"{count_parameters(model.config) / 1e6:,.0f} M",
+            f"{model.config.parameters / 1e6:,.0f} M",
             f"{weights_bytes(model.config, 'float32') / GIB:.2f}",
             f"{weights_bytes(model.config, 'float16') / GIB:.2f}",
             model.licence,

@@ -13,7 +13,7 @@ Sorted files go through SortedLines, in which a NUL stands behind the id so that
 id even where an id holds a character below the tab. Memory does not grow with the drop.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -88,8 +88,16 @@ READ_SCHEMA: Any = schema(
         "reason": pa.string(),
         "route": pa.string(),
         "p_virus_calibrated": pa.float64(),
+        "q_value": pa.float64(),
     },
 )
+
+QValues = Callable[[Any, Any], Any]
+"""q-values float64 [n], NaN where there is none, of reads with routes int8 [n] and raw P(virus) float32 [n]."""
+
+
+def _no_q_values(route: Any, _p_virus: Any) -> Any:
+    return np.full(len(route), np.nan)
 
 
 def write_calls(
@@ -100,10 +108,12 @@ def write_calls(
     by: Sequence[ScoredBy] = JOINT_ALONE,
     *,
     note: str = "",
+    q_values: QValues = _no_q_values,
 ) -> CallSummary:
     """Write the four files into `folder` from all members and all reads of a drop, in input order.
 
-    The members' routes are positions in `by`; `note` is put into the metadata of the Parquet files.
+    The members' routes are positions in `by`; `note` is put into the metadata of the Parquet files; `q_values` are
+    those of called reads.
 
     Raises IntegrityError if the members are not those of the reads.
     """
@@ -122,7 +132,7 @@ def write_calls(
             chunks = call_chunks(piece.members[piece.members.is_scored], by)
             calls = call_reads(chunks, thresholds, by)
             chunk_columns = _chunk_columns(piece.reads, chunks, by)
-            read_columns = _read_columns(piece.reads, calls, by)
+            read_columns = _read_columns(piece.reads, calls, by, q_values)
             chunk_table.add(chunk_columns)
             read_table.add(read_columns)
             consensus.add(_consensus_lines(chunk_columns))
@@ -152,8 +162,11 @@ def _consensus_lines(columns: dict[str, Any]) -> bytes:
     return text_lines([columns["id"], is_virus, *scores], "\0\t\t\n")
 
 
-def _read_columns(reads: ReadTableBatch, calls: ReadCalls, by: Sequence[ScoredBy]) -> dict[str, Any]:
+def _read_columns(
+    reads: ReadTableBatch, calls: ReadCalls, by: Sequence[ScoredBy], q_values: QValues
+) -> dict[str, Any]:
     called = calls.read - reads.first
+    q_value = q_values(calls.route, calls.max_scores[:, 1])
     has_no_call = np.ones(len(reads.names), bool)
     has_no_call[called] = False
 
@@ -186,6 +199,7 @@ def _read_columns(reads: ReadTableBatch, calls: ReadCalls, by: Sequence[ScoredBy
         "p_virus_calibrated": calibrated_column(by, calls.route, calls.max_scores[:, 1]).take(
             spread(np.arange(len(calls.read)))
         ),
+        "q_value": pa.array(q_value, mask=np.isnan(q_value)).take(spread(np.arange(len(calls.read)))),
     }
 
 

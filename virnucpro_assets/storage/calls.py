@@ -5,9 +5,10 @@ call weighs its chunks by how decided they are. The rules are those that users o
 (Li et al., Briefings in Bioinformatics 2025, bbaf224) apply to its chunk file; they read the
 scores from its text, so the shortest decimals are what is computed with here too.
 
-With a wanted precision a chunk is virus, and a read Viral, if the calibrated P(virus) of its best frame
-reaches the classifier's threshold for it. Of the other reads the rules above say which are Non-viral. A tier
-of confidence needs a weighted delta on the side of the call, beyond the bound of the rules above.
+With a wanted precision or false discovery rate a chunk is virus, and a read Viral, if the calibrated P(virus) of
+its best frame reaches the threshold for it: that of the classifier, or of the drop. Of the other reads the rules
+above say which are Non-viral. A tier of confidence needs a weighted delta on the side of the call, beyond the bound
+of the rules above.
 """
 
 from collections.abc import Sequence
@@ -62,8 +63,15 @@ class CallThresholds:
         "share of viruses wanted among what is called virus; a precision that the card knows",
         Field(gt=0, le=1, allow_inf_nan=False),
     ] = None
+    wanted_fdr: Annotated[
+        float | None,
+        "expected share of wrong ones wanted among what is called virus; needs a calibration",
+        Field(gt=0, lt=1, allow_inf_nan=False),
+    ] = None
 
     def __post_init__(self) -> None:
+        if self.wanted_fdr is not None and self.wanted_precision is not None:
+            raise ValueError("one of wanted_fdr and wanted_precision, not both")
         for name in ("ambiguous_above", "confident_above"):
             if self.opposite_below > (bound := getattr(self, name)):
                 raise ValueError(f"opposite_below of at most {name}, {bound}, not {self.opposite_below}")

@@ -23,8 +23,8 @@ class ScoredBy:
     """A classifier as the tables see it.
 
     `calibrate` makes calibrated P(virus) of raw ones, float64 of the same shape; None where its card has no
-    calibration. `least` is the calibrated P(virus) from which on the wanted precision is reached, None if
-    none is wanted.
+    calibration. `least` is the calibrated P(virus) from which on the wanted precision or false discovery rate is
+    reached, None if none is wanted.
     """
 
     route: Route = "joint"

@@ -16,7 +16,6 @@ from virnucpro_assets.models.evaluation import auroc, confusion, roc_points
 from virnucpro_assets.models.folders import WEIGHTS_FILE
 from virnucpro_assets.reports.classifier_report import ComparedFigures, GroupFigures
 from virnucpro_assets.storage.training_set import LabelledRows, TrainingSetManifest
-from virnucpro_assets.vocabulary import EncoderKind
 
 CHECK = "not_worse_than_in_use"
 CHECKED = "classifier_evaluation"
@@ -109,10 +108,9 @@ def verdict_of(check: CheckResult) -> str:
 
 def _unlike(card: ClassifierCard, manifest: TrainingSetManifest) -> str:
     """Why a classifier cannot score the rows of a training set; empty if it can."""
-    widths: dict[EncoderKind, int] = {"dnabert_s": card.d_dna, "esm2": card.d_protein}
     for kind in card.takes:
         digest = manifest.encoders[kind]
-        if widths[kind] != manifest.widths[kind] or card.encoders.get(kind, digest) != digest:
+        if card.widths[kind] != manifest.widths[kind] or card.encoders.get(kind, digest) != digest:
             return f"is for another {kind}"
     return ""
 

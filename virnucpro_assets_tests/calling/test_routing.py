@@ -8,9 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from virnucpro_assets.calling.false_discovery import BINS
 from virnucpro_assets.calling.fit import check_fit
 from virnucpro_assets.calling.routing import classifiers_in_use
 from virnucpro_assets.demo.paths import MODELS_FOLDER
+from virnucpro_assets.drops.stage_records import read_stages
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.files.digests import sha256_of_file
@@ -293,3 +295,78 @@ def test_the_digest_of_one_classifier_is_its_own_and_of_routes_tells_their_borde
     )
     assert alone.digest == sha256_of_file(models / "classifier_300" / "model.safetensors")
     assert len({alone.digest, routed.digest, other.digest}) == 3
+
+
+def _of_reads(work: DropWork) -> tuple[np.ndarray, np.ndarray, list[object]]:
+    """Calibrated P(virus) and q-value of the called reads, and their calls."""
+    reads = table(work, "calls/read_calls.parquet")
+    called = [position for position, call in enumerate(reads["call"]) if call is not None]
+    p_virus, q_values = (
+        np.array([reads[name][position] for position in called], float)
+        for name in ("p_virus_calibrated", "q_value")
+    )
+    return p_virus, q_values, [reads["call"][position] for position in called]
+
+
+def _called(finished: DropWork, models: Path, **changes: object) -> DropWork:
+    work = under(finished, models, **changes)
+    predict_drop(work)
+    pass_checks_of_predictions(work)
+    call_drop(work)
+    return work
+
+
+def _as_sure(p_virus: np.ndarray) -> np.ndarray:
+    """The mean of 1 - p over all reads that are at least as sure as each, to the width of a bin."""
+    bins = np.minimum((p_virus * BINS).astype(int), BINS - 1)
+    return np.array([(1 - p_virus)[bins >= one].mean() for one in bins])
+
+
+def test_the_q_value_of_a_read_is_the_mean_error_of_all_that_are_as_sure(
+    finished: DropWork, models: Path
+) -> None:
+    calibrate(models, "classifier_300", calibration=CALIBRATION | {"virus_share": 0.5})
+    work = _called(finished, models)
+    p_virus, q_values, calls = _of_reads(work)
+    assert q_values == pytest.approx(_as_sure(p_virus))
+    wrong = read_stages(work.folder.stages)["calls"].figures["expected false calls"]
+    is_viral = np.array([call == "Viral" for call in calls])
+    assert wrong == pytest.approx((1 - p_virus)[is_viral].sum(), abs=1e-3)
+    assert 0 < wrong < is_viral.sum()
+
+    rarer = _called(finished, models, expected_viral_share=0.1)
+    odds = p_virus / (1 - p_virus) / 9
+    assert _of_reads(rarer)[1] == pytest.approx(_as_sure(odds / (1 + odds)), abs=1e-4)
+    assert _of_reads(rarer)[2] == calls
+
+
+@pytest.mark.parametrize("expected_share", [None, 0.2])
+def test_with_a_wanted_false_discovery_rate_the_q_value_calls(
+    finished: DropWork, models: Path, expected_share: float | None
+) -> None:
+    calibrate(models, "classifier_300", calibration=CALIBRATION | {"virus_share": 0.5})
+    wanted = CallThresholds(wanted_fdr=0.3)
+    _, q_values, calls = _of_reads(
+        _called(finished, models, calls=wanted, expected_viral_share=expected_share)
+    )
+    assert [call == "Viral" for call in calls] == (q_values <= 0.3).tolist()
+    assert "Viral" in calls
+    none = CallThresholds(wanted_fdr=1e-9)
+    assert (
+        "Viral"
+        not in _of_reads(_called(finished, models, calls=none, expected_viral_share=expected_share))[2]
+    )
+
+
+def test_without_a_calibration_q_values_are_null_and_what_needs_them_is_refused(
+    finished: DropWork, models: Path
+) -> None:
+    work = _called(finished, models)
+    assert set(table(work, "calls/read_calls.parquet")["q_value"]) == {None}
+    assert read_stages(work.folder.stages)["calls"].figures["expected false calls"] == "unknown"
+    with pytest.raises(InputError, match=r"setting calls\.wanted_fdr: found 0\.05, for which the card of"):
+        check_fit(under(finished, models, calls=CallThresholds(wanted_fdr=0.05)))
+    calibrate(models, "classifier_300")
+    check_fit(under(finished, models, calls=CallThresholds(wanted_fdr=0.05)))
+    with pytest.raises(InputError, match="expected a calibration that says the share of viruses"):
+        check_fit(under(finished, models, expected_viral_share=0.05))

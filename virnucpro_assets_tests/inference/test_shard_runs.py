@@ -12,12 +12,12 @@ import pytest
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.inference.embedding import embed_sequences
-from virnucpro_assets.inference.inputs import sequences_for
 from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embed_shards
-from virnucpro_assets.models.flops import count_flops
+from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.models.folders import read_config, read_model_folder
 from virnucpro_assets.models.loading import load_encoder
+from virnucpro_assets.models.sizes import count_flops
 from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index
 from virnucpro_assets.sequences.read_files import ReadFile
@@ -47,7 +47,7 @@ def test_every_part_of_every_rank_holds_what_its_encoder_gives(
             with h5py.File(job.folders[shard.rank] / part.name) as file:
                 rows, stored = file["rows"][:], file["embeddings"][:]
             batch = small_index.rows(int(rows[0]), int(rows[-1]) + 1, ranks)
-            expected = embed_sequences(encoder, sequences_for(job.encoder.kind, batch), 256)
+            expected = embed_sequences(encoder, ENCODERS[job.encoder.kind].sequences(batch), 256)
             assert part.counts == expected.counts
             np.testing.assert_array_equal(rows, batch.rows)
             np.testing.assert_array_equal(stored, expected.embeddings)

@@ -38,7 +38,9 @@ def encoder(precision: Precision = "float32") -> PackedEncoder:
     )
     model = dnabert_s.DnabertS.from_published(config, state)
     width = config.hidden_size
-    return PackedEncoder("dnabert_s", width, precision, torch.device("cpu"), model, no_tokeniser, trimmed=0)
+    return PackedEncoder(
+        "dnabert_s", width, precision, torch.device("cpu"), model, no_tokeniser, excluded_special_tokens=0
+    )
 
 
 @cache

@@ -35,7 +35,9 @@ def encoder(shape: tuple[int, int, int], precision: Precision = "float32") -> Pa
         name: tensor.to(DTYPES[precision]) for name, tensor in random_weights(config, seed=layers).items()
     }
     model = esm2.Esm2.from_published(config, state)
-    return PackedEncoder("esm2", width, precision, torch.device("cpu"), model, tokenise_proteins, trimmed=1)
+    return PackedEncoder(
+        "esm2", width, precision, torch.device("cpu"), model, tokenise_proteins, excluded_special_tokens=1
+    )
 
 
 @cache

@@ -84,6 +84,6 @@ def test_stored_figures_are_taken_as_long_as_the_model_is_the_same(
 
 
 def test_fixed_sequences_have_the_lengths_that_occur(tokenizer: Tokenizer) -> None:
-    assert references.fixed_sequences("esm2").lengths.tolist() == [1, 25, 76, 100, 152]
-    assert references.fixed_sequences("dnabert_s").lengths.tolist() == [3, 83, 166, 300, 500]
-    assert np.unique(references.fixed_sequences("dnabert_s").data).tobytes() == b"ACGT"
+    assert references.PROTEINS.lengths.tolist() == [1, 25, 76, 100, 152]
+    assert references.NUCLEOTIDES.lengths.tolist() == [3, 83, 166, 300, 500]
+    assert np.unique(references.NUCLEOTIDES.data).tobytes() == b"ACGT"

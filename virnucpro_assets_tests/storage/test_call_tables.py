@@ -62,7 +62,7 @@ def test_every_read_has_a_row_with_its_call_or_its_reason(golden_drop, tmp_path)
         "call": None, "tier": None, "weighted_delta": None,
         "n_confident_viral": None, "n_confident_nonviral": None, "n_ambiguous": None,
         "viral_proportion": None, "nonviral_proportion": None, "max_score_0": None, "max_score_1": None,
-        "reason": "no_stop_free_frame", "route": None, "p_virus_calibrated": None,
+        "reason": "no_stop_free_frame", "route": None, "p_virus_calibrated": None, "q_value": None,
     }  # fmt: skip
     contig = table[-1]
     assert contig["weighted_delta"] == pytest.approx(0.938, abs=5e-4)

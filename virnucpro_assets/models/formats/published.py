@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from virnucpro_assets.errors import IntegrityError, excerpt
-from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
+from virnucpro_assets.models.configs import EncoderConfig
 from virnucpro_assets.models.weights import State
 
 STORED_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -20,7 +20,7 @@ class PublishedEncoder:
     `files` are those that were read, `tokenizer_json` the text of a DNA model's tokeniser.
     """
 
-    config: Esm2Config | DnabertSConfig
+    config: EncoderConfig
     state: State
     files: tuple[Path, ...]
     tokenizer_json: str | None = None

@@ -72,16 +72,16 @@ def read_torch_state(path: Path) -> State:
 def read_torch_file(path: Path, *, admitted: Sequence[type] = ()) -> Any:
     """What `torch.save` wrote to `path`: tensors, plain containers, and objects of the `admitted` classes.
 
-    Raises IntegrityError if the file is missing or damaged, and naming what it held if that is
-    something else; nothing of it has run then.
+    Raises IntegrityError if the file is missing or damaged, and with the names of other classes and functions if it
+    refers to any; none of them has run then.
     """
     require_file(path)
     is_archive = _is_archive(path)
     if is_archive:
-        refuse_compressed(path)
+        _refuse_compressed(path)
     try:
         with torch.serialization.safe_globals(list(admitted)), warnings.catch_warnings():
-            # Of pickles by other programs or damaged ones: what is wrong is said below.
+            # About pickles of other programs or damaged ones: the errors below say what is wrong.
             warnings.simplefilter("ignore", UserWarning)
             # A file of the time before torch wrote archives cannot be mapped.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
@@ -100,15 +100,21 @@ def read_torch_file(path: Path, *, admitted: Sequence[type] = ()) -> Any:
 
 
 def require_state(path: Path, found: Any) -> State:
-    """`found` if it maps names to tensors, else IntegrityError."""
+    """`found` if it maps names to dense tensors, else IntegrityError."""
     if not isinstance(found, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in found.items()
+        isinstance(name, str) and _is_dense(tensor) for name, tensor in found.items()
     ):
         raise IntegrityError(
             f"{path}: found {type(found).__name__} with other things than named tensors; expected a dict of "
             "tensors. Use the weights as published."
         )
     return dict(found)
+
+
+def _is_dense(tensor: Any) -> bool:
+    """Whether this is a tensor with numbers in memory: neither sparse nor without content ("meta")."""
+    is_tensor = type(tensor) in {torch.Tensor, torch.nn.Parameter}
+    return is_tensor and tensor.device.type == "cpu" and tensor.layout == torch.strided
 
 
 def _is_archive(path: Path) -> bool:
@@ -125,7 +131,7 @@ def _is_archive(path: Path) -> bool:
     raise IntegrityError(f"{path}: found {found}; expected what torch.save writes. Fetch the model again.")
 
 
-def refuse_compressed(path: Path) -> None:
+def _refuse_compressed(path: Path) -> None:
     """Raise IntegrityError for an archive that torch did not write, or with a compressed entry: torch stores them."""
     try:
         with zipfile.ZipFile(path) as archive:
