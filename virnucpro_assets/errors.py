@@ -1,8 +1,7 @@
-"""The errors a person can mend.
+"""The errors that a user can fix.
 
-Each message is one line that says where (file, record or line), what was found, what was
-expected and what to do. The command line prints that line without a traceback; everything
-else that is raised is a bug.
+Each message is one line: where (file, record or line), what was found, what was expected and what to do. The command
+line prints that line without a traceback; any other exception is a bug.
 """
 
 from pathlib import Path
@@ -10,17 +9,17 @@ from pathlib import Path
 from pydantic import ValidationError
 
 FILE_TEXT = 300
-"""The most letters of a file that a message has."""
+"""The maximum number of characters of a file in a message."""
 
 
 class VirnucproError(Exception):
-    """Base of every error that a person can mend."""
+    """Base of all errors that a user can fix."""
 
     exit_code = 1
 
 
 class InputError(VirnucproError):
-    """A file of reads, a name or an option is not what it should be."""
+    """A file of reads, a name or an option is wrong."""
 
     exit_code = 2
 
@@ -42,11 +41,11 @@ class DamagedFileError(IntegrityError):
 
 
 class OtherVersionError(IntegrityError):
-    """A stored file is whole, and not written as this version writes it."""
+    """A stored file is whole, but in the format of another version."""
 
 
 class DeviceError(VirnucproError):
-    """A device process died, refused, or could not be started."""
+    """A device process ended unexpectedly, failed, or could not be started."""
 
     exit_code = 4
 
@@ -62,7 +61,7 @@ class InsufficientDiskSpaceError(VirnucproError):
 
 
 def describe_os_error(error: OSError) -> str:
-    """One line on a file that the system would not read or write."""
+    """One line about a file that the system could not read or write."""
     place = error.filename or "a file"
     if error.filename is None and isinstance(error, FileNotFoundError):
         try:
@@ -73,14 +72,14 @@ def describe_os_error(error: OSError) -> str:
 
 
 def describe_validation_error(error: ValidationError) -> str:
-    """What was found first, and in which field: to be put after "found"."""
+    """The first problem and its field, to be put after "found"."""
     first = error.errors()[0]
     field = ".".join(map(str, first["loc"])) or "the file"
     return excerpt(f"{first['msg']!r} at {field}")
 
 
 def excerpt(text: object, most: int = FILE_TEXT) -> str:
-    """What a message shows of the text of a file: one line of printable letters, at most `most` of them.
+    """The text of a file for a message: one line of printable characters, at most `most` of them.
 
     Longer text is cut, with an ellipsis as its last letter.
     """

@@ -24,7 +24,7 @@ from pydantic_settings import (
 )
 
 from virnucpro_assets.errors import InputError, excerpt
-from virnucpro_assets.files.machine_locks import machine_locks
+from virnucpro_assets.files.locks import machine_locks
 from virnucpro_assets.models.cards import Inputs
 from virnucpro_assets.models.versions import ClassifierVersions
 from virnucpro_assets.settings_fields import (

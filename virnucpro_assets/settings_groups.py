@@ -1,4 +1,4 @@
-"""Nested settings: of alerts (`alerts.webhook`), viral regions (`regions.region_above`), a Ray cluster (`ray.address`)."""
+"""Nested settings, named as `alerts.webhook`: of alerts, of viral regions and of a Ray cluster."""
 
 import re
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Encoders against their references, as a person asks for it: which, on what device, and the verdict."""
+"""The command that compares encoders with their references: which ones, on which device, and the result."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,15 +22,13 @@ def verify_models(
     device: str | None = None,
     keep: bool = False,
 ) -> None:
-    """Verify the encoders of these names, or those in use, one after the other, a line each.
+    """Verify the encoders of these names, or those in use; `say` is called with a line for each.
 
-    `warn` hears which of them are the demo's.
-
-    Raises InputError for a name, precision or device that is none, DeviceError if no device is given and
-    there is a GPU that cannot be used, IntegrityError for a damaged folder, and in the end CheckError if
-    an encoder is not near enough to its reference.
+    `warn` is called with the names of demo models among them. Raises InputError for an unknown name, precision or
+    device, DeviceError if no device is given and there is a GPU that cannot be used, IntegrityError for a damaged
+    folder, and at the end CheckError if an encoder differs too much from its reference.
     """
-    # torch stays out of the import path of whoever only describes the commands.
+    # The command line imports this module, and torch takes seconds to import.
     import torch  # noqa: PLC0415
 
     from virnucpro_assets.models.verification import verify_encoder  # noqa: PLC0415

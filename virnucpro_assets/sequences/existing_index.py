@@ -1,10 +1,10 @@
-"""The index that is there already: kept if it is the one that would be built, set aside if damaged."""
+"""The existing index of a drop: reused if it is the one that would be built, renamed if it is damaged."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
-from virnucpro_assets.files.aside import set_aside
+from virnucpro_assets.files.atomic import set_aside
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.sequences.index import (
     FORMAT_VERSION,
@@ -20,9 +20,9 @@ Report = Callable[[str], None]
 def reuse_existing_index(folder: Path, origin: IndexOrigin, report: Report) -> IndexManifest | None:
     """The manifest of the index in `folder` if it is whole and of this origin, else None.
 
-    Every byte is read for its digest. A damaged index is renamed to `NAME.quarantine-N`; one of
-    another origin or format is left for the builder to replace; `report` hears which it was. Call
-    it while you hold the lock of the index.
+    Every byte is read for its digest. A damaged index is renamed to `NAME.quarantine-N`; one of another origin or
+    format is left for the builder to replace. `report` is called with a line that says which. Call it with the lock
+    of the index held.
     """
     if not (folder / MANIFEST_FILE).exists():
         return None

@@ -1,17 +1,16 @@
 """From reads to candidates: the six reading frames of every chunk that have no stop codon.
 
-The way through a block of chunks:
+The steps for a block of chunks:
 
-1. The chunks' letters are laid in one array, each at a multiple of three with at least two
-   foreign bytes behind it, so that place modulo three is the phase within the chunk and no
-   codon reaches into the next chunk.
+1. The chunks' letters are copied into one array, each at a multiple of three with at least two zeros behind it, so
+   that the position modulo three is the phase within the chunk and no codon spans two chunks.
 2. Every codon of both strands and all phases is looked up once, as a bit: stop in phase 0, 1, 2
-   forward, the same backward, or any residue at all. OR over a chunk tells its stop-free frames.
+   forward, the same backward, or any residue at all. OR over a chunk gives its stop-free frames.
 3. Only those frames are translated. A codon with a letter other than A, C, G, T adds nothing.
 
-U is read as T: the original knows no U, so that a read of RNA has hardly a codon and every frame of it is
-free of stops. Other letters have the same effect, for example in a read that is mostly N, and there the
-rule stays; frames of which under half of the codons can be read are counted for each read.
+U is read as T: the original has no U, so a read of RNA has hardly a codon and all its frames are free of stops. Other
+letters have the same effect, for example in a read that is mostly N, and there the rule of the original is kept; frames
+with under half of their codons readable are counted for each read.
 
 Frame Ff of a chunk begins at base f - 1, frame Rf at base f - 1 of the reverse complement, in
 which only A, C, G, T are complemented. With p residues a candidate's nucleotides are the bases f - 1 up
@@ -44,7 +43,7 @@ REASONS = ("", "empty", "too_short", "no_codon", "no_stop_free_frame", "not_scor
 EMPTY, TOO_SHORT, NO_CODON, NO_STOP_FREE_FRAME = 1, 2, 3, 4
 
 BLOCK_BASES = 1 << 20
-"""Chunk bases that are worked on at a time: small enough to stay in the processor's cache."""
+"""Chunk bases of a block: small enough to stay in the processor's cache."""
 
 Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
@@ -55,7 +54,7 @@ _BACKWARD = 3
 
 @dataclass(frozen=True, slots=True)
 class ReadOutcomes:
-    """What became of consecutive reads.
+    """The result for consecutive reads.
 
     `chunks` and `members` int32 [n] are counts; `reasons` int8 [n] are positions in REASONS,
     0 for a read with candidates. `unreadable` int32 [n] counts the candidates of which under half of the
@@ -152,7 +151,7 @@ def _candidates_of_block(bases: Ragged, chunks: Chunks, begin: int, end: int) ->
 
 
 def _laid_out(data: Bytes, starts: Integers, lengths: Integers) -> tuple[Integers, Bytes]:
-    """The place of each chunk in a new array, and that array: letters, and zeros between."""
+    """The position of each chunk in a new array, and that array: letters, and zeros between."""
     ends = np.cumsum((lengths + 4) // 3 * 3)
     places = np.concatenate((np.zeros(1, np.int64), ends[:-1]))
     letters = np.zeros(int(ends[-1]), np.uint8)
@@ -190,10 +189,9 @@ def _translated(
 ) -> tuple[Ragged, Ragged]:
     """Proteins and nucleotides of the frames that take `lengths` bases from `begins` on.
 
-    A backward frame begins at its place in the reversed letters. All forward frames are laid out
-    first, so that each strand is one stretch with a table of its own. One more codon than a frame has is
-    laid out for each, of foreign bytes at its end, so it adds nothing; that one is room for the single base
-    that may follow the last codon.
+    A backward frame begins at its position in the reversed letters. All forward frames are copied first, so each
+    strand is one stretch with its own table. Each frame gets space for one codon more, filled with zeros, which adds
+    no residue and holds the single base that may follow the last codon.
     """
     order = np.argsort(is_backward, kind="stable")
     codons = lengths // 3 + 1

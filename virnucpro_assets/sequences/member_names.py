@@ -1,4 +1,4 @@
-"""Names of members, as people know them: read, chunk and frame in one word."""
+"""Names of members: read, chunk and frame in one word."""
 
 from collections.abc import Collection
 

@@ -1,12 +1,11 @@
 """Merging the sorted runs of a spill into the rows of the index, in little memory.
 
-Protein lengths are merged one after the other, longest first. Of each run a block of the same
-size is read; the smallest last record of those blocks that have more behind them is a border
-that every record up to it is in memory, so the records up to the border are the next piece of
-the result, without repeats of one that comes later. The blocks together are within the budget, or a few
-records of each run.
+Protein lengths are merged one after the other, longest first. A block of the same size is read of each run. Take the
+last record of each block that is not the end of its run: the smallest of these is the border. All records up to the
+border are in memory, so without repeats they are the next piece of the result. The blocks together are within the
+budget, or have a few records of each run.
 
-A file keeps the row of every record of every run; from it each run's members get their rows.
+The row of every record of every run is written to a file, from which the members of each run get their rows.
 """
 
 import os
@@ -33,7 +32,7 @@ from virnucpro_assets.sequences.spill import (
 ROW_BYTES = np.dtype(np.int64).itemsize
 
 SMALLEST_BLOCK = 16
-"""Records read of a run at least: with fewer, very many runs would advance by hardly a record at a time."""
+"""The least records read of a run at a time: with fewer, very many runs would advance by about one record."""
 
 
 class RowOfRecord:
@@ -51,7 +50,7 @@ class RowOfRecord:
         self._file.close()
 
     def put(self, first: int, rows: npt.NDArray[np.int64]) -> None:
-        """Remember `rows` int64 [n] for the records from `first` on."""
+        """Write `rows` int64 [n] of the records from `first` on."""
         self._file.seek(first * ROW_BYTES)
         self._file.write(rows.data)
 
@@ -114,7 +113,7 @@ def _merged_groups(spill: Spill, groups: list[RunGroup], budget: int) -> Iterato
 
 
 def _up_to_border(cursors: list[_Cursor], blocks: list[Records]) -> list[Records]:
-    """Of each block the records that no record still on disk can precede or equal."""
+    """The records of each block that come before all records still on disk."""
     keys = [sort_keys(block) for block in blocks]
     unfinished = [
         key[-1]

@@ -49,8 +49,7 @@ _PRINTED_LETTERS = 80
 # dnaio refuses blank lines at the end of FASTQ; they mean nothing.
 _ONLY_BLANK_LINES_LEFT = re.compile(r"Premature end of file .*record was: '(\\r|\\n)+'")
 
-# Control characters, and bytes that are no UTF-8 as they are decoded. The line end is left out: it stands between
-# names that are looked at together, and is in none.
+# Control characters, and decoded bytes that are no UTF-8. Without the line end, which joins the names for the search.
 _ODD_LETTER = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\udc80-\udcff]")
 
 
@@ -58,10 +57,10 @@ def read_batches(files: Sequence[ReadFile], *, batch_bases: int = 4_000_000) -> 
     """Stream the reads of `files`, file after file, in batches of at most `batch_bases` letters.
 
     A longer read is a batch of its own; a batch never spans two files. Names are the first word
-    of the header with the mate's suffix; letters keep their case. Memory is that of a batch,
-    whatever the size of the files. What is no FASTA, FASTQ or BAM, is damaged, lacks an id, has
-    one with control characters, or letters that are no nucleotide codes, is an InputError, and so is an
-    interleaved file in which a read has no mate.
+    of the header with the mate's suffix; letters keep their case. The memory is that of a batch, whatever the size of
+    the files. Raises InputError for a file that is no FASTA, FASTQ or BAM or is damaged, for a record without an id,
+    with control characters in it or with letters that are no nucleotide codes, and for an interleaved file in which a
+    read has no mate.
     """
     first = 0
     for file in files:
@@ -98,7 +97,7 @@ def _pieces(file: ReadFile, batch_bases: int) -> Iterator[_Piece]:
 
 
 def _head(stream: io.BufferedReader) -> bytes:
-    """What `stream` starts with, once a byte-order mark and any length of blank space are skipped."""
+    """The start of `stream`, after a byte-order mark and blank space of any length are skipped."""
     if stream.peek(len(BOM_UTF8)).startswith(BOM_UTF8):
         stream.read(len(BOM_UTF8))
     while (head := stream.peek(HEAD_BYTES)[:HEAD_BYTES]) and not head.strip():
@@ -126,7 +125,7 @@ def _cut(names: list[str], bases: Ragged, batch_bases: int) -> Iterator[_Piece]:
 
 
 def _fastq_pieces(stream: io.BufferedReader, path: Path, batch_bases: int) -> Iterator[_Piece]:
-    """dnaio's records; from the first piece on that it refuses, or that has foreign letters, those of our parser."""
+    """The records by dnaio; from the first piece that it refuses, or that has invalid letters, by our parser."""
     given = 0
     try:
         for names, sequences in _grouped(_regular_fastq(stream), batch_bases):
@@ -138,7 +137,7 @@ def _fastq_pieces(stream: io.BufferedReader, path: Path, batch_bases: int) -> It
         else:
             return
     except dnaio.FileFormatError:
-        # What is wrong, if anything is, the parser below says with its line.
+        # If anything is wrong, the parser below names the line.
         pass
     with open_decompressed(path) as again:
         yield from _grouped(islice(fastq_records(again, path), given, None), batch_bases)
@@ -169,7 +168,7 @@ def _grouped(records: Iterator[tuple[str, str]], batch_bases: int) -> Iterator[t
 
 
 def _check_names(path: Path, position: int, names: list[str]) -> None:
-    """Refuse an id that is none; the first of the names is that of record `position` (from 0) of its file."""
+    """Raise InputError for an invalid id; the first of the names is that of record `position` (from 0) of its file."""
     if "" in names:
         raise InputError(
             path,
@@ -178,10 +177,10 @@ def _check_names(path: Path, position: int, names: list[str]) -> None:
             expected="an id right after '>' or '@'",
             advice="Give every record an id.",
         )
-    # Tables and sorted files keep names apart by such characters.
+    # Such characters separate names in tables and sorted files.
     if _ODD_LETTER.search("\n".join(names)):
         odd, letter = next(
-            (place, match[0]) for place, name in enumerate(names) if (match := _ODD_LETTER.search(name))
+            (index, match[0]) for index, name in enumerate(names) if (match := _ODD_LETTER.search(name))
         )
         what = "a byte that is no UTF-8" if letter >= "\udc80" else "a control character"
         raise InputError(
@@ -202,13 +201,13 @@ def _letters(sequences: list[str]) -> Ragged:
 def _checked_letters(path: Path, position: int, names: list[str], sequences: list[str]) -> Ragged:
     """The letters of these records; see `_check_names`."""
     bases = _letters(sequences)
-    foreign = first_invalid_base(bases)
-    if foreign is not None:
-        index, place = foreign
+    invalid = first_invalid_base(bases)
+    if invalid is not None:
+        index, letter = invalid
         raise InputError(
             path,
-            where=f"record {position + index + 1} ({excerpt(names[index])}), letter {place + 1}",
-            found=f"{sequences[index][place]!r}",
+            where=f"record {position + index + 1} ({excerpt(names[index])}), letter {letter + 1}",
+            found=f"{sequences[index][letter]!r}",
             expected="nucleotide letters (A C G T U N, IUPAC codes, gaps)",
             advice="Give nucleotide sequences; proteins cannot be used.",
         )

@@ -65,8 +65,8 @@ class NameReader:
             wanted = positions[start : start + _AT_A_TIME]
             starts = self._offsets[wanted]
             lengths = self._offsets[wanted + 1] - starts
-            for place, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-                yield os.pread(self._letters, length, place).decode()
+            for offset, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+                yield os.pread(self._letters, length, offset).decode()
 
     def at(self, position: int) -> str:
         """The name of the read at `position`, from 0."""

@@ -1,8 +1,8 @@
-"""Candidates set aside on disk as sorted runs, so that a drop of any size is indexed in little memory.
+"""Candidates on disk as sorted runs, so that a drop of any size is indexed in little memory.
 
-Candidates are gathered in input order until they hold `budget` bytes, and then become one run:
-their distinct (protein, nucleotides) pairs, longest protein first, then in the order of their
-bytes, and beside them the run's members in input order, each with the position of its pair.
+Candidates are collected in input order until they have `budget` bytes, and then become one run: their distinct
+(protein, nucleotides) pairs, longest protein first, then in the order of their bytes, and the run's members in input
+order, each with the position of its pair.
 
 For proteins of p residues a pair is a record of 4p + 1 bytes: the protein, then its 3p or
 3p + 1 nucleotides, filled with NUL. So the records of one protein length are the rows of a
@@ -29,14 +29,14 @@ Records = npt.NDArray[np.uint8]
 """uint8 [n, 4p + 1]: distinct candidates whose proteins have p residues; [n, chunk length] without any."""
 
 MEMBER_BYTES = 64
-"""What a member counts against the budget beside its letters: its numbers and their sorting."""
+"""Bytes that a member adds to the budget beside its letters: its numbers and their sorting."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunGroup:
     """The records of one protein length in one run: sorted and distinct.
 
-    `first` is the position of the first one among the records of all runs, `offset` its place
+    `first` is the position of the first one among the records of all runs, `offset` its position
     in the file of records, in bytes.
     """
 
@@ -112,7 +112,7 @@ class Spill:
         self._record_file.close()
 
     def add(self, candidates: CandidateBatch) -> None:
-        """Take the next candidates; write a run when the budget is reached."""
+        """Add the next candidates; writes a run when the budget is reached."""
         self._waiting.append(candidates)
         letters = len(candidates.proteins.data) + len(candidates.nucleotides.data)
         self._waiting_bytes += letters + MEMBER_BYTES * len(candidates.read)

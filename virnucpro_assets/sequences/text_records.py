@@ -35,12 +35,12 @@ _BOTH_CASES_TEXT = BOTH_CASES.decode()
 
 def first_invalid_base(sequences: Ragged) -> tuple[int, int] | None:
     """(sequence, position in it), both from 0, of the first letter that is no nucleotide code."""
-    # Deleting by table is three times as fast as looking up, and nearly always the end of it.
+    # Deleting by table is three times as fast as a look-up, and nearly always nothing is left.
     if not sequences.data.tobytes().translate(None, BOTH_CASES):
         return None
-    place = int(_IS_INVALID[sequences.data].argmax())
-    sequence = int(np.searchsorted(sequences.offsets, place, side="right")) - 1
-    return sequence, place - int(sequences.offsets[sequence])
+    position = int(_IS_INVALID[sequences.data].argmax())
+    sequence = int(np.searchsorted(sequences.offsets, position, side="right")) - 1
+    return sequence, position - int(sequences.offsets[sequence])
 
 
 def record_blocks(stream: io.BufferedReader, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
@@ -115,8 +115,8 @@ def fastq_records(stream: io.BufferedReader, path: Path) -> Iterator[tuple[str, 
         sequence = "".join(parts)
         quality = 0
         while quality < len(sequence):
-            place, part = next(lines, (0, ""))
-            if not place:
+            line_number, part = next(lines, (0, ""))
+            if not line_number:
                 raise _cut(path, number)
             quality += len(part)
             if len(parts) == 1:
@@ -129,12 +129,12 @@ def fastq_records(stream: io.BufferedReader, path: Path) -> Iterator[tuple[str, 
 
 
 def _sequence_lines(lines: Iterator[tuple[int, str]], path: Path, header: int) -> list[str]:
-    """The lines up to the one that starts with '+', which is taken too; `header` is the number of the line before."""
+    """The lines up to the one that starts with '+', which is consumed; `header` is the number of the line before."""
     parts: list[str] = []
     for number, line in lines:
         if line.startswith("+"):
             return parts
-        # Of the first line a foreign letter is reported with its record.
+        # An invalid letter in the first line is reported later, with its record.
         if parts and line.strip(_BOTH_CASES_TEXT):
             expected = "nucleotide letters, or the line that starts with '+'"
             raise _damaged(path, f"line {number}", repr(line[:20]), expected)

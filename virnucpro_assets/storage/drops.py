@@ -1,9 +1,8 @@
-"""Drops: deliveries of read files, and where everything made of one is kept.
+"""Drops: their files of reads, and the folders of everything that is made from them.
 
-The store's root holds a folder per drop key. In it `source.toml` says which files belong to
-the drop and how they are to be cut; `current.toml` names the generation in use; and each
-generation, named by the first 12 digits of the drop's digest, holds what was made of exactly
-those files. Files that change make a new generation; the old one is left as it is.
+The root of the store has a folder for each drop key. In it `source.toml` has the files of the drop and the options for
+its reads; `current.toml` names the generation in use; and each generation, a folder named by the first 12 digits of the
+drop's digest, has what was made from exactly those files. Changed files make a new generation; the old one stays.
 """
 
 import os
@@ -16,9 +15,15 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.errors import InputError, IntegrityError
-from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files, record_of_file
+from virnucpro_assets.files.digests import (
+    FileRecord,
+    check_file,
+    digest_of_files,
+    is_unchanged,
+    record_of_file,
+    stamp_of,
+)
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
-from virnucpro_assets.files.stamps import is_unchanged, stamp_of
 from virnucpro_assets.sequences.index import MANIFEST_FILE as INDEX_MANIFEST
 from virnucpro_assets.sequences.names import DuplicatePolicy
 from virnucpro_assets.sequences.read_files import ReadFile
@@ -52,12 +57,11 @@ class DeliveryMark(BaseModel):
 
 
 class DropSource(BaseModel):
-    """Which files a drop is made of and how its reads are to be treated.
+    """The files of a drop and the options for its reads.
 
-    `min_score` is the P(virus) that a hit needs, where it is not that of the settings. `delivery`
-    is there if a scan of the drops folder registered the drop. With `follows_delivery` it was
-    asked for by name instead, and is whatever its delivery holds when its files are listed. `label` is
-    there if the drop was registered to teach a classifier: nobody waits for its predictions.
+    `min_score` is the P(virus) that a hit needs, if it differs from the settings. `delivery` is set if a scan of the
+    drops folder registered the drop. With `follows_delivery` a command named the drop, and it has the files that its
+    delivery has when they are listed. `label` is set if the drop is for training: its predictions are never overdue.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,7 +84,7 @@ class DropSource(BaseModel):
         min_score: float | None = None,
         label: Label | None = None,
     ) -> "DropSource":
-        """A source of these files, by their absolute paths.
+        """A source with the absolute paths of these files.
 
         Raises InputError if a path is no UTF-8, or the score no number from 0 to 1.
         """
@@ -101,8 +105,8 @@ class DropSource(BaseModel):
 
     def same_reads(self, other: "DropSource") -> bool:
         """Whether both mean the same reads, cut and named in the same way."""
-        unlike = {name: getattr(other, name) for name in OTHER_THAN_READS}
-        return self.model_copy(update=unlike) == other
+        others = {name: getattr(other, name) for name in OTHER_THAN_READS}
+        return self.model_copy(update=others) == other
 
     def same_results(self, other: "DropSource") -> bool:
         """Whether both mean the same reads and the same hits."""
@@ -112,8 +116,8 @@ class DropSource(BaseModel):
 class DropManifest(BaseModel):
     """A generation of a drop: its source and each file's size and SHA-256, in the same order.
 
-    `listed_at` is when its files were first listed (UTC), `stamps` are those that they had when they were digested;
-    records of older versions have none.
+    `listed_at` is when its files were first listed (UTC), `stamps` are their stamps when they were digested; records of
+    older versions have neither.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -134,16 +138,16 @@ class DropManifest(BaseModel):
         return [ReadFile(file.path, file.mate) for file in self.source.files]
 
     def check_files(self) -> None:
-        """Raise IntegrityError if a file is no longer what it was when the drop was listed.
+        """Raise IntegrityError if a file has changed since the drop was listed.
 
-        Only a file whose stamp is another one is read.
+        Only files with another stamp are read.
         """
         for path, record, stamp in self._listed:
             if not is_unchanged(path, stamp):
                 check_file(path, record, content=True)
 
     def record_of(self, path: Path) -> tuple[FileRecord, str]:
-        """The record of a file and its stamp: those that are listed if it is unchanged, else it is digested."""
+        """The record of a file and its stamp: the listed ones if the file is unchanged, else new ones."""
         for listed, record, stamp in self._listed:
             if listed == path and is_unchanged(path, stamp):
                 return record, stamp
@@ -162,7 +166,7 @@ class CurrentGeneration(BaseModel):
 
 @dataclass(frozen=True)
 class DropFolder:
-    """The places of one generation of a drop."""
+    """The paths of one generation of a drop."""
 
     path: Path
 
@@ -232,23 +236,23 @@ class DropStore:
         return sorted(key for key in keys if KEY.fullmatch(key))
 
     def is_taught_from(self, key: str) -> bool:
-        """Whether drop `key` was registered to teach a classifier."""
+        """Whether drop `key` was registered for training."""
         source = self.source(key)
         return source is not None and source.label is not None
 
     def register(self, key: str, source: DropSource) -> None:
-        """Say which files make up drop `key`; replaces what was said before."""
+        """Register the files of drop `key`, in place of those registered before."""
         write_manifest(self.root / check_key(key) / "source.toml", source)
 
     def source(self, key: str) -> DropSource | None:
-        """What was registered for drop `key`, if anything was."""
+        """The registered source of drop `key`, or None."""
         path = self.root / check_key(key) / "source.toml"
         return read_manifest(path, DropSource, repair=REGISTER_AGAIN) if path.exists() else None
 
     def list_files(self, key: str) -> DropManifest:
         """Digest the files of a registered drop and make the result its current generation.
 
-        Files that are unchanged since they were listed before are not read. Raises InputError if one of them is gone.
+        Files that are unchanged since they were last listed are not read. Raises InputError if one is missing.
         """
         source = read_manifest(self.root / check_key(key) / "source.toml", DropSource, repair=REGISTER_AGAIN)
         for file in source.files:
@@ -279,7 +283,7 @@ class DropStore:
         return manifest
 
     def put_back(self, key: str, source: DropSource, digest: str) -> None:
-        """Make a former source, and its generation of this digest if it had one, that of drop `key` again."""
+        """Register a former source of drop `key` again, and its generation of this digest if it had one."""
         self.register(key, source)
         if digest:
             write_manifest(self.root / key / "current.toml", CurrentGeneration(digest=digest))
@@ -289,7 +293,7 @@ class DropStore:
         try:
             return self.current(key)[0] if self.was_listed(key) else None
         except IntegrityError:
-            # What is listed now takes its place.
+            # The list that is about to be written replaces it.
             return None
 
     def was_listed(self, key: str) -> bool:
@@ -301,7 +305,7 @@ class DropStore:
         return self.was_listed(key) and self.current(key)[0].source == self.source(key)
 
     def is_indexed(self, key: str) -> bool:
-        """Whether the files registered for drop `key` were ever read to their end."""
+        """Whether the registered files of drop `key` have an index."""
         if not self.was_listed(key):
             return False
         (drop, folder), registered = self.current(key), self.source(key)
@@ -328,17 +332,17 @@ class DropStore:
 
 
 def _digested(path: Path) -> tuple[FileRecord, str]:
-    # The stamp first: a change while the file is read gives it another one.
+    # The stamp first: a change while the file is read gives another stamp.
     stamp = stamp_of(path)
     return record_of_file(path), stamp
 
 
 def _first_listed(path: Path) -> datetime:
-    """When the files of the generation recorded at `path` were first listed: now, if they never were."""
+    """When the files of the generation with the record at `path` were first listed: now, if never."""
     try:
         former = read_manifest(path, DropManifest).listed_at if path.exists() else None
     except IntegrityError:
-        # The record is about to be written anew, which mends it.
+        # The record is about to be written again.
         former = None
     return former or datetime.now(UTC).replace(microsecond=0)
 
@@ -348,8 +352,8 @@ def _check_writable_name(path: Path) -> None:
     if readable.encode() != os.fsencode(path):
         raise InputError(
             readable,
-            found="bytes in the path that are no UTF-8",
-            expected="a path that can be written down",
+            found="a path with bytes that are no UTF-8",
+            expected="a path in UTF-8",
             advice="Rename the file or its folder.",
         )
 
