@@ -39,7 +39,7 @@ def _number(value: Any) -> Any:
 class DeliverySettings(BaseModel):
     """Where deliveries arrive, when they are complete, and how their reads are cut."""
 
-    data_root: SomePath = Field(Path("data"), description="where everything made of drops is kept")
+    data_root: SomePath = Field(Path("data"), description="folder of everything that is made from drops")
     dagster_home: SomePath | None = Field(
         None,
         validation_alias="DAGSTER_HOME",
@@ -49,24 +49,24 @@ class DeliverySettings(BaseModel):
         Path("drops"), description="where deliveries arrive: sub-folders, files of reads, sample sheets"
     )
     settle_seconds: float = Field(
-        60, gt=0, description="how long a delivery without a marker must stay the same to be complete"
+        60, gt=0, description="seconds that a delivery without a marker must stay unchanged to be complete"
     )
     ready_marker: str = Field(
         "READY",
         pattern=r"^[A-Za-z0-9_-]+$",
-        description="name of the file in a folder, or ending beside a file, that says a delivery is complete",
+        description="file name in a folder, or ending of a file beside a file, that marks a delivery as complete",
     )
     allow_external_sample_paths: bool = Field(
         False, description="whether a sample sheet may name files outside the drops folder"
     )
     ranks: PositiveInt = Field(
-        4, le=99, description="W: shards a drop is cut into, whatever the number of devices"
+        4, le=99, description="W: the number of shards of a drop, whatever the number of devices"
     )
     chunk_length: Annotated[Literal[300, 500], BeforeValidator(_number)] = Field(
         300, description="L: bases of a chunk, unless a drop says otherwise"
     )
     duplicates: Literal["suffix", "refuse"] = Field(
-        "suffix", description="what to do with repeated read names"
+        "suffix", description="repeated read names get a suffix, or are an error"
     )
 
 
@@ -74,7 +74,7 @@ class ModelSettings(BaseModel):
     """Which models score which reads, and where models come from."""
 
     models: SomePath = Field(
-        Path("models"), description="the registry: where models that were fetched or imported are kept"
+        Path("models"), description="the registry: folder of the models that were fetched or imported"
     )
     esm2: SomePath = Field(
         MODELS_FOLDER / "esm2", description="model folder of ESM-2, or its name in the registry"
@@ -84,7 +84,7 @@ class ModelSettings(BaseModel):
     )
     classifiers: SomePath = Field(
         MODELS_FOLDER,
-        description="folder with classifier_300 and classifier_500, as the registry is; unless one was trained here",
+        description="folder with classifier_300 and classifier_500, as the registry; one that was trained here is preferred",
     )
     dna_only_below_bases: NonNegativeInt = Field(
         0,
@@ -99,7 +99,7 @@ class ModelSettings(BaseModel):
     hub: str = Field(
         "https://huggingface.co",
         validation_alias="HF_ENDPOINT",
-        description="from where `virnucpro models fetch` takes models: the Hugging Face hub or a mirror",
+        description="server from which `virnucpro models fetch` downloads: the Hugging Face hub or a mirror",
     )
     hub_token: SecretStr | None = Field(
         None,
@@ -119,22 +119,23 @@ class ComputeSettings(BaseModel):
     visible_gpus: str | None = Field(
         None,
         validation_alias="CUDA_VISIBLE_DEVICES",
-        description="the GPUs that a scheduler leaves to this process, by number or UUID; all if it says nothing",
+        description="the GPUs that a scheduler assigns to this process, by number or UUID; all if not set",
     )
     precision: Precision = Field(
-        "float32", description="in which the encoders compute; rows are stored as float32"
+        "float32", description="precision of the encoders; rows are always stored as float32"
     )
     attention: Attention | None = Field(
         None,
         description="kernel of attention: dense-runs, varlen, flash, or plain, which computes "
-        "as VirNucPro does, slowly; the fastest that was measured if left out",
+        "as VirNucPro does, slowly; if not set, the fastest that was measured",
     )
     fused_kernels: bool | None = Field(
-        None, description="whether layers run on kernels of our own; on GPUs in half precision if left out"
+        None,
+        description="whether layers use this package's own kernels; if not set, on GPUs in half precision",
     )
     peak_tflops: PositiveFloat | None = Field(
         None,
-        description="peak rate of one device in this precision, for MFU; measured by each device if not given",
+        description="peak rate of one device in this precision, for MFU; if not set, each device measures it",
     )
     token_budget: PositiveInt | None = Field(
         None,
@@ -145,32 +146,32 @@ class ComputeSettings(BaseModel):
     packs_per_part: PositiveInt = Field(64, description="packs between two checkpoints")
     embedding_cache_gib: NonNegativeFloat = Field(
         0,
-        description="room for embeddings that are kept for other drops with the same sequences, GiB; 0: none are kept",
+        description="size of the cache of embeddings for other drops with the same sequences, GiB; 0: no cache",
     )
     executor: Literal["in_process", "ray"] = Field(
         "in_process",
-        description="where the steps of the UI's runs compute: on this machine, or on a Ray cluster",
+        description="where steps of runs from the UI are computed: on this machine, or on a Ray cluster",
     )
     ray: RaySettings = Field(default_factory=RaySettings, description="the Ray cluster, if there is one")
     when_busy: WhenBusy = Field(
-        "wait", description="while another run owns a device or a drop's files: wait, or refuse"
+        "wait", description="if another run holds a device or a drop's files: wait, or fail"
     )
     locks_folder: SomePath | None = Field(
         None,
-        description="where the locks of this machine's devices are, the same for all users who share them; by default "
-        "/run/lock, or /dev/shm where that is not shared",
+        description="folder of the locks of this machine's devices, the same for all users who share them; default: "
+        "/run/lock, or /dev/shm if that is not shared",
     )
     stall_seconds: float = Field(
         900,
         gt=0,
-        description="a device process without progress for so long is ended and its work done again",
+        description="seconds without progress after which a device process is ended and its work is repeated",
     )
     max_device_restarts: NonNegativeInt = Field(
-        3, description="how often in a row a device's process may end before its device is given up"
+        3, description="how often in a row a device process may end before its device is not used any more"
     )
     quarantine: QuarantinePolicy = Field(
         "fail",
-        description="a sequence that cannot be embedded fails its rank, or leaves its reads not_scored",
+        description="a sequence that cannot be embedded fails its rank, or its reads become not_scored",
     )
 
 
@@ -180,36 +181,35 @@ class ScheduleSettings(BaseModel):
     owner: str = Field(
         "team:virnucpro",
         pattern=r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+)$",
-        description="whom the UI names as owner of the assets: team:NAME, or an e-mail address",
+        description="owner of the assets in the UI: team:NAME, or an e-mail address",
     )
     automation: bool = Field(
         True,
-        description="whether drops are looked for and worked on as they arrive, unless the UI says other",
+        description="whether arriving drops are found and computed automatically; the UI can switch it",
     )
     scan_interval_seconds: PositiveInt = Field(
-        30, description="how often arrivals are looked for, and what to do next"
+        30,
+        description="seconds between two scans of the drops folder, and between two evaluations of the automation",
     )
     nightly_at: str = Field(
         "02:00",
         pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
-        description="when the schedule nightly_drops begins the work; it looks for drops in the two hours before",
+        description="when the schedule nightly_drops starts the runs; it scans for drops in the two hours before",
     )
-    retry_cron: str = Field(
-        "0 7-19 * * *", description="when the schedule retry_failed looks, as a cron line"
-    )
-    timezone: str = Field("UTC", description="in which the schedules' hours are meant, as in Europe/Vienna")
+    retry_cron: str = Field("0 7-19 * * *", description="when the schedule retry_failed runs, as a cron line")
+    timezone: str = Field("UTC", description="time zone of the schedules, for example Europe/Vienna")
     step_retries: NonNegativeInt = Field(
-        2, description="how often a step is tried again that ended for want of a device or a lock only"
+        2, description="how often a step is repeated that failed only because a device or a lock was not free"
     )
     step_retry_seconds: float = Field(
-        60, ge=0, description="pause before the first such try; twice as long before each next"
+        60, ge=0, description="seconds before the first such repetition; doubled before each next one"
     )
     retry_limit: PositiveInt = Field(
         3,
-        description="how often the schedule retry_failed sees a partition fail before it leaves it to a person",
+        description="failures of a partition after which the schedule retry_failed does not repeat it any more",
     )
     retry_drops: PositiveInt = Field(
-        20, description="how many drops the schedule retry_failed takes at a time"
+        20, description="how many drops the schedule retry_failed repeats at a time"
     )
 
 
@@ -231,7 +231,7 @@ class ResultSettings(BaseModel):
     regions: RegionRules = Field(
         default_factory=RegionRules, description="when chunks of a long read or contig are a viral region"
     )
-    check_sample: PositiveInt = Field(64, le=512, description="chunks that the precision checks look at")
+    check_sample: PositiveInt = Field(64, le=512, description="chunks in the sample of the precision checks")
     min_cosine: float = Field(
         0.999,
         ge=-1,
@@ -257,26 +257,29 @@ class ResultSettings(BaseModel):
 class OperationSettings(BaseModel):
     """Who hears of failures, where reports are served, and how long data are kept."""
 
-    alerts: AlertSettings = Field(default_factory=AlertSettings, description="who hears of failures, and how")
+    alerts: AlertSettings = Field(
+        default_factory=AlertSettings, description="who gets alerts about failures, and how"
+    )
     fresh_hours: PositiveFloat | None = Field(
         None,
         ge=1,
-        description="predictions count as stale if none of any drop is younger; for daily deliveries",
+        description="hours after which predictions count as stale if no drop has younger ones; for daily deliveries",
     )
     overdue_hours: NonNegativeFloat = Field(
-        36, description="a drop that waits longer for its predictions is overdue; 0: never"
+        36, description="hours after which a drop without predictions is overdue; 0: never"
     )
     reports_url: str | None = Field(
         None,
         pattern="^https?://",
-        description="web address at which the pages in the data root are served; none: the UI shows their paths",
+        description="web address of the pages in the data root; if not set, the UI shows their paths",
     )
     keep_embeddings_days: PositiveFloat | None = Field(
-        None, description="embeddings of drops finished longer ago are cleaned up, results stay; none: never"
+        None,
+        description="days after which the embeddings of a finished drop are removed; results stay; not set: never",
     )
     keep_drops_days: PositiveFloat | None = Field(
-        None, description="all data of drops finished longer ago are cleaned up; none: never"
+        None, description="days after which all data of a finished drop are removed; not set: never"
     )
     cleanup_deletes: bool = Field(
-        False, description="the scheduled clean-up deletes; otherwise it only lists what it would"
+        False, description="whether the scheduled clean-up deletes, or only lists what it would delete"
     )

@@ -17,6 +17,7 @@ from virnucpro_assets.errors import InputError
 PREFIX = "VIRNUCPRO_"
 
 FORMER_NAMES = {
+    "alerts.attempts": "",
     "look_seconds": "scan_interval_seconds",
     "restarts": "max_device_restarts",
     "scan_seconds": "",
@@ -63,7 +64,7 @@ def check_variables(model: type[BaseModel], variables: Iterable[str]) -> None:
     known = {setting.variable for setting in settings} | groups
     for variable in sorted(variables):
         name = variable.upper()
-        former = name.removeprefix(PREFIX).lower()
+        former = name.removeprefix(PREFIX).lower().replace("__", ".")
         if name.startswith(PREFIX) and former in FORMER_NAMES:
             now = FORMER_NAMES[former]
             present = f"{PREFIX}{now.upper()}" if now else ""

@@ -221,6 +221,7 @@ def test_nobody_is_told_anything_by_default() -> None:
         ("restarts", "max_device_restarts"),
         ("sheets_may_lead_out", "allow_external_sample_paths"),
         ("scan_seconds", ""),
+        ("alerts.attempts", ""),
     ],
 )
 def test_a_former_name_is_refused_with_the_present_one(
@@ -234,14 +235,12 @@ def test_a_former_name_is_refused_with_the_present_one(
         "no such setting: it has no effect any more",
     )
     with monkeypatch.context() as patch:
-        patch.setenv(f"VIRNUCPRO_{former.upper()}", "1")
+        variable = f"VIRNUCPRO_{former.upper().replace('.', '__')}"
+        patch.setenv(variable, "1")
         with pytest.raises(InputError) as raised:
             load_settings()
     now = f"VIRNUCPRO_{present.upper()}, its name now" if present else gone
-    assert (
-        str(raised.value)
-        == f"variable VIRNUCPRO_{former.upper()}: {found}; expected {now}. Rename or unset it."
-    )
+    assert str(raised.value) == f"variable {variable}: {found}; expected {now}. Rename or unset it."
     (tmp_path / "virnucpro.toml").write_text(f"{former} = 1\n")
     with pytest.raises(InputError) as raised:
         load_settings()
