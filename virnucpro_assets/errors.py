@@ -26,8 +26,8 @@ class InputError(VirnucproError):
     def __init__(
         self, file: Path | str, *, found: str, expected: str, advice: str, where: str | None = None
     ) -> None:
-        place = f"{file}, {where}" if where else str(file)
-        super().__init__(f"{place}: found {found}; expected {expected}. {advice}")
+        subject = f"{file}, {where}" if where else str(file)
+        super().__init__(f"{subject}: found {found}; expected {expected}. {advice}")
 
 
 class IntegrityError(VirnucproError):
@@ -62,13 +62,13 @@ class InsufficientDiskSpaceError(VirnucproError):
 
 def describe_os_error(error: OSError) -> str:
     """One line about a file that the system could not read or write."""
-    place = error.filename or "a file"
+    subject = error.filename or "a file"
     if error.filename is None and isinstance(error, FileNotFoundError):
         try:
             Path.cwd()
         except FileNotFoundError:
-            place = "the working folder"
-    return f"{place}: found {error.strerror or error}. Check the path, who may use it, and the space on its disk."
+            subject = "the working folder"
+    return f"{subject}: found {error.strerror or error}. Check the path, who may use it, and the space on its disk."
 
 
 def describe_validation_error(error: ValidationError) -> str:

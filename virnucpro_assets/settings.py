@@ -118,10 +118,10 @@ class Settings(
     def classifier_versions(self, chunk_length: int, inputs: Inputs = "both") -> ClassifierVersions:
         """The classifiers for chunks of this length that were trained here.
 
-        Those that take DNA alone have a place of their own, that of the classifier for short reads.
+        Those that take DNA alone have a folder of their own, that of the classifier for short reads.
         """
-        place = f"{chunk_length}_dna" if inputs == "dna" else str(chunk_length)
-        return ClassifierVersions(self.training_root / "classifiers" / place)
+        name = f"{chunk_length}_dna" if inputs == "dna" else str(chunk_length)
+        return ClassifierVersions(self.training_root / "classifiers" / name)
 
     @property
     def embedding_cache(self) -> EmbeddingCache | None:
@@ -131,7 +131,7 @@ class Settings(
 
     @property
     def device_locks(self) -> Path:
-        """Where the locks of this machine's devices are; InputError if it has no place for them."""
+        """The folder of the locks of this machine's devices; InputError if it has none."""
         return self.locks_folder or machine_locks()
 
     @property
@@ -149,10 +149,10 @@ class Settings(
 
         Letters of either case count as equal, as some disks take them.
         """
-        place = f"{(self.data_root / key).absolute()}{os.sep}".lower()
+        folder_of_drop = f"{(self.data_root / key).absolute()}{os.sep}".lower()
         own = (self.data_root / "dagster", self.dagster_home, self.models, self.classifiers)
         for folder in (*own, self.drops_folder, self.locks_folder):
-            if folder is not None and f"{folder.absolute()}{os.sep}".lower().startswith(place):
+            if folder is not None and f"{folder.absolute()}{os.sep}".lower().startswith(folder_of_drop):
                 raise InputError(
                     f"drop {key}",
                     found=f"the name of a folder of the platform, {folder}",

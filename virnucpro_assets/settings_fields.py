@@ -84,7 +84,8 @@ class ModelSettings(BaseModel):
     )
     classifiers: SomePath = Field(
         MODELS_FOLDER,
-        description="folder with classifier_300 and classifier_500, as the registry; one that was trained here is preferred",
+        description="folder with classifier_300 and classifier_500, as the registry; one that was trained here is "
+        "preferred",
     )
     dna_only_below_bases: NonNegativeInt = Field(
         0,

@@ -80,10 +80,10 @@ def check_variables(model: type[BaseModel], variables: Iterable[str]) -> None:
             )
 
 
-def former_name_error(place: str, present: str, advice: str) -> InputError:
-    """The error for a former name of a setting at `place`, whose present name is `present`, if it has one."""
+def former_name_error(where: str, present: str, advice: str) -> InputError:
+    """The error for a former name of a setting at `where`, whose present name is `present`, if it has one."""
     return InputError(
-        place,
+        where,
         found="the name of a setting in an earlier version",
         expected=f"{present}, its name now" if present else "no such setting: it has no effect any more",
         advice=advice,

@@ -189,6 +189,6 @@ def machine_locks(folders: Sequence[Path] = LOCK_FOLDERS) -> Path:
     raise InputError(
         "setting locks_folder",
         found=f"none of {', '.join(map(str, folders))} that root shares with all users (mode 1777)",
-        expected="one place for the locks of this machine's devices",
+        expected="one folder for the locks of this machine's devices",
         advice="Set VIRNUCPRO_LOCKS_FOLDER to a folder in which all who use these devices may make files.",
     )

@@ -236,9 +236,9 @@ class _DropsFolder:
         names = [printable(name) for name in entries.aside[:NAMED_ASIDE]]
         more = len(entries.aside) - len(names)
         shown = ", ".join(names) + (f" and {more} more" if more else "")
-        place = "" if entries is self._top else printable(entries.path.name) + os.sep
+        prefix = "" if entries is self._top else printable(entries.path.name) + os.sep
         return Found(
-            place + shown,
+            prefix + shown,
             "",
             "aside",
             rejected_because="left aside, for there are no reads of a sample in it",

@@ -145,11 +145,11 @@ class Finder:
                 yield from self._set_aside(path, generation)
 
     def _embeddings(self, generation: Path) -> Iterator[Path]:
-        places = {path.name: path for path in self._listed(generation)}
-        if MERGED in places:
-            yield places[MERGED]
+        entries = {path.name: path for path in self._listed(generation)}
+        if MERGED in entries:
+            yield entries[MERGED]
         for kind in ENCODER_KINDS:
-            for shard in self._listed(places[kind]) if kind in places else ():
+            for shard in self._listed(entries[kind]) if kind in entries else ():
                 if SHARD_FOLDER.fullmatch(shard.name) and shard.is_dir():
                     for path in self._listed(shard):
                         if path.name == SHARD or (path.name.startswith("part-") and path.suffix == ".h5"):

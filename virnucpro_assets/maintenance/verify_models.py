@@ -38,8 +38,8 @@ def verify_models(
         raise InputError(
             "precision", found=repr(precision), expected=", ".join(PRECISIONS), advice="Give one of them."
         )
-    place = device or ("cuda:0" if names_gpus("auto", visible=settings.visible_gpus) else "cpu")
-    _require_device(place, torch.cuda.device_count())
+    chosen_device = device or ("cuda:0" if names_gpus("auto", visible=settings.visible_gpus) else "cpu")
+    _require_device(chosen_device, torch.cuda.device_count())
     registry = Registry(settings.models)
     folders = (
         [settings.encoder_folder(kind) for kind in ENCODER_KINDS]
@@ -49,11 +49,11 @@ def verify_models(
     failed = []
     with saying_demo_models({folder.name: folder for folder in folders}, warn):
         for folder in folders:
-            found = verify_encoder(folder, precision=chosen, device=place, keep=keep)
+            found = verify_encoder(folder, precision=chosen, device=chosen_device, keep=keep)
             passed = found.passed(settings.min_cosine)
             say(
-                f"{folder}: {found.folder.kind} in {chosen} on {place} against {found.reference}: smallest cosine "
-                f"{found.min_cosine:.8f}, largest difference {found.largest_difference:.3g} where the largest number "
+                f"{folder}: {found.folder.kind} in {chosen} on {chosen_device} against {found.reference}: smallest "
+                f"cosine {found.min_cosine:.8f}, largest difference {found.largest_difference:.3g} where the largest number "
                 f"is {found.largest_number:.3g}: {'passed' if passed else 'FAILED'}"
             )
             if not passed:

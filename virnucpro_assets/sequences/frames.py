@@ -121,13 +121,13 @@ def _blocks(lengths: Integers) -> Iterator[tuple[int, int]]:
 
 def _candidates_of_block(bases: Ragged, chunks: Chunks, begin: int, end: int) -> _BlockCandidates:
     lengths = chunks.length[begin:end]
-    places, letters = _laid_out(
+    positions, letters = _laid_out(
         bases.data, bases.offsets[chunks.read[begin:end]] + chunks.start[begin:end], lengths
     )
-    signs = _codon_signs(letters, places)
+    signs = _codon_signs(letters, positions)
     chunk, frame = np.nonzero(_stop_free(signs, lengths))
     shift = frame % 3
-    begins = np.where(frame < 3, places[chunk], len(letters) - places[chunk] - lengths[chunk]) + shift
+    begins = np.where(frame < 3, positions[chunk], len(letters) - positions[chunk] - lengths[chunk]) + shift
     proteins, nucleotides = _translated(letters, begins, lengths[chunk] - shift, frame >= 3)
     kept = np.flatnonzero(proteins.lengths)
     if len(kept) < len(chunk):
@@ -145,7 +145,7 @@ def _candidates_of_block(bases: Ragged, chunks: Chunks, begin: int, end: int) ->
         proteins,
         nucleotides,
         has_codon,
-        _chunks_with_u(letters, places),
+        _chunks_with_u(letters, positions),
         is_unreadable,
     )
 
@@ -153,13 +153,13 @@ def _candidates_of_block(bases: Ragged, chunks: Chunks, begin: int, end: int) ->
 def _laid_out(data: Bytes, starts: Integers, lengths: Integers) -> tuple[Integers, Bytes]:
     """The position of each chunk in a new array, and that array: letters, and zeros between."""
     ends = np.cumsum((lengths + 4) // 3 * 3)
-    places = np.concatenate((np.zeros(1, np.int64), ends[:-1]))
+    positions = np.concatenate((np.zeros(1, np.int64), ends[:-1]))
     letters = np.zeros(int(ends[-1]), np.uint8)
-    copy_segments(data, starts, lengths, letters, places)
-    return places, letters
+    copy_segments(data, starts, lengths, letters, positions)
+    return positions, letters
 
 
-def _codon_signs(letters: Bytes, places: Integers) -> Bytes:
+def _codon_signs(letters: Bytes, positions: Integers) -> Bytes:
     """uint8 for each chunk: bit of every (strand, phase) with a stop, and _ANY_RESIDUE."""
     digits = np.full(len(letters) + 2, 4, np.uint8)
     digits[:-2] = _looked_up(letters, DIGIT_OF_LETTER)
@@ -167,13 +167,13 @@ def _codon_signs(letters: Bytes, places: Integers) -> Bytes:
     signs = _looked_up(codons[0::3], _SIGNS[0])
     signs = signs | _looked_up(codons[1::3], _SIGNS[1])
     signs |= _looked_up(codons[2::3], _SIGNS[2])
-    return np.bitwise_or.reduceat(signs, places // 3)
+    return np.bitwise_or.reduceat(signs, positions // 3)
 
 
 def _stop_free(signs: Bytes, lengths: Integers) -> npt.NDArray[np.bool_]:
     """bool [chunks, 6]: the frames that may have residues and have no stop.
 
-    Frame Rf of n bases reads the codons whose places are n - f + 1 modulo three.
+    Frame Rf of n bases reads the codons whose positions are n - f + 1 modulo three.
     """
     skipped = np.arange(3)
     bases = lengths[:, None] - skipped
@@ -223,10 +223,10 @@ def _laid_out_by_strand(
     )
 
 
-def _chunks_with_u(letters: Bytes, places: Integers) -> npt.NDArray[np.bool_]:
+def _chunks_with_u(letters: Bytes, positions: Integers) -> npt.NDArray[np.bool_]:
     """bool for each chunk: whether it has a U, of either case."""
     is_u = (letters | 0x20) == ord("u")
-    return np.logical_or.reduceat(is_u, places) if is_u.any() else np.zeros(len(places), np.bool_)
+    return np.logical_or.reduceat(is_u, positions) if is_u.any() else np.zeros(len(positions), np.bool_)
 
 
 def _reasons(

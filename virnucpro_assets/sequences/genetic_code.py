@@ -37,8 +37,8 @@ def _with_u_as_t(table: bytearray) -> bytes:
 
 def _residues() -> bytes:
     table = bytearray([NO_RESIDUE]) * 256
-    places = [BASES.index(letter) for letter in _NCBI_BASES]
-    codons = [25 * a + 5 * b + c for a in places for b in places for c in places]
+    positions = [BASES.index(letter) for letter in _NCBI_BASES]
+    codons = [25 * a + 5 * b + c for a in positions for b in positions for c in positions]
     for codon, residue in zip(codons, _NCBI_RESIDUES, strict=True):
         table[codon] = residue
     return bytes(table)

@@ -67,8 +67,8 @@ def merged_rows(spill: Spill, rows: RowOfRecord, budget: int) -> Iterator[tuple[
     by_length = sorted(spill.groups, key=lambda group: -group.protein_length)
     for residues, groups in groupby(by_length, key=attrgetter("protein_length")):
         for piece in _merged_groups(spill, list(groups), budget):
-            for first, places in piece.places:
-                rows.put(first, row + places)
+            for first, positions in piece.positions:
+                rows.put(first, row + positions)
             yield residues, piece.records
             row += len(piece.records)
 
@@ -86,8 +86,10 @@ def split_records(residues: int, records: Records) -> tuple[Ragged, Ragged]:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
+    """Rows of the index; for records of each run, from one on (its number in all runs), their positions here."""
+
     records: Records
-    places: list[tuple[int, npt.NDArray[np.int64]]]  # of runs' records from a position on, within the piece
+    positions: list[tuple[int, npt.NDArray[np.int64]]]
 
 
 @dataclass(slots=True)
@@ -103,10 +105,10 @@ def _merged_groups(spill: Spill, groups: list[RunGroup], budget: int) -> Iterato
         share = max(SMALLEST_BLOCK, budget // (width * len(cursors)))
         blocks = [spill.read_records(cursor.group, cursor.read, share) for cursor in cursors]
         taken = _up_to_border(cursors, blocks)
-        distinct, place = sorted_distinct(np.concatenate(taken))
-        places = np.split(place, np.cumsum([len(records) for records in taken])[:-1])
+        distinct, position = sorted_distinct(np.concatenate(taken))
+        positions = np.split(position, np.cumsum([len(records) for records in taken])[:-1])
         firsts = [cursor.group.first + cursor.read for cursor in cursors]
-        yield _Piece(distinct, list(zip(firsts, places, strict=True)))
+        yield _Piece(distinct, list(zip(firsts, positions, strict=True)))
         for cursor, records in zip(cursors, taken, strict=True):
             cursor.read += len(records)
         cursors = [cursor for cursor in cursors if cursor.read < cursor.group.count]

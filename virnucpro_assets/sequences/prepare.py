@@ -109,8 +109,10 @@ def _write_chunks(stream: IO[bytes], bases: Ragged, names: list[str], chunk_leng
 def _write_candidates(
     streams: Sequence[IO[bytes]], candidates: CandidateBatch, first: int, names: list[str]
 ) -> int:
-    places = zip(candidates.read.tolist(), candidates.chunk.tolist(), candidates.frame.tolist(), strict=True)
-    ids = [f"{names[read - first]}_chunk_{chunk}{FRAMES[frame]}" for read, chunk, frame in places]
+    occurrences = zip(
+        candidates.read.tolist(), candidates.chunk.tolist(), candidates.frame.tolist(), strict=True
+    )
+    ids = [f"{names[read - first]}_chunk_{chunk}{FRAMES[frame]}" for read, chunk, frame in occurrences]
     for stream, sequences in zip(streams, (candidates.nucleotides, candidates.proteins), strict=True):
         stream.write(_fasta(ids, sequences))
     return len(ids)

@@ -78,9 +78,9 @@ def sorted_distinct(records: Records) -> tuple[Records, npt.NDArray[np.int64]]:
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     is_first = np.concatenate((np.ones(1, np.bool_), ordered[1:] != ordered[:-1]))
-    place = np.empty(len(order), np.int64)
-    place[order] = np.cumsum(is_first) - 1
-    return records[order[is_first]], place
+    index = np.empty(len(order), np.int64)
+    index[order] = np.cumsum(is_first) - 1
+    return records[order[is_first]], index
 
 
 class Spill:
@@ -175,12 +175,12 @@ class Spill:
         borders = np.flatnonzero(np.diff(lengths[by_length])) + 1
         position = np.empty(len(lengths), np.int64)
         for members in np.split(by_length, borders):
-            distinct, place = sorted_distinct(
+            distinct, index = sorted_distinct(
                 _records_of(proteins, nucleotides, members)
                 if lengths[members[0]]
                 else _records_without_proteins(nucleotides, members, self._chunk_length)
             )
-            position[members] = self.records + place
+            position[members] = self.records + index
             offset = self._record_file.tell()
             self._record_file.write(distinct.data)
             self.groups.append(RunGroup(int(lengths[members[0]]), self.records, len(distinct), offset))
@@ -211,6 +211,6 @@ def _records_without_proteins(
 ) -> Records:
     """The records of `members`, which are whole chunks."""
     records = np.zeros((len(members), chunk_length), np.uint8)
-    firsts, places = nucleotides.offsets[members], np.arange(len(members)) * chunk_length
-    copy_segments(nucleotides.data, firsts, nucleotides.lengths[members], records.reshape(-1), places)
+    firsts, targets = nucleotides.offsets[members], np.arange(len(members)) * chunk_length
+    copy_segments(nucleotides.data, firsts, nucleotides.lengths[members], records.reshape(-1), targets)
     return records
