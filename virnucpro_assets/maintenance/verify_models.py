@@ -53,8 +53,8 @@ def verify_models(
             passed = found.passed(settings.min_cosine)
             say(
                 f"{folder}: {found.folder.kind} in {chosen} on {chosen_device} against {found.reference}: smallest "
-                f"cosine {found.min_cosine:.8f}, largest difference {found.largest_difference:.3g} where the largest number "
-                f"is {found.largest_number:.3g}: {'passed' if passed else 'FAILED'}"
+                f"cosine {found.min_cosine:.8f}, largest difference {found.largest_difference:.3g} where the largest "
+                f"number is {found.largest_number:.3g}: {'passed' if passed else 'FAILED'}"
             )
             if not passed:
                 failed.append(str(folder))
