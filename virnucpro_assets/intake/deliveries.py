@@ -122,22 +122,17 @@ class _DropsFolder:
         return read_entries(folder, self._inside, self._settings.ready_marker)
 
     def _read_folder(self, path: Path) -> None:
-        name, key = printable(path.name) + os.sep, self._key(path.name)
+        found = Found(printable(path.name) + os.sep, self._key(path.name), "folder")
         if path in {self._data_root, self._dagster_home}:
-            self._unreadable.append(Found(name, "", "folder", rejected_because="the platform's own data"))
+            self._unreadable.append(replace(found, key="", rejected_because="the platform's own data"))
             return
         try:
             self._folders.append(self._read(path))
         except FileNotFoundError:
-            self._unreadable.append(
-                Found(name, key, "folder", pending_because="a folder that is being moved")
-            )
+            self._unreadable.append(replace(found, pending_because="a folder that is being moved"))
         except OSError as error:
-            self._unreadable.append(
-                Found(
-                    name, key, "folder", rejected_because=f"a folder that cannot be read ({error.strerror})"
-                )
-            )
+            reason = f"a folder that cannot be read ({error.strerror})"
+            self._unreadable.append(replace(found, rejected_because=reason))
 
     def _of_folder(self, entries: Entries, named: set[Path], of_sheets: set[Path]) -> Iterator[Found]:
         raw = entries.path.name
@@ -218,10 +213,8 @@ class _DropsFolder:
             drop = key.replace(".", "-")
             found = _found(name, self._key(drop), "file", group, markers.get(key), pending_because=pending)
             rejected = self._rejected_key(drop)
-            if not are_one_set(found.files):
-                rejected = (
-                    rejected or f"{len(group)} files of one name that are no pair; they belong in a folder"
-                )
+            if not rejected and not are_one_set(found.files):
+                rejected = f"{len(group)} files of one name that are no pair; they belong in a folder"
             yield replace(found, rejected_because=rejected)
         yield from self._of_unfinished({*groups, *(path.name for path in self._top.folders)})
 
@@ -237,12 +230,8 @@ class _DropsFolder:
         more = len(entries.aside) - len(names)
         shown = ", ".join(names) + (f" and {more} more" if more else "")
         prefix = "" if entries is self._top else printable(entries.path.name) + os.sep
-        return Found(
-            prefix + shown,
-            "",
-            "aside",
-            rejected_because="left aside, for there are no reads of a sample in it",
-        )
+        reason = "left aside, for there are no reads of a sample in it"
+        return Found(prefix + shown, "", "aside", rejected_because=reason)
 
     def _held_back(self, sheet: Path, entries: Entries) -> Iterator[Path]:
         """The files that an unusable sheet may name; all files beside it if it cannot be read."""
@@ -297,16 +286,9 @@ class _DropsFolder:
                 rejected = rejected or str(error)
             except OSError as error:
                 rejected = rejected or f"{printable(file.path.name)}, which cannot be read ({error.strerror})"
+        key, files, marked = self._key(sample.name), tuple(sample.files), _is_marked(marker, stats)
         return Found(
-            name,
-            self._key(sample.name),
-            "sample",
-            tuple(sample.files),
-            tuple(stats.values()),
-            _is_marked(marker, stats),
-            pending,
-            rejected,
-            sheet.sheet,
+            name, key, "sample", files, tuple(stats.values()), marked, pending, rejected, sheet.sheet
         )
 
     def _pending(self, path: Path) -> str:

@@ -113,22 +113,26 @@ class HashedNames:
     def _repeats_within(self, start: int, stop: int) -> tuple[Positions, Numbers]:
         same_as_next = self.hashes[start : stop - 1] == self.hashes[start + 1 : stop]
         shared = np.append(same_as_next, False) | np.insert(same_as_next, 0, False)
-        reads_of: dict[str, list[int]] = {}
         members = self.order[start:stop][shared]
+        repeats_of: dict[str, int] = {}
+        reads: list[int] = []
+        names: list[str] = []
+        numbers: list[int] = []
         for read, name in zip(members.tolist(), self.reader.each(members), strict=True):
-            reads_of.setdefault(name, []).append(read)
-        repeats = {name: reads[1:] for name, reads in reads_of.items() if len(reads) > 1}
+            repeats_of[name] = number = repeats_of.get(name, -1) + 1
+            if number:
+                reads.append(read)
+                names.append(name)
+                numbers.append(number)
         # Repeat j gets number j, unless a read has one of the new names already.
-        new_names = (f"{name}_{j}" for name, reads in repeats.items() for j in range(1, len(reads) + 1))
+        new_names = map("{}_{}".format, names, numbers)
         taken = {name.rpartition("_")[0] for name in self._taken(new_names)}
-        numbers = {
-            name: self._free_numbers(name, len(reads)) if name in taken else range(1, len(reads) + 1)
-            for name, reads in repeats.items()
-        }
-        return (
-            np.array([read for reads in repeats.values() for read in reads], np.int64),
-            np.array([number for each in numbers.values() for number in each], np.int32),
-        )
+        free = {name: iter(self._free_numbers(name, repeats_of[name])) for name in taken}
+        if free:
+            numbers = [
+                next(free[name]) if name in free else j for name, j in zip(names, numbers, strict=True)
+            ]
+        return np.array(reads, np.int64), np.array(numbers, np.int32)
 
     def _free_numbers(self, name: str, count: int) -> list[int]:
         """The `count` smallest numbers k, from 1, for which no read has the name `name_k`."""
