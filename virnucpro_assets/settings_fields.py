@@ -256,7 +256,7 @@ class ResultSettings(BaseModel):
 
 
 class OperationSettings(BaseModel):
-    """Who hears of failures, where reports are served, and how long data are kept."""
+    """Alerts, the address of reports, and how long data are kept."""
 
     alerts: AlertSettings = Field(
         default_factory=AlertSettings, description="who gets alerts about failures, and how"

@@ -59,7 +59,8 @@ Paired = Annotated[
     bool, typer.Option("--paired", help="Take the files as pairs of mates, two by two, whatever their names.")
 ]
 Interleaved = Annotated[
-    bool, typer.Option("--interleaved", help="Take each file as pairs of mates in turn, whatever its name.")
+    bool,
+    typer.Option("--interleaved", help="Take each file as pairs of alternating mates, whatever its name."),
 ]
 Replace = Annotated[
     bool,

@@ -45,7 +45,7 @@ _NO_KEY = "a name that no drop can have (1 to 64 letters, digits, '-' and '_', t
 
 @dataclass(frozen=True)
 class Found:
-    """A delivery as it lies there; `name` is what a person sees in the drops folder, safe to print.
+    """A delivery as it is in the drops folder; `name` is what a person sees in the drops folder, safe to print.
 
     `key` is empty for a sheet, and where no drop can have the name. `stats` belong to `files`, in the same order.
     `is_marked` is set if the marker is there and is newer than all files. `pending_because` is a reason to scan again
@@ -326,7 +326,7 @@ def _found(
 
 
 def _is_marked(marker: Stat | None, files: Mapping[Path, Stat]) -> bool:
-    """Whether the marker is newer than all files: it says nothing about a file that came later."""
+    """Whether the marker is newer than all files: it does not apply to a file that came later."""
     return marker is not None and all(marker.changed >= seen.changed for seen in files.values())
 
 

@@ -1,7 +1,7 @@
 """The entries of one folder of deliveries, sorted by what their names and kinds mean.
 
 A name says whether a file holds reads, which drop it belongs to, whether it is still being copied, or whether it is
-litter. Only files whose name says nothing are opened, for their first bytes.
+litter. Only files whose name does not show it are opened, for their first bytes.
 """
 
 import os

@@ -189,14 +189,20 @@ class _Scanner:
         return _delivery(found, "known", seen=fingerprint(found))
 
     def _is_as_listed(self, found: Found, source: DropSource | None) -> bool:
-        """Whether a drop that no scan registered has these files, and none was touched since they were listed."""
-        if source is None or source.delivery is not None or not self.store.is_listed(found.key):
+        """Whether the files are those that were listed, with the same sizes and times of content.
+
+        A backup by hard links, or other permissions, change the times of the inodes of all files and nothing else.
+        """
+        if source is None or not self.store.is_listed(found.key):
             return False
         drop, folder = self.store.current(found.key)
         listed = folder.manifest.stat().st_mtime_ns
+        stamps = drop.stamps or [""] * len(drop.records)
         return tuple(drop.read_files) == found.files and all(
-            seen.size == record.size and max(seen.modified, seen.changed) <= listed
-            for seen, record in zip(found.stats, drop.records, strict=True)
+            stamp.split()[:2] == [str(seen.size), str(seen.modified)]
+            if stamp
+            else seen.size == record.size and max(seen.modified, seen.changed) <= listed
+            for seen, record, stamp in zip(found.stats, drop.records, stamps, strict=True)
         )
 
 

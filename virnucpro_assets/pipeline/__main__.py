@@ -31,7 +31,9 @@ def main() -> int:
     parser.add_argument("--chunk-length", type=int, choices=[300, 500])
     parser.add_argument("--duplicates", choices=["suffix", "refuse"])
     parser.add_argument("--paired", action="store_true", help="take the files as pairs of mates, two by two")
-    parser.add_argument("--interleaved", action="store_true", help="take each file as pairs of mates in turn")
+    parser.add_argument(
+        "--interleaved", action="store_true", help="take each file as pairs of alternating mates"
+    )
     parser.add_argument("--replace", action="store_true", help="replace a drop of this name that differs")
     options = parser.parse_args()
     try:

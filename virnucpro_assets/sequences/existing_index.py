@@ -32,22 +32,22 @@ def reuse_existing_index(folder: Path, origin: IndexOrigin, report: Report) -> I
         _set_aside(folder, error, report)
         return None
     except IntegrityError as error:
-        report(f"an index that this version does not know is made anew: {error}")
+        report(f"an index that this version does not know is built again: {error}")
         return None
     if differences := _differences(manifest, origin):
-        report(f"the index was made from something else ({'; '.join(differences)}) and is made anew")
+        report(f"the index was made from something else ({'; '.join(differences)}) and is built again")
         return None
     try:
         SequenceIndex.open(folder, verify_content=True)
     except IntegrityError as error:
         _set_aside(folder, error, report)
         return None
-    report(f"index {manifest.digest[:12]} is there already, whole and of these reads: it is kept")
+    report(f"index {manifest.digest[:12]} exists, is whole and of these reads: it is reused")
     return manifest
 
 
 def _set_aside(folder: Path, error: IntegrityError, report: Report) -> None:
-    report(f"a damaged index was set aside as {set_aside(folder, 'quarantine')} and is made anew: {error}")
+    report(f"a damaged index was renamed to {set_aside(folder, 'quarantine')} and is built again: {error}")
 
 
 def _differences(found: IndexManifest, expected: IndexOrigin) -> list[str]:

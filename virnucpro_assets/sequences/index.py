@@ -113,7 +113,7 @@ class IndexManifest(IndexOrigin):
         if self.unreadable_frames:
             remarks.append(
                 f"reading frames with under half of their codons readable: {self.unreadable_frames:,}, of "
-                f"{self.unreadable_reads:,} reads. They are free of stops for want of letters; the column "
+                f"{self.unreadable_reads:,} reads. They have no stops because letters are missing; the column "
                 "unreadable_frames of read_calls.parquet marks their reads"
             )
         return remarks

@@ -114,7 +114,7 @@ def pair_files(paths: Sequence[Path], *, paired: bool = False, interleaved: bool
             "options",
             found="--paired and --interleaved",
             expected="one of them at most",
-            advice="--paired is for mates in two files, --interleaved for mates in turn in one.",
+            advice="--paired is for mates in two files, --interleaved for alternating mates in one.",
         )
     if paired and len(paths) % 2:
         raise InputError(
@@ -248,7 +248,7 @@ def _no_mates(path: Path, number: int, found: str) -> InputError:
         path,
         where=f"record {number + 1}",
         found=found,
-        expected="mates in turn, as in an interleaved file",
+        expected="alternating mates, as in an interleaved file",
         advice="Repair the file (for example with BBTools' repair.sh); or leave out --interleaved, and the word "
         "`interleaved` in the file's name.",
     )

@@ -227,7 +227,7 @@ def likely_mates(files: Sequence[ReadFile]) -> Iterator[str]:
         if len(names) == 2 and names[0] == names[1]:
             yield (
                 f"{file.path} begins with two reads called {names[0][:_PRINTED_LETTERS]}. They are taken as single "
-                "reads; if the file holds mates in turn, give --interleaved"
+                "reads; if the file holds alternating mates, give --interleaved"
             )
     for name, paths in begun.items():
         if len(paths) == 2:

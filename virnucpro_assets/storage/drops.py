@@ -30,7 +30,7 @@ from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.shards import rank_name
 from virnucpro_assets.vocabulary import EncoderKind, Label
 
-REGISTER_AGAIN = "Register the drop's files anew: virnucpro predict READS... --out DIR --name DROP --replace"
+REGISTER_AGAIN = "Register the drop's files again: virnucpro predict READS... --out DIR --name DROP --replace"
 OTHER_THAN_READS = ("min_score", "follows_delivery", "delivery", "label")
 REPORT = "report.html"
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")

@@ -76,7 +76,7 @@ CASES = {
         "prepare un_R1.fq un_R2.fq --out out",
         "note: mates whose partner is not there: 3 of 17 reads",
     ),
-    "mates in turn in a file that does not say so": Case(
+    "alternating mates in a file that does not say so": Case(
         {"inter.fq": "".join(mates(mate, 1) for mate in (1, 2))},
         "prepare inter.fq --out out",
         "note: reads renamed because an earlier read has their name: 1 of 2 (A01:1:0 to A01:1:0_1). If they are mates, "

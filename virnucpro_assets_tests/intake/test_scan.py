@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from virnucpro_assets.files import digests
 from virnucpro_assets.intake.registration import list_drop, register_delivery, register_reads
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets_tests.arriving import READS, Arrivals
@@ -239,6 +240,27 @@ def test_new_times_alone_make_no_new_generation_and_new_content_makes_one(arriva
     arrivals.take(arrivals.wait())
     second, _ = arrivals.store.current("d")
     assert second.generation != first.generation
+
+
+@pytest.mark.parametrize("by_name", [False, True], ids=["found by a scan", "named by a command"])
+def test_new_times_of_the_inode_alone_change_nothing(
+    by_name: bool, arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "SETTLED", 0)
+    path = arrivals.write("d/a.fa")
+    if by_name:
+        list_drop("d", arrivals.settings)
+    else:
+        arrivals.take(arrivals.wait())
+    assert arrivals.states() == {"d/": "known"}
+    before = path.stat().st_ctime_ns
+    while path.stat().st_ctime_ns == before:
+        path.chmod(0o640)
+    (arrivals.root / "backup.fa").hardlink_to(path)
+    assert arrivals.states() == {"d/": "known"}
+    path.write_text(READS.replace("ATGG", "TTTT"))
+    (changed,) = arrivals.wait().deliveries
+    assert changed.state == "changed"
 
 
 def test_a_file_that_grows_after_it_was_taken_makes_a_new_generation(arrivals: Arrivals) -> None:

@@ -9,7 +9,7 @@ from virnucpro_assets.sequences.read_files import pair_files
 from virnucpro_assets.sequences.reads import likely_mates
 
 PAIRED = "They are taken as single reads; if they hold mates, give --paired"
-TURN = "They are taken as single reads; if the file holds mates in turn, give --interleaved"
+TURN = "They are taken as single reads; if the file holds alternating mates, give --interleaved"
 
 
 def fasta(path: Path, names: str) -> Path:
