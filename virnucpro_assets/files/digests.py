@@ -1,6 +1,13 @@
-"""SHA-256 digests of files, and the record of a file by size and digest."""
+"""SHA-256 digests of files, the record of a file by size and digest, and stamps.
+
+A stamp shows without reading a file whether it has changed, like in build tools: its size, both times and inode. The
+second time is the system's own record of the last change, which nobody can set back. A file that changed less than
+SETTLED seconds ago has no stamp yet, because on a disk with coarse clocks it may change again with the same time. A bit
+that the disk lost changes no stamp: to find it, read the content.
+"""
 
 import hashlib
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,9 +15,12 @@ from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.errors import IntegrityError
 
+SETTLED = 1.0
+"""Seconds: the coarsest clock of file systems with inodes."""
+
 
 class FileRecord(BaseModel):
-    """What a manifest remembers of one file."""
+    """Size and digest of one file in a manifest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,3 +74,15 @@ def check_file(path: Path, expected: FileRecord, *, content: bool) -> None:
             expected=f"{expected.sha256} as its manifest says",
             advice="Materialise it again.",
         )
+
+
+def stamp_of(path: Path) -> str:
+    """Size in bytes, both times in ns and inode of a file; empty if it changed less than SETTLED seconds ago."""
+    status = path.stat()
+    is_settled = time.time() - max(status.st_mtime, status.st_ctime) >= SETTLED
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}" if is_settled else ""
+
+
+def is_unchanged(path: Path, stamp: str) -> bool:
+    """Whether there is a file at `path` with this stamp; False for an empty stamp."""
+    return bool(stamp) and path.is_file() and stamp_of(path) == stamp

@@ -9,11 +9,11 @@ from virnucpro_assets.drops.disk_space import (
     cache_bytes,
     check_data_root,
     embedding_bytes,
-    require_room,
+    require_disk_space,
     table_bytes,
 )
 from virnucpro_assets.drops.recipes import check_ranks, make_recipe
-from virnucpro_assets.drops.stage_locks import claimed_shards
+from virnucpro_assets.drops.stage_locks import shard_locks
 from virnucpro_assets.drops.stage_records import recorded_stage
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import BusyError
@@ -32,19 +32,19 @@ def embed_drop(
     """Compute the embeddings of some ranks of a drop, yielding each shard as it is finished.
 
     With `replace`, what is stored under another recipe is set aside instead of refused. Raises
-    IntegrityError if the classifier in use cannot read such embeddings, NoRoomError if the disk has
+    IntegrityError if the classifier in use cannot read such embeddings, InsufficientDiskSpaceError if the disk has
     too little room, and EmbeddingError at the end if some ranks could not be finished, also because
     another run holds them and the settings say refuse. Raises CheckError if a check of the index holds it back.
     """
     check_ranks(work.settings, work.index.manifest)
     require_passed(work, {"sequence_index": work.index.manifest.digest})
     check_fit(work)
-    with claimed_shards(work, kind, ranks, before_waiting=lease.rest) as busy:
+    with shard_locks(work, kind, ranks, before_waiting=lease.rest) as busy:
         free = [rank for rank in ranks if rank not in busy]
         refused = {rank: str(error) for rank, error in busy.items()}
         try:
             if free:
-                yield from _embed_claimed(work, kind, free, lease, replace=replace)
+                yield from _embed_locked(work, kind, free, lease, replace=replace)
         except EmbeddingError as error:
             raise EmbeddingError(
                 kind, error.failures | refused, error.quarantined, error.exit_code
@@ -53,7 +53,7 @@ def embed_drop(
             raise EmbeddingError(kind, refused, {}, BusyError.exit_code)
 
 
-def _embed_claimed(
+def _embed_locked(
     work: DropWork, kind: EncoderKind, ranks: Sequence[int], lease: Lease, *, replace: bool
 ) -> Iterator[ShardManifest]:
     encoder, index = work.encoders[kind], work.index.manifest
@@ -69,7 +69,7 @@ def _embed_claimed(
     if replace:
         for folder in job.folders.values():
             set_aside_shard(folder, job.recipe)
-    require_room_for_embeddings(work, [kind], ranks)
+    require_space_for_embeddings(work, [kind], ranks)
     with recorded_stage(work.folder.stages, kind) as figures:
         tokens = rows = cached = 0
         try:
@@ -102,11 +102,11 @@ def _note_quarantined(work: DropWork, kind: EncoderKind, rank: int, rows: Sequen
         work.report(f"{kind} rank {rank}: {len(lines)} in all, see {work.folder.quarantine}")
 
 
-def require_room_for_embeddings(work: DropWork, kinds: Sequence[EncoderKind], ranks: Sequence[int]) -> None:
-    """Raise NoRoomError or InputError unless the disk takes what is missing of these ranks, and the tables."""
+def require_space_for_embeddings(work: DropWork, kinds: Sequence[EncoderKind], ranks: Sequence[int]) -> None:
+    """Raise InsufficientDiskSpaceError or InputError unless the missing parts of these ranks and the tables fit."""
     needed = sum(embedding_bytes(work, kind, ranks) for kind in kinds)
     if needed:
         check_data_root(work.folder.path)
         what = f"the {' and '.join(kinds)} embeddings and the tables of drop {work.drop.key}"
         needed += cache_bytes(work, kinds, ranks)
-        require_room(work.folder.path, needed + table_bytes(work), what)
+        require_disk_space(work.folder.path, needed + table_bytes(work), what)

@@ -22,7 +22,7 @@ from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.intake.registration import list_drop
 from virnucpro_assets.pipeline.call import CALL_FILES, call_drop
 from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embed import embed_drop, require_room_for_embeddings
+from virnucpro_assets.pipeline.embed import embed_drop, require_space_for_embeddings
 from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.precision_checks import check_precision
@@ -41,7 +41,7 @@ RESULTS = (*PREDICTION_FILES, *CALL_FILES, REPORT, QUARANTINE_TABLE)
 def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = False) -> DropFolder:
     """Do all the work on a registered drop, with the checks between the stages.
 
-    Raises CheckError if a blocking check fails, NoRoomError before anything is computed that the
+    Raises CheckError if a blocking check fails, InsufficientDiskSpaceError before anything is computed that the
     disk cannot hold; what was finished before is kept.
     """
     check_data_root(settings.data_root)
@@ -52,7 +52,7 @@ def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = 
     with_members = sum(int((batch.members > 0).sum()) for batch in work.index.read_batches())
     _require(work, every_read_accounted_for(index, with_members))
     # Both encoders at once: the second shall not find the disk too small after the hours of the first.
-    require_room_for_embeddings(work, ENCODER_KINDS, range(settings.ranks))
+    require_space_for_embeddings(work, ENCODER_KINDS, range(settings.ranks))
     with pool, pool.lease() as lease:
         for kind in ENCODER_KINDS:
             _embed(work, kind, lease, replace=replace)
