@@ -254,14 +254,10 @@ def _row(path: Path, output: Output) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
         return lines[1].split("\t") if len(lines) > 1 else []
     rows = pq.read_table(path).to_pylist()
-    row = (
-        next((row for row in rows if row.get("call", "")), {})
-        if "call" in output.columns
-        else next(iter(rows), {})
-    )
+    example: dict[str, Any] = next((row for row in rows if row.get("call", True)), {})
     return [
         f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
-        for value in row.values()
+        for value in example.values()
     ]
 
 
