@@ -2,12 +2,13 @@
 
     python -m benchmarks.regions [--out FILE]
 
-Each held-out piece of phage lambda and phiX174 is put into the held-out piece of E. coli at three positions, forward
-and reversed. The contigs go through the whole job with the demo models. Recall is the share of the phage's bases that lie in
-a region, precision the share of the regions' bases that are the phage's; `chance` is the precision of regions at random.
+Each held-out piece of phage lambda and phiX174 is put into the held-out piece of E. coli at three positions,
+forward and reversed. The contigs go through the whole job with the demo models. Recall is the share of the phage's
+bases that lie in a region, precision the share of the regions' bases that are the phage's; `chance` is the precision
+of regions at random.
 
-The demo's encoders are tiny and their weights random: this shows that the regions are at the right places, and nothing about
-the published classifiers.
+The demo's encoders are tiny and their weights random: this shows that the regions are at the right places, and
+nothing about the published classifiers.
 """
 
 import argparse
