@@ -26,7 +26,8 @@ from virnucpro_assets.inference.messages import SampleTask
 from virnucpro_assets.inference.plans import expected_flops, tokens_of_rows
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.merged import quarantined_rows, read_merged_at
+from virnucpro_assets.storage.merged import quarantined_rows
+from virnucpro_assets.storage.merged_reader import read_merged_at
 from virnucpro_assets.storage.tables_manifest import MANIFEST, TablesManifest
 from virnucpro_assets.vocabulary import ENCODER_KINDS, Precision
 
@@ -80,7 +81,9 @@ def _compare_sample(work: DropWork, lease: Lease) -> Iterator[CheckResult]:
     quarantined = quarantined_rows(work.folder.path, fitting_merged(work))
     left_out = {row for rows in quarantined.values() for row in rows.tolist()}
     sample = sample_chunks(work.index, settings.check_sample, without=left_out)
-    stored = read_merged_at(work.folder.path, sample.rows) if len(sample.rows) else _no_rows(work)
+    stored = (
+        read_merged_at(work.folder.path, sample.rows, work.verified) if len(sample.rows) else _no_rows(work)
+    )
     with tempfile.TemporaryDirectory() as folder:
         ways = {"alone": _Way(in_use, one_at_a_time=True), "half": _Way("float16"), "exact": _Way("float32")}
         again = _embed_again(work, lease, sample, ways, Path(folder))

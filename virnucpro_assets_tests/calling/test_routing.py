@@ -26,7 +26,7 @@ from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, check_p
 from virnucpro_assets.pipeline.predict import predict_drop
 from virnucpro_assets.pipeline.report import gather_report, report_drop, summary_lines
 from virnucpro_assets.storage.calls import CallThresholds
-from virnucpro_assets.storage.merged import merged_blocks
+from virnucpro_assets.storage.merged_reader import merged_blocks
 from virnucpro_assets_tests.models.published_files import change_json
 from virnucpro_assets_tests.passed_checks import pass_checks_of_predictions
 

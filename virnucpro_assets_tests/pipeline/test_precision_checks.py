@@ -24,7 +24,7 @@ from virnucpro_assets.pipeline.predict import predict_drop
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.merged import read_merged_at
+from virnucpro_assets.storage.merged_reader import read_merged_at
 from virnucpro_assets.storage.shards import read_shard
 from virnucpro_assets.storage.tables_manifest import read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS
