@@ -202,14 +202,18 @@ def packing_efficiency(asset: str, shard: ShardManifest, minimum: float) -> Chec
     )
 
 
-def shard_checks(asset: str, shard: ShardManifest, minimum_efficiency: float) -> list[CheckResult]:
+def shard_checks(shard: ShardManifest, minimum_efficiency: float) -> list[CheckResult]:
     """All checks of a finished shard."""
+    asset = f"{shard.recipe.encoder}_embeddings"
     return [finite_values(asset, shard), packing_efficiency(asset, shard, minimum_efficiency)]
 
 
-def failure_checks(asset: str, error: EmbeddingError) -> list[CheckResult]:
-    """The failed checks of the ranks that were not finished because of NaN or Inf."""
-    return [not_finite(asset, rank, error.failures[rank]) for rank in sorted(error.not_finite)]
+def failure_checks(error: EmbeddingError) -> list[CheckResult]:
+    """The failed checks of the shards that were not finished because of NaN or Inf."""
+    return [
+        not_finite(f"{kind}_embeddings", rank, error.failures[kind, rank])
+        for kind, rank in sorted(error.not_finite)
+    ]
 
 
 def completeness(work: DropWork) -> CheckResult:

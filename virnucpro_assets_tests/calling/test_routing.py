@@ -173,8 +173,7 @@ def test_calls_of_predictions_by_other_classifiers_are_refused(finished: DropWor
 def test_precision_is_checked_for_every_classifier(finished: DropWork, models: Path) -> None:
     work = under(finished, models, short_below=BELOW)
     predict_drop(work)
-    with open_pool(work.settings) as pool, pool.lease() as lease:
-        results = list(check_precision(work, lease))
+    results = list(check_precision(work))
     assert [result.name for result in results if result.passed] == list(PRECISION_CHECKS)
 
 
@@ -198,7 +197,7 @@ def test_routes_without_a_dna_classifier_are_refused_before_an_embedding(
         pool.lease() as lease,
         pytest.raises(InputError, match=complaint),
     ):
-        list(embed_drop(work, "esm2", [0], lease))
+        list(embed_drop(work, {"esm2": [0]}, lease))
 
 
 def calibrate(models: Path, name: str, **fields: object) -> None:

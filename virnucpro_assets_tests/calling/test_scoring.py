@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from virnucpro_assets.calling import scoring
+from virnucpro_assets.calling.scoring import Scorer, scores_of_merged
+from virnucpro_assets.checks.results import completeness
+from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files import digests, stamps
-from virnucpro_assets.calling import scoring
-from virnucpro_assets.checks.results import completeness
-from virnucpro_assets.calling.scoring import Scorer, scores_of_merged
-from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.storage.merged_reader import read_merged_at
 from virnucpro_assets_tests.damage import flip_byte
 

@@ -215,7 +215,7 @@ def test_embeddings_go_after_their_time_and_results_stay_and_can_be_made_again(f
     outcome = clean_up(settings, delete=True)
 
     gone = {name for name in before if name.endswith(".h5")}
-    assert len(gone) == 1 + 2 * 4 * 2
+    assert len(gone) == 2 + 2 * 4 * 2
     after = tree(finished.folder.path)
     assert after.pop("removed.toml")
     assert after == {name: digest for name, digest in before.items() if name not in gone}

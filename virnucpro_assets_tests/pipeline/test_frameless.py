@@ -268,7 +268,7 @@ def test_without_a_classifier_of_the_dna_nothing_is_embedded(
     index_drop(work)
     pass_checks_of_index(work)
     with open_pool(settings) as pool, pool.lease() as lease, pytest.raises(InputError, match=complaint):
-        list(embed_drop(work, "dnabert_s", [0], lease))
+        list(embed_drop(work, {"dnabert_s": [0]}, lease))
     assert not list(work.folder.path.rglob("part-*"))
 
 
