@@ -1,7 +1,8 @@
 """Claims: a run writes a place of a drop only while it holds the lock of that place.
 
 Every generation has a lock beside each of its places: `index.lock`, `merged.lock`,
-`predictions.lock`, `calls.lock`, `report.lock`, `check_report.lock`, and `esm2/rank-00-of-04.lock` for each shard. So
+`predictions.lock`, `calls.lock`, `report.lock`, `check_report.lock`, `check_sample.lock`, and
+`esm2/rank-00-of-04.lock` for each shard. So
 two runs never write the same thing at once, and different ranks may be computed side by side, on
 different machines. Whoever only reads takes no lock: files appear whole, and digests say what
 they belong to.
@@ -14,14 +15,12 @@ No two runs wait for each other, whatever they do in whatever order, because of 
 
 0. The registration of a drop is taken before all others, those of several drops by ascending key, and nobody
    who holds a place waits for one.
-1. Of the places but the shards one is held at a time, and nothing is waited for meanwhile. (The
+1. Of the places but the shards one is held at a time, and no shard or other place is waited for meanwhile. (The
    quarantine has a lock of its own, held for a moment while one file is written.)
-2. Shards of one encoder are taken by ascending rank, and given back before those of another.
-3. Devices come after shards. A run that must wait for a shard while its processes own devices
-   gives the devices back first (`before_waiting`): its next work starts the processes again.
-
-4. The measure of a token budget comes after shards and before devices: a run that must wait for it
-   gives its devices back first.
+2. Shards are taken all together before anything is computed: those of DNABERT-S, then those of ESM-2, each by
+   ascending rank. They are given back before another place is taken.
+3. Devices come last, after shards and after the place `check_sample`. A run that must wait for one of these while its
+   processes own devices gives the devices back first (`before_waiting`): its next work starts the processes again.
 
 What a killed run left half-made in a place is removed by the next one that holds its lock, and
 nothing else is. Nobody can still be writing it: the kernel ends the device processes with the
@@ -32,7 +31,8 @@ rename a whole part, already on the disk, to its name, which whoever finds it ve
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -43,17 +43,20 @@ from virnucpro_assets.files.atomic import TEMPORARY_MARK
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.check_sample import FILE as CHECK_SAMPLE
 from virnucpro_assets.storage.drops import check_key
+from virnucpro_assets.storage.shards import ShardKey
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 QUARANTINE_LOCK = "quarantine.lock"
 REGISTRATIONS = "_registrations"
 """The folder of these locks under the data root: no drop can have this name."""
 
-Place = Literal["index", "merged", "predictions", "calls", "report", "check_report"]
+Place = Literal["index", "check_sample", "merged", "predictions", "calls", "report", "check_report"]
 
 WRITTEN: dict[Place, tuple[str, ...]] = {
     "index": ("index", "index/*", "stages/index.toml"),
+    "check_sample": (CHECK_SAMPLE, "stages/check_sample.toml"),
     "merged": ("merged.h5", "merged.toml", "stages/merge.toml"),
     "predictions": ("predictions/*", "stages/predictions.toml"),
     "calls": ("calls/*", "stages/calls.toml"),
@@ -77,49 +80,59 @@ def claimed_drop(key: str, settings: Settings, report: Reporter) -> Iterator[Non
 
 
 @contextmanager
-def claimed(work: DropWork, place: Place) -> Iterator[None]:
+def claimed(work: DropWork, place: Place, before_waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold a place of the generation for the block, rid of what a killed run left half-made there.
 
-    While another run holds it, waits or raises BusyError, as the settings say.
+    While another run holds it: waits, having called `before_waiting`, or raises BusyError, as the settings say.
     """
     owner, folder = f"{place} of drop {work.drop.key}", work.folder.path
-    with locked(folder / f"{place}.lock", owner, work.settings.when_busy, work.report):
+    with locked(folder / f"{place}.lock", owner, work.settings.when_busy, _waiting(work, before_waiting)):
         remove_unfinished(work, *WRITTEN[place])
         yield
 
 
 @contextmanager
 def claimed_shards(
-    work: DropWork, kind: EncoderKind, ranks: Sequence[int], before_waiting: Callable[[], None]
-) -> Iterator[dict[int, BusyError]]:
-    """Hold shards of an encoder for the block, rid of what a killed run left half-made in them.
+    work: DropWork, wanted: Mapping[EncoderKind, Sequence[int]], before_waiting: Callable[[], None]
+) -> Iterator[dict[ShardKey, BusyError]]:
+    """Hold the `wanted` ranks of each encoder for the block, rid of what a killed run left half-made in them.
 
     While another run holds one: waits, having called `before_waiting`, or goes on without it, as
-    the settings say. Gives the ranks that are not held, each with the error that names the holder.
+    the settings say. Gives the shards that are not held, each with the error that names the holder.
     """
-    busy: dict[int, BusyError] = {}
-
-    def about_to_wait(line: str) -> None:
-        before_waiting()
-        work.report(line)
-
+    busy: dict[ShardKey, BusyError] = {}
+    shards = [(kind, rank) for kind in ENCODER_KINDS for rank in sorted(wanted.get(kind, ()))]
     with ExitStack() as held:
-        for rank in sorted(ranks):
+        for kind, rank in shards:
             folder = work.folder.shard(kind, rank, work.index.manifest.ranks)
             lock, owner = (
                 folder.with_name(f"{folder.name}.lock"),
                 f"{kind} rank {rank} of drop {work.drop.key}",
             )
             try:
-                held.enter_context(locked(lock, owner, work.settings.when_busy, about_to_wait))
+                held.enter_context(
+                    locked(lock, owner, work.settings.when_busy, _waiting(work, before_waiting))
+                )
             except BusyError as error:
-                busy[rank] = error
+                busy[kind, rank] = error
             else:
                 remove_unfinished(work, f"{folder.relative_to(work.folder.path)}/*")
-        if len({*ranks} - {*busy}) == work.index.manifest.ranks:
+        kinds = Counter(kind for kind, rank in shards if (kind, rank) not in busy)
+        for kind in (kind for kind, count in kinds.items() if count == work.index.manifest.ranks):
             # Written under the lock of any rank, so nobody writes it while all are held.
             remove_unfinished(work, f"stages/{kind}.toml")
         yield busy
+
+
+def _waiting(work: DropWork, before_waiting: Callable[[], None] | None) -> Reporter:
+    """What hears that a lock must be waited for: it gives back what `before_waiting` does, then reports the line."""
+
+    def about_to_wait(line: str) -> None:
+        if before_waiting:
+            before_waiting()
+        work.report(line)
+
+    return about_to_wait
 
 
 @contextmanager

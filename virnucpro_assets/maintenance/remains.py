@@ -4,7 +4,7 @@
 - superseded: shards of another recipe that were set aside, `NAME.superseded-N`
 - unfinished: temporary files and folders of killed runs, `NAME.partial-PID-HEX`
 - former: generations that are not the current one, once the current one is finished
-- embeddings: parts and views of a finished drop that is older than `keep_embeddings_days`
+- embeddings: parts, views and check sample of a finished drop that is older than `keep_embeddings_days`
 - data: all of a finished drop that is older than `keep_drops_days`, but for its records
 
 A drop is finished when its calls are. Its age counts from the end of that stage as its record says, or of the
@@ -29,6 +29,7 @@ from virnucpro_assets.drops.stage_records import StageRecord
 from virnucpro_assets.files.atomic import TEMPORARY_MARK
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.check_sample import FILE as CHECK_SAMPLE
 from virnucpro_assets.storage.drops import DropFolder
 from virnucpro_assets.storage.merged import VIEW as MERGED
 from virnucpro_assets.storage.removed import FILE as REMOVED
@@ -50,6 +51,7 @@ LOCKED = (
     "merged.",
     "report.",
     "check_report.",
+    "check_sample.",
     *ENCODER_KINDS,
 )
 RECOMPUTED = (*ENCODER_KINDS, "merge")
@@ -148,8 +150,7 @@ class Finder:
 
     def _embeddings(self, generation: Path) -> Iterator[Path]:
         places = {path.name: path for path in self._listed(generation)}
-        if MERGED in places:
-            yield places[MERGED]
+        yield from (places[name] for name in (MERGED, CHECK_SAMPLE) if name in places)
         for kind in ENCODER_KINDS:
             for shard in self._listed(places[kind]) if kind in places else ():
                 if SHARD_FOLDER.fullmatch(shard.name) and shard.is_dir():
