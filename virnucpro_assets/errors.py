@@ -49,7 +49,7 @@ class OtherVersionError(IntegrityError):
 
 
 class DeviceError(VirnucproError):
-    """A device process died, refused, or could not be started."""
+    """A device process ended unexpectedly, failed, or could not be started."""
 
     exit_code = 4
 
@@ -60,7 +60,7 @@ class BusyError(VirnucproError):
     exit_code = 4
 
 
-class NoRoomError(VirnucproError):
+class InsufficientDiskSpaceError(VirnucproError):
     """A disk has less free space than the work needs."""
 
 

@@ -63,7 +63,7 @@ class CallThresholds:
 
 
 class AlertSettings(BaseModel):
-    """Who hears of failures. Without a target nobody does; what is a secret is never shown."""
+    """Who gets alerts about failures; nobody without a target. Secrets are never printed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
@@ -82,25 +82,18 @@ class AlertSettings(BaseModel):
     mail_warnings: bool = Field(
         False, description="send warnings of checks by e-mail too; the log and the webhook always get them"
     )
-    smtp_host: str = Field("localhost", description="the server that takes e-mails")
+    smtp_host: str = Field("localhost", description="the mail server")
     smtp_port: PositiveInt = Field(587, le=65535, description="the port of that server")
     smtp_security: Literal["starttls", "ssl", "none"] = Field(
-        "starttls", description="how the way to it is protected; none only for a server on this machine"
+        "starttls", description="encryption of the connection; none only for a server on this machine"
     )
-    smtp_user: str = Field("", description="the name to log in with; empty: no login")
-    smtp_password: SecretStr | None = Field(None, description="the password of that name; a secret")
-    timeout_seconds: PositiveFloat = Field(
-        10, description="how long one target may take, all attempts together"
-    )
-    attempts: PositiveInt = Field(
-        3, le=10, description="how often sending is tried, with a pause that doubles"
-    )
+    smtp_user: str = Field("", description="user name for the login; empty: no login")
+    smtp_password: SecretStr | None = Field(None, description="password of that user; a secret")
+    timeout_seconds: PositiveFloat = Field(10, description="seconds that one target may take")
     repeat_hours: PositiveFloat = Field(
-        24, description="the same failure of the same drop is told again only after so long"
+        24, description="hours after which the same failure of the same drop is sent again"
     )
-    ui_url: str = Field(
-        "http://127.0.0.1:3000", description="where people open the UI; links in alerts begin so"
-    )
+    ui_url: str = Field("http://127.0.0.1:3000", description="web address of the UI, for the links in alerts")
 
     @field_validator("webhook")
     @classmethod
@@ -118,7 +111,7 @@ class AlertSettings(BaseModel):
 
     @property
     def has_target(self) -> bool:
-        """Whether anybody hears of failures."""
+        """Whether alerts are sent to anybody."""
         return self.log or self.webhook is not None or bool(self.mail_to)
 
 
@@ -147,12 +140,12 @@ class RegionRules(BaseModel):
 
 
 class RaySettings(BaseModel):
-    """A Ray cluster that computes the steps, and what each of them asks for."""
+    """A Ray cluster that computes the steps, and the resources of each step."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     address: str = Field("http://127.0.0.1:8265", description="the cluster's job server, its dashboard")
-    num_cpus: PositiveFloat = Field(1, description="processors that each step asks for")
+    num_cpus: PositiveFloat = Field(1, description="processors of each step")
     num_gpus: NonNegativeFloat = Field(
-        1, description="GPUs that a step with embeddings asks for; 0 on a cluster without any"
+        1, description="GPUs of a step with embeddings; 0 on a cluster without any"
     )

@@ -39,8 +39,8 @@ def child(folder: str, device: str, threads: str, started: str) -> None:
     steps = {"started": time.time() - float(started)}
     os.environ["OMP_NUM_THREADS"] = threads
     import torch  # noqa: PLC0415
-    from virnucpro_assets.models.hardware import limit_threads  # noqa: PLC0415
 
+    from virnucpro_assets.models.hardware import limit_threads  # noqa: PLC0415
     from virnucpro_assets.models.loading import load_encoder  # noqa: PLC0415
 
     limit_threads(int(threads))

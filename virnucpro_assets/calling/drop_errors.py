@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from virnucpro_assets.calling.false_discovery import Doubles, FalseDiscoveryRate, shifted
 from virnucpro_assets.calling.routing import Routing
-from virnucpro_assets.sequences.index_tables import column_values, table_batches
+from virnucpro_assets.files.parquet import column_values, table_batches
 from virnucpro_assets.storage.calls import CALLS, VIRAL
 from virnucpro_assets.storage.scored_members import ScoredBy, ScoredMembers, calibrated
 

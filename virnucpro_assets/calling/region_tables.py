@@ -20,7 +20,7 @@ import pyarrow as pa
 from virnucpro_assets.calling.regions import Integers, Regions, regions_of
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.atomic import atomic_file
-from virnucpro_assets.sequences.index_tables import column_values, table_batches, table_writer
+from virnucpro_assets.files.parquet import column_values, table_batches, table_writer
 from virnucpro_assets.settings_groups import RegionRules
 from virnucpro_assets.storage.text_columns import chosen, schema
 

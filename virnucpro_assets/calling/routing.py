@@ -30,9 +30,11 @@ DEFAULT, SHORT, WITHOUT_OPEN_FRAME = "classifier", "short classifier", "frameles
 reads, and reads without an open frame as well if there are any, or only those."""
 
 THRESHOLD = "least calibrated P(virus) of"
+DNA_ONLY_BELOW = "short_below"
+"""The setting `dna_only_below_bases`, as stored tables name it."""
 _INPUTS = (
     *(f"{what}{name}" for name in (DEFAULT, SHORT, WITHOUT_OPEN_FRAME) for what in ("", "calibration of ")),
-    "short_below",
+    DNA_ONLY_BELOW,
 )
 
 
@@ -98,7 +100,7 @@ class Routing:
         found |= {
             f"calibration of {name}": one.calibration for name, one in self.named.items() if one.calibration
         }
-        return found | ({"short_below": str(self.dna_only_below)} if self.dna_only_below else {})
+        return found | ({DNA_ONLY_BELOW: str(self.dna_only_below)} if self.dna_only_below else {})
 
     @property
     def digest(self) -> str:
@@ -163,9 +165,10 @@ def check_scored_by(folder: Path, predictions: TablesManifest, routing: Routing)
     for name in _INPUTS:
         found, wanted = predictions.inputs.get(name), expected.get(name)
         if found != wanted:
+            shown = "dna_only_below_bases" if name == DNA_ONLY_BELOW else name
             raise IntegrityError(
                 folder,
-                found=f"predictions made with {name} {found or 'none'}",
+                found=f"predictions made with {shown} {found or 'none'}",
                 expected=f"{wanted or 'none'} as in the settings",
                 advice="Materialise predictions again.",
             )

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.files.stamps import VerifiedFiles
+from virnucpro_assets.files.digests import VerifiedFiles
 from virnucpro_assets.inference.progress import Progress, Reporter
 from virnucpro_assets.models.cards import ClassifierCard
 from virnucpro_assets.models.classifier import Classifier, load_classifier

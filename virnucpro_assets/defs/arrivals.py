@@ -5,12 +5,11 @@ from contextlib import suppress
 import dagster as dg
 
 from virnucpro_assets.defs.partitions import DROPS
-from virnucpro_assets.drops.stage_locks import claimed_drop
+from virnucpro_assets.drops.stage_locks import registration_lock
 from virnucpro_assets.errors import BusyError
-from virnucpro_assets.intake.deliveries import Delivery, Scan, scan
-from virnucpro_assets.intake.observations import Observations
 from virnucpro_assets.intake.open_deliveries import record_scan
 from virnucpro_assets.intake.registration import register_delivery
+from virnucpro_assets.intake.scan import Delivery, Observations, Scan, scan
 from virnucpro_assets.settings import Settings
 
 
@@ -23,7 +22,7 @@ def look_for_drops(settings: Settings, former: str | None, now: float) -> Scan:
     refusing = settings.model_copy(update={"when_busy": "refuse"})
     found = scan(settings, Observations.from_cursor(former), now)
     for delivery in found.of("ready", "changed"):
-        with suppress(BusyError), claimed_drop(delivery.key, refusing, lambda _: None):
+        with suppress(BusyError), registration_lock(delivery.key, refusing, lambda _: None):
             register_delivery(delivery, settings)
     record_scan(found, settings, now)
     return found

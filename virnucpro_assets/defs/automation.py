@@ -52,7 +52,7 @@ def automation_sensor(settings: Settings) -> dg.AutomationConditionSensorDefinit
         "automation",
         target=dg.AssetSelection.all(),
         emit_backfills=True,
-        minimum_interval_seconds=settings.look_seconds,
+        minimum_interval_seconds=settings.scan_interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING
         if settings.automation
         else dg.DefaultSensorStatus.STOPPED,

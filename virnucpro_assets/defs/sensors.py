@@ -19,7 +19,7 @@ from virnucpro_assets.defs.process_runs import fail_dead_runs
 from virnucpro_assets.defs.records import latest_record
 from virnucpro_assets.defs.standing import FAILED, MADE, Standing
 from virnucpro_assets.defs.status_caches import mend_status_caches
-from virnucpro_assets.intake.deliveries import Scan
+from virnucpro_assets.intake.scan import Scan
 from virnucpro_assets.settings import Settings
 
 
@@ -29,7 +29,7 @@ def new_drops(settings: Settings, partitions: Partitions) -> dg.SensorDefinition
     @dg.sensor(
         name="new_drops",
         target=dg.AssetSelection.assets("sequence_drop"),
-        minimum_interval_seconds=settings.look_seconds,
+        minimum_interval_seconds=settings.scan_interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Finds complete deliveries in the drops folder, and says which ones are refused.",
     )

@@ -1,4 +1,4 @@
-"""Stage records: how long each stage of a drop took and what it did, one small file each.
+"""Stage records: the duration and the figures of each stage of a drop, in one small file each.
 
 The report and the metadata of the assets read them; no result depends on them.
 """

@@ -1,8 +1,7 @@
 """Manifests: small typed records beside the data, stored as TOML that carries its own digest.
 
-The first line is a comment with the SHA-256 of every byte after it, so that a damaged manifest
-is found without looking anywhere else, and every TOML reader still reads it. They are written
-and read by this module alone: one that was changed by hand counts as damaged.
+The first line is a comment with the SHA-256 of all bytes after it, so a damaged manifest is found by itself, and every
+TOML reader can read it. Only this module writes and reads them: a manifest that was edited by hand counts as damaged.
 """
 
 import hashlib
@@ -40,10 +39,10 @@ REPAIR = (
 
 
 def read_manifest(path: Path, kind: type[Record], *, repair: str = REPAIR) -> Record:
-    """Read the record at `path`; `repair` says what to do where another version wrote it.
+    """Read the record at `path`; `repair` is the advice for a record of another version.
 
-    Raises DamagedFileError if the content is not what was written, OtherVersionError if it is and this
-    version cannot read it, IntegrityError if there is no file.
+    Raises DamagedFileError if the content does not match its digest, OtherVersionError if it does but this version
+    cannot read it, IntegrityError if there is no file.
     """
     try:
         content = path.read_bytes()

@@ -16,9 +16,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from virnucpro_assets.errors import IntegrityError, describe_validation_error
-from virnucpro_assets.files.digests import digest_of_files, sha256_of_file
+from virnucpro_assets.files.digests import SETTLED, digest_of_files, is_unchanged, sha256_of_file, stamp_of
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
-from virnucpro_assets.files.stamps import SETTLED, is_unchanged, stamp_of
 from virnucpro_assets.models.configs import ENCODER_CONFIG, EncoderConfig
 from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.vocabulary import EncoderKind

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.files.aside import set_aside
-from virnucpro_assets.files.atomic import TEMPORARY_MARK, sync_folder
+from virnucpro_assets.files.atomic import TEMPORARY_MARK, set_aside, sync_folder
 from virnucpro_assets.models.cards import (
     CARD_FILE,
     ClassifierCard,

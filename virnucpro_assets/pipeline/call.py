@@ -9,7 +9,7 @@ from virnucpro_assets.calling.drop_errors import DropErrors
 from virnucpro_assets.calling.region_tables import REGION_FILES, write_regions
 from virnucpro_assets.calling.routing import check_scored_by, classifiers_in_use
 from virnucpro_assets.checks.gate import require_passed, subjects_of_predictions
-from virnucpro_assets.drops.stage_locks import claimed
+from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.stage_records import recorded_stage
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import IntegrityError
@@ -50,7 +50,7 @@ def call_drop(work: DropWork) -> TablesManifest:
     the predictions, or of what they were made from, holds them back.
     """
     index, folder = work.index, work.folder.calls
-    with claimed(work, "calls"), recorded_stage(work.folder.stages, "calls") as figures:
+    with stage_lock(work, "calls"), recorded_stage(work.folder.stages, "calls") as figures:
         predictions = read_tables(work.folder.predictions)
         if predictions.inputs["index"] != index.manifest.digest:
             raise IntegrityError(

@@ -17,11 +17,11 @@ import numpy as np
 
 from virnucpro_assets.checks.samples import sample_chunks
 from virnucpro_assets.drops.recipes import make_recipe, token_budget
-from virnucpro_assets.drops.stage_locks import claimed
+from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.stage_records import recorded_stage
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import BusyError, DamagedFileError
-from virnucpro_assets.files.aside import set_aside
+from virnucpro_assets.files.atomic import set_aside
 from virnucpro_assets.inference.messages import EncoderChoice, SampleTask
 from virnucpro_assets.inference.plans import expected_flops, tokens_of_rows
 from virnucpro_assets.inference.pool import Lease
@@ -55,7 +55,7 @@ def embed_check_sample(work: DropWork, lease: Lease) -> None:
         return
     made_from, quarantined = origin
     try:
-        with claimed(work, "check_sample", before_waiting=lease.release_devices):
+        with stage_lock(work, "check_sample", before_waiting=lease.release_devices):
             if _is_there(work, made_from):
                 return
             with recorded_stage(work.folder.stages, "check_sample") as figures:

@@ -15,11 +15,11 @@ from virnucpro_assets.drops.disk_space import (
     cache_bytes,
     check_data_root,
     embedding_bytes,
-    require_room,
+    require_disk_space,
     table_bytes,
 )
 from virnucpro_assets.drops.recipes import check_ranks, make_recipe
-from virnucpro_assets.drops.stage_locks import claimed_shards
+from virnucpro_assets.drops.stage_locks import shard_locks
 from virnucpro_assets.drops.stage_records import write_stage
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import BusyError
@@ -42,14 +42,14 @@ def embed_drop(
     precision checks is computed at the end, as soon as no shard of the drop is missing (see `check_sample.py`).
 
     With `replace`, what is stored under another recipe is set aside instead of refused. Raises
-    IntegrityError if the classifier in use cannot read such embeddings, NoRoomError if the disk has
+    IntegrityError if the classifier in use cannot read such embeddings, InsufficientDiskSpaceError if the disk has
     too little room, and EmbeddingError at the end if some shards could not be finished, also because
     another run holds them and the settings say refuse. Raises CheckError if a check of the index holds it back.
     """
     check_ranks(work.settings, work.index.manifest)
     require_passed(work, {"sequence_index": work.index.manifest.digest})
     check_fit(work)
-    with claimed_shards(work, wanted, before_waiting=lease.release_devices) as busy:
+    with shard_locks(work, wanted, before_waiting=lease.release_devices) as busy:
         free = {
             kind: [rank for rank in wanted[kind] if (kind, rank) not in busy]
             for kind in ENCODER_KINDS
@@ -57,7 +57,7 @@ def embed_drop(
         }
         refused = {shard: str(error) for shard, error in busy.items()}
         try:
-            yield from _embed_claimed(work, free, lease, replace=replace)
+            yield from _embed_locked(work, free, lease, replace=replace)
         except EmbeddingError as error:
             raise EmbeddingError(error.failures | refused, error.quarantined, error.exit_code) from error
         if refused:
@@ -65,7 +65,7 @@ def embed_drop(
     embed_check_sample(work, lease)
 
 
-def _embed_claimed(
+def _embed_locked(
     work: DropWork, wanted: Mapping[EncoderKind, Sequence[int]], lease: Lease, *, replace: bool
 ) -> Iterator[ShardManifest]:
     jobs = [_job(work, kind, ranks) for kind, ranks in wanted.items() if ranks]
@@ -73,7 +73,7 @@ def _embed_claimed(
         for job in jobs:
             for folder in job.folders.values():
                 set_aside_shard(folder, job.recipe)
-    require_room_for_embeddings(work, wanted)
+    require_space_for_embeddings(work, wanted)
     stages = {job.encoder.kind: _Stage(work, job, lease) for job in jobs}
     started = time.monotonic()
     try:
@@ -139,12 +139,12 @@ def _note_quarantined(work: DropWork, kind: EncoderKind, rank: int, rows: Sequen
         work.report(f"{kind} rank {rank}: {len(lines)} in all, see {work.folder.quarantine}")
 
 
-def require_room_for_embeddings(work: DropWork, wanted: Mapping[EncoderKind, Sequence[int]]) -> None:
-    """Raise NoRoomError or InputError unless the disk takes what is missing of these ranks, and the tables."""
+def require_space_for_embeddings(work: DropWork, wanted: Mapping[EncoderKind, Sequence[int]]) -> None:
+    """Raise InsufficientDiskSpaceError or InputError unless the missing parts of these ranks and the tables fit."""
     needed = sum(embedding_bytes(work, kind, ranks) for kind, ranks in wanted.items())
     if needed:
         check_data_root(work.folder.path)
         kinds = " and ".join(kind for kind, ranks in wanted.items() if ranks)
         what = f"the {kinds} embeddings and the tables of drop {work.drop.key}"
         needed += cache_bytes(work, needed)
-        require_room(work.folder.path, needed + table_bytes(work), what)
+        require_disk_space(work.folder.path, needed + table_bytes(work), what)

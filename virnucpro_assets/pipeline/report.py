@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from virnucpro_assets import __version__
-from virnucpro_assets.calling.routing import DEFAULT, SHORT, THRESHOLD, WITHOUT_OPEN_FRAME
+from virnucpro_assets.calling.routing import DEFAULT, DNA_ONLY_BELOW, SHORT, THRESHOLD, WITHOUT_OPEN_FRAME
 from virnucpro_assets.checks.gate import require_passed, subjects_of_calls
 from virnucpro_assets.checks.quarantine import named_rows
 from virnucpro_assets.checks.results import CheckResult, read_checks, remedy, sentence
-from virnucpro_assets.drops.stage_locks import claimed
+from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.stage_records import StageRecord, read_stages
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import InputError, IntegrityError
@@ -55,7 +55,7 @@ def report_drop(work: DropWork) -> DropReport:
 
     Raises CheckError if a check of what the calls were made from holds them back.
     """
-    with claimed(work, "report"):
+    with stage_lock(work, "report"):
         require_passed(work, subjects_of_calls(read_manifest(work.folder.calls / TABLES, TablesManifest)))
         report = gather_report(work)
         write_text(work.folder.report, render_report(report))
@@ -216,8 +216,8 @@ def _budgets(recipes: Mapping[EncoderKind, Recipe]) -> int | str:
 def _settings_of_scores(work: DropWork, tables: TablesManifest) -> dict[str, str | int | float]:
     """What was other than by default: a classifier for short reads, a wanted precision."""
     found: dict[str, str | int | float] = {}
-    if "short_below" in tables.inputs:
-        found["bases below which a read is scored by its DNA"] = int(tables.inputs["short_below"])
+    if DNA_ONLY_BELOW in tables.inputs:
+        found["bases below which a read is scored by its DNA"] = int(tables.inputs[DNA_ONLY_BELOW])
     leasts = {name: value for name, value in tables.inputs.items() if name.startswith(THRESHOLD)}
     if leasts and work.settings.calls.wanted_precision is not None:
         found["wanted precision"] = work.settings.calls.wanted_precision

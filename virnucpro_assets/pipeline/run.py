@@ -41,7 +41,7 @@ RESULTS = (*PREDICTION_FILES, *CALL_FILES, REPORT, QUARANTINE_TABLE)
 def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = False) -> DropFolder:
     """Do all the work on a registered drop, with the checks between the stages.
 
-    Raises CheckError if a blocking check fails, NoRoomError before anything is computed that the
+    Raises CheckError if a blocking check fails, InsufficientDiskSpaceError before anything is computed that the
     disk cannot hold; what was finished before is kept.
     """
     check_data_root(settings.data_root)

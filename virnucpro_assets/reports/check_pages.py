@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from virnucpro_assets import __version__
 from virnucpro_assets.checks.results import CheckResult, figure, remedy, sentence
 from virnucpro_assets.checks.rules import CheckRule, check_rules
-from virnucpro_assets.drops.stage_locks import claimed
+from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.atomic import write_text
@@ -31,7 +31,7 @@ Checked = tuple[str, int | None]
 
 def write_check_report(work: DropWork) -> CheckReport:
     """Gather the checks of a drop, and write them as a page and as JSON; returns them."""
-    with claimed(work, "check_report"):
+    with stage_lock(work, "check_report"):
         report = gather_checks(work)
         write_text(work.folder.check_data, checks_as_json(report))
         write_text(work.folder.check_page, render_checks(report))

@@ -11,9 +11,9 @@ from virnucpro_assets.demo.evaluation import evaluate
 from virnucpro_assets.demo.paths import DROP_FILE
 from virnucpro_assets.demo.truth import read_truth
 from virnucpro_assets.files.digests import record_of_file
+from virnucpro_assets.files.parquet import column_values, table_batches
 from virnucpro_assets.reports.drop_report import CallRow, Evaluation
 from virnucpro_assets.reports.histograms import Histogram, LengthCounter, ScoreCounter
-from virnucpro_assets.sequences.index_tables import column_values, table_batches
 from virnucpro_assets.sequences.reads import read_batches
 from virnucpro_assets.storage.calls import CALLS, TIERS, VIRAL
 from virnucpro_assets.storage.drops import DropManifest

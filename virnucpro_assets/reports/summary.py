@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from virnucpro_assets.files.atomic import sync_folder, write_text
 from virnucpro_assets.files.outputs import check_outputs, note_outputs
+from virnucpro_assets.files.parquet import table_writer
 from virnucpro_assets.reports.drop_report import DropReport
-from virnucpro_assets.sequences.index_tables import table_writer
 
 TABLE, PARQUET = "drops.tsv", "drops.parquet"
 STATISTICS, CALLS_PLOT, SCORES_PLOT = (

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.errors import DamagedFileError, describe_os_error
-from virnucpro_assets.files.aside import set_aside
+from virnucpro_assets.files.atomic import set_aside
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.storage.embedding_cache import (
     KEY_SIZE,

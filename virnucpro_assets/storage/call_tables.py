@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from virnucpro_assets.files.atomic import atomic_file
+from virnucpro_assets.files.parquet import table_writer
 from virnucpro_assets.sequences.frames import REASONS
 from virnucpro_assets.sequences.index import ReadTableBatch
-from virnucpro_assets.sequences.index_tables import table_writer
 from virnucpro_assets.storage.calls import CALLS, TIERS, CallSummary, ChunkCalls, ReadCalls
 from virnucpro_assets.storage.prediction_tables import chunk_ids
 from virnucpro_assets.storage.scored_members import (

@@ -16,9 +16,15 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.errors import InputError, IntegrityError
-from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files, record_of_file
+from virnucpro_assets.files.digests import (
+    FileRecord,
+    check_file,
+    digest_of_files,
+    is_unchanged,
+    record_of_file,
+    stamp_of,
+)
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
-from virnucpro_assets.files.stamps import is_unchanged, stamp_of
 from virnucpro_assets.sequences.index import MANIFEST_FILE as INDEX_MANIFEST
 from virnucpro_assets.sequences.names import DuplicatePolicy
 from virnucpro_assets.sequences.read_files import ReadFile
@@ -41,13 +47,14 @@ class SourceFile(BaseModel):
 
 
 class DeliveryMark(BaseModel):
-    """What a scan of the drops folder recorded of a delivery: a fingerprint of its files' names, sizes and times, and
-    the digest of their contents that was found twice, a settle time apart."""
+    """The fingerprint of a delivery's names, sizes and times, as the scan that found it complete saw them.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Records of earlier versions also have a digest of its content, which is ignored.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     seen: str
-    content: str
 
 
 class DropSource(BaseModel):
@@ -79,7 +86,7 @@ class DropSource(BaseModel):
         min_score: float | None = None,
         label: Label | None = None,
     ) -> "DropSource":
-        """A source of these files, by their absolute paths.
+        """A source with the absolute paths of these files.
 
         Raises InputError if a path is not UTF-8, or the score not a number from 0 to 1.
         """

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.files.atomic import atomic_file
+from virnucpro_assets.files.parquet import column_values, opened_table, table_batches
 from virnucpro_assets.sequences.batches import ReadBatch
-from virnucpro_assets.sequences.index_tables import column_values, opened_table, table_batches
 from virnucpro_assets.storage.calls import CALLS, VIRAL
 from virnucpro_assets.storage.text_columns import Texts, float32_text, joined, three_decimals
 

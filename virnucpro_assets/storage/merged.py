@@ -17,9 +17,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files
+from virnucpro_assets.files.digests import FileRecord, VerifiedFiles, check_file, digest_of_files
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
-from virnucpro_assets.files.stamps import VerifiedFiles
 from virnucpro_assets.storage.parts import PartPlan, rows_of
 from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.storage.shards import MANIFEST as SHARD_MANIFEST

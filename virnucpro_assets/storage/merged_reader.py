@@ -23,8 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.files.digests import FileRecord
-from virnucpro_assets.files.stamps import VerifiedFiles
+from virnucpro_assets.files.digests import FileRecord, VerifiedFiles
 from virnucpro_assets.storage.incidents import nan_contradiction
 from virnucpro_assets.storage.merged import (
     VIEW,

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from virnucpro_assets.files.atomic import atomic_file
+from virnucpro_assets.files.parquet import table_writer
 from virnucpro_assets.sequences.batches import FRAMES
 from virnucpro_assets.sequences.index import ReadTableBatch
-from virnucpro_assets.sequences.index_tables import table_writer
 from virnucpro_assets.storage.scored_members import (
     JOINT_ALONE,
     ScoredBy,

@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.errors import DamagedFileError, IntegrityError, OtherVersionError
-from virnucpro_assets.files.aside import set_aside
+from virnucpro_assets.files.atomic import set_aside
 from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files, record_of_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.storage.incidents import Incidents

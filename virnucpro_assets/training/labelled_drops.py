@@ -6,7 +6,7 @@ from pathlib import Path
 
 from virnucpro_assets.checks.gate import require_passed, subjects_of_merged
 from virnucpro_assets.checks.results import CheckError
-from virnucpro_assets.drops.stage_locks import claimed_drop
+from virnucpro_assets.drops.stage_locks import registration_lock
 from virnucpro_assets.drops.work import DropWork, fitting_merged
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.inference.progress import Reporter
@@ -39,11 +39,13 @@ def register_labelled(
 
 
 @contextmanager
-def claimed_drops(labelled: Iterable[LabelledDrop], settings: Settings, report: Reporter) -> Iterator[None]:
-    """Hold the registrations of labelled drops for the block, as `claimed_drop` does of one."""
+def registration_locks(
+    labelled: Iterable[LabelledDrop], settings: Settings, report: Reporter
+) -> Iterator[None]:
+    """Hold the registrations of labelled drops for the block, as `registration_lock` does of one."""
     with ExitStack() as held:
         for key in sorted({one.drop for one in labelled}):
-            held.enter_context(claimed_drop(key, settings, report))
+            held.enter_context(registration_lock(key, settings, report))
         yield
 
 

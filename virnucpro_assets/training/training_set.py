@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from virnucpro_assets.checks.gate import require_passed, subjects_of_merged
-from virnucpro_assets.drops.disk_space import check_data_root, require_room
+from virnucpro_assets.drops.disk_space import check_data_root, require_disk_space
 from virnucpro_assets.drops.recipes import EncoderChoices
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import InputError
@@ -35,9 +35,9 @@ def make_training_set(
 ) -> tuple[Path, TrainingSetManifest]:
     """The folder and the manifest of the training set of some drops; it is made unless it exists.
 
-    Raises InputError if there is no labelled drop or a class is missing, IntegrityError if the embeddings of a drop are
-    missing or made with other settings, NoRoomError if the disk has too little space, CheckError if a check of the
-    embeddings of a drop failed.
+    Raises InputError if there is no labelled drop or a class is missing, IntegrityError if the embeddings of a drop
+    are missing or made with other settings, InsufficientDiskSpaceError if the disk has too little space, CheckError
+    if a check of the embeddings of a drop failed.
     """
     if len({one.label for one in labelled}) < 2:
         raise InputError(
@@ -74,7 +74,7 @@ def _write(
     merged = rows.merged[0]
     count = int((choice.split != LEFT_OUT).sum())
     check_data_root(folder)
-    require_room(folder, count * (4 * merged.width + 6 * 8) + 65536, "the training set")
+    require_disk_space(folder, count * (4 * merged.width + 6 * 8) + 65536, "the training set")
     record = write_rows(folder, _blocks(rows, choice), count, merged.width)
     manifest = TrainingSetManifest(
         inputs=inputs,

@@ -6,7 +6,7 @@ import pytest
 
 from virnucpro_assets.calling.region_tables import BED_FILE, GFF_FILE, REGIONS_FILE, write_regions
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.sequences.index_tables import table_writer
+from virnucpro_assets.files.parquet import table_writer
 from virnucpro_assets.settings_groups import RegionRules
 from virnucpro_assets.storage.call_tables import CHUNK_CALLS_FILE, CHUNK_SCHEMA, READ_CALLS_FILE, READ_SCHEMA
 

@@ -164,7 +164,7 @@ def test_calls_of_predictions_by_other_classifiers_are_refused(finished: DropWor
     ):
         call_drop(work)
     predict_drop(work)
-    with pytest.raises(IntegrityError, match="made with short_below 300; expected 200"):
+    with pytest.raises(IntegrityError, match="made with dna_only_below_bases 300; expected 200"):
         call_drop(under(finished, models, dna_only_below_bases=200))
     with pytest.raises(IntegrityError, match=r"made with short classifier [0-9a-f]{64}; expected none"):
         call_drop(under(finished, models))

@@ -13,7 +13,7 @@ from virnucpro_assets.calling.scoring import Scorer, scores_of_merged
 from virnucpro_assets.checks.results import completeness
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.files import digests, stamps
+from virnucpro_assets.files import digests
 from virnucpro_assets.storage.merged_reader import read_merged_at
 from virnucpro_assets_tests.damage import flip_byte
 
@@ -53,7 +53,7 @@ def test_a_part_is_digested_once_by_all_that_a_step_does_with_it(
         return whole(path)
 
     monkeypatch.setattr(digests, "sha256_of_file", noted)
-    monkeypatch.setattr(stamps, "SETTLED", 0.0)
+    monkeypatch.setattr(digests, "SETTLED", 0.0)
     parts = set(finished.folder.path.glob("*/rank-*/part-*.h5"))
     assert completeness(finished).passed
     assert +read == Counter(parts)

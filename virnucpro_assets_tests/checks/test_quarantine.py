@@ -331,7 +331,7 @@ def test_a_source_that_goes_away_after_it_was_verified_is_named(
         if path == lost and content:
             path.unlink()
 
-    monkeypatch.setattr("virnucpro_assets.files.stamps.check_file", check_and_lose)
+    monkeypatch.setattr("virnucpro_assets.files.digests.check_file", check_and_lose)
     blocks = merged_blocks(work.folder.path, 2)
     with pytest.raises(
         IntegrityError, match=r"part-00001\.h5: found no file; expected the part that was verified"

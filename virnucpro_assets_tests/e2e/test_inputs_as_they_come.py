@@ -63,7 +63,7 @@ CASES = {
     "a home folder in a settings file": Case(
         {"virnucpro.toml": 'data_root = "~/vnp"\n'},
         "settings",
-        "data_root = {folder}/vnp  # where everything made of drops is kept",
+        "data_root = {folder}/vnp  # folder of everything that is made from drops",
         environment={"HOME": "{folder}"},
     ),
     "mates with dots before their marks": Case(
@@ -76,7 +76,7 @@ CASES = {
         "prepare un_R1.fq un_R2.fq --out out",
         "note: mates whose partner is not there: 3 of 17 reads",
     ),
-    "mates in turn in a file that does not say so": Case(
+    "alternating mates in a file that does not say so": Case(
         {"inter.fq": "".join(mates(mate, 1) for mate in (1, 2))},
         "prepare inter.fq --out out",
         "note: reads renamed because an earlier read has their name: 1 of 2 (A01:1:0 to A01:1:0_1). If they are mates, "

@@ -10,7 +10,7 @@ import pytest
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.files import stamps
+from virnucpro_assets.files import digests
 from virnucpro_assets.inference import encoders as encoders_module
 from virnucpro_assets.inference.encoders import LoadedEncoders
 from virnucpro_assets.inference.messages import EncoderChoice
@@ -56,7 +56,7 @@ def test_only_loading_takes_seconds(choice: EncoderChoice) -> None:
 def test_an_unchanged_model_is_not_digested_again_and_a_changed_one_is_refused(
     choice: EncoderChoice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stamps, "SETTLED", 0.0)
+    monkeypatch.setattr(digests, "SETTLED", 0.0)
     copy = shutil.copytree(choice.folder, tmp_path / "esm2")
     folder = read_model_folder(copy)
     chosen = choice.model_copy(update={"folder": copy, "stamps": folder.stamps})

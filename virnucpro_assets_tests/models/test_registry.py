@@ -11,7 +11,7 @@ import torch
 
 from virnucpro_assets.demo.paths import DNABERT_S_FOLDER, ESM2_FOLDER
 from virnucpro_assets.errors import InputError, IntegrityError
-from virnucpro_assets.files.aside import set_aside
+from virnucpro_assets.files.atomic import set_aside
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.models import registry as registry_module
 from virnucpro_assets.models.catalogue import CATALOGUE, model_of_shape, published_model

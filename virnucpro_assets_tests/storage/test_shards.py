@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
-from virnucpro_assets.files.stamps import VerifiedFiles
+from virnucpro_assets.files.digests import VerifiedFiles
 from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow, finite_rows
 from virnucpro_assets.storage.merged import merged_rows, read_merged, write_merged
 from virnucpro_assets.storage.merged_reader import MergedReader, merged_blocks, read_merged_at

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.intake.sample_sheet import is_sample_sheet, names_in, read_sample_sheet
 from virnucpro_assets.sequences.read_files import ReadFile
-from virnucpro_assets.sequences.sample_sheet import is_sample_sheet, names_in, read_sample_sheet
 
 
 def sheet(folder: Path, text: str | bytes) -> Path:
@@ -101,11 +101,11 @@ def test_sheets_of_other_programs_are_read(
     assert is_sample_sheet(sheet(tmp_path, text))
     (sample,) = read_sample_sheet(tmp_path / "samples.csv")
     if files is None:
-        assert str(sample.wrong).startswith(
+        assert str(sample.error).startswith(
             f"{tmp_path}/samples.csv, line 3: found 'x/../a.fq' as in line 2; "
         )
     else:
-        assert (sample.name, sample.wrong) == ("s", None)
+        assert (sample.name, sample.error) == ("s", None)
         assert samples_in(tmp_path, text) == {"s": files}
 
 
@@ -130,9 +130,9 @@ def test_a_row_that_cannot_be_used_leaves_the_other_samples_alone(
     assert [one.name for one in found] == list(wrong)
     for one in found:
         place, expected = f"{tmp_path}/samples.csv, ", wrong[one.name]
-        assert (one.wrong is None) == (expected is None)
-        assert expected is None or str(one.wrong).startswith(place + expected)
-        assert len(str(one.wrong).splitlines()) == 1
+        assert (one.error is None) == (expected is None)
+        assert expected is None or str(one.error).startswith(place + expected)
+        assert len(str(one.error).splitlines()) == 1
 
 
 def test_the_files_of_a_sample_that_cannot_be_used_are_known(tmp_path: Path) -> None:
@@ -190,8 +190,8 @@ def test_what_is_wrong_is_said_with_its_line(
 ) -> None:
     with pytest.raises(InputError) as caught:
         for sample in read_sample_sheet(sheet(tmp_path, text)):
-            if sample.wrong:
-                raise sample.wrong
+            if sample.error:
+                raise sample.error
     place = rf"line {line}" if line else r"line \d"
     choices = "|".join(re.escape(choice) for choice in found.split("|"))
     assert re.match(

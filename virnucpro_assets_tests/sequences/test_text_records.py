@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.sequences import reads
-from virnucpro_assets.sequences.fasta_blocks import record_blocks, regular_records
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.sequences.reads import read_batches
+from virnucpro_assets.sequences.text_records import record_blocks, regular_records
 from virnucpro_assets_tests.sequences.reference import records_of
 
 

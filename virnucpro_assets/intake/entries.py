@@ -1,19 +1,98 @@
-"""What lies directly in one folder of deliveries, sorted by what the names and kinds mean."""
+"""The entries of one folder of deliveries, sorted by what their names and kinds mean.
+
+A name says whether a file holds reads, which drop it belongs to, whether it is still being copied, or whether it is
+litter. Only files whose name does not show it are opened, for their first bytes.
+"""
 
 import os
+import re
 import stat
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.intake.delivery_names import is_litter, is_of_reads, printable, unfinished_target
+from virnucpro_assets.sequences.read_files import without_mate
 
 SHEET_ENDINGS = (".csv", ".tsv")
+# Of a folder with more files than this, it is not checked whether one of them has the name of reads.
 LOOKED_AT = 10_000
+PRINTED_LETTERS = 80
+
+_PACKED = (".gz", ".bgz", ".zst", ".zstd", ".bz2", ".xz")
+_READS = (".fastq", ".fq", ".fasta", ".fa", ".fna", ".fas", ".ubam", ".bam")
+
+# What browsers, WinSCP, rclone, aria2, gsutil and others add to a name while they copy.
+_UNFINISHED = (".part", ".partial", ".tmp", ".temp", ".filepart", ".crdownload", ".download", ".aria2", "~")
+# rsync's .NAME.x7Gh2k, with its own folder for delayed updates; lftp's .in.NAME.
+_HIDDEN = re.compile(r"\.(?:in\.)?(?P<name>.+?)(?:\.[A-Za-z0-9]{6}|\.)?")
+# NAME.fastq.gz.6eF78aBc, as the AWS command line writes.
+_NUMBERED = re.compile(r"(?P<name>.+\.(?:gz|bgz|zst|bz2|xz|fastq|fq|fasta|fa|fna|bam))\.[0-9A-Fa-f]{8}")
+# Reads of the indices by which bcl2fastq tells samples apart.
+_INDEX_READS = re.compile(r".+_S\d+(_L\d{3})?_I[12]_\d{3}")
+# What holds reads in a form that is refused with advice.
+_OTHER_READS = re.compile(r".+\.(sam|cram|sra|tar|tgz|7z|rar)(\.(gz|zst|bz2|xz))?", re.IGNORECASE)
+# Left behind by desktops for good, so nothing may wait for it.
+_LITTER = re.compile(r"\._.*|\.DS_Store|\.localized|\.directory|\.Trash.*|\.gitkeep|\.snapshot", re.DOTALL)
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name belongs to a desktop and is ignored."""
+    return _LITTER.fullmatch(name) is not None
+
+
+def unfinished_target(name: str) -> str | None:
+    """The final name of a file or folder whose name says that it is still being copied, else None.
+
+    Every name that starts with a dot does, except litter.
+    """
+    for ending in _UNFINISHED:
+        if name.lower().endswith(ending) and len(name) > len(ending):
+            return name[: -len(ending)].lstrip(".")
+    match = _HIDDEN.fullmatch(name) if name.startswith(".") else _NUMBERED.fullmatch(name)
+    return match["name"] if match else None
+
+
+def key_of_file(name: str) -> str | None:
+    """The name of a read file without its endings, the mark of a mate and what trimmers write after it.
+
+    None without such endings. Nothing else of the name is changed, so it may be no key.
+    """
+    stem = _without(name, _PACKED)
+    reads = _without(stem, _READS)
+    if reads == stem:
+        return None
+    return without_mate(reads)
+
+
+def is_of_reads(name: str) -> bool | None:
+    """Whether a file of this name holds reads of a sample, in whatever form; None if only its content shows it."""
+    key = key_of_file(name)
+    if key is not None:
+        return _INDEX_READS.fullmatch(key) is None
+    return True if _OTHER_READS.fullmatch(name) else None
+
+
+def key_of_anything(name: str) -> str:
+    """As key_of_file; a name without such endings, as that of a folder, is returned as it is."""
+    return key_of_file(name) or name
+
+
+def printable(name: str | PurePath) -> str:
+    """A name as it may be shown: control characters and other odd ones escaped, cut at 80 letters."""
+    text = os.fsencode(name).decode(errors="backslashreplace")
+    shown = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )
+    return shown if len(shown) <= PRINTED_LETTERS else shown[: PRINTED_LETTERS - 1] + "…"
+
+
+def _without(name: str, endings: tuple[str, ...]) -> str:
+    ending = next((ending for ending in endings if name.lower().endswith(ending)), "")
+    return name[: len(name) - len(ending)]
 
 
 class RefusedFileError(Exception):
-    """A file that no delivery may hold; the message says why, in words that are safe to print."""
+    """A file that no delivery may hold; the message has the reason and is safe to print."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +105,7 @@ class Stat:
 
     @classmethod
     def of(cls, status: os.stat_result) -> "Stat":
-        """The part of what the system says of a file that is looked at."""
+        """The size and the times in `status`."""
         return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
@@ -34,9 +113,9 @@ class Stat:
 class Entries:
     """The entries of the folder `path`, each in name order.
 
-    `markers` are by the name that they speak of, empty for the folder itself; `unfinished`
-    holds the present name of what is still being copied by its later one; `wrong` the reason
-    why an entry is refused by its name; `aside` what is left aside because it holds no reads.
+    `markers` is by the name of the file or folder that is complete, empty for the folder itself; `unfinished` maps the
+    final name of what is still being copied to its present one; `rejected` maps a name to the reason why it is
+    refused; `aside` has the names of what holds no reads.
     """
 
     path: Path
@@ -45,15 +124,14 @@ class Entries:
     sheets: dict[Path, Stat] = field(default_factory=dict)
     markers: dict[str, Stat] = field(default_factory=dict)
     unfinished: dict[str, str] = field(default_factory=dict)
-    wrong: dict[str, str] = field(default_factory=dict)
+    rejected: dict[str, str] = field(default_factory=dict)
     aside: list[str] = field(default_factory=list)
 
 
 def read_entries(folder: Path, inside: Path, marker: str) -> Entries:
-    """The entries of a folder; `marker` is the file name that says that a delivery is complete.
+    """The entries of a folder; `marker` is the file name that marks a delivery as complete.
 
-    `inside` is the folder, without links in its path, that no link may lead out of. Raises
-    OSError if the folder cannot be read.
+    No link may lead out of `inside`, a path without links. Raises OSError if the folder cannot be read.
     """
     found = Entries(folder)
     with os.scandir(folder) as entries:
@@ -66,7 +144,7 @@ def read_entries(folder: Path, inside: Path, marker: str) -> Entries:
 def holds_reads(path: Path) -> bool:
     """Whether a file is one of reads: by its name, else by its first bytes.
 
-    One that cannot be read or decompressed counts as one, for then whoever reads it whole says why.
+    A file that cannot be read or decompressed counts as one: reading it whole gives the error.
     """
     by_name = is_of_reads(path.name)
     if by_name is not None:
@@ -89,7 +167,7 @@ def holds_reads(path: Path) -> bool:
 def has_reads_below(folder: Path) -> bool:
     """Whether a file in a folder or in those below it has the name of reads, copied or still being copied.
 
-    So counts a folder that cannot be read or holds more than LOOKED_AT files, too.
+    True also for a folder that cannot be read or has more than LOOKED_AT files.
     """
     seen = 0
     try:
@@ -103,9 +181,9 @@ def has_reads_below(folder: Path) -> bool:
 
 
 def status_inside(path: str | Path, inside: Path | None) -> os.stat_result:
-    """What the system says of a file, links followed.
+    """The status of a file, links followed.
 
-    Raises FileNotFoundError, and RefusedFileError if its true place is not in `inside`.
+    Raises FileNotFoundError, and RefusedFileError if the real path is not in `inside`.
     """
     real = os.path.realpath(path)
     if inside is not None and not Path(real).is_relative_to(inside):
@@ -139,7 +217,7 @@ def _sort_in(entry: os.DirEntry[str], found: Entries, inside: Path, marker: str)
         found.unfinished[name] = name
         return
     except RefusedFileError as error:
-        found.wrong[name] = str(error)
+        found.rejected[name] = str(error)
         return
     if name == marker or name.endswith(f".{marker}"):
         found.markers[name.removesuffix(marker).removesuffix(".")] = Stat.of(status)

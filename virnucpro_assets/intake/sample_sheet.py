@@ -1,10 +1,9 @@
-"""Sample sheets: which files of reads belong to which sample, as nf-core's pipelines read it.
+"""Sample sheets: tables of samples and their files of reads, as nf-core's pipelines read them.
 
-A table with a header that names a sample and its files, in any order; other columns are left
-alone. Values are separated by `,`, `;` or tabs, and may be quoted. A row is one file of single
-reads, one pair, or both; several rows of one sample are its lanes, and a row that is there twice
-counts once. Relative paths are relative to the sheet. A row that cannot be used makes its sample
-unusable and leaves the others alone.
+The header has columns for the sample and its files, in any order; other columns are ignored. Values are separated by
+`,`, `;` or tabs, and may be quoted. A row is one file of single reads, one pair, or both; several rows of one sample
+are its lanes, and equal rows count once. Relative paths are relative to the sheet. A wrong row is an error of its
+sample only.
 """
 
 import codecs
@@ -19,7 +18,7 @@ from pathlib import Path
 from virnucpro_assets.errors import InputError, excerpt
 from virnucpro_assets.sequences.read_files import ReadFile, pair_files
 
-# What the columns are called in lower case: by nf-core, nf-core/mag, nf-core/ampliseq, Illumina's fastq_list.csv.
+# The names of the columns in lower case: of nf-core, nf-core/mag, nf-core/ampliseq, Illumina's fastq_list.csv.
 _COLUMNS = {
     "sample": ("sample", "sampleid", "sample_id", "rgsm"),
     "fastq_1": ("fastq_1", "short_reads_1", "forwardreads", "read1file", "fastq1", "r1"),
@@ -28,25 +27,25 @@ _COLUMNS = {
 }
 _READS = re.compile(r"\.(fastq|fq|fasta|fa|fna|fas|u?bam)\b", re.IGNORECASE)
 _ADVICE = "Correct the sheet; its columns are sample,fastq_1,fastq_2."
-# Enough for the header and some rows; a table of something else may be large.
+# Enough for the header and some rows; other tables may be large.
 _HEAD_BYTES = 1 << 20
 
 
 @dataclass
 class Sample:
-    """A sample of a sheet: its files, lane after lane, and the line on which it is first named.
+    """A sample of a sheet: its files, lane after lane, and the line that names it first.
 
-    `wrong` is the first error in its rows; its files are those that could be told all the same.
+    `error` is the first error in its rows; `files` has the files that are named correctly.
     """
 
     name: str
     line: int
     files: list[ReadFile] = field(default_factory=list)
-    wrong: InputError | None = None
+    error: InputError | None = None
 
 
 def is_sample_sheet(path: Path) -> bool:
-    """Whether a table is meant as a sample sheet: it has a column of reads, or samples and names of read files.
+    """Whether a table is a sample sheet: it has a column of reads, or samples and names of files of reads.
 
     An empty file may become one. Raises OSError if it cannot be read.
     """
@@ -62,7 +61,7 @@ def is_sample_sheet(path: Path) -> bool:
 
 
 def names_in(path: Path) -> set[str]:
-    """The file names that a sheet, right or wrong, may speak of: all its values, without folders."""
+    """The file names that a sheet, correct or not, may have: all its values, without folders."""
     text = _text(path.read_bytes(), errors="surrogateescape")
     return {value.strip() for value in re.split(r'[,;\t\r\n"\'/\\]', text)}
 
@@ -70,10 +69,10 @@ def names_in(path: Path) -> set[str]:
 def read_sample_sheet(path: Path) -> list[Sample]:
     """The samples of the sheet at `path`, in the order in which they are first named.
 
-    Files get absolute paths and need not be there. Names are taken as they stand. Raises
+    Files get absolute paths and need not be there. Names are not changed. Raises
     InputError, with the line, for a sheet without these columns or with text that is no table or no UTF-8.
     A row that does not fit the columns or has no name or no file, an address instead of a
-    path, and a file that two rows name, make their samples `wrong`.
+    path, and a file that two rows name, are the `error` of their samples.
     """
     samples: dict[str, Sample] = {}
     owners: dict[Path, tuple[int, Sample]] = {}
@@ -84,38 +83,38 @@ def read_sample_sheet(path: Path) -> list[Sample]:
             continue
         seen.add(key)
         sample = samples.setdefault(row["sample"], Sample(row["sample"], line))
-        sample.wrong = sample.wrong or error
+        sample.error = sample.error or error
         for file, text in _files(path, line, row, sample):
             if file.path not in owners:
                 owners[file.path] = line, sample
                 sample.files.append(file)
                 continue
             other_line, other = owners[file.path]
-            sample.wrong = sample.wrong or _wrong(
+            sample.error = sample.error or _wrong(
                 path, line, f"{text} as in line {other_line}", "each file once"
             )
             if other is not sample:
-                other.wrong = other.wrong or _wrong(
+                other.error = other.error or _wrong(
                     path, other_line, f"{text} as in line {line}", "each file once"
                 )
     return list(samples.values())
 
 
 def _files(path: Path, line: int, row: dict[str, str], sample: Sample) -> Iterator[tuple[ReadFile, str]]:
-    """The files of a row, and how the sheet names them; what is wrong with a name is an error of the sample."""
+    """The files of a row, and their names in the sheet; a wrong name is an error of the sample."""
     mates = [text for text in (row["fastq_1"], row["fastq_2"]) if text]
     named = [(text, position if len(mates) == 2 else 0) for position, text in enumerate(mates, 1)]
     for text, mate in [*named, *([(row["single"], 0)] if row["single"] else [])]:
         try:
             file = _path_in(path, line, text)
         except InputError as error:
-            sample.wrong = sample.wrong or error
+            sample.error = sample.error or error
         else:
             yield (ReadFile(file, mate) if mate else pair_files([file])[0]), _short(text)
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, str], InputError | None]]:
-    """Line number and the columns of each row that is not blank, empty if it lacks them, and what is wrong with it."""
+    """Line number and the columns of each row that is not blank, empty if it lacks them, and its error."""
     content = path.read_bytes()
     try:
         text = _text(content)
@@ -126,7 +125,9 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, str], InputError | Non
             values = [value.strip() for value in cells]
             if any(values):
                 row = {
-                    name: values[place] if (place := columns.get(name, len(values))) < len(values) else ""
+                    name: values[position]
+                    if (position := columns.get(name, len(values))) < len(values)
+                    else ""
                     for name in _COLUMNS
                 }
                 yield reader.line_num, row, _error_in(path, reader.line_num, row, (len(values), len(header)))
@@ -144,14 +145,14 @@ def _text(content: bytes, errors: str = "strict") -> str:
 
 
 def _separator(text: str) -> str:
-    """What separates the values of a table: what its first line says (`sep=;`) or has most of."""
+    """The separator of a table: that in its first line (`sep=;`), or the most frequent one there."""
     first = next((line for line in text[:_HEAD_BYTES].splitlines() if line.strip()), "")
     is_named = first.lower().startswith("sep=") and len(first) > len("sep=")
     return first[len("sep=")] if is_named else max(",;\t", key=first.count)
 
 
 def _header(rows: Iterable[list[str]]) -> list[str]:
-    """The first row that is not blank and does not only name the separator, in lower case."""
+    """The first row that is neither blank nor `sep=`, in lower case."""
     for cells in rows:
         header = [cell.strip().lower() for cell in cells]
         if any(header) and not header[0].startswith("sep="):
@@ -160,12 +161,12 @@ def _header(rows: Iterable[list[str]]) -> list[str]:
 
 
 def _columns(header: list[str]) -> dict[str, int]:
-    """The places of the columns that a header has."""
+    """The positions of the columns in a header."""
     found = {
         column: next((header.index(name) for name in names if name in header), None)
         for column, names in _COLUMNS.items()
     }
-    return {column: place for column, place in found.items() if place is not None}
+    return {column: position for column, position in found.items() if position is not None}
 
 
 def _checked_columns(path: Path, line: int, header: list[str]) -> dict[str, int]:
@@ -176,7 +177,7 @@ def _checked_columns(path: Path, line: int, header: list[str]) -> dict[str, int]
     if missing:
         found = f"no column {' and no column '.join(missing)}"
         raise _wrong(path, max(line, 1), found, "the header of a sample sheet")
-    repeated = [header[place] for place in columns.values() if header.count(header[place]) > 1]
+    repeated = [header[position] for position in columns.values() if header.count(header[position]) > 1]
     if repeated:
         raise _wrong(path, line, f"column {repeated[0]} twice", "each column once")
     return columns
@@ -197,7 +198,7 @@ def _path_in(sheet: Path, line: int, text: str) -> Path:
         raise _wrong(sheet, line, f"the address {_short(text)}", "the path of a file")
     if "\0" in text:
         raise _wrong(sheet, line, "a path with a NUL in it", "the path of a file")
-    # By the letters alone: a link in the way is judged where the file is looked at.
+    # Links are not followed here, but when the file is checked.
     return Path(os.path.normpath(sheet.absolute().parent / text))
 
 

@@ -1,19 +1,18 @@
-"""What may be cleaned up of a drop: found, with its size and the reason, without touching anything.
+"""The files that a clean-up may remove: found, with size and reason; nothing is changed.
 
-- quarantined: damaged files that were set aside, `NAME.quarantine-N`
-- superseded: shards of another recipe that were set aside, `NAME.superseded-N`
+- quarantined: damaged files that were renamed to `NAME.quarantine-N`
+- superseded: shards of another recipe that were renamed to `NAME.superseded-N`
 - unfinished: temporary files and folders of killed runs, `NAME.partial-PID-HEX`
 - former: generations that are not the current one, once the current one is finished
 - embeddings: parts, views and check sample of a finished drop that is older than `keep_embeddings_days`
 - data: all of a finished drop that is older than `keep_drops_days`, but for its records
 
-A drop is finished when its calls are. Its age counts from the end of that stage as its record says, or of the
-last one that computed its embeddings, if that is later: what was computed again is in use;
-a record that says no time, written by an older version, counts from the time of its file. Only
-temporary files that no lock protects are judged by their own time: they are written in moments, so
-one that is a day old is nobody's. Nothing is looked for behind a symbolic link. Of the embedding
-cache there are quarantined and unfinished files only: its limit sees to the rest. Of the registry of
-models there is what killed imports left, `.NAME.partial-HEX`; downloads that a fetch would go on with stay.
+A drop is finished when its calls are. Its age counts from the end of that stage in its record, or of the last stage
+that computed its embeddings, if that is later. A record without a time, by an older version, counts from the time of
+its file. Temporary files that no lock protects are judged by their own time: writing one takes moments, so a file that
+is a day old is abandoned. Symbolic links are not followed. In the embedding cache only quarantined and unfinished files
+are candidates, because the cache limits its own size. In the registry of models they are what killed imports left,
+`.NAME.partial-HEX`; unfinished downloads stay, because a fetch continues them.
 """
 
 import os
@@ -30,7 +29,6 @@ from virnucpro_assets.files.atomic import TEMPORARY_MARK
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.check_sample import FILE as CHECK_SAMPLE
-from virnucpro_assets.storage.drops import DropFolder
 from virnucpro_assets.storage.merged import VIEW as MERGED
 from virnucpro_assets.storage.removed import FILE as REMOVED
 from virnucpro_assets.storage.shards import VIEW as SHARD
@@ -40,7 +38,7 @@ from virnucpro_assets.vocabulary import ENCODER_KINDS
 Kind = Literal["quarantined", "superseded", "unfinished", "former", "embeddings", "data"]
 
 GENERATION = re.compile(r"[0-9a-f]{12}")
-ASIDE = re.compile(r".+\.(quarantine|superseded)-\d+")
+SET_ASIDE = re.compile(r".+\.(quarantine|superseded)-\d+")
 SHARD_FOLDER = re.compile(r"rank-\d\d-of-\d\d")
 KEPT_OF_DATA = ("drop.toml", REMOVED)
 LOCKED = (
@@ -55,15 +53,15 @@ LOCKED = (
     *ENCODER_KINDS,
 )
 RECOMPUTED = (*ENCODER_KINDS, "merge")
-"""The stages that a training repeats for a drop whose embeddings were cleaned up."""
-NOBODYS_AFTER = timedelta(days=1)
+"""The stages that a training repeats for a drop whose embeddings were removed."""
+ABANDONED_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Remains:
-    """Something that may be removed: one file or folder, or all `paths` of a generation that belong together.
+class CleanupCandidate:
+    """One file or folder that may be removed, or all `paths` of a generation that belong together.
 
-    `size` is in bytes, `generation` the folder whose locks protect it, if any do.
+    `size` is in bytes; `generation` is the folder whose locks protect the paths, if any do.
     """
 
     drop: str
@@ -75,12 +73,12 @@ class Remains:
 
     @property
     def path(self) -> Path:
-        """What people are shown: the path itself, or the generation."""
+        """The path to show: the only one, or the generation."""
         return self.paths[0] if len(self.paths) == 1 or not self.generation else self.generation
 
 
 class Finder:
-    """Looks through one drop at the time `now`; `links` are symbolic links that were left alone."""
+    """Finds the candidates of one drop at the time `now`; `links` are symbolic links, which are skipped."""
 
     def __init__(self, folder: Path, current: str, settings: Settings, now: datetime) -> None:
         self._folder, self._current, self._settings, self._now = folder, current, settings, now
@@ -92,30 +90,30 @@ class Finder:
             path for path in self._listed(self._folder) if GENERATION.fullmatch(path.name) and path.is_dir()
         ]
 
-    def beside_generations(self) -> Iterator[Remains]:
-        """What lies in the folder itself: of a drop, of the registry, or of a model."""
+    def beside_generations(self) -> Iterator[CleanupCandidate]:
+        """Candidates directly in the folder of a drop, of the registry, or of a model."""
         for path in self._listed(self._folder):
-            if TEMPORARY_MARK in path.name and self._is_nobodys(path):
+            if TEMPORARY_MARK in path.name and self._is_abandoned(path):
                 yield self._one(path, "unfinished", "left by a killed run")
             elif path.name.startswith(("current.toml.superseded-", "source.toml.superseded-")):
                 yield self._one(path, "superseded", "of another version, replaced")
 
-    def of_registry(self) -> Iterator[Remains]:
-        """What killed imports left of models, where the registry is the folder, and killed checks in them."""
+    def of_registry(self) -> Iterator[CleanupCandidate]:
+        """Candidates in the registry of models, if the folder is that: files of killed imports and checks."""
         for found in self.beside_generations():
             # An import writes into its folder for a long time.
-            if all(map(self._is_nobodys, found.path.rglob("*"))):
+            if all(map(self._is_abandoned, found.path.rglob("*"))):
                 yield found
         for path in self._listed(self._folder):
             if path.is_dir() and not path.name.startswith("."):
                 yield from Finder(path, "", self._settings, self._now).beside_generations()
 
-    def of_cache(self) -> Iterator[Remains]:
-        """What may be removed of the embedding cache, where that is the folder: its segments stay."""
+    def of_cache(self) -> Iterator[CleanupCandidate]:
+        """Candidates in the embedding cache, if the folder is that."""
         yield from self._set_aside(self._folder, self._folder)
 
-    def of_generation(self, generation: Path) -> Iterator[Remains]:
-        """What may be removed of one generation; call it while you hold its locks, if you mean to."""
+    def of_generation(self, generation: Path) -> Iterator[CleanupCandidate]:
+        """Candidates of one generation. To remove them, call it while you hold the locks of the generation."""
         finished = self._finished_at(self._folder / self._current)
         if generation.name != self._current:
             if finished:
@@ -134,32 +132,32 @@ class Finder:
             if paths:
                 yield self._together(paths, "embeddings", f"{kept}, keep_embeddings_days", generation)
 
-    def _set_aside(self, folder: Path, generation: Path) -> Iterator[Remains]:
+    def _set_aside(self, folder: Path, generation: Path) -> Iterator[CleanupCandidate]:
         for path in self._listed(folder):
-            if found := ASIDE.fullmatch(path.name):
+            if found := SET_ASIDE.fullmatch(path.name):
                 if found[1] == "quarantine":
                     yield self._one(path, "quarantined", "damaged, and made again since", generation)
                 else:
                     yield self._one(path, "superseded", "of another recipe, replaced", generation)
             elif TEMPORARY_MARK in path.name:
                 is_locked = str(path.relative_to(generation)).startswith(LOCKED)
-                if is_locked or self._is_nobodys(path):
+                if is_locked or self._is_abandoned(path):
                     yield self._one(path, "unfinished", "left by a killed run", generation)
             elif path.is_dir():
                 yield from self._set_aside(path, generation)
 
     def _embeddings(self, generation: Path) -> Iterator[Path]:
-        places = {path.name: path for path in self._listed(generation)}
-        yield from (places[name] for name in (MERGED, CHECK_SAMPLE) if name in places)
+        entries = {path.name: path for path in self._listed(generation)}
+        yield from (entries[name] for name in (MERGED, CHECK_SAMPLE) if name in entries)
         for kind in ENCODER_KINDS:
-            for shard in self._listed(places[kind]) if kind in places else ():
+            for shard in self._listed(entries[kind]) if kind in entries else ():
                 if SHARD_FOLDER.fullmatch(shard.name) and shard.is_dir():
                     for path in self._listed(shard):
                         if path.name == SHARD or (path.name.startswith("part-") and path.suffix == ".h5"):
                             yield path
 
     def _finished_at(self, generation: Path) -> datetime | None:
-        """When a generation whose calls were made was last worked on; None if they were not made."""
+        """When the last stage of a generation ended; None if its calls were not made."""
         record = generation / "stages" / "calls.toml"
         if not record.is_file() or not (generation / "calls" / TABLES).is_file():
             return None
@@ -174,22 +172,24 @@ class Finder:
             return ""
         return f"finished {(self._now - finished).days} days ago, more than {days:g}"
 
-    def _is_nobodys(self, path: Path) -> bool:
-        return self._now.timestamp() - path.lstat().st_mtime > NOBODYS_AFTER.total_seconds()
+    def _is_abandoned(self, path: Path) -> bool:
+        return self._now.timestamp() - path.lstat().st_mtime > ABANDONED_AFTER.total_seconds()
 
     def _listed(self, folder: Path) -> list[Path]:
-        """What is in a folder, by name, without symbolic links, which are noted."""
+        """The entries of a folder, by name, without symbolic links, which are added to `links`."""
         if not folder.is_dir() or folder.is_symlink():
             return []
         paths = sorted(folder.iterdir())
         self.links += [path for path in paths if path.is_symlink() and path not in self.links]
         return [path for path in paths if not path.is_symlink()]
 
-    def _one(self, path: Path, kind: Kind, why: str, generation: Path | None = None) -> Remains:
-        return Remains(self._folder.name, kind, (path,), size_of(path), why, generation)
+    def _one(self, path: Path, kind: Kind, why: str, generation: Path | None = None) -> CleanupCandidate:
+        return CleanupCandidate(self._folder.name, kind, (path,), size_of(path), why, generation)
 
-    def _together(self, paths: list[Path], kind: Kind, why: str, generation: Path) -> Remains:
-        return Remains(self._folder.name, kind, tuple(paths), sum(map(size_of, paths)), why, generation)
+    def _together(self, paths: list[Path], kind: Kind, why: str, generation: Path) -> CleanupCandidate:
+        return CleanupCandidate(
+            self._folder.name, kind, tuple(paths), sum(map(size_of, paths)), why, generation
+        )
 
 
 def size_of(path: Path) -> int:
@@ -199,23 +199,6 @@ def size_of(path: Path) -> int:
         return found.st_size
     files = (Path(folder) / name for folder, _, names in os.walk(path) for name in names)
     return sum(file.lstat().st_size for file in files if file.suffix != ".lock")
-
-
-def in_bytes(size: int) -> str:
-    """A size for people."""
-    amount = float(size)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.3g} {unit}"
-        amount /= 1000
-    return f"{amount:.3g} TB"
-
-
-def generation_folder(remains: Remains) -> DropFolder:
-    """The generation that remains belong to."""
-    if remains.generation is None:
-        raise ValueError(f"{remains.path} belongs to no generation")
-    return DropFolder(remains.generation)
 
 
 def _stays(path: Path) -> bool:

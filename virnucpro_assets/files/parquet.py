@@ -1,18 +1,15 @@
-"""Parquet tables whose bytes depend on their content alone, and which notice a changed bit.
+"""Parquet tables whose bytes depend only on their content, and in which a changed bit is an error.
 
-A TableWriter takes pieces of any size and writes row groups of one fixed size, and digests
-each column as it goes by, so neither the file nor the digest depends on how the content was
-cut into pieces.
+A TableWriter takes pieces of any size, writes row groups of one fixed size and digests each column as it is written,
+so neither the file nor the digest depends on how the content was cut into pieces.
 
-Every page carries a checksum, which `opened_table` verifies as it reads. The checksum leaves out the
-few bytes of the page's header and the end of the file, which lists the row groups. So numbers and texts are
-stored plain (without a dictionary, whose packed positions could be read past their end): a changed
-header then gives an error or another number of rows. Whoever needs to be sure of the end of the file
-keeps the digest that `footer_digest` gives.
+Every page has a checksum, which `opened_table` verifies as it reads. The checksum does not cover the few bytes of the
+page's header, nor the end of the file, which lists the row groups. So numbers and texts are stored plain, without a
+dictionary, whose packed positions could be read past their end: a changed header then gives an error or another number
+of rows. To be sure of the end of the file, keep the digest that `footer_digest` gives.
 
-The digest of a column is SHA-256 over its values: numbers as little-endian bytes of the
-column's width, texts as their bytes laid end to end after which, in a digest of its own, come
-their lengths as int32. The digest of a table is given by `column_digests`.
+The digest of a column is SHA-256 over its values: numbers as little-endian bytes of the column's width; texts as their
+bytes, with their lengths as int32 in a second digest. `column_digests` gives all digests of a table.
 """
 
 import hashlib
@@ -29,60 +26,29 @@ import pyarrow.parquet as pq
 
 from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.files.atomic import atomic_path
-from virnucpro_assets.sequences.ragged import Ragged
 
 Number = TypeVar("Number", bound=np.generic)
 
-
-def _required(**columns: Any) -> Any:
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
-
-
-ROW_SCHEMA: Any = _required(
-    protein_length=pa.int32(),
-    nucleotide_length=pa.int32(),
-    protein=pa.string(),
-    nucleotide=pa.string(),
-)
-MEMBER_SCHEMA: Any = _required(
-    read=pa.int64(),
-    chunk=pa.int32(),
-    frame=pa.int8(),
-    row=pa.int64(),
-)
-READ_SCHEMA: Any = _required(
-    name=pa.string(),
-    length=pa.int64(),
-    chunks=pa.int32(),
-    members=pa.int32(),
-    reason=pa.int8(),
-    unreadable=pa.int32(),
-)
-ROW_GROUP = 16_384
-MEMBER_GROUP = 262_144
-READ_GROUP = 65_536
-
-_END_BYTES = 8
 # The length of the footer, and the mark PAR1.
+_END_BYTES = 8
 
 
-def ragged_of(column: Any) -> Ragged:
-    """The texts of an Arrow column as bytes."""
+def text_buffers(column: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """The bytes of an Arrow column of texts, and their n + 1 offsets."""
     array = column
     if isinstance(column, pa.ChunkedArray):
         array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if len(array) == 0:
-        return Ragged(np.empty(0, np.uint8), np.zeros(1, np.int64))
+        return np.empty(0, np.uint8), np.zeros(1, np.int64)
     _, offset_buffer, letters = (memoryview(buffer or b"") for buffer in array.buffers())
     offsets = np.frombuffer(offset_buffer, np.int32, len(array) + 1, array.offset * 4).astype(np.int64)
-    return Ragged(np.frombuffer(letters, np.uint8)[offsets[0] : offsets[-1]], offsets - offsets[0])
+    return np.frombuffer(letters, np.uint8)[offsets[0] : offsets[-1]], offsets - offsets[0]
 
 
-def text_array(texts: Ragged) -> Any:
-    """An Arrow string array over `texts` (under 2 GiB), without copying the letters."""
-    offsets = pa.py_buffer(texts.offsets.astype(np.int32).data)
-    letters = pa.py_buffer(np.ascontiguousarray(texts.data).data)
-    return pa.StringArray.from_buffers(len(texts), offsets, letters)
+def text_array(letters: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> Any:
+    """An Arrow string array of texts (under 2 GiB), without copying the letters."""
+    buffers = pa.py_buffer(offsets.astype(np.int32).data), pa.py_buffer(np.ascontiguousarray(letters).data)
+    return pa.StringArray.from_buffers(len(offsets) - 1, *buffers)
 
 
 def column_values(column: Any, kind: type[Number]) -> npt.NDArray[Number]:
@@ -126,12 +92,12 @@ class TableWriter:
             self._write_groups(self._waiting_rows // self._group * self._group)
 
     def close(self) -> None:
-        """Write what waits, then the end of the file."""
+        """Write the remaining rows and the end of the file."""
         self._write_groups(self._waiting_rows)
         self._writer.close()
 
     def abandon(self) -> None:
-        """Close the file without writing what waits."""
+        """Close the file without writing the remaining rows."""
         self._writer.close()
 
     def column_digests(self) -> dict[str, str]:
@@ -144,9 +110,9 @@ class TableWriter:
         for name, digest in self._digests.items():
             column = table[name]
             if name in self._text_lengths:
-                texts = ragged_of(column)
-                digest.update(np.ascontiguousarray(texts.data).data)
-                self._text_lengths[name].update(texts.lengths.astype("<i4").data)
+                letters, offsets = text_buffers(column)
+                digest.update(np.ascontiguousarray(letters).data)
+                self._text_lengths[name].update(np.diff(offsets).astype("<i4").data)
             else:
                 values = column.to_numpy()
                 digest.update(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).data)
@@ -178,8 +144,8 @@ def table_writer(target: Path, schema: Any, group: int) -> Iterator[TableWriter]
 def opened_table(path: Path) -> Iterator[pq.ParquetFile]:
     """The Parquet file at `path`, every page verified as it is read.
 
-    What cannot be read in the block, or does not match its checksum, is an IntegrityError that names the
-    file. A disk that refuses is the OSError of the system.
+    In the block, data that cannot be read or do not match their checksum raise an IntegrityError that names the file.
+    An error of the disk is the OSError of the system.
     """
     with damage_named(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         yield file
@@ -188,7 +154,7 @@ def opened_table(path: Path) -> Iterator[pq.ParquetFile]:
 def table_batches(path: Path, columns: list[str] | None = None, size: int = 65536) -> Iterator[Any]:
     """Record batches of at most `size` rows of the Parquet file at `path`, all its rows in order.
 
-    Raises IntegrityError as `opened_table` does, and if the rows are not as many as the file says.
+    Raises IntegrityError as `opened_table` does, and if the number of rows is not the one in the metadata.
     """
     rows = 0
     with opened_table(path) as file:
@@ -201,7 +167,7 @@ def table_batches(path: Path, columns: list[str] | None = None, size: int = 6553
 
 @contextmanager
 def damage_named(path: Path) -> Iterator[None]:
-    """Let what pyarrow says of a damaged file be an IntegrityError that names `path`."""
+    """Turn pyarrow's errors about a damaged file into an IntegrityError that names `path`."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:
@@ -213,7 +179,7 @@ def damage_named(path: Path) -> Iterator[None]:
 
 
 def damaged(path: Path, found: str, expected: str) -> IntegrityError:
-    """The error for a table at `path` that is not what was written."""
+    """The error for a damaged table at `path`."""
     return IntegrityError(
         path,
         found=found,
@@ -225,7 +191,7 @@ def damaged(path: Path, found: str, expected: str) -> IntegrityError:
 def footer_digest(path: Path) -> str:
     """SHA-256 of the end of a Parquet file: the list of its row groups, its length and the mark after it.
 
-    Raises IntegrityError if the file is too short for the length that it says.
+    Raises IntegrityError if the file is shorter than that.
     """
     with path.open("rb") as stream:
         size = stream.seek(0, os.SEEK_END)

@@ -1,10 +1,10 @@
-"""The index that is there already: kept if it is the one that would be built, set aside if damaged."""
+"""The existing index of a drop: reused if it is the one that would be built, renamed if it is damaged."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
-from virnucpro_assets.files.aside import set_aside
+from virnucpro_assets.files.atomic import set_aside
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.sequences.index import (
     FORMAT_VERSION,
@@ -17,12 +17,12 @@ from virnucpro_assets.sequences.index import (
 Report = Callable[[str], None]
 
 
-def keep_index(folder: Path, origin: IndexOrigin, report: Report) -> IndexManifest | None:
+def reuse_existing_index(folder: Path, origin: IndexOrigin, report: Report) -> IndexManifest | None:
     """The manifest of the index in `folder` if it is whole and of this origin, else None.
 
-    Every byte is read for its digest. A damaged index is renamed to `NAME.quarantine-N`; one of
-    another origin or format is left for the builder to replace; `report` hears which it was. Call
-    it while you hold the lock of the index.
+    Every byte is read for its digest. A damaged index is renamed to `NAME.quarantine-N`; one of another origin or
+    format is left for the builder to replace. `report` is called with a line that says which. Call it with the lock
+    of the index held.
     """
     if not (folder / MANIFEST_FILE).exists():
         return None
@@ -32,22 +32,22 @@ def keep_index(folder: Path, origin: IndexOrigin, report: Report) -> IndexManife
         _set_aside(folder, error, report)
         return None
     except IntegrityError as error:
-        report(f"an index that this version does not know is made anew: {error}")
+        report(f"an index that this version does not know is built again: {error}")
         return None
     if differences := _differences(manifest, origin):
-        report(f"the index was made from something else ({'; '.join(differences)}) and is made anew")
+        report(f"the index was made from something else ({'; '.join(differences)}) and is built again")
         return None
     try:
         SequenceIndex.open(folder, verify_content=True)
     except IntegrityError as error:
         _set_aside(folder, error, report)
         return None
-    report(f"index {manifest.digest[:12]} is there already, whole and of these reads: it is kept")
+    report(f"index {manifest.digest[:12]} exists, is whole and of these reads: it is reused")
     return manifest
 
 
 def _set_aside(folder: Path, error: IntegrityError, report: Report) -> None:
-    report(f"a damaged index was set aside as {set_aside(folder, 'quarantine')} and is made anew: {error}")
+    report(f"a damaged index was renamed to {set_aside(folder, 'quarantine')} and is built again: {error}")
 
 
 def _differences(found: IndexManifest, expected: IndexOrigin) -> list[str]:

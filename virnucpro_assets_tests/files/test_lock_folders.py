@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.files.machine_locks import PLACES, machine_locks
+from virnucpro_assets.files.locks import LOCK_FOLDERS, machine_locks
 from virnucpro_assets.inference.device_process import lock_of
 
 IS_ROOT = os.geteuid() == 0
@@ -76,7 +76,7 @@ def test_two_users_with_two_temporary_folders_never_own_one_device(tmp_path: Pat
 
 
 def test_the_place_belongs_to_root_and_is_shared_by_all(tmp_path: Path) -> None:
-    assert machine_locks() in PLACES
+    assert machine_locks() in LOCK_FOLDERS
     own, missing = tmp_path / "own", tmp_path / "missing"
     own.mkdir(0o755)
     link = tmp_path / "link"

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import example, given
 
 from virnucpro_assets.files.manifests import read_manifest
-from virnucpro_assets.sequences.frameless import with_whole_chunks
 from virnucpro_assets.sequences.frames import REASONS, candidates_of
 from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin, SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index, index_batches
 from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.sequences.without_open_frame import with_whole_chunks
 from virnucpro_assets_tests.frameless import STOPS, mixed_reads
 from virnucpro_assets_tests.sequences.reference import (
     batch_of,

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from virnucpro_assets.sequences.segments import copy_segments, gather_segments
+from virnucpro_assets.sequences.ragged import copy_segments, gather_segments
 
 SOURCE = np.random.default_rng(5).integers(1, 256, 1000, dtype=np.uint8)
 

@@ -1,12 +1,10 @@
 """Whole chunks of reads in which no frame is stop-free, for a classifier that takes DNA alone.
 
-Such a read has no candidate, and VirNucPro says nothing of it. What is kept here of each of its chunks
-that has a codon of A, C, G, T only is one more candidate: the chunk's own bases, in upper case and on the
-strand of the file, with an empty protein, under the name WHOLE_CHUNK. A read with any stop-free frame
-keeps its frames and gets none of these.
+Such a read has no candidate, and VirNucPro has no result for it. Here each of its chunks that has a codon of A, C, G, T
+only becomes a candidate: the bases of the chunk, in upper case and on the strand of the file, with an empty protein,
+as the frame WHOLE_CHUNK. A read with any stop-free frame keeps its frames and gets no whole chunks.
 
-It looks at the outcome of `candidates_of` and at the few reads that concerns, so that the way of all
-others stays as it is.
+It works on the result of `candidates_of`, so all other reads are as they were.
 """
 
 from dataclasses import replace
@@ -18,27 +16,26 @@ from virnucpro_assets.sequences.batches import WHOLE_CHUNK, CandidateBatch, Read
 from virnucpro_assets.sequences.chunks import chunks_of
 from virnucpro_assets.sequences.frames import NO_STOP_FREE_FRAME, ReadOutcomes
 from virnucpro_assets.sequences.genetic_code import DIGIT_OF_LETTER, OTHER, UPPER_OF_LETTER
-from virnucpro_assets.sequences.ragged import Ragged
-from virnucpro_assets.sequences.segments import gather_segments, joined
+from virnucpro_assets.sequences.ragged import Ragged, gather_segments, joined
 
 
 def with_whole_chunks(
     batch: ReadBatch, chunk_length: int, candidates: CandidateBatch, outcomes: ReadOutcomes
 ) -> tuple[CandidateBatch, ReadOutcomes]:
-    """The candidates and outcomes of `batch` with the whole chunks of its frameless reads among them.
+    """The candidates and outcomes of `batch` with the whole chunks of its reads without a stop-free frame.
 
-    The order stays read, chunk, frame. A read of which chunks are kept has members and no reason.
+    The order is read, chunk, frame. A read with whole chunks has members and no reason.
     """
-    frameless = np.flatnonzero(outcomes.reasons == NO_STOP_FREE_FRAME)
-    if len(frameless) == 0:
+    without_frame = np.flatnonzero(outcomes.reasons == NO_STOP_FREE_FRAME)
+    if len(without_frame) == 0:
         return candidates, outcomes
-    chunks = chunks_of(batch.bases.lengths[frameless], chunk_length)
-    starts = batch.bases.offsets[frameless[chunks.read]] + chunks.start
+    chunks = chunks_of(batch.bases.lengths[without_frame], chunk_length)
+    starts = batch.bases.offsets[without_frame[chunks.read]] + chunks.start
     letters = gather_segments(batch.bases.data, starts, chunks.length)
     kept = np.flatnonzero(_has_codon(letters))
     nucleotides = letters.take(kept)
     upper = np.frombuffer(nucleotides.data.tobytes().translate(UPPER_OF_LETTER), np.uint8)
-    read = frameless[chunks.read[kept]]
+    read = without_frame[chunks.read[kept]]
     whole = CandidateBatch(
         batch.first + read,
         chunks.number[kept].astype(np.int32),
@@ -56,14 +53,14 @@ def _has_codon(chunks: Ragged) -> npt.NDArray[np.bool_]:
     is_base = np.frombuffer(chunks.data.tobytes().translate(DIGIT_OF_LETTER), np.uint8) != OTHER
     is_codon = np.zeros(len(is_base), np.bool_)
     is_codon[:-2] = is_base[:-2] & is_base[1:-1] & is_base[2:]
-    # What begins in the last two places of a chunk would end in the next one.
-    for place in (1, 2):
-        is_codon[np.maximum(chunks.offsets[1:] - place, chunks.offsets[:-1])] = False
+    # A codon that begins in the last two bases of a chunk would end in the next one.
+    for bases in (1, 2):
+        is_codon[np.maximum(chunks.offsets[1:] - bases, chunks.offsets[:-1])] = False
     return np.logical_or.reduceat(is_codon, chunks.offsets[:-1])
 
 
 def _in_order(candidates: CandidateBatch, whole: CandidateBatch) -> CandidateBatch:
-    """Both together by read; no read has some of either."""
+    """Both together by read; no read has candidates of both."""
     read = np.concatenate((candidates.read, whole.read))
     order = np.argsort(read, kind="stable")
     return CandidateBatch(
