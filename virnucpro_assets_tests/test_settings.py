@@ -263,8 +263,6 @@ def test_a_former_name_is_refused_with_the_present_one(
         ("VIRNUCPRO_ALERTS__WEBHOK", "VIRNUCPRO_ALERTS__WEBHOOK"),
         ("VIRNUCPRO_RAY__ADRESS", "VIRNUCPRO_RAY__ADDRESS"),
         # Names of an earlier version.
-        ("VIRNUCPRO_SHORT_BELOW", "VIRNUCPRO_DNA_ONLY_BELOW_BASES"),
-        ("VIRNUCPRO_SCORE_FRAMELESS", "VIRNUCPRO_SCORE_READS_WITHOUT_OPEN_FRAME"),
     ],
 )
 def test_a_variable_that_no_setting_has_is_refused_with_the_nearest_name(
@@ -305,8 +303,6 @@ def test_a_group_may_be_given_as_a_whole_and_its_names_are_checked(monkeypatch: 
         ("[alerts]\nlogs = true", "alerts.log"),
         ('[ray]\nadress = "http://127.0.0.1:8265"', "ray.address"),
         # Names of an earlier version.
-        ("short_below = 300", "dna_only_below_bases"),
-        ("score_frameless = true", "score_reads_without_open_frame"),
     ],
 )
 def test_a_misspelt_name_in_the_file_is_refused_with_the_nearest(

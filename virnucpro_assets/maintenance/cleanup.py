@@ -194,7 +194,10 @@ def remove_within(path: Path, root: Path) -> None:
     """Remove a file or a folder under `root`; IntegrityError if it is a link, or a link leads out of `root`."""
     if path.is_symlink() or not path.parent.resolve().is_relative_to(root.resolve()):
         raise IntegrityError(
-            path, found=f"a way out of {root}", expected="a place within it", advice="Look who made the link."
+            path,
+            found=f"a symbolic link out of {root}",
+            expected="a path within it",
+            advice="Check who made the link.",
         )
     if not path.is_dir():
         path.unlink()
