@@ -1,7 +1,7 @@
 """The errors that a user can fix.
 
-Each message is one line: where (file, record or line), what was found, what was expected and what to do. The command
-line prints that line without a traceback; any other exception is a bug.
+Each message is one line that says where (file, record or line), what was found, what was expected and what to do. The
+command line prints that line without a traceback. Any other exception is a bug.
 """
 
 from pathlib import Path
@@ -9,11 +9,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 FILE_TEXT = 300
-"""The maximum number of characters of a file in a message."""
+"""How many letters of a file's content a message has at most."""
 
 
 class VirnucproError(Exception):
-    """Base of all errors that a user can fix."""
+    """Base of every error that a user can fix."""
 
     exit_code = 1
 
@@ -24,8 +24,8 @@ class _FileError(VirnucproError):
     def __init__(
         self, file: Path | str, *, found: str, expected: str, advice: str, where: str | None = None
     ) -> None:
-        subject = f"{file}, {where}" if where else str(file)
-        super().__init__(f"{subject}: found {found}; expected {expected}. {advice}")
+        location = f"{file}, {where}" if where else str(file)
+        super().__init__(f"{location}: found {found}; expected {expected}. {advice}")
 
 
 class InputError(_FileError):
@@ -45,7 +45,7 @@ class DamagedFileError(IntegrityError):
 
 
 class OtherVersionError(IntegrityError):
-    """A stored file is whole, but in the format of another version."""
+    """A stored file is undamaged, but not in the format of this version."""
 
 
 class DeviceError(VirnucproError):
@@ -66,24 +66,24 @@ class InsufficientDiskSpaceError(VirnucproError):
 
 def describe_os_error(error: OSError) -> str:
     """One line about a file that the system could not read or write."""
-    subject = error.filename or "a file"
+    location = error.filename or "a file"
     if error.filename is None and isinstance(error, FileNotFoundError):
         try:
             Path.cwd()
         except FileNotFoundError:
-            subject = "the working folder"
-    return f"{subject}: found {error.strerror or error}. Check the path, who may use it, and the space on its disk."
+            location = "the working folder"
+    return f"{location}: found {error.strerror or error}. Check the path, who may use it, and the space on its disk."
 
 
 def describe_validation_error(error: ValidationError) -> str:
-    """The first problem and its field, to be put after "found"."""
+    """The first error and its field, to be put after "found"."""
     first = error.errors()[0]
     field = ".".join(map(str, first["loc"])) or "the file"
     return excerpt(f"{first['msg']!r} at {field}")
 
 
 def excerpt(text: object, most: int = FILE_TEXT) -> str:
-    """The text of a file for a message: one line of printable characters, at most `most` of them.
+    """The part of a file's text that a message shows: one line of printable letters, at most `most` of them.
 
     Longer text is cut, with an ellipsis as its last letter.
     """

@@ -1,4 +1,4 @@
-"""Nested settings, named as `alerts.webhook`: of calls, of viral regions, of alerts and of a Ray cluster."""
+"""Groups of settings: of calls, of viral regions, of alerts, and of a Ray cluster."""
 
 import re
 from dataclasses import dataclass

@@ -262,6 +262,7 @@ def test_a_former_name_is_refused_with_the_present_one(
         ("VIRNUCPRO_CALLS__MIN_CHUNK", "VIRNUCPRO_CALLS__MIN_CHUNKS"),
         ("VIRNUCPRO_ALERTS__WEBHOK", "VIRNUCPRO_ALERTS__WEBHOOK"),
         ("VIRNUCPRO_RAY__ADRESS", "VIRNUCPRO_RAY__ADDRESS"),
+        # Names of an earlier version.
     ],
 )
 def test_a_variable_that_no_setting_has_is_refused_with_the_nearest_name(
@@ -301,6 +302,7 @@ def test_a_group_may_be_given_as_a_whole_and_its_names_are_checked(monkeypatch: 
         ("[calls]\nviral_abov = 0.5", "calls.viral_above"),
         ("[alerts]\nlogs = true", "alerts.log"),
         ('[ray]\nadress = "http://127.0.0.1:8265"', "ray.address"),
+        # Names of an earlier version.
     ],
 )
 def test_a_misspelt_name_in_the_file_is_refused_with_the_nearest(

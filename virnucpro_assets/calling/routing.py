@@ -31,7 +31,7 @@ reads, and reads without an open frame as well if there are any, or only those."
 
 THRESHOLD = "least calibrated P(virus) of"
 DNA_ONLY_BELOW = "short_below"
-"""The setting `dna_only_below_bases` in stored tables."""
+"""The setting `dna_only_below_bases`, as stored tables name it."""
 _INPUTS = (
     *(f"{what}{name}" for name in (DEFAULT, SHORT, WITHOUT_OPEN_FRAME) for what in ("", "calibration of ")),
     DNA_ONLY_BELOW,

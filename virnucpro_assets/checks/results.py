@@ -200,22 +200,26 @@ def packing_efficiency(asset: str, shard: ShardManifest, minimum: float) -> Chec
     )
 
 
-def shard_checks(asset: str, shard: ShardManifest, minimum_efficiency: float) -> list[CheckResult]:
+def shard_checks(shard: ShardManifest, minimum_efficiency: float) -> list[CheckResult]:
     """All checks of a finished shard."""
+    asset = f"{shard.recipe.encoder}_embeddings"
     return [finite_values(asset, shard), packing_efficiency(asset, shard, minimum_efficiency)]
 
 
-def failure_checks(asset: str, error: EmbeddingError) -> list[CheckResult]:
-    """The failed checks of the ranks that were not finished because of NaN or Inf."""
-    return [not_finite(asset, rank, error.failures[rank]) for rank in sorted(error.not_finite)]
+def failure_checks(error: EmbeddingError) -> list[CheckResult]:
+    """The failed checks of the shards that were not finished because of NaN or Inf."""
+    return [
+        not_finite(f"{kind}_embeddings", rank, error.failures[kind, rank])
+        for kind, rank in sorted(error.not_finite)
+    ]
 
 
 def completeness(work: DropWork) -> CheckResult:
     """The merged view holds each row of the index exactly once, in the order of the shards.
 
-    Every byte of every part is read for its digest.
+    Every byte of every part is read for its digest; what follows in the same step does not do so again.
     """
-    manifest = read_merged(work.folder.path, content=True)
+    manifest = read_merged(work.folder.path, verified=work.verified)
     index = work.index.manifest
     found = read_merged_rows(work.folder.path)
     expected = merged_rows([len(range(rank, index.rows, index.ranks)) for rank in range(index.ranks)])

@@ -120,13 +120,13 @@ def _embed(
                 inputs = input_tags(context.instance, "sequence_index", [drop])
                 work = DropWork.on(drop, settings, context.log.info, encoders)
                 try:
-                    for shard in embed_drop(work, kind, missing, lease, replace=replace):
+                    for shard in embed_drop(work, {kind: missing}, lease, replace=replace):
                         yield _materialisation(asset, work, shard, inputs)
-                        for check in shard_checks(asset, shard, settings.min_packing_efficiency):
+                        for check in shard_checks(shard, settings.min_packing_efficiency):
                             yield _evaluation(context.instance, work, check)
                 except EmbeddingError as error:
                     failures.add(drop, error)
-                    for check in failure_checks(asset, error):
+                    for check in failure_checks(error):
                         yield _evaluation(context.instance, work, check)
     failures.end_or_retry(context, settings)
 

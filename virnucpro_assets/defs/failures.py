@@ -71,7 +71,9 @@ class DropFailures:
         lines = [(drop, _line(error)) for drop, error in self._errors]
         by_drop = {drop: "; ".join(line for of, line in lines if of == drop) for drop, _ in lines}
         ranks = {
-            drop: sorted(error.failures) for drop, error in self._errors if isinstance(error, EmbeddingError)
+            drop: sorted({rank for _, rank in error.failures})
+            for drop, error in self._errors
+            if isinstance(error, EmbeddingError)
         }
         codes = [_exit_code(error) for _, error in self._errors]
         return dg.Failure(

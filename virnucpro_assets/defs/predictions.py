@@ -138,11 +138,8 @@ def _precision_checks(settings: Settings, partitions: Partitions) -> list[dg.Ass
 
 
 def _verify_precision(turn: Turn) -> Iterator[CheckResult]:
-    """The results of PRECISION_CHECKS for a drop, in a chain that has devices."""
-    if turn.pool is None:
-        raise TypeError("the chain of predictions needs a pool of devices")
-    with turn.pool.lease() as lease:
-        yield from check_precision(turn.work, lease)
+    """The results of PRECISION_CHECKS for a drop."""
+    yield from check_precision(turn.work)
 
 
 def freshness(settings: Settings) -> dg.FreshnessPolicy | None:

@@ -68,13 +68,13 @@ def embedding_bytes(work: DropWork, kind: EncoderKind, ranks: Sequence[int]) -> 
     return rows * (4 * work.encoders[kind].width + 3 * 8) + parts * PART_FRAME
 
 
-def cache_bytes(work: DropWork, kinds: Sequence[EncoderKind], ranks: Sequence[int]) -> int:
-    """The bytes by which the embedding cache can grow before it removes older rows."""
+def cache_bytes(work: DropWork, computed: int) -> int:
+    """The bytes by which the embedding cache grows at most if so many bytes of embeddings are computed.
+
+    What it has to remove first makes room for the rest.
+    """
     cache = work.settings.embedding_cache
-    if cache is None:
-        return 0
-    grown = sum(embedding_bytes(work, kind, ranks) for kind in kinds)
-    return max(0, min(grown, cache.limit - cache_size(cache.folder)))
+    return 0 if cache is None else max(0, min(computed, cache.limit - cache_size(cache.folder)))
 
 
 def table_bytes(work: DropWork) -> int:

@@ -123,5 +123,5 @@ def check_ranks(settings: Settings, index: IndexManifest) -> None:
             f"index {index.digest[:12]}",
             found=f"{index.ranks} ranks",
             expected=f"{settings.ranks} as in the settings",
-            advice="Materialise sequence_index again, or set VIRNUCPRO_RANKS to the former number.",
+            advice="Materialise sequence_index again, or set VIRNUCPRO_RANKS back.",
         )

@@ -33,9 +33,14 @@ def recorded_stage(folder: Path, name: str) -> Iterator[dict[str, int | float | 
     figures: dict[str, int | float | str] = {}
     started = time.monotonic()
     yield figures
+    write_stage(folder, name, time.monotonic() - started, figures)
+
+
+def write_stage(folder: Path, name: str, seconds: float, figures: dict[str, int | float | str]) -> None:
+    """Record a stage that has just ended and took so many seconds as `folder/name.toml`."""
     record = StageRecord(
         name=name,
-        seconds=round(time.monotonic() - started, 3),
+        seconds=round(seconds, 3),
         ended_at=datetime.now(UTC).replace(microsecond=0),
         figures=figures,
     )

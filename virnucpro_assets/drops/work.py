@@ -1,9 +1,10 @@
 """The work on one drop: the arguments that every stage needs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from virnucpro_assets.drops.recipes import EncoderChoices, make_recipe
+from virnucpro_assets.files.digests import VerifiedFiles
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.settings import Settings
@@ -15,13 +16,17 @@ from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 @dataclass(frozen=True)
 class DropWork:
-    """The current generation of a drop, its folder, the settings, the callback for progress, and the encoders."""
+    """The current generation of a drop, where it is kept, the settings, who hears of progress, the encoders.
+
+    `verified` are the parts of embeddings that were read whole for it.
+    """
 
     drop: DropManifest
     folder: DropFolder
     settings: Settings
     report: Reporter
     encoders: EncoderChoices
+    verified: VerifiedFiles = field(default_factory=VerifiedFiles, compare=False)
 
     @classmethod
     def on(

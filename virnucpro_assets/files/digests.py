@@ -9,6 +9,7 @@ that the disk lost changes no stamp: to find it, read the content.
 import hashlib
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -17,6 +18,9 @@ from virnucpro_assets.errors import IntegrityError
 
 SETTLED = 1.0
 """Seconds: the coarsest clock of file systems with inodes."""
+
+DIGESTING = 8
+"""Threads that read and digest files."""
 
 
 class FileRecord(BaseModel):
@@ -86,3 +90,24 @@ def stamp_of(path: Path) -> str:
 def is_unchanged(path: Path, stamp: str) -> bool:
     """Whether there is a file at `path` with this stamp; False for an empty stamp."""
     return bool(stamp) and path.is_file() and stamp_of(path) == stamp
+
+
+class VerifiedFiles:
+    """Files whose content was verified: each is not read again for that while it keeps its stamp. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._stamps: dict[Path, str] = {}
+
+    def require(self, path: Path, expected: FileRecord) -> None:
+        """Raise IntegrityError unless the content is as recorded, now or when it had the stamp that it has now."""
+        if not is_unchanged(path, self._stamps.get(path, "")):
+            # The stamp first: a change while the file is read gives it another one.
+            stamp = stamp_of(path) if path.is_file() else ""
+            check_file(path, expected, content=True)
+            self._stamps[path] = stamp
+
+    def require_all(self, files: Iterable[tuple[Path, FileRecord]]) -> None:
+        """`require` each of the files, several at a time; the error is that of the first one."""
+        with ThreadPoolExecutor(DIGESTING, "verify") as threads:
+            for _ in threads.map(lambda file: self.require(*file), files):
+                pass

@@ -164,7 +164,7 @@ def _no_lock_file(path: Path, found: str) -> IntegrityError:
         path,
         found=found,
         expected="the file of a lock, or none",
-        advice="Check who put it there, and remove it.",
+        advice="Look who put it there, and remove it.",
     )
 
 

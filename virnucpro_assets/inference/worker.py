@@ -51,7 +51,7 @@ from virnucpro_assets.vocabulary import Precision, QuarantineReason
 
 
 class Worker:
-    """Holds the encoders of one model, and changes them when a task names others."""
+    """Holds encoders, and loads those that a task names."""
 
     def __init__(self, device: str, threads: int, replies: Replies) -> None:
         limit_threads(threads)
@@ -130,8 +130,10 @@ class Worker:
             return lambda: _write_part(task, given, nothing, Incidents(), said)
         left_out = np.flatnonzero(np.isin(rows, [row.row for row in task.quarantined]))
         limits = (self._token_limits.get(task.encoder), task.token_limit)
+        encoder = self._encoders.get(task.encoder)
+        self._encoders.prefetch(task.next_encoder)
         embedded = embed_sequences(
-            self._encoders.get(task.encoder),
+            encoder,
             given.sequences,
             task.recipe.token_budget,
             tokens=given.tokens,
@@ -183,8 +185,10 @@ class Worker:
 
     def _embed_sample(self, task: SampleTask, given: Input, number: int) -> Callable[[], None]:
         # Nothing is computed again in another precision here: a second model would only need memory.
+        encoder = self._encoders.get(task.encoder, alone=True)
+        self._encoders.prefetch(task.next_encoder)
         embedded = embed_sequences(
-            self._encoders.get(task.encoder, alone=True),
+            encoder,
             given.sequences,
             task.token_budget,
             tokens=given.tokens,

@@ -4,8 +4,8 @@
 - superseded: shards of another recipe that were renamed to `NAME.superseded-N`
 - unfinished: temporary files and folders of killed runs, `NAME.partial-PID-HEX`
 - former: generations that are not the current one, once the current one is finished
-- embeddings: parts and views of a finished drop that is older than `keep_embeddings_days`
-- data: everything but the records of a finished drop that is older than `keep_drops_days`
+- embeddings: parts, views and check sample of a finished drop that is older than `keep_embeddings_days`
+- data: all of a finished drop that is older than `keep_drops_days`, but for its records
 
 A drop is finished when its calls are. Its age counts from the end of that stage in its record, or of the last stage
 that computed its embeddings, if that is later. A record without a time, by an older version, counts from the time of
@@ -28,6 +28,7 @@ from virnucpro_assets.drops.stage_records import StageRecord
 from virnucpro_assets.files.atomic import TEMPORARY_MARK
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.check_sample import FILE as CHECK_SAMPLE
 from virnucpro_assets.storage.merged import VIEW as MERGED
 from virnucpro_assets.storage.removed import FILE as REMOVED
 from virnucpro_assets.storage.shards import VIEW as SHARD
@@ -48,6 +49,7 @@ LOCKED = (
     "merged.",
     "report.",
     "check_report.",
+    "check_sample.",
     *ENCODER_KINDS,
 )
 RECOMPUTED = (*ENCODER_KINDS, "merge")
@@ -146,8 +148,7 @@ class Finder:
 
     def _embeddings(self, generation: Path) -> Iterator[Path]:
         entries = {path.name: path for path in self._listed(generation)}
-        if MERGED in entries:
-            yield entries[MERGED]
+        yield from (entries[name] for name in (MERGED, CHECK_SAMPLE) if name in entries)
         for kind in ENCODER_KINDS:
             for shard in self._listed(entries[kind]) if kind in entries else ():
                 if SHARD_FOLDER.fullmatch(shard.name) and shard.is_dir():

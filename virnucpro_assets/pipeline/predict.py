@@ -79,7 +79,9 @@ def score_rows(work: DropWork, routing: Routing) -> list[Scores]:
 
     scorers = [Scorer.load(one.folder) for one in routing.named.values()]
     with_protein = work.index.manifest.rows_with_protein
-    return scores_of_merged(scorers, work.folder.path, work.report, with_protein=with_protein)
+    return scores_of_merged(
+        scorers, work.folder.path, work.report, with_protein=with_protein, verified=work.verified
+    )
 
 
 def demo_note(work: DropWork, routing: Routing) -> str:

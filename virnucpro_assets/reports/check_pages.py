@@ -30,7 +30,7 @@ Checked = tuple[str, int | None]
 
 
 def write_check_report(work: DropWork) -> CheckReport:
-    """Gather the checks of a drop and write them as a page and as JSON; returns them."""
+    """Gather the checks of a drop, and write them as a page and as JSON; returns them."""
     with stage_lock(work, "check_report"):
         report = gather_checks(work)
         write_text(work.folder.check_data, checks_as_json(report))

@@ -1,8 +1,9 @@
-"""Drops: their files of reads, and the folders of everything that is made from them.
+"""Drops: deliveries of read files, and the folders with everything made from them.
 
-The root of the store has a folder for each drop key. In it `source.toml` has the files of the drop and the options for
-its reads; `current.toml` names the generation in use; and each generation, a folder named by the first 12 digits of the
-drop's digest, has what was made from exactly those files. Changed files make a new generation; the old one stays.
+The store's root has a folder per drop key. In it `source.toml` lists the files of the drop and how they are cut into
+chunks; `current.toml` names the current generation; and each generation, named by the first 12 digits of the drop's
+digest, contains what was made from exactly those files. Changed files make a new generation; the old one is not
+touched.
 """
 
 import os
@@ -57,11 +58,12 @@ class DeliveryMark(BaseModel):
 
 
 class DropSource(BaseModel):
-    """The files of a drop and the options for its reads.
+    """The files of a drop and how its reads are processed.
 
     `min_score` is the P(virus) that a hit needs, if it differs from the settings. `delivery` is set if a scan of the
-    drops folder registered the drop. With `follows_delivery` a command named the drop, and it has the files that its
-    delivery has when they are listed. `label` is set if the drop is for training: its predictions are never overdue.
+    drops folder registered the drop. With `follows_delivery` the drop was registered by name instead: its files are
+    those that its delivery has when they are listed. `label` is set if the drop is for training a classifier: no
+    predictions are expected of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -104,9 +106,9 @@ class DropSource(BaseModel):
         )
 
     def same_reads(self, other: "DropSource") -> bool:
-        """Whether both mean the same reads, cut and named in the same way."""
-        others = {name: getattr(other, name) for name in OTHER_THAN_READS}
-        return self.model_copy(update=others) == other
+        """Whether both have the same reads, cut and named in the same way."""
+        unlike = {name: getattr(other, name) for name in OTHER_THAN_READS}
+        return self.model_copy(update=unlike) == other
 
     def same_results(self, other: "DropSource") -> bool:
         """Whether both have the same reads and the same hits."""
@@ -116,8 +118,8 @@ class DropSource(BaseModel):
 class DropManifest(BaseModel):
     """A generation of a drop: its source and each file's size and SHA-256, in the same order.
 
-    `listed_at` is when its files were first listed (UTC), `stamps` are their stamps when they were digested; records of
-    older versions have neither.
+    `listed_at` is the time when its files were first listed (UTC), `stamps` are the stamps of the files when they were
+    digested; records of older versions have neither.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -140,14 +142,14 @@ class DropManifest(BaseModel):
     def check_files(self) -> None:
         """Raise IntegrityError if a file has changed since the drop was listed.
 
-        Only files with another stamp are read.
+        Only files whose stamp has changed are read.
         """
         for path, record, stamp in self._listed:
             if not is_unchanged(path, stamp):
                 check_file(path, record, content=True)
 
     def record_of(self, path: Path) -> tuple[FileRecord, str]:
-        """The record of a file and its stamp: the listed ones if the file is unchanged, else new ones."""
+        """The record of a file and its stamp: the listed ones if it is unchanged, else of a new digest."""
         for listed, record, stamp in self._listed:
             if listed == path and is_unchanged(path, stamp):
                 return record, stamp
@@ -236,23 +238,23 @@ class DropStore:
         return sorted(key for key in keys if KEY.fullmatch(key))
 
     def is_training_drop(self, key: str) -> bool:
-        """Whether drop `key` was registered for training."""
+        """Whether drop `key` was registered for training a classifier."""
         source = self.source(key)
         return source is not None and source.label is not None
 
     def register(self, key: str, source: DropSource) -> None:
-        """Register the files of drop `key`, in place of those registered before."""
+        """Store the files of drop `key`; replaces an earlier registration."""
         write_manifest(self.root / check_key(key) / "source.toml", source)
 
     def source(self, key: str) -> DropSource | None:
-        """The registered source of drop `key`, or None."""
+        """The registration of drop `key`, None if there is none."""
         path = self.root / check_key(key) / "source.toml"
         return read_manifest(path, DropSource, repair=REGISTER_AGAIN) if path.exists() else None
 
     def list_files(self, key: str) -> DropManifest:
         """Digest the files of a registered drop and make the result its current generation.
 
-        Files that are unchanged since they were last listed are not read. Raises InputError if one is missing.
+        Files that are unchanged since they were listed before are not read. Raises InputError if a file is missing.
         """
         source = read_manifest(self.root / check_key(key) / "source.toml", DropSource, repair=REGISTER_AGAIN)
         for file in source.files:
@@ -283,7 +285,7 @@ class DropStore:
         return manifest
 
     def restore(self, key: str, source: DropSource, digest: str) -> None:
-        """Register a former source of drop `key` again, and its generation of this digest if it had one."""
+        """Restore an earlier source of drop `key`, and its generation with this digest if it had one."""
         self.register(key, source)
         if digest:
             write_manifest(self.root / key / "current.toml", CurrentGeneration(digest=digest))
@@ -293,7 +295,7 @@ class DropStore:
         try:
             return self.current(key)[0] if self.was_listed(key) else None
         except IntegrityError:
-            # The list that is about to be written replaces it.
+            # The new list replaces it.
             return None
 
     def was_listed(self, key: str) -> bool:
@@ -305,7 +307,7 @@ class DropStore:
         return self.was_listed(key) and self.current(key)[0].source == self.source(key)
 
     def is_indexed(self, key: str) -> bool:
-        """Whether the registered files of drop `key` have an index."""
+        """Whether the registered files of drop `key` were read completely."""
         if not self.was_listed(key):
             return False
         (drop, folder), registered = self.current(key), self.source(key)
@@ -335,17 +337,17 @@ class DropStore:
 
 
 def _digested(path: Path) -> tuple[FileRecord, str]:
-    # The stamp first: a change while the file is read gives another stamp.
+    # The stamp first: a change while the file is read changes the stamp.
     stamp = stamp_of(path)
     return record_of_file(path), stamp
 
 
 def _first_listed(path: Path) -> datetime:
-    """When the files of the generation with the record at `path` were first listed: now, if never."""
+    """The time when the files of the generation recorded at `path` were first listed; now if they were not."""
     try:
         former = read_manifest(path, DropManifest).listed_at if path.exists() else None
     except IntegrityError:
-        # The record is about to be written again.
+        # The record is rewritten next, which repairs it.
         former = None
     return former or datetime.now(UTC).replace(microsecond=0)
 
@@ -355,7 +357,7 @@ def _check_writable_name(path: Path) -> None:
     if readable.encode() != os.fsencode(path):
         raise InputError(
             readable,
-            found="a path with bytes that are no UTF-8",
+            found="bytes in the path that are not UTF-8",
             expected="a path in UTF-8",
             advice="Rename the file or its folder.",
         )

@@ -32,9 +32,13 @@ from virnucpro_assets.storage.parts import (
 from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.storage.telemetry import Telemetry
 from virnucpro_assets.storage.virtual import Block, write_view
+from virnucpro_assets.vocabulary import EncoderKind
 
 MANIFEST = "manifest.toml"
 VIEW = "shard.h5"
+
+ShardKey = tuple[EncoderKind, int]
+"""A shard of a drop by its encoder and rank."""
 
 _NO_TELEMETRY = Telemetry()
 

@@ -13,7 +13,7 @@ from virnucpro_assets.errors import InputError
 from virnucpro_assets.files.digests import digest_of_files
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.merged import merged_blocks
+from virnucpro_assets.storage.merged_reader import merged_blocks
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 from virnucpro_assets.storage.training_set import (
     LabelledRows,

@@ -26,7 +26,7 @@ from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, check_p
 from virnucpro_assets.pipeline.predict import predict_drop
 from virnucpro_assets.pipeline.report import gather_report, report_drop, summary_lines
 from virnucpro_assets.settings_groups import CallThresholds
-from virnucpro_assets.storage.merged import merged_blocks
+from virnucpro_assets.storage.merged_reader import merged_blocks
 from virnucpro_assets_tests.models.published_files import change_json
 from virnucpro_assets_tests.passed_checks import pass_checks_of_predictions
 
@@ -173,8 +173,7 @@ def test_calls_of_predictions_by_other_classifiers_are_refused(finished: DropWor
 def test_precision_is_checked_for_every_classifier(finished: DropWork, models: Path) -> None:
     work = under(finished, models, dna_only_below_bases=BELOW)
     predict_drop(work)
-    with open_pool(work.settings) as pool, pool.lease() as lease:
-        results = list(check_precision(work, lease))
+    results = list(check_precision(work))
     assert [result.name for result in results if result.passed] == list(PRECISION_CHECKS)
 
 
@@ -198,7 +197,7 @@ def test_routes_without_a_dna_classifier_are_refused_before_an_embedding(
         pool.lease() as lease,
         pytest.raises(InputError, match=complaint),
     ):
-        list(embed_drop(work, "esm2", [0], lease))
+        list(embed_drop(work, {"esm2": [0]}, lease))
 
 
 def calibrate(models: Path, name: str, **fields: object) -> None:

@@ -33,7 +33,7 @@ from virnucpro_assets.sequences.member_names import member_counts, member_name
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
-from virnucpro_assets.storage.merged import merged_blocks
+from virnucpro_assets.storage.merged_reader import merged_blocks
 from virnucpro_assets.storage.parts import PackCounts, PartPlan, rows_of, write_part
 from virnucpro_assets.storage.quarantine import read_quarantine
 from virnucpro_assets.storage.shards import ShardManifest, finish_shard
@@ -316,10 +316,9 @@ def test_a_shard_that_lacks_rows_is_another_version_and_says_so_in_its_metadata(
     assert not figures.keys() & _materialisation("esm2_embeddings", work, complete, {}).metadata.keys()
 
 
-def test_nan_that_no_shard_records_is_refused_with_its_row(
+def test_a_source_that_goes_away_after_it_was_verified_is_named(
     work: DropWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A source that goes away between the check and the reading is NaN to HDF5."""
     for kind in ENCODER_KINDS:
         embed(work, kind, [])
     pass_checks_of_shards(work)
@@ -332,10 +331,11 @@ def test_nan_that_no_shard_records_is_refused_with_its_row(
         if path == lost and content:
             path.unlink()
 
-    monkeypatch.setattr("virnucpro_assets.storage.merged.check_file", check_and_lose)
+    monkeypatch.setattr("virnucpro_assets.files.digests.check_file", check_and_lose)
     blocks = merged_blocks(work.folder.path, 2)
-    first = int(rows_of(PartPlan(1, 1, len(range(1, work.index.manifest.rows, RANKS)) // 2, 10**6), RANKS)[0])
-    with pytest.raises(IntegrityError, match=rf"merged\.h5, esm2: found NaN or Inf in row {first}, which"):
+    with pytest.raises(
+        IntegrityError, match=r"part-00001\.h5: found no file; expected the part that was verified"
+    ):
         list(blocks)
     assert not lost.exists()
 

@@ -135,8 +135,8 @@ def test_nothing_of_what_was_made_is_stale(ranges) -> None:
 
 @pytest.mark.slow
 def test_a_blocking_check_holds_back_the_rest_of_its_drop_only(deployment, monkeypatch) -> None:
-    def refusing(work, lease):
-        for result in check_precision(work, lease):
+    def refusing(work):
+        for result in check_precision(work):
             yield result.model_copy(update={"passed": work.drop.key != "b"}) if result.blocking else result
 
     monkeypatch.setattr("virnucpro_assets.defs.predictions.check_precision", refusing)

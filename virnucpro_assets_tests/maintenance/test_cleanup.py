@@ -13,6 +13,7 @@ import pytest
 from virnucpro_assets.drops.stage_records import StageRecord
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.files.digests import VerifiedFiles
 from virnucpro_assets.files.locks import FileLock
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.maintenance.cleanup import CleanUp, clean_up
@@ -126,7 +127,7 @@ def test_deleting_removes_what_the_dry_run_listed_and_nothing_else(littered: Dro
     assert tree(root) == {path: digest for path, digest in before.items() if path not in gone}
     assert not (root / "d" / FORMER).exists()
     assert not clean_up(littered.settings, delete=True).candidates
-    read_merged(littered.folder.path, content=True)
+    read_merged(littered.folder.path, verified=VerifiedFiles())
     read_tables(littered.folder.calls)
 
 
@@ -216,7 +217,7 @@ def test_embeddings_go_after_their_time_and_results_stay_and_can_be_made_again(f
     outcome = clean_up(settings, delete=True)
 
     gone = {name for name in before if name.endswith(".h5")}
-    assert len(gone) == 1 + 2 * 4 * 2
+    assert len(gone) == 2 + 2 * 4 * 2
     after = tree(finished.folder.path)
     assert after.pop("removed.toml")
     assert after == {name: digest for name, digest in before.items() if name not in gone}

@@ -32,7 +32,7 @@ from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.cached_rows import CachedRows
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache, keep_rows, keys_of
-from virnucpro_assets.storage.merged import read_merged_at
+from virnucpro_assets.storage.merged_reader import read_merged_at
 from virnucpro_assets.storage.training_set import (
     LabelledRows,
     TrainingSetManifest,

@@ -30,7 +30,7 @@ from virnucpro_assets.sequences.index import WholeChunks
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.merged import merged_blocks, read_merged_at
+from virnucpro_assets.storage.merged_reader import merged_blocks, read_merged_at
 from virnucpro_assets.storage.tables_manifest import read_tables
 from virnucpro_assets_tests.frameless import coding_bases, frameless_bases, mixed_reads
 from virnucpro_assets_tests.models.published_files import change_json
@@ -273,7 +273,7 @@ def test_without_a_classifier_of_the_dna_nothing_is_embedded(
     index_drop(work)
     pass_checks_of_index(work)
     with open_pool(settings) as pool, pool.lease() as lease, pytest.raises(InputError, match=complaint):
-        list(embed_drop(work, "dnabert_s", [0], lease))
+        list(embed_drop(work, {"dnabert_s": [0]}, lease))
     assert not list(work.folder.path.rglob("part-*"))
 
 

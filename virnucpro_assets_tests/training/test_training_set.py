@@ -13,7 +13,7 @@ from virnucpro_assets.pipeline.devices import open_pool
 from virnucpro_assets.sequences.member_names import first_members
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
-from virnucpro_assets.storage.merged import read_merged_at
+from virnucpro_assets.storage.merged_reader import read_merged_at
 from virnucpro_assets.storage.training_set import FILE, LabelledRows, TrainingSetManifest, read_training_set
 from virnucpro_assets.training.labels import LabelledDrop
 from virnucpro_assets.training.options import SetOptions
