@@ -131,7 +131,9 @@ def _finite(sample: ChunkSample, way: Way, in_use: Precision, embeddings: Rows) 
     return f"{len(lost)} embeddings hold NaN or Inf in {precision}, the first at row {first} of the index"
 
 
-def _judge(settings: Settings, name: str, comparison: Comparison, note: str, *, is_bound: bool) -> CheckResult:
+def _judge(
+    settings: Settings, name: str, comparison: Comparison, note: str, *, is_bound: bool
+) -> CheckResult:
     agreement = min(comparison.candidate_agreement, comparison.chunk_agreement)
     passed = comparison.min_cosine >= settings.min_cosine and agreement >= settings.min_label_agreement
     threshold = f"cosine at least {settings.min_cosine}, equal labels at least {settings.min_label_agreement}"
