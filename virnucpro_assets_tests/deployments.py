@@ -17,8 +17,7 @@ from dagster._core.loader import LoadingContextForTest
 
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.instance import open_instance
-from virnucpro_assets.defs.partitions import DROPS
-from virnucpro_assets.defs.runs import PARTITION, RANGE_END, RANGE_START
+from virnucpro_assets.defs.partitions import DROPS, PARTITION, RANGE_END, RANGE_START
 from virnucpro_assets.demo.paths import DROP_FILE
 from virnucpro_assets.settings import Settings
 

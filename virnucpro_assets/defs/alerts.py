@@ -6,6 +6,7 @@ A run that the orchestrator is about to
 try again by itself is not told: the last try is.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -40,7 +41,7 @@ def alerts(settings: Settings) -> dg.SensorDefinition:
     )
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = datetime.now(UTC).replace(microsecond=0)
-        ended, cursor = ended_runs(context.instance, context.cursor, *ENDS)
+        ended, cursors = ended_runs(context.instance, json.loads(context.cursor or "{}"), *ENDS)
         found = [
             alert
             for run, message in ended
@@ -51,7 +52,7 @@ def alerts(settings: Settings) -> dg.SensorDefinition:
         lines = [f"overdue: {drop} ({hours:.0f} h)" for drop, hours in list(late.items())[:20]]
         if settings.alerts.has_target:
             lines += [alert.title for alert in send(found, settings, context.log.error)]
-        return dg.SensorResult(skip_reason="; ".join(lines) or "nothing to tell", cursor=cursor)
+        return dg.SensorResult(skip_reason="; ".join(lines) or "nothing to tell", cursor=json.dumps(cursors))
 
     return look
 

@@ -298,5 +298,7 @@ def record_check_report(instance: dg.DagsterInstance, work: DropWork, report: Ch
     if version and (not found or (found.tags or {}).get("dagster/data_version") != version.value):
         inputs = input_tags(instance, "predictions", [drop])
         instance.report_runless_asset_event(
-            materialisation("check_report", drop, digest=version.value, inputs=inputs, shown=dict(shown or {}))
+            materialisation(
+                "check_report", drop, digest=version.value, inputs=inputs, shown=dict(shown or {})
+            )
         )

@@ -4,7 +4,7 @@ The run status sensors of Dagster take one run a tick where they ask for runs, d
 command line, and go on to the next event when their function fails.
 """
 
-import json
+from collections.abc import Mapping
 
 import dagster as dg
 
@@ -12,13 +12,13 @@ RUNS_A_TICK = 200
 
 
 def ended_runs(
-    instance: dg.DagsterInstance, cursor: str | None, *kinds: dg.DagsterEventType
-) -> tuple[list[tuple[dg.DagsterRun, str]], str]:
-    """The runs that ended in one of these ways after the cursor, with the message of the event; and the next cursor.
+    instance: dg.DagsterInstance, cursors: Mapping[str, str], *kinds: dg.DagsterEventType
+) -> tuple[list[tuple[dg.DagsterRun, str]], dict[str, str]]:
+    """The runs that ended in one of these ways after the cursors, with the message of the event; and the next cursors.
 
     The first look, without a cursor, finds none, and those that ended before it are never found.
     """
-    after: dict[str, str] = json.loads(cursor or "{}")
+    after = dict(cursors)
     found = []
     for kind in kinds:
         is_first = kind.value not in after
@@ -30,4 +30,4 @@ def ended_runs(
             if run := instance.get_run_by_id(record.run_id):
                 event = record.event_log_entry.dagster_event
                 found.append((run, (event and event.message) or ""))
-    return found, json.dumps(after)
+    return found, after

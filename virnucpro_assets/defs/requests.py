@@ -6,7 +6,9 @@ always followed by the next one; one that a person started only with the setting
 runs of a backfill are left to the backfill, those of a command to the command.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 
 import dagster as dg
 
@@ -26,6 +28,7 @@ from virnucpro_assets.defs.statuses import MADE, Statuses, Todo, whole
 from virnucpro_assets.defs.steps import DROP
 from virnucpro_assets.settings import Settings
 
+NIGHTLY, RETRY = "nightly_drops", "retry_failed"
 ASKED_BY, COMMAND, BACKFILL = "virnucpro/asked_by", "command line", "dagster/backfill"
 
 
@@ -53,6 +56,23 @@ def first_runs(drop: str, todo: Todo, asked_by: str, key: str) -> Iterator[dg.Ru
             tags=tags,
             asset_selection=[dg.AssetKey(asset) for asset in todo.call],
         )
+
+
+def leave_note(instance: dg.DagsterInstance, schedule: str, tick: str, todos: Mapping[str, Todo]) -> None:
+    """Note what a tick of a schedule found to do, by drop, for the sensor `next_runs`."""
+    note = {"tick": tick, "todos": {drop: asdict(todo) for drop, todo in todos.items()}}
+    instance.daemon_cursor_storage.set_cursor_values({_note(schedule): json.dumps(note)})
+
+
+def read_note(instance: dg.DagsterInstance, schedule: str) -> tuple[str, dict[str, Todo]]:
+    """The last tick of a schedule that found something to do, and what; an empty name if there is none."""
+    text = instance.daemon_cursor_storage.get_cursor_values({_note(schedule)}).get(_note(schedule))
+    note = json.loads(text) if text else {"tick": "", "todos": {}}
+    return note["tick"], {drop: Todo(**todo) for drop, todo in note["todos"].items()}
+
+
+def _note(schedule: str) -> str:
+    return f"virnucpro/{schedule} found"
 
 
 def next_runs_after(

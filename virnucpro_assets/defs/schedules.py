@@ -1,8 +1,8 @@
 """Schedules for those who prefer fixed hours. Both are off until a person turns them on.
 
-Both ask for the first run of what is missing or failed now, which the sensor `next_runs` goes on from, and
-leave alone every drop of which something is at work. So neither does again what automation does, whichever
-comes first.
+Both leave a note of what is missing or failed now, and of no drop of which something is at work; the sensor
+`next_runs` asks for it at its next tick. They do not ask themselves: a schedule can launch runs of one job
+only, and the three runs of a drop are three jobs.
 """
 
 import time
@@ -12,14 +12,13 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from virnucpro_assets.defs.partitions import DROPS, JOBS, Partitions
-from virnucpro_assets.defs.requests import first_runs
+from virnucpro_assets.defs.partitions import DROPS, OF_INDEX, Partitions
+from virnucpro_assets.defs.requests import NIGHTLY, RETRY, leave_note
 from virnucpro_assets.defs.sensors import look_for_drops, summary, without_partition
 from virnucpro_assets.defs.statuses import Statuses, Todo, drops_at_work, failed_drops, whole
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 
-NIGHTLY, RETRY = "nightly_drops", "retry_failed"
 CURSOR = f"virnucpro/{NIGHTLY}"
 
 
@@ -28,7 +27,7 @@ def nightly_drops(settings: Settings, partitions: Partitions) -> dg.ScheduleDefi
 
     @dg.schedule(
         name=NIGHTLY,
-        target=JOBS,
+        target=dg.AssetSelection.assets(*OF_INDEX),
         cron_schedule=[*_minutes_before(settings.nightly_at), _cron(settings.nightly_at)],
         execution_timezone=settings.timezone,
         description=(
@@ -36,7 +35,7 @@ def nightly_drops(settings: Settings, partitions: Partitions) -> dg.ScheduleDefi
             "before it looks at the drops folder each minute, so that deliveries can settle."
         ),
     )
-    def process(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    def process(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
         instance, cursors = context.instance, context.instance.daemon_cursor_storage
         found = look_for_drops(settings, cursors.get_cursor_values({CURSOR}).get(CURSOR), time.time())
         cursors.set_cursor_values({CURSOR: found.observations.to_cursor()})
@@ -50,7 +49,7 @@ def nightly_drops(settings: Settings, partitions: Partitions) -> dg.ScheduleDefi
             for drop in statuses.drops
             if not store.is_taught_from(drop)
         ]
-        return _requests(context, NIGHTLY, todos) or dg.SkipReason(f"nothing to do; {summary(found)}")
+        return _ask(context, NIGHTLY, todos, f"nothing to do; {summary(found)}")
 
     return process
 
@@ -60,7 +59,7 @@ def retry_failed(settings: Settings, partitions: Partitions) -> dg.ScheduleDefin
 
     @dg.schedule(
         name=RETRY,
-        target=JOBS,
+        target=dg.AssetSelection.assets(*OF_INDEX),
         cron_schedule=settings.retry_cron,
         execution_timezone=settings.timezone,
         description=(
@@ -68,7 +67,7 @@ def retry_failed(settings: Settings, partitions: Partitions) -> dg.ScheduleDefin
             f"time; what failed {settings.retry_limit} times is left to a person."
         ),
     )
-    def retry(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    def retry(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
         statuses = Statuses.of(context.instance, partitions)
         failed = failed_drops(context.instance, statuses)
         todos = [
@@ -78,8 +77,7 @@ def retry_failed(settings: Settings, partitions: Partitions) -> dg.ScheduleDefin
         ]
         given_up = [one.drop for one in failed if one.most >= settings.retry_limit]
         left = f"; left to a person: {', '.join(given_up)}" if given_up else ""
-        requests = _requests(context, RETRY, todos, most=settings.retry_drops)
-        return requests or dg.SkipReason(f"nothing to try again{left}")
+        return _ask(context, RETRY, todos, f"nothing to try again{left}", most=settings.retry_drops)
 
     return retry
 
@@ -102,17 +100,20 @@ def begins_the_night(tick: datetime, settings: Settings) -> bool:
     )
 
 
-def _requests(
+def _ask(
     context: dg.ScheduleEvaluationContext,
     schedule: str,
     todos: Iterable[tuple[str, Todo]],
+    nothing: str,
     most: int | None = None,
-) -> list[dg.RunRequest]:
-    """The requests for the first `most` drops of which there is something to do and nothing at work."""
+) -> dg.SkipReason:
+    """Leave a note of the first `most` drops of which there is something to do and nothing at work."""
     at_work = drops_at_work(context.instance)
-    due = [(drop, todo) for drop, todo in todos if todo and drop not in at_work][:most]
-    key = f"{schedule} {context.scheduled_execution_time.timestamp()}"
-    return [request for drop, todo in due for request in first_runs(drop, todo, schedule, f"{key} {drop}")]
+    due = dict([(drop, todo) for drop, todo in todos if todo and drop not in at_work][:most])
+    if not due:
+        return dg.SkipReason(nothing)
+    leave_note(context.instance, schedule, str(context.scheduled_execution_time.timestamp()), due)
+    return dg.SkipReason(f"asked for {len(due)} drops: {', '.join(list(due)[:20])}")
 
 
 def _cron(at: str) -> str:

@@ -5,9 +5,10 @@ its files, by the key of its request; a new one is also added as a partition. We
 first run, another drop could not pass it by.
 
 `next_runs` reads the runs that succeeded since its last tick, in the order of the event log, and asks for what
-follows each.
+follows each; and it asks for what a schedule found to do.
 """
 
+import json
 import time
 from contextlib import suppress
 
@@ -17,7 +18,7 @@ from virnucpro_assets.defs.classifier import record_in_use
 from virnucpro_assets.defs.events import ended_runs
 from virnucpro_assets.defs.partitions import CLASSIFIER, DROPS, JOBS, Partitions
 from virnucpro_assets.defs.records import latest_record
-from virnucpro_assets.defs.requests import first_runs, next_runs_after
+from virnucpro_assets.defs.requests import NIGHTLY, RETRY, first_runs, next_runs_after, read_note
 from virnucpro_assets.defs.statuses import drops_at_work, repair_status_tables, whole
 from virnucpro_assets.defs.steps import fail_dead_runs
 from virnucpro_assets.drops.stage_locks import claimed_drop
@@ -119,16 +120,23 @@ def next_runs(settings: Settings) -> dg.SensorDefinition:
         description="Asks for the embeddings of a drop whose index is made, and for the calls of one that is embedded.",
     )
     def follow(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        ended, cursor = ended_runs(context.instance, context.cursor, dg.DagsterEventType.RUN_SUCCESS)
+        before = json.loads(context.cursor or "{}")
+        ended, cursors = ended_runs(context.instance, before, dg.DagsterEventType.RUN_SUCCESS)
         requests: dict[tuple[str, ...], dg.RunRequest] = {}
         for run, _ in ended:
             for request in next_runs_after(run, context.instance, settings, NEXT_RUNS):
                 # Of two runs of ranks that ended together each sees all ranks.
                 requests[request.job_name or "", *sorted(request.tags.values())] = request
+        for schedule in (NIGHTLY, RETRY):
+            cursors[schedule], todos = read_note(context.instance, schedule)
+            if cursors[schedule] != before.get(schedule, ""):
+                for drop, todo in todos.items():
+                    key = f"{schedule} {cursors[schedule]} {drop}"
+                    requests |= {(key, r.run_key or ""): r for r in first_runs(drop, todo, schedule, key)}
         return dg.SensorResult(
             skip_reason=None if requests else "nothing to follow",
             run_requests=list(requests.values()),
-            cursor=cursor,
+            cursor=json.dumps(cursors),
         )
 
     return follow

@@ -76,7 +76,7 @@ NOTHING = Todo(index=False, ranks={}, call=())
 
 def whole(ranks: int, *, index: bool = True) -> Todo:
     """All of a drop of so many ranks, with its index or without."""
-    return Todo(index=index, ranks=dict.fromkeys(EMBEDDINGS, range(ranks)), call=OF_CALL)
+    return Todo(index=index, ranks={asset: [*range(ranks)] for asset in EMBEDDINGS}, call=OF_CALL)
 
 
 @dataclass(frozen=True)
