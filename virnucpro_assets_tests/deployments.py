@@ -124,6 +124,15 @@ class Deployment:
                 asset_selection=[dg.AssetKey(name) for name in selection] if selection else None,
             )
 
+    def recorded(self, result: dg.ExecuteInProcessResult, asset: str) -> list[dg.AssetMaterialization]:
+        """What a run recorded of an asset, in order."""
+        events = result.get_asset_materialization_events()
+        return [
+            event.step_materialization_data.materialization
+            for event in events
+            if event.asset_key == dg.AssetKey(asset)
+        ]
+
     def made(self, *assets: str) -> dict[str, list[str]]:
         """The partitions of assets in the order in which they were materialised, each as often as it was."""
         with self.instance() as instance:

@@ -19,7 +19,6 @@ import dagster as dg
 from virnucpro_assets.checks.results import PRECISION_CHECKS, CheckResult, completeness, holds_back
 from virnucpro_assets.defs import columns, metadata, pictures
 from virnucpro_assets.defs.by_drop import Event, checked, drop_of, is_selected
-from virnucpro_assets.defs.classifier import record_in_use
 from virnucpro_assets.defs.devices import POOL, Devices, step_tags
 from virnucpro_assets.defs.partitions import DROPS, Partitions, across_ranks
 from virnucpro_assets.defs.records import input_tags, latest_record, materialisation
@@ -86,8 +85,6 @@ def _made(context: dg.AssetExecutionContext, work: DropWork, devices: Devices) -
         yield _merged_embeddings(work)
     yield from checked(context, work, "merged_embeddings", lambda: [completeness(work)])
     if is_selected(context, "predictions"):
-        # What is on record may be what was in use before the settings changed.
-        record_in_use(context.instance, work.settings)
         yield _predictions(work)
     yield from checked(context, work, "predictions", lambda: _precision(context, work, devices))
     if is_selected(context, "virus_calls"):

@@ -68,7 +68,8 @@ def read_note(instance: dg.DagsterInstance, schedule: str) -> tuple[str, dict[st
     """The last tick of a schedule that found something to do, and what; an empty name if there is none."""
     text = instance.daemon_cursor_storage.get_cursor_values({_note(schedule)}).get(_note(schedule))
     note = json.loads(text) if text else {"tick": "", "todos": {}}
-    return note["tick"], {drop: Todo(**todo) for drop, todo in note["todos"].items()}
+    todos = {drop: Todo(**todo | {"call": tuple(todo["call"])}) for drop, todo in note["todos"].items()}
+    return note["tick"], todos
 
 
 def _note(schedule: str) -> str:
@@ -105,7 +106,7 @@ def _is_followed(run: dg.DagsterRun, settings: Settings) -> bool:
 
 def _assets_of(run: dg.DagsterRun) -> set[str]:
     """The assets that a run was to make."""
-    if run.asset_selection is None:
+    if not run.asset_selection:
         return {*STAGES.get(run.job_name, ())}
     return {key.to_user_string() for key in run.asset_selection}
 

@@ -8,6 +8,7 @@ import dagster as dg
 
 from virnucpro_assets.defs.alerts import INTERRUPTED, INTERRUPTED_CODE
 from virnucpro_assets.defs.build import build_definitions
+from virnucpro_assets.defs.classifier import record_in_use
 from virnucpro_assets.defs.embeddings import STEP as EMBED
 from virnucpro_assets.defs.partitions import (
     CALL_DROP,
@@ -117,6 +118,8 @@ def _run_all(
     instance: dg.DagsterInstance, settings: Settings, drop: str, todo: Todo, *, replace: bool = False
 ) -> None:
     """The runs of a drop one after the other, all on one generation."""
+    # Dagster reads which classifier predictions are made from before their step begins.
+    record_in_use(instance, settings)
     store, by_drop = DropStore(settings.data_root), {PARTITION: drop, DROP: drop}
     if todo.index:
         _run(instance, settings, INDEX_DROP, by_drop)

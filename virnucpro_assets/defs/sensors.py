@@ -16,8 +16,7 @@ import dagster as dg
 
 from virnucpro_assets.defs.classifier import record_in_use
 from virnucpro_assets.defs.events import ended_runs
-from virnucpro_assets.defs.partitions import CLASSIFIER, DROPS, JOBS, Partitions
-from virnucpro_assets.defs.records import latest_record
+from virnucpro_assets.defs.partitions import DROPS, JOBS, Partitions
 from virnucpro_assets.defs.requests import NIGHTLY, RETRY, first_runs, next_runs_after, read_note
 from virnucpro_assets.defs.statuses import drops_at_work, repair_status_tables, whole
 from virnucpro_assets.defs.steps import fail_dead_runs
@@ -43,8 +42,8 @@ def new_drops(settings: Settings, partitions: Partitions) -> dg.SensorDefinition
         description="Finds complete deliveries in the drops folder, and says which ones are refused.",
     )
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        if latest_record(context.instance, CLASSIFIER, None) is None:
-            record_in_use(context.instance, settings)
+        # Dagster reads which classifier predictions are made from before their step begins.
+        record_in_use(context.instance, settings)
         for run in fail_dead_runs(context.instance):
             context.log.warning(f"run {run}: its process exited unexpectedly; marked as failed")
         for asset, lost in repair_status_tables(context.instance, partitions).items():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from virnucpro_assets.defs.jobs import TRAINING
+from virnucpro_assets.defs.partitions import TRAINING
 from virnucpro_assets_tests.deployments import BY_DROP, BY_RANK
 from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, running_web_server

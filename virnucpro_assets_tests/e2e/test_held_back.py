@@ -7,10 +7,8 @@ import dagster as dg
 import pytest
 
 from virnucpro_assets.defs.build import build_definitions
-from virnucpro_assets.defs.held_back import held_back
-from virnucpro_assets.defs.partitions import Partitions
-from virnucpro_assets.defs.runs import PARTITION
-from virnucpro_assets.defs.standing import Standing
+from virnucpro_assets.defs.partitions import OF_CALL, PARTITION, Partitions
+from virnucpro_assets.defs.statuses import Statuses, Todo
 from virnucpro_assets_tests.deployments import Deployment
 from virnucpro_assets_tests.e2e.test_retry_command import virnucpro
 
@@ -75,11 +73,9 @@ def test_no_run_makes_calls_of_predictions_that_a_check_refused(
 
 def test_the_schedule_for_what_failed_asks_for_what_is_held_back_too(held: Held) -> None:
     with held.deployment.instance() as instance:
-        standing = Standing.of(instance, Partitions(4))
-    work = standing.to_repair("held", held_back("held", held.settings))
+        statuses = Statuses.of(instance, Partitions(4))
 
-    wanted = ("predictions", *AFTER, "check_report")
-    assert {asset: work[asset] for asset in wanted} == {asset: {"held"} for asset in wanted}
+    assert statuses.failed("held", held.settings) == Todo(index=False, ranks={}, call=OF_CALL[1:])
 
 
 @pytest.mark.slow
