@@ -49,7 +49,7 @@ class Follower:
 
     def requests(self) -> list[dg.RunRequest]:
         context = dg.build_sensor_context(self.instance, cursor=self.cursor, repository_def=self.repository)
-        found = self.repository.get_sensor_def("next_runs").evaluate_tick(context)
+        found: Any = self.repository.get_sensor_def("next_runs")(context)
         self.cursor = found.cursor
         return list(found.run_requests or [])
 

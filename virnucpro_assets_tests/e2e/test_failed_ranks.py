@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from virnucpro_assets.defs.partitions import DROPS, Partitions
+from virnucpro_assets.defs.partitions import ASSETS as ALL
+from virnucpro_assets.defs.partitions import DROPS, EMBEDDINGS, Partitions
+from virnucpro_assets.defs.partitions import OF_CALL as AFTER
 from virnucpro_assets.defs.statuses import FAILED, MADE, Statuses
 from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets_tests.deployments import Deployment
@@ -18,9 +20,6 @@ from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, running_web
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.daemon]
 
-EMBEDDINGS = ("dnabert_s_embeddings", "esm2_embeddings")
-AFTER = ("merged_embeddings", "predictions", "virus_calls", "drop_report", "check_report")
-ALL = ("sequence_drop", "sequence_index", *EMBEDDINGS, *AFTER)
 
 BACKFILL = """
 mutation ($params: LaunchBackfillParams!) {

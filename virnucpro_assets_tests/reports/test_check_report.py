@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from virnucpro_assets_tests.reports.test_drop_report import HOSTILE, Page
 
 from virnucpro_assets.reports.check_report import CheckEntry, CheckReport, checks_as_json, render_checks
+from virnucpro_assets_tests.reports.test_drop_report import HOSTILE, Page
 
 
 def entry(**changes) -> CheckEntry:

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from virnucpro_assets_tests.reports.test_drop_report import HOSTILE, Page
 
 from virnucpro_assets.models.calibration import ReliabilityBin
 from virnucpro_assets.models.cards import Calibration, Threshold
@@ -15,6 +14,7 @@ from virnucpro_assets.reports.classifier_report import (
     render_classifier_report,
     report_as_json,
 )
+from virnucpro_assets_tests.reports.test_drop_report import HOSTILE, Page
 
 
 def group(name: str, **changes) -> GroupFigures:
