@@ -9,6 +9,7 @@ runs of a backfill are left to the backfill, those of a command to the command.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from typing import Any
 
 import dagster as dg
 
@@ -67,7 +68,7 @@ def leave_note(instance: dg.DagsterInstance, schedule: str, tick: str, todos: Ma
 def read_note(instance: dg.DagsterInstance, schedule: str) -> tuple[str, dict[str, Todo]]:
     """The last tick of a schedule that found something to do, and what; an empty name if there is none."""
     text = instance.daemon_cursor_storage.get_cursor_values({_note(schedule)}).get(_note(schedule))
-    note = json.loads(text) if text else {"tick": "", "todos": {}}
+    note: dict[str, Any] = json.loads(text) if text else {"tick": "", "todos": {}}
     todos = {drop: Todo(**todo | {"call": tuple(todo["call"])}) for drop, todo in note["todos"].items()}
     return note["tick"], todos
 

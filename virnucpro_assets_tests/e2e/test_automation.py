@@ -110,7 +110,8 @@ def test_the_failed_index_was_tried_once(arrived: Deployment) -> None:
             for event in instance.all_logs(run.run_id)
             if event.dagster_event is not None
             and event.dagster_event.is_step_failure
-            and "corrupt" in (event.dagster_event.step_failure_data.user_failure_data.metadata["drops"].value)
+            and (failure := event.dagster_event.step_failure_data.user_failure_data) is not None
+            and "corrupt" in failure.metadata["drops"].value
         ]
     assert len(tries) == 1
 
