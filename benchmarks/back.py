@@ -79,13 +79,21 @@ def shard_folders(folder: Path, kind: EncoderKind) -> list[Path]:
 def lay_out(folder: Path, rows: int) -> None:
     """Write the embeddings in both forms, and the classifier."""
     for kind in ENCODER_KINDS:
-        pieces = [
-            vectors(kind, first, min(ROWS_OF_FILE, rows - first)) for first in range(0, rows, ROWS_OF_FILE)
-        ]
-        for number, piece in enumerate(pieces):
+        for number, piece in enumerate(_pieces(kind, rows)):
             names = [f"read_{number * ROWS_OF_FILE + place}_chunk_1F1" for place in range(len(piece))]
             merging.save_vectors(folder / f"{kind}_{number:04d}.pt", names, torch.from_numpy(piece))
-        whole = np.concatenate(pieces)
+    lay_out_ours(folder, rows)
+
+
+def _pieces(kind: EncoderKind, rows: int) -> Iterator[np.ndarray]:
+    for first in range(0, rows, ROWS_OF_FILE):
+        yield vectors(kind, first, min(ROWS_OF_FILE, rows - first))
+
+
+def lay_out_ours(folder: Path, rows: int) -> None:
+    """Write the embeddings as shards, and the classifier."""
+    for kind in ENCODER_KINDS:
+        whole = np.concatenate(list(_pieces(kind, rows)))
         for rank, path in enumerate(shard_folders(folder, kind)):
             _write_shard(path, kind, rank, whole[rank::RANKS])
     generator = torch.Generator().manual_seed(1)

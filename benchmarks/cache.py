@@ -65,9 +65,9 @@ def embed(key: str, reads: Path, settings: Settings, pool: DevicePool) -> tuple[
     with pool.lease() as lease:
         (device,) = lease.devices
         started, used = time.monotonic(), processor_seconds(pool, device)
-        shards = {kind: list(embed_drop(work, kind, range(settings.ranks), lease)) for kind in ENCODER_KINDS}
+        made = list(embed_drop(work, dict.fromkeys(ENCODER_KINDS, range(settings.ranks)), lease))
         seconds, used = time.monotonic() - started, processor_seconds(pool, device) - used
-    figures = {kind: _figures(made) for kind, made in shards.items()}
+    figures = {kind: _figures([one for one in made if one.recipe.encoder == kind]) for kind in ENCODER_KINDS}
     return {"seconds": round(seconds, 3), "processor_seconds": round(used, 2), **figures}, work
 
 

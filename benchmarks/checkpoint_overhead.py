@@ -29,6 +29,7 @@ from virnucpro_assets.inference.messages import Finished, PartTask
 from virnucpro_assets.inference.plans import expected_tokens, plan_parts
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions, Work
 from virnucpro_assets.inference.shard_runs import ShardJob
+from virnucpro_assets.models.encoders import ENCODERS
 
 FORGETTING = (str(Path(__file__).with_name("unwritten_device_process.py")),)
 ALLOWED = 0.03
@@ -45,7 +46,7 @@ def tasks_of(job: ShardJob, count: int, rank: int = 0) -> list[Work]:
 def all_tasks_of(job: ShardJob, rank: int) -> list[Work]:
     """Every part of a rank, in order."""
     kind, index = job.encoder.kind, job.index
-    lengths = index.nucleotide_lengths() if kind == "dnabert_s" else index.protein_lengths()
+    lengths = ENCODERS[kind].lengths(index)
     tokens = expected_tokens(kind, lengths[rank :: job.recipe.ranks])
     return [
         PartTask(

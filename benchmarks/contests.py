@@ -15,10 +15,10 @@ from tools.demo.tokenizer import learn_tokenizer
 from virnucpro_assets.demo.excerpts import read_excerpts
 from virnucpro_assets.demo.paths import DATA_FOLDER
 from virnucpro_assets.inference.embedding import embed_sequences
-from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
+from virnucpro_assets.models.configs import DnabertSConfig, EncoderConfig, Esm2Config
 from virnucpro_assets.models.encoder import Encoder
-from virnucpro_assets.models.flops import count_flops
 from virnucpro_assets.models.loading import load_encoder, random_weights, save_encoder
+from virnucpro_assets.models.sizes import count_flops
 from virnucpro_assets.models.weights import State
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.vocabulary import Precision
@@ -42,7 +42,7 @@ class Contest:
 
 
 def make_contest(
-    config: Esm2Config | DnabertSConfig,
+    config: EncoderConfig,
     mixture: Mixture,
     precisions: list[Precision],
     tokens: int,
@@ -81,9 +81,7 @@ def make_contest(
     )
 
 
-def _original(
-    config: Esm2Config | DnabertSConfig, state: State, words: str | None, texts: list[str]
-) -> Embed:
+def _original(config: EncoderConfig, state: State, words: str | None, texts: list[str]) -> Embed:
     if isinstance(config, Esm2Config):
         esm = esm2_loop.build_model(config, state)
         return lambda: esm2_loop.embed_proteins(esm, texts)

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.inference.embedding import embed_sequences
+from virnucpro_assets.models.hardware import limit_threads
 from virnucpro_assets.models.loading import load_encoder
-from virnucpro_assets.models.threads import limit_threads
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.vocabulary import Precision
 

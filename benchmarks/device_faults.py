@@ -108,7 +108,7 @@ def run(
     with DevicePool([device], options) as pool, pool.lease() as lease:
         killer = threading.Thread(target=kill_in_the_middle, args=(job, pool, device, kill_after))
         killer.start()
-        shards = sorted(embed_shards(job, lease, heard.append), key=lambda shard: shard.rank)
+        shards = sorted(embed_shards([job], lease, heard.append), key=lambda shard: shard.rank)
         killer.join()
     if kill_after is not None and not any("SIGKILL" in line for line in heard):
         sys.exit("the kill did not land")

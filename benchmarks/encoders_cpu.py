@@ -31,8 +31,8 @@ from benchmarks.cpu_slots import CpuSlots
 from benchmarks.gemm_rate import LayerProducts, clock_of
 from benchmarks.sample_sequences import MIXTURES
 from benchmarks.shapes import ENCODERS
+from virnucpro_assets.models.hardware import limit_threads
 from virnucpro_assets.models.loading import DTYPES
-from virnucpro_assets.models.threads import limit_threads
 from virnucpro_assets.vocabulary import Precision
 
 TOKENS = {"esm2_8m": 16_384, "esm2_35m": 8_192, "dnabert_s": 4_096}

@@ -16,11 +16,10 @@ import torch
 from torch import nn
 
 from benchmarks.shapes import ENCODERS
-from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
-from virnucpro_assets.models.flops import matrix_shapes
+from virnucpro_assets.models.configs import EncoderConfig
+from virnucpro_assets.models.fused_linear import FusedLinear, prepack_weights
+from virnucpro_assets.models.hardware import limit_threads
 from virnucpro_assets.models.loading import DTYPES
-from virnucpro_assets.models.products import Product, pack_products
-from virnucpro_assets.models.threads import limit_threads
 from virnucpro_assets.vocabulary import Precision
 
 ROWS = 1024
@@ -29,17 +28,17 @@ ROWS = 1024
 class LayerProducts:
     """The products of one layer of an encoder, random, in both forms."""
 
-    def __init__(self, config: Esm2Config | DnabertSConfig, precision: Precision) -> None:
+    def __init__(self, config: EncoderConfig, precision: Precision) -> None:
         torch.manual_seed(1)
-        dtype, shapes = DTYPES[precision], matrix_shapes(config)
+        dtype, shapes = DTYPES[precision], config.matrix_shapes
         self._rows = [torch.randn(ROWS, inner).to(dtype) for inner, _ in shapes]
-        self._forms: list[list[Product]] = []
+        self._forms: list[list[FusedLinear]] = []
         for packed in (False, True):
-            products = nn.ModuleList(Product(inner, outer) for inner, outer in shapes)
+            products = nn.ModuleList(FusedLinear(inner, outer) for inner, outer in shapes)
             products.requires_grad_(False).to(dtype)
             if packed:
-                pack_products(products)
-            self._forms.append([one for one in products if isinstance(one, Product)])
+                prepack_weights(products)
+            self._forms.append([one for one in products if isinstance(one, FusedLinear)])
         self.operations = sum(2 * ROWS * inner * outer for inner, outer in shapes)
 
     def rates(self, *, at_least: float) -> list[float]:
@@ -47,7 +46,7 @@ class LayerProducts:
         return [self._rate(products, at_least) for products in self._forms]
 
     @torch.inference_mode()
-    def _rate(self, products: list[Product], at_least: float) -> float:
+    def _rate(self, products: list[FusedLinear], at_least: float) -> float:
         clock, passes = clock_of(torch.get_num_threads()), -1
         started = clock()
         while passes < 1 or clock() - started < at_least:

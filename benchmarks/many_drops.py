@@ -29,16 +29,19 @@ from typing import Any
 import dagster as dg
 
 from virnucpro_assets.defs.partitions import ASSETS, DROPS, Partitions
-from virnucpro_assets.intake.deliveries import scan
-from virnucpro_assets.intake.observations import Observations
 from virnucpro_assets.intake.registration import register_delivery
+from virnucpro_assets.intake.scan import Observations, scan
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets_tests.deployments import Deployment
 from virnucpro_assets_tests.web_server import WebServer, running_web_server
 
 READS = 3
-AUTOMATION = {"VIRNUCPRO_AUTOMATION": "1", "VIRNUCPRO_LOOK_SECONDS": "5", "VIRNUCPRO_SETTLE_SECONDS": "2"}
+AUTOMATION = {
+    "VIRNUCPRO_AUTOMATION": "1",
+    "VIRNUCPRO_SCAN_INTERVAL_SECONDS": "5",
+    "VIRNUCPRO_SETTLE_SECONDS": "2",
+}
 PARTITIONS_PAGE = """
 query ($asset: AssetKeyInput!) {
   assetNodeOrError(assetKey: $asset) { ... on AssetNode {

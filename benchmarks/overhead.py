@@ -30,12 +30,12 @@ from benchmarks.device_faults import SHAPES, make_index, make_job, make_model
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.embedding import embed_sequences
 from virnucpro_assets.inference.encoders import LoadedEncoders
-from virnucpro_assets.inference.inputs import sequences_for
 from virnucpro_assets.inference.messages import Finished, PartTask
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions, Work
 from virnucpro_assets.inference.shard_runs import ShardJob
 from virnucpro_assets.models.encoder import Encoder
-from virnucpro_assets.models.threads import limit_threads
+from virnucpro_assets.models.encoders import ENCODERS
+from virnucpro_assets.models.hardware import limit_threads
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.storage.parts import rows_of
 
@@ -51,7 +51,7 @@ def bare(job: ShardJob, encoder: Encoder, tasks: list[Work]) -> float:
         assert isinstance(task, PartTask)
         rows = rows_of(task.plan, job.recipe.ranks)
         batch = index.rows(int(rows[0]), int(rows[-1]) + 1, job.recipe.ranks)
-        embed_sequences(encoder, sequences_for("esm2", batch), job.recipe.token_budget)
+        embed_sequences(encoder, ENCODERS["esm2"].sequences(batch), job.recipe.token_budget)
     return time.monotonic() - started
 
 

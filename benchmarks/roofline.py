@@ -26,13 +26,13 @@ from benchmarks.gemm_rate import LayerProducts, clock_of
 from benchmarks.gpu.models import ESM2_3B, ESM2_650M, SHAPES
 from benchmarks.sample_sequences import Mixture
 from benchmarks.shapes import DNABERT_S, ESM2_8M
-from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
-from virnucpro_assets.models.flops import flops_per_token, matrix_shapes
+from virnucpro_assets.models.configs import EncoderConfig
+from virnucpro_assets.models.hardware import limit_threads
 from virnucpro_assets.models.loading import DTYPES, TOKENS_IN_CACHE
-from virnucpro_assets.models.threads import limit_threads
+from virnucpro_assets.models.sizes import flops_per_token
 from virnucpro_assets.vocabulary import Precision
 
-Config = Esm2Config | DnabertSConfig
+Config = EncoderConfig
 
 CPU_LAYERS: dict[str, tuple[Config, int]] = {
     "esm2_8m": (ESM2_8M, 6),
@@ -59,7 +59,7 @@ KINDS = {
 
 def operations_per_byte(config: Config, rows: int, size: int) -> float:
     """Operations of a layer's products over the bytes of their matrices and rows, numbers of `size` bytes."""
-    shapes = matrix_shapes(config)
+    shapes = config.matrix_shapes
     moved = sum(size * (inner * outer + rows * (inner + outer)) for inner, outer in shapes)
     return sum(2 * rows * inner * outer for inner, outer in shapes) / moved
 

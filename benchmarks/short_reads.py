@@ -36,15 +36,15 @@ from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.intake.registration import register_reads
 from virnucpro_assets.models.classifier import load_classifier
 from virnucpro_assets.models.evaluation import auroc, confusion
+from virnucpro_assets.models.hardware import limit_threads
 from virnucpro_assets.models.loading import load_encoder
-from virnucpro_assets.models.threads import limit_threads
 from virnucpro_assets.pipeline.report import gather_report
 from virnucpro_assets.pipeline.run import run_drop
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 
 CHUNK_LENGTH = 300
-SHORT_BELOW = 300
+DNA_ONLY_BELOW_BASES = 300
 LENGTHS = (100, 150, 200, 250, 300)
 SEED = 150
 
@@ -87,7 +87,11 @@ def judge(
 def routes_of(reads: Path, folder: Path) -> dict[str, Any]:
     """Run a file of reads through the whole job with routes: reads by what became of them."""
     settings = Settings(
-        data_root=folder / "data", devices="cpu:1", ranks=1, short_below=SHORT_BELOW, check_sample=8
+        data_root=folder / "data",
+        devices="cpu:1",
+        ranks=1,
+        dna_only_below_bases=DNA_ONLY_BELOW_BASES,
+        check_sample=8,
     )
     register_reads("d", [ReadFile(reads)], settings)
     run_drop("d", settings, lambda _: None)
@@ -107,7 +111,7 @@ def measure(per_label: int, folder: Path) -> dict[str, Any]:
     drops: Mapping[str, Path] = {"reads of 150 bases": fasta, "the demo drop": DROP_FILE}
     return {
         "per_label": per_label,
-        "short_below": SHORT_BELOW,
+        "short_below": DNA_ONLY_BELOW_BASES,
         "chunk_length": CHUNK_LENGTH,
         "by_length": by_length(per_label),
         "drops": {name: routes_of(path, folder / path.stem) for name, path in drops.items()},

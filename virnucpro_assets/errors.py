@@ -1,8 +1,7 @@
-"""The errors a person can mend.
+"""The errors that a user can fix.
 
-Each message is one line that says where (file, record or line), what was found, what was
-expected and what to do. The command line prints that line without a traceback; everything
-else that is raised is a bug.
+Each message is one line that says where (file, record or line), what was found, what was expected and what to do. The
+command line prints that line without a traceback. Any other exception is a bug.
 """
 
 from pathlib import Path
@@ -10,28 +9,32 @@ from pathlib import Path
 from pydantic import ValidationError
 
 FILE_TEXT = 300
-"""The most letters of a file that a message has."""
+"""How many letters of a file's content a message has at most."""
 
 
 class VirnucproError(Exception):
-    """Base of every error that a person can mend."""
+    """Base of every error that a user can fix."""
 
     exit_code = 1
 
 
-class InputError(VirnucproError):
-    """A file of reads, a name or an option is not what it should be."""
-
-    exit_code = 2
+class _FileError(VirnucproError):
+    """Something is wrong with a file, or with a record or line of it (`where`)."""
 
     def __init__(
         self, file: Path | str, *, found: str, expected: str, advice: str, where: str | None = None
     ) -> None:
-        place = f"{file}, {where}" if where else str(file)
-        super().__init__(f"{place}: found {found}; expected {expected}. {advice}")
+        location = f"{file}, {where}" if where else str(file)
+        super().__init__(f"{location}: found {found}; expected {expected}. {advice}")
 
 
-class IntegrityError(VirnucproError):
+class InputError(_FileError):
+    """A file of reads, a name or an option is invalid."""
+
+    exit_code = 2
+
+
+class IntegrityError(_FileError):
     """A stored file is missing, damaged, or was made from something else."""
 
     exit_code = 3
@@ -42,11 +45,11 @@ class DamagedFileError(IntegrityError):
 
 
 class OtherVersionError(IntegrityError):
-    """A stored file is whole, and not written as this version writes it."""
+    """A stored file is undamaged, but not in the format of this version."""
 
 
 class DeviceError(VirnucproError):
-    """A device process died, refused, or could not be started."""
+    """A device process ended unexpectedly, failed, or could not be started."""
 
     exit_code = 4
 
@@ -57,30 +60,30 @@ class BusyError(VirnucproError):
     exit_code = 4
 
 
-class NoRoomError(VirnucproError):
-    """A disk has less room than the work needs."""
+class InsufficientDiskSpaceError(VirnucproError):
+    """A disk has less free space than the work needs."""
 
 
 def describe_os_error(error: OSError) -> str:
-    """One line on a file that the system would not read or write."""
-    place = error.filename or "a file"
+    """One line about a file that the system could not read or write."""
+    location = error.filename or "a file"
     if error.filename is None and isinstance(error, FileNotFoundError):
         try:
             Path.cwd()
         except FileNotFoundError:
-            place = "the working folder"
-    return f"{place}: found {error.strerror or error}. Check the path, who may use it, and the space on its disk."
+            location = "the working folder"
+    return f"{location}: found {error.strerror or error}. Check the path, who may use it, and the space on its disk."
 
 
 def describe_validation_error(error: ValidationError) -> str:
-    """What was found first, and in which field: to be put after "found"."""
+    """The first error and its field, to be put after "found"."""
     first = error.errors()[0]
     field = ".".join(map(str, first["loc"])) or "the file"
     return excerpt(f"{first['msg']!r} at {field}")
 
 
 def excerpt(text: object, most: int = FILE_TEXT) -> str:
-    """What a message shows of the text of a file: one line of printable letters, at most `most` of them.
+    """The part of a file's text that a message shows: one line of printable letters, at most `most` of them.
 
     Longer text is cut, with an ellipsis as its last letter.
     """

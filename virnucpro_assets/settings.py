@@ -1,25 +1,17 @@
-"""Every path, size and switch of a deployment, in one place.
+"""The settings of a deployment: where their values come from, and what follows from them.
 
-Values come from environment variables named VIRNUCPRO_ and the field's name in capitals
-(nested ones with two underscores, as in VIRNUCPRO_CALLS__VIRAL_ABOVE), then from a file
-`virnucpro.toml` in the working folder, then from the defaults below. No other module reads
-the environment. A variable with that prefix that names no setting is an error.
+Values come from environment variables named VIRNUCPRO_ and the field's name in capitals (nested ones with two
+underscores, as in VIRNUCPRO_CALLS__VIRAL_ABOVE), then from a file `virnucpro.toml` in the working folder, then from
+the defaults in settings_fields.py. No other module reads the environment. A variable with that prefix that names no
+setting is an error.
 """
 
 import os
 import sys
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BeforeValidator,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    SecretStr,
     ValidationError,
 )
 from pydantic_core import ErrorDetails
@@ -31,45 +23,46 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import InputError, excerpt
-from virnucpro_assets.files.machine_locks import machine_locks
-from virnucpro_assets.files.user_paths import user_path
+from virnucpro_assets.files.locks import machine_locks
 from virnucpro_assets.models.cards import Inputs
 from virnucpro_assets.models.versions import ClassifierVersions
-from virnucpro_assets.settings_groups import AlertSettings, RaySettings
-from virnucpro_assets.settings_names import check_variables, nearest, settings_of, variable_of
-from virnucpro_assets.storage.calls import CallThresholds
+from virnucpro_assets.settings_fields import (
+    ComputeSettings,
+    DeliverySettings,
+    ModelSettings,
+    OperationSettings,
+    ResultSettings,
+    ScheduleSettings,
+)
+from virnucpro_assets.settings_names import (
+    FORMER_NAMES,
+    check_variables,
+    former_name_error,
+    nearest,
+    settings_of,
+    variable_of,
+)
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
 from virnucpro_assets.vocabulary import (
     ENCODER_KINDS,
-    Attention,
     EncoderKind,
-    Precision,
-    QuarantinePolicy,
-    WhenBusy,
 )
 
 SETTINGS_FILE = "virnucpro.toml"
 
 
-def _some_path(value: Any) -> Any:
-    """A path with `~` expanded. One that is empty is refused: it would be the working folder."""
-    if isinstance(value, str) and not value.strip():
-        raise ValueError("a path")
-    return user_path(value) if isinstance(value, str | Path) else value
-
-
-SomePath = Annotated[Path, BeforeValidator(_some_path)]
-
-
-def _number(value: Any) -> Any:
-    """A number from the text of a variable: a choice of numbers does not take texts by itself."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
-class Settings(BaseSettings):
-    """The settings of a deployment."""
+class Settings(
+    # pydantic lists the fields of the last base first.
+    OperationSettings,
+    ResultSettings,
+    ScheduleSettings,
+    ComputeSettings,
+    ModelSettings,
+    DeliverySettings,
+    BaseSettings,
+):
+    """The settings of a deployment: those of its groups, and the folders that follow from them."""
 
     model_config = SettingsConfigDict(
         env_prefix="VIRNUCPRO_",
@@ -81,228 +74,6 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         # A trace of the error shows no value: some are secrets.
         hide_input_in_errors=True,
-    )
-
-    data_root: SomePath = Field(Path("data"), description="where everything made of drops is kept")
-    dagster_home: SomePath | None = Field(
-        None,
-        validation_alias="DAGSTER_HOME",
-        description="the Dagster instance's folder; by default `dagster` under the data root",
-    )
-    drops_folder: SomePath = Field(
-        Path("drops"), description="where deliveries arrive: sub-folders, files of reads, sample sheets"
-    )
-    settle_seconds: float = Field(
-        60, gt=0, description="how long a delivery without a marker must stay the same to be complete"
-    )
-    ready_marker: str = Field(
-        "READY",
-        pattern=r"^[A-Za-z0-9_-]+$",
-        description="name of the file in a folder, or ending beside a file, that says a delivery is complete",
-    )
-    scan_seconds: float = Field(
-        20, gt=0, description="how long one scan of the drops folder reads content; the next one goes on"
-    )
-    sheets_may_lead_out: bool = Field(
-        False, description="whether a sample sheet may name files outside the drops folder"
-    )
-    ranks: PositiveInt = Field(
-        4, le=99, description="W: shards a drop is cut into, whatever the number of devices"
-    )
-    chunk_length: Annotated[Literal[300, 500], BeforeValidator(_number)] = Field(
-        300, description="L: bases of a chunk, unless a drop says otherwise"
-    )
-    duplicates: Literal["suffix", "refuse"] = Field(
-        "suffix", description="what to do with repeated read names"
-    )
-
-    models: SomePath = Field(
-        Path("models"), description="the registry: where models that were fetched or imported are kept"
-    )
-    esm2: SomePath = Field(
-        MODELS_FOLDER / "esm2", description="model folder of ESM-2, or its name in the registry"
-    )
-    dnabert_s: SomePath = Field(
-        MODELS_FOLDER / "dnabert_s", description="model folder of DNABERT-S, or its name in the registry"
-    )
-    classifiers: SomePath = Field(
-        MODELS_FOLDER,
-        description="folder with classifier_300 and classifier_500, as the registry is; unless one was trained here",
-    )
-    short_below: NonNegativeInt = Field(
-        0,
-        description="reads of fewer bases are scored by the DNA alone, by classifier_300_dna or classifier_500_dna; "
-        "0: none. 300 is recommended once such a classifier is installed",
-    )
-    score_frameless: bool = Field(
-        False,
-        description="reads in which no reading frame is stop-free are scored by the DNA alone, by the same classifier; "
-        "otherwise they have no score",
-    )
-    hub: str = Field(
-        "https://huggingface.co",
-        validation_alias="HF_ENDPOINT",
-        description="from where `virnucpro models fetch` takes models: the Hugging Face hub or a mirror",
-    )
-    hub_token: SecretStr | None = Field(
-        None,
-        validation_alias="HF_TOKEN",
-        description="token for repositories that are not public; a secret",
-    )
-
-    devices: str = Field(
-        "auto",
-        description="auto, cuda, cuda:0,1 (as CUDA counts, from 0) or cpu:2 (two CPU slots) or cpu:1/8 (one of eight, "
-        "whichever is free)",
-    )
-    visible_gpus: str | None = Field(
-        None,
-        validation_alias="CUDA_VISIBLE_DEVICES",
-        description="the GPUs that a scheduler leaves to this process, by number or UUID; all if it says nothing",
-    )
-    precision: Precision = Field(
-        "float32", description="in which the encoders compute; rows are stored as float32"
-    )
-    attention: Attention | None = Field(
-        None,
-        description="kernel of attention: dense-runs, varlen, flash, or plain, which computes "
-        "as VirNucPro does, slowly; the fastest that was measured if left out",
-    )
-    fused_kernels: bool | None = Field(
-        None, description="whether layers run on kernels of our own; on GPUs in half precision if left out"
-    )
-    peak_tflops: PositiveFloat | None = Field(
-        None,
-        description="peak rate of one device in this precision, for MFU; measured by each device if not given",
-    )
-    token_budget: PositiveInt | None = Field(
-        None,
-        ge=1024,
-        description="tokens of a pack, special ones included; default: on a GPU 32,768 for ESM-2 and 65,536 for "
-        "DNABERT-S, else 8,192",
-    )
-    packs_per_part: PositiveInt = Field(64, description="packs between two checkpoints")
-    embedding_cache_gib: NonNegativeFloat = Field(
-        0,
-        description="room for embeddings that are kept for other drops with the same sequences, GiB; 0: none are kept",
-    )
-
-    executor: Literal["in_process", "ray"] = Field(
-        "in_process",
-        description="where the steps of the UI's runs compute: on this machine, or on a Ray cluster",
-    )
-    ray: RaySettings = Field(default_factory=RaySettings, description="the Ray cluster, if there is one")
-
-    when_busy: WhenBusy = Field(
-        "wait", description="while another run owns a device or a drop's files: wait, or refuse"
-    )
-    locks_folder: SomePath | None = Field(
-        None,
-        description="where the locks of this machine's devices are, the same for all users who share them; by default "
-        "/run/lock, or /dev/shm where that is not shared",
-    )
-    stall_seconds: float = Field(
-        900,
-        gt=0,
-        description="a device process without progress for so long is ended and its work done again",
-    )
-    restarts: NonNegativeInt = Field(
-        3, description="how often in a row a device's process may end before its device is given up"
-    )
-    quarantine: QuarantinePolicy = Field(
-        "fail",
-        description="a sequence that cannot be embedded fails its rank, or leaves its reads not_scored",
-    )
-
-    owner: str = Field(
-        "team:virnucpro",
-        pattern=r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+)$",
-        description="whom the UI names as owner of the assets: team:NAME, or an e-mail address",
-    )
-    automation: bool = Field(
-        True,
-        description="whether drops are looked for and worked on as they arrive, unless the UI says other",
-    )
-    look_seconds: PositiveInt = Field(
-        30, description="how often arrivals are looked for, and what to do next"
-    )
-    nightly_at: str = Field(
-        "02:00",
-        pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
-        description="when the schedule nightly_drops begins the work; it looks for drops in the two hours before",
-    )
-    retry_cron: str = Field(
-        "0 7-19 * * *", description="when the schedule retry_failed looks, as a cron line"
-    )
-    timezone: str = Field("UTC", description="in which the schedules' hours are meant, as in Europe/Vienna")
-    step_retries: NonNegativeInt = Field(
-        2, description="how often a step is tried again that ended for want of a device or a lock only"
-    )
-    step_retry_seconds: float = Field(
-        60, ge=0, description="pause before the first such try; twice as long before each next"
-    )
-    retry_limit: PositiveInt = Field(
-        3,
-        description="how often the schedule retry_failed sees a partition fail before it leaves it to a person",
-    )
-    retry_drops: PositiveInt = Field(
-        20, description="how many drops the schedule retry_failed takes at a time"
-    )
-
-    min_score: float = Field(
-        0.5, ge=0, le=1, description="P(virus) that a read's best chunk needs to be a hit"
-    )
-    calls: CallThresholds = Field(
-        default_factory=CallThresholds, description="thresholds of calls per read or contig"
-    )
-
-    check_sample: PositiveInt = Field(64, le=512, description="chunks that the precision checks look at")
-    min_cosine: float = Field(
-        0.999,
-        ge=-1,
-        le=2,
-        description="least cosine of an embedding to its float32 reference; above 1 every drop is held back",
-    )
-    min_label_agreement: float = Field(
-        0.98, ge=0, le=2, description="least share of equal labels against float32; above 1 likewise"
-    )
-    max_packed_difference: NonNegativeFloat = Field(
-        5e-6, description="largest change of an embedding by its neighbours, float32"
-    )
-    min_packing_efficiency: float = Field(
-        0.9, ge=0, le=1, description="least tokens in packs over capacity, full packs"
-    )
-
-    classifier_margin: NonNegativeFloat = Field(
-        0.01,
-        lt=1,
-        description="by how much AUROC and F1 of a new classifier may be below those of the one in use",
-    )
-
-    alerts: AlertSettings = Field(default_factory=AlertSettings, description="who hears of failures, and how")
-    fresh_hours: PositiveFloat | None = Field(
-        None,
-        ge=1,
-        description="predictions count as stale if none of any drop is younger; for daily deliveries",
-    )
-    overdue_hours: NonNegativeFloat = Field(
-        36, description="a drop that waits longer for its predictions is overdue; 0: never"
-    )
-
-    reports_url: str | None = Field(
-        None,
-        pattern="^https?://",
-        description="web address at which the pages in the data root are served; none: the UI shows their paths",
-    )
-
-    keep_embeddings_days: PositiveFloat | None = Field(
-        None, description="embeddings of drops finished longer ago are cleaned up, results stay; none: never"
-    )
-    keep_drops_days: PositiveFloat | None = Field(
-        None, description="all data of drops finished longer ago are cleaned up; none: never"
-    )
-    cleanup_deletes: bool = Field(
-        False, description="the scheduled clean-up deletes; otherwise it only lists what it would"
     )
 
     @classmethod
@@ -317,8 +88,8 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
     def encoder_folder(self, kind: EncoderKind) -> Path:
-        """The model folder of an encoder: a bare name that the registry knows is the model there."""
-        chosen = self.esm2 if kind == "esm2" else self.dnabert_s
+        """The model folder of an encoder; a bare name is looked up in the registry first."""
+        chosen: Path = getattr(self, kind)
         installed = self.models / chosen
         return installed if len(chosen.parts) == 1 and installed.is_dir() else chosen
 
@@ -340,17 +111,17 @@ class Settings(BaseSettings):
         folders: dict[str, Path] = {kind: self.encoder_folder(kind) for kind in ENCODER_KINDS}
         if chunk_length is not None:
             folders[f"classifier_{chunk_length}"] = self.classifier_folder(chunk_length)
-            if self.short_below or self.score_frameless:
+            if self.dna_only_below_bases or self.score_reads_without_open_frame:
                 folders[f"classifier_{chunk_length}_dna"] = self.dna_classifier_folder(chunk_length)
         return folders
 
     def classifier_versions(self, chunk_length: int, inputs: Inputs = "both") -> ClassifierVersions:
         """The classifiers for chunks of this length that were trained here.
 
-        Those that take DNA alone have a place of their own, that of the classifier for short reads.
+        Those that take DNA alone have a folder of their own, that of the classifier for short reads.
         """
-        place = f"{chunk_length}_dna" if inputs == "dna" else str(chunk_length)
-        return ClassifierVersions(self.training_root / "classifiers" / place)
+        name = f"{chunk_length}_dna" if inputs == "dna" else str(chunk_length)
+        return ClassifierVersions(self.training_root / "classifiers" / name)
 
     @property
     def embedding_cache(self) -> EmbeddingCache | None:
@@ -360,7 +131,7 @@ class Settings(BaseSettings):
 
     @property
     def device_locks(self) -> Path:
-        """Where the locks of this machine's devices are; InputError if it has no place for them."""
+        """The folder of the locks of this machine's devices; InputError if it has none."""
         return self.locks_folder or machine_locks()
 
     @property
@@ -378,10 +149,10 @@ class Settings(BaseSettings):
 
         Letters of either case count as equal, as some disks take them.
         """
-        place = f"{(self.data_root / key).absolute()}{os.sep}".lower()
+        folder_of_drop = f"{(self.data_root / key).absolute()}{os.sep}".lower()
         own = (self.data_root / "dagster", self.dagster_home, self.models, self.classifiers)
         for folder in (*own, self.drops_folder, self.locks_folder):
-            if folder is not None and f"{folder.absolute()}{os.sep}".lower().startswith(place):
+            if folder is not None and f"{folder.absolute()}{os.sep}".lower().startswith(folder_of_drop):
                 raise InputError(
                     f"drop {key}",
                     found=f"the name of a folder of the platform, {folder}",
@@ -391,7 +162,7 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """The settings of this deployment; InputError names the one, or the variable, that is not what it should be."""
+    """The settings of this deployment; an InputError names the first setting or variable that is wrong."""
     check_variables(Settings, os.environ)
     if sys.getfilesystemencoding() != "utf-8":
         raise InputError(
@@ -416,6 +187,8 @@ def load_settings() -> Settings:
 
 def _refused(error: ErrorDetails) -> InputError:
     name = excerpt(".".join(map(str, error["loc"])))
+    if name in FORMER_NAMES:
+        return former_name_error(f"setting {name}", FORMER_NAMES[name], f"Correct {SETTINGS_FILE}.")
     if error["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
         names = [setting.name for setting in settings_of(Settings)]
         return InputError(
@@ -433,7 +206,7 @@ def _refused(error: ErrorDetails) -> InputError:
 
 
 def _shown(error: ErrorDetails) -> str:
-    """What was found; of the alerts, which hold secrets, not even a part."""
+    """The value that was found; never one of the alerts, which hold secrets."""
     return "a value that does not fit" if error["loc"][0] == "alerts" else excerpt(repr(error["input"]))
 
 

@@ -1,8 +1,7 @@
 """The names of the settings: every one with its variable, and the check that no variable is misspelt.
 
-A variable with the prefix of this project that names no setting is an error, because what it was
-meant to set would silently keep its default. Names are compared without regard to case, as
-pydantic-settings reads them.
+A variable with the prefix of this project that names no setting is an error, because the setting that it was meant for
+would silently keep its default. Names are compared without regard to case, as pydantic-settings does.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,17 @@ from virnucpro_assets.errors import InputError
 
 PREFIX = "VIRNUCPRO_"
 
+FORMER_NAMES = {
+    "alerts.attempts": "",
+    "look_seconds": "scan_interval_seconds",
+    "restarts": "max_device_restarts",
+    "scan_seconds": "",
+    "score_frameless": "score_reads_without_open_frame",
+    "sheets_may_lead_out": "allow_external_sample_paths",
+    "short_below": "dna_only_below_bases",
+}
+"""Former names of settings with the present ones; empty if there is no such setting any more."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -29,7 +39,7 @@ class Setting:
 
 
 def settings_of(model: type[BaseModel], name: str = "", variable: str = "") -> Iterator[Setting]:
-    """Every setting of a model in the order of its definition, those of a group one by one."""
+    """Every setting of a model in the order of its definition; those of a group follow one by one."""
     for field_name, field in model.model_fields.items():
         found = Setting(
             f"{name}{field_name}",
@@ -54,8 +64,13 @@ def check_variables(model: type[BaseModel], variables: Iterable[str]) -> None:
     known = {setting.variable for setting in settings} | groups
     for variable in sorted(variables):
         name = variable.upper()
+        former = name.removeprefix(PREFIX).lower().replace("__", ".")
+        if name.startswith(PREFIX) and former in FORMER_NAMES:
+            now = FORMER_NAMES[former]
+            present = f"{PREFIX}{now.upper()}" if now else ""
+            raise former_name_error(f"variable {variable}", present, "Rename or unset it.")
         if name.startswith(PREFIX) and name not in known:
-            # A setting whose variable has a name of its own is found by the name that it has in a file.
+            # A setting whose variable has another name is found by its name in a file.
             spellings = {setting.name.replace(".", "__").upper(): setting.variable for setting in settings}
             raise InputError(
                 f"variable {variable}",
@@ -65,8 +80,18 @@ def check_variables(model: type[BaseModel], variables: Iterable[str]) -> None:
             )
 
 
+def former_name_error(where: str, present: str, advice: str) -> InputError:
+    """The error for a former name of a setting at `where`, whose present name is `present`, if it has one."""
+    return InputError(
+        where,
+        found="the name of a setting in an earlier version",
+        expected=f"{present}, its name now" if present else "no such setting: it has no effect any more",
+        advice=advice,
+    )
+
+
 def nearest(name: str, names: Iterable[str] | dict[str, str]) -> str:
-    """The one of `names` that is most like `name`; of a dict the value that belongs to it."""
+    """The most similar one of `names`; of a dict its value."""
     found = get_close_matches(name, list(names), n=1, cutoff=0.0)[0]
     return names[found] if isinstance(names, dict) else found
 
@@ -79,7 +104,7 @@ def variable_of(model: type[BaseModel], name: str) -> str:
 
 
 def _of_dataclass(group: Setting) -> Iterator[Setting]:
-    """The settings of a group that is a dataclass, whose meanings are the words that annotate its fields."""
+    """The settings of a group that is a dataclass; the annotations of its fields are the meanings."""
     for name, annotated in get_type_hints(type(group.default), include_extras=True).items():
         meaning = next(word for word in get_args(annotated) if isinstance(word, str))
         yield Setting(

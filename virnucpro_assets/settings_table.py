@@ -20,12 +20,12 @@ BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
 
 
 def all_settings() -> Iterator[Setting]:
-    """Every setting of a deployment in the order of its definition, those of a group one by one."""
+    """Every setting of a deployment in the order of its definition; those of a group follow one by one."""
     return settings_of(Settings)
 
 
 def in_use(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """Name, value and meaning of every setting of a deployment; of a secret only whether there is one."""
+    """Name, value and meaning of every setting of a deployment; a secret is shown as `(secret)`."""
     for setting in all_settings():
         value: Any = settings
         for name in setting.name.split("."):

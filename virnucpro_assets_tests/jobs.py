@@ -89,7 +89,7 @@ def sample_task(job: ShardJob, row: int, target: Path) -> SampleTask:
 def run_job(pool: DevicePool, job: ShardJob, heard: list[str] | None = None) -> list[ShardManifest]:
     """The shards of a job, by rank, computed on all devices of a pool; what it reports goes to `heard`."""
     with pool.lease() as lease:
-        shards = list(embed_shards(job, lease, ([] if heard is None else heard).append))
+        shards = list(embed_shards([job], lease, ([] if heard is None else heard).append))
     return sorted(shards, key=lambda shard: shard.rank)
 
 

@@ -59,8 +59,7 @@ def embed(key: str, paths: Sequence[Path], settings: Settings, pool: DevicePool)
     index_drop(work)
     pass_checks_of_index(work)
     with pool.lease() as lease:
-        for kind in ENCODER_KINDS:
-            list(embed_drop(work, kind, range(settings.ranks), lease))
+        list(embed_drop(work, dict.fromkeys(ENCODER_KINDS, range(settings.ranks)), lease))
     pass_checks_of_shards(work)
     merge_drop(work)
     pass_checks_of_merged(work)

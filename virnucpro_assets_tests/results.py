@@ -8,5 +8,8 @@ TABLES = [
     "chunk_calls.parquet",
     "read_calls.parquet",
     "hits.fasta",
+    "viral_regions.bed",
+    "viral_regions.gff3",
+    "viral_regions.parquet",
     "report.html",
 ]

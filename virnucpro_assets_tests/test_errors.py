@@ -15,14 +15,13 @@ from safetensors.torch import save_file
 from virnucpro_assets.errors import FILE_TEXT, VirnucproError, excerpt
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.inference.gpu_list import read_answer
+from virnucpro_assets.intake.sample_sheet import read_sample_sheet
 from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
 from virnucpro_assets.models.formats.hugging_face import model_type
-from virnucpro_assets.models.formats.pickled_module import read_pickled_module
 from virnucpro_assets.models.formats.tensor_files import read_tensors_of_folder, read_torch_state
 from virnucpro_assets.models.weights import read_weights
 from virnucpro_assets.sequences.prepare import prepare
 from virnucpro_assets.sequences.read_files import ReadFile
-from virnucpro_assets.sequences.sample_sheet import read_sample_sheet
 from virnucpro_assets.settings import load_settings
 from virnucpro_assets.training.labels import read_labels
 
@@ -86,12 +85,6 @@ def _torch_pickle(path: Path) -> object:
     return read_torch_state(path)
 
 
-def _archive(path: Path) -> object:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(LONG, b"")
-    return read_pickled_module(path, "a.B")
-
-
 def _compressed(path: Path) -> object:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(LONG, b"aaaaaaaaaaaaaa")
@@ -105,7 +98,7 @@ def _tensors(path: Path) -> object:
 
 def _wrong_sample(path: Path) -> None:
     """What is wrong with the last sample of a sheet."""
-    if error := read_sample_sheet(path)[-1].wrong:
+    if error := read_sample_sheet(path)[-1].error:
         raise error
 
 
@@ -132,7 +125,6 @@ FILES: dict[str, Callable[[Path], Any]] = {
     "a tokenizer": _of(json.dumps({LONG: LONG}), lambda path: DnaTokenizer(path, vocabulary=10)),
     "a list of shards": _shards,
     "names in a pickle": _torch_pickle,
-    "names in an archive": _archive,
     "a compressed entry": _compressed,
     "names of tensors": _tensors,
 }

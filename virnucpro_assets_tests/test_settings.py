@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from virnucpro_assets.cli import app
-from virnucpro_assets.drops.stage_locks import claimed_drop
+from virnucpro_assets.drops.stage_locks import registration_lock
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.intake.registration import register_reads
 from virnucpro_assets.pipeline.__main__ import main as run_pipeline
@@ -42,6 +42,8 @@ COMMANDS = (
     "cleanup",
     "forget sample",
     "settings",
+    "summary",
+    "reads-from-contigs --paf reads.fa --calls reads.fa --out out",
     "train --virus virus.fa --others others.fa",
     "models list",
     "models list --published",
@@ -103,6 +105,8 @@ def test_a_wrong_setting_of_another_kind_is_quoted(monkeypatch: pytest.MonkeyPat
 NUMBERS_THAT_MAY_BE_LEFT_OUT = {
     "peak_tflops",
     "calls.wanted_precision",
+    "calls.wanted_fdr",
+    "expected_viral_share",
     "fresh_hours",
     "keep_embeddings_days",
     "keep_drops_days",
@@ -209,6 +213,42 @@ def test_nobody_is_told_anything_by_default() -> None:
 
 
 @pytest.mark.parametrize(
+    ("former", "present"),
+    [
+        ("short_below", "dna_only_below_bases"),
+        ("score_frameless", "score_reads_without_open_frame"),
+        ("look_seconds", "scan_interval_seconds"),
+        ("restarts", "max_device_restarts"),
+        ("sheets_may_lead_out", "allow_external_sample_paths"),
+        ("scan_seconds", ""),
+        ("alerts.attempts", ""),
+    ],
+)
+def test_a_former_name_is_refused_with_the_present_one(
+    former: str, present: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert present in {"", *Settings.model_fields}
+    assert former not in Settings.model_fields
+    found, gone = (
+        "found the name of a setting in an earlier version",
+        "no such setting: it has no effect any more",
+    )
+    with monkeypatch.context() as patch:
+        variable = f"VIRNUCPRO_{former.upper().replace('.', '__')}"
+        patch.setenv(variable, "1")
+        with pytest.raises(InputError) as raised:
+            load_settings()
+    now = f"VIRNUCPRO_{present.upper()}, its name now" if present else gone
+    assert str(raised.value) == f"variable {variable}: {found}; expected {now}. Rename or unset it."
+    (tmp_path / "virnucpro.toml").write_text(f"{former} = 1\n")
+    with pytest.raises(InputError) as raised:
+        load_settings()
+    now = f"{present}, its name now" if present else gone
+    assert str(raised.value) == f"setting {former}: {found}; expected {now}. Correct virnucpro.toml."
+
+
+@pytest.mark.parametrize(
     ("variable", "meant"),
     [
         ("VIRNUCPRO_PRECISON", "VIRNUCPRO_PRECISION"),
@@ -222,6 +262,7 @@ def test_nobody_is_told_anything_by_default() -> None:
         ("VIRNUCPRO_CALLS__MIN_CHUNK", "VIRNUCPRO_CALLS__MIN_CHUNKS"),
         ("VIRNUCPRO_ALERTS__WEBHOK", "VIRNUCPRO_ALERTS__WEBHOOK"),
         ("VIRNUCPRO_RAY__ADRESS", "VIRNUCPRO_RAY__ADDRESS"),
+        # Names of an earlier version.
     ],
 )
 def test_a_variable_that_no_setting_has_is_refused_with_the_nearest_name(
@@ -261,6 +302,7 @@ def test_a_group_may_be_given_as_a_whole_and_its_names_are_checked(monkeypatch: 
         ("[calls]\nviral_abov = 0.5", "calls.viral_above"),
         ("[alerts]\nlogs = true", "alerts.log"),
         ('[ray]\nadress = "http://127.0.0.1:8265"', "ray.address"),
+        # Names of an earlier version.
     ],
 )
 def test_a_misspelt_name_in_the_file_is_refused_with_the_nearest(
@@ -421,7 +463,7 @@ def test_no_drop_is_called_as_a_folder_of_the_platform(key: str, settings: dict[
         chosen.check_not_own(key)
     with (
         pytest.raises(InputError, match="a folder of the platform"),
-        claimed_drop(key, chosen, lambda _: None),
+        registration_lock(key, chosen, lambda _: None),
     ):
         raise AssertionError
     with pytest.raises(InputError, match="a folder of the platform"):

@@ -132,7 +132,7 @@ def _pool(bench: Bench, name: str, devices: list[Device], *, killed: bool = Fals
             after = third if killed and kind == "esm2" else None
             killer = threading.Thread(target=kill_in_the_middle, args=(job, pool, devices[0], after))
             killer.start()
-            list(embed_shards(job, lease, heard.append))
+            list(embed_shards([job], lease, heard.append))
             killer.join()
     deaths = [line for line in heard if "SIGKILL" in line]
     if bool(deaths) != killed:

@@ -94,4 +94,4 @@ def _cases(rows: int, width: int, heads: int, dtype: torch.dtype, device: torch.
     angles = torch.outer(torch.arange(rows, device=device), rotary_frequencies(2 * half, device))
     cos, sin = (wave.to(dtype).view(rows, 1, 1, half) for wave in (angles.cos(), angles.sin()))
     qkv = draw(rows, 3, heads, 2 * half)
-    yield "turn", lambda kernels, n: kernels.turn(qkv[:n].clone(), cos[:n], sin[:n]), 4 + 6
+    yield "apply_rotary", lambda kernels, n: kernels.apply_rotary(qkv[:n].clone(), cos[:n], sin[:n]), 4 + 6

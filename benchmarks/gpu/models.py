@@ -10,17 +10,16 @@ from benchmarks.gpu.progress import step
 from benchmarks.shapes import DNABERT_S, ESM2_8M
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.models import dnabert_s, esm2
-from virnucpro_assets.models.compiling import warm_up
-from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
+from virnucpro_assets.models.configs import DnabertSConfig, EncoderConfig, Esm2Config
 from virnucpro_assets.models.encoder import PackedEncoder
-from virnucpro_assets.models.folders import TOKENIZER_FILE, ModelFolder
-from virnucpro_assets.models.loading import DTYPES, TRIMMED, published_shapes, save_encoder
+from virnucpro_assets.models.encoders import ENCODERS, TOKENIZER_FILE
+from virnucpro_assets.models.folders import ModelFolder
+from virnucpro_assets.models.loading import DTYPES, published_shapes, save_encoder, warm_up
 from virnucpro_assets.models.packs import TokenPack
-from virnucpro_assets.models.tokens import Tokens
-from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets.vocabulary import Attention, Precision
 
-Config = Esm2Config | DnabertSConfig
+Config = EncoderConfig
 
 ESM2_650M = Esm2Config(num_hidden_layers=33, hidden_size=1280, num_attention_heads=20)
 ESM2_3B = Esm2Config(num_hidden_layers=36, hidden_size=2560, num_attention_heads=40)
@@ -81,7 +80,7 @@ def make_encoder(
         device=device,
         model=model,
         tokeniser=_no_tokens,
-        trimmed=TRIMMED[config.kind],
+        excluded_special_tokens=ENCODERS[config.kind].excluded_special_tokens,
     )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from virnucpro_assets.models.attention import turned
+from virnucpro_assets.models.attention import apply_rotary as rotated
 
 
 def layer_norm(rows: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
@@ -27,9 +27,9 @@ def norm_of_sum(rows: torch.Tensor, hidden: torch.Tensor, norm: nn.LayerNorm) ->
     return add_and_norm(rows, hidden.clone(), norm)
 
 
-def turn(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+def apply_rotary(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Turn the queries and keys of `qkv` [n, 3, heads, head width] in place."""
-    return qkv.copy_(turned(qkv.double(), cos.double(), sin.double()))
+    return qkv.copy_(rotated(qkv.double(), cos.double(), sin.double()))
 
 
 def gelu(rows: torch.Tensor) -> torch.Tensor:

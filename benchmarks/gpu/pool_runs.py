@@ -17,7 +17,7 @@ from virnucpro_assets.inference.pool import DevicePool, Lease, Work
 from virnucpro_assets.inference.rounds import Event
 
 LOOK_SECONDS = 0.2
-AHEAD = 3
+PREFETCHED = 3
 """Tasks for each device: the one in work, the next, and one in the queue."""
 
 
@@ -61,7 +61,7 @@ def do(lease: NotingLease, tasks: Iterable[Work], seconds: float = math.inf) -> 
     the share of the whole time in which a device computed nothing, at its end as well.
     """
     waiting = iter(tasks)
-    queue = deque(islice(waiting, AHEAD * len(lease.devices)))
+    queue = deque(islice(waiting, PREFETCHED * len(lease.devices)))
     given = len(queue)
     for event in lease.run(queue):
         if isinstance(event.outcome, Finished) and lease.noted[-1][0] < seconds:

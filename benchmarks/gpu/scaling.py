@@ -102,7 +102,7 @@ def killed(bench: Bench) -> dict[str, Any]:
             starting = start(lease, cycle(tasks_of(bench.job("esm2", "parts"), 64)))
         with step("left alone"):
             began = time.monotonic()
-            expected = sorted(embed_shards(alone, lease, say), key=lambda shard: shard.rank)
+            expected = sorted(embed_shards([alone], lease, say), key=lambda shard: shard.rank)
             seconds_alone = time.monotonic() - began
         parts = sum(len(shard.parts) for shard in expected)
         killer = threading.Thread(
@@ -111,7 +111,7 @@ def killed(bench: Bench) -> dict[str, Any]:
         with step("one killed"):
             began = time.monotonic()
             killer.start()
-            found = sorted(embed_shards(disturbed, lease, heard.append), key=lambda shard: shard.rank)
+            found = sorted(embed_shards([disturbed], lease, heard.append), key=lambda shard: shard.rank)
             killer.join()
             seconds = time.monotonic() - began
     deaths = [line for line in heard if "SIGKILL" in line]

@@ -15,9 +15,9 @@ from benchmarks.gpu.models import (
 )
 from benchmarks.gpu.timing import PEAK, matrix_products, matrix_rate, seconds_each
 from virnucpro_assets.models.configs import Esm2Config
-from virnucpro_assets.models.flops import count_flops
 from virnucpro_assets.models.loading import DTYPES
 from virnucpro_assets.models.packs import TokenPack
+from virnucpro_assets.models.sizes import count_flops
 
 HALF = ("float16", "bfloat16")
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import torch
 
 from benchmarks.gpu.models import Config
-from virnucpro_assets.models.flops import matrix_shapes
 
 ROUNDS = 3
 PEAK = 989e12
@@ -48,7 +47,7 @@ def _seconds(work: Work, device: torch.device, seconds: float) -> float:
 
 def matrix_products(config: Config, tokens: int, dtype: torch.dtype, device: torch.device) -> Work:
     """The products of one layer on random numbers, and nothing else: the rate that a model can come near to."""
-    shapes = matrix_shapes(config)
+    shapes = config.matrix_shapes
     rows = {inner: torch.randn(tokens, inner, device=device, dtype=dtype) for inner, _ in shapes}
     weights = [torch.randn(outer, inner, device=device, dtype=dtype) for inner, outer in shapes]
 
@@ -61,4 +60,4 @@ def matrix_products(config: Config, tokens: int, dtype: torch.dtype, device: tor
 
 def matrix_rate(config: Config, tokens: int, seconds: float) -> float:
     """Operations a second, if one layer's products take so many seconds."""
-    return sum(2 * inner * outer for inner, outer in matrix_shapes(config)) * tokens / seconds
+    return sum(2 * inner * outer for inner, outer in config.matrix_shapes) * tokens / seconds

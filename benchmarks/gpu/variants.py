@@ -17,8 +17,8 @@ from benchmarks.gpu.models import Config, Variant, equal_lengths, make_encoder, 
 from benchmarks.gpu.timing import seconds_each, wait_for
 from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.encoder import PackedEncoder
+from virnucpro_assets.models.fused_linear import FusedLinear
 from virnucpro_assets.models.packs import TokenPack
-from virnucpro_assets.models.products import Product
 
 BUDGETS = (8192, 16384, 32768, 65536)
 LARGEST_8_BIT = 448.0
@@ -125,12 +125,12 @@ def _products_in_8_bits(encoder: PackedEncoder) -> Any:
     weights = {
         id(module): _rounded(module.weight)
         for module in encoder.model.modules()
-        if isinstance(module, Product)
+        if isinstance(module, FusedLinear)
     }
-    forward = Product.forward
+    forward = FusedLinear.forward
 
     def in_8_bits(
-        product: Product, rows: torch.Tensor, *, gelu: bool = False, added: torch.Tensor | None = None
+        product: FusedLinear, rows: torch.Tensor, *, gelu: bool = False, added: torch.Tensor | None = None
     ) -> torch.Tensor:
         values, scale = _rounded(rows)
         weight, weight_scale = weights[id(product)]
@@ -146,13 +146,13 @@ def _products_in_8_bits(encoder: PackedEncoder) -> Any:
         out = functional.gelu(out) if gelu else out
         return out if added is None else out + added
 
-    Product.forward = in_8_bits
+    FusedLinear.forward = in_8_bits
     torch._dynamo.reset()
     try:
         with torch.inference_mode():
             yield
     finally:
-        Product.forward = forward
+        FusedLinear.forward = forward
         torch._dynamo.reset()
 
 

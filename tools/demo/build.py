@@ -13,7 +13,7 @@ from tools.demo.classifiers import CLASSIFIERS, train_demo_classifier
 from tools.demo.data import write_data
 from tools.demo.tiny_models import write_encoders
 from virnucpro_assets.demo.paths import DATA_FOLDER, DNABERT_S_FOLDER, ESM2_FOLDER, classifier_folder
-from virnucpro_assets.models.threads import limit_threads
+from virnucpro_assets.models.hardware import limit_threads
 
 
 def main() -> None:

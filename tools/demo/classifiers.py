@@ -20,7 +20,7 @@ from virnucpro_assets.demo.evaluation import Evaluation, evaluate
 from virnucpro_assets.demo.excerpts import Role, read_excerpts
 from virnucpro_assets.demo.paths import DATA_FOLDER
 from virnucpro_assets.demo.truth import read_truth
-from virnucpro_assets.models.cards import TAKEN, ClassifierCard
+from virnucpro_assets.models.cards import ENCODERS_OF_INPUTS, ClassifierCard
 from virnucpro_assets.models.classifier import Classifier, load_classifier, save_classifier
 from virnucpro_assets.models.encoder import Encoder
 from virnucpro_assets.models.evaluation import auroc
@@ -73,7 +73,7 @@ def train_demo_classifier(
         d_protein=protein.width,
         encoders={
             kind: read_model_folder(dnabert_s_folder if kind == "dnabert_s" else esm2_folder).digest
-            for kind in TAKEN[inputs]
+            for kind in ENCODERS_OF_INPUTS[inputs]
         },
         inputs=inputs,
         training_data=TRAINING_DATA,

@@ -14,7 +14,7 @@ import torch
 from tools.demo.tokenizer import learn_tokenizer
 from virnucpro_assets.demo.excerpts import read_excerpts
 from virnucpro_assets.demo.paths import DATA_FOLDER
-from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
+from virnucpro_assets.models.configs import DnabertSConfig, EncoderConfig, Esm2Config
 from virnucpro_assets.models.loading import random_weights, save_encoder
 
 ESM2 = Esm2Config(num_hidden_layers=4, hidden_size=64, num_attention_heads=4)
@@ -33,7 +33,7 @@ def write_encoders(esm2_folder: Path, dnabert_s_folder: Path, data_folder: Path 
     save_encoder(dnabert_s_folder, DNABERT_S, weights, tokenizer_json=tokenizer)
 
 
-def _weights(config: Esm2Config | DnabertSConfig, seed: int) -> dict[str, torch.Tensor]:
+def _weights(config: EncoderConfig, seed: int) -> dict[str, torch.Tensor]:
     weights = random_weights(config, seed=seed)
     return {
         name: tensor * MATRIX_SCALE if tensor.dim() == 2 and "embed" not in name else tensor

@@ -1,9 +1,9 @@
-"""Whether the classifiers in use belong to the encoders in use and to a drop's chunk length.
+"""Whether the classifiers in use fit the encoders in use and a drop's chunk length.
 
-It is asked before an embedding starts, so that hours of computing do not end in embeddings that no
-classifier can read, and again before scores are made. A card that knows its encoders by digest
-decides. One that knows only their names is compared by name and width; what stays unverified then
-is said, and computed. A classifier that takes one encoder's embeddings is compared with that one alone.
+This is checked before an embedding starts, so that hours of computing do not end in embeddings that no classifier can
+score, and again before scores are computed. If a card has the digests of its encoders, they decide. If it has only
+their names, name and width are compared, and what remains unverified is reported as a warning. A classifier that uses
+the embeddings of one encoder is compared with that encoder only.
 """
 
 from collections.abc import Mapping
@@ -14,18 +14,19 @@ from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.inference.messages import EncoderChoice
 from virnucpro_assets.models.cards import CARD_FILE, ClassifierCard, read_encoder_card
+from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.vocabulary import EncoderKind
 
 
 def check_fit(work: DropWork) -> None:
-    """Before embeddings: raise IntegrityError for a classifier that cannot use them, report what is unverified.
+    """Before embeddings: raise IntegrityError for a classifier that cannot use them, warn of what is unverified.
 
-    Without any classifier there is nothing to fit: embeddings may be what one will be trained on.
+    Without a classifier there is only a warning: one may be trained on these embeddings later.
     """
     length = work.index.manifest.chunk_length
     folder = work.settings.classifier_folder(length)
     if not (folder / CARD_FILE).exists():
-        work.report(f"warning: {folder} holds no classifier; embeddings are computed for none")
+        work.report(f"warning: {folder} holds no classifier; the embeddings cannot be scored yet")
         return
     for one in fitting_routing(work).named.values():
         for line in unverified(one.card, work.encoders):
@@ -50,8 +51,8 @@ def _require_fit(
 ) -> None:
     expected: dict[str, int | str] = {"chunk length": card.chunk_length}
     found: dict[str, int | str] = {"chunk length": chunk_length}
-    for kind in card.takes:
-        what, width = ("DNA", card.d_dna) if kind == "dnabert_s" else ("protein", card.d_protein)
+    for kind in card.used_encoders:
+        what, width = ENCODERS[kind].molecule, card.widths[kind]
         expected[f"{what} width"], found[f"{what} width"] = width, encoders[kind].width
         if digest := card.encoders.get(kind):
             expected[f"digest of {kind}"], found[f"digest of {kind}"] = digest, encoders[kind].digest
@@ -60,20 +61,23 @@ def _require_fit(
     for name, value in expected.items():
         if found[name] != value:
             raise IntegrityError(
-                f"{folder}: found a classifier trained for {name} {value}; expected {name} {found[name]}. "
-                "Choose the classifier that belongs to these encoders and this chunk length (VIRNUCPRO_CLASSIFIERS)."
+                folder,
+                found=f"a classifier trained for {name} {value}",
+                expected=f"{name} {found[name]}",
+                advice="Choose the classifier that belongs to these encoders and this chunk length "
+                "(VIRNUCPRO_CLASSIFIERS).",
             )
 
 
 def unverified(card: ClassifierCard, encoders: Mapping[EncoderKind, EncoderChoice]) -> list[str]:
-    """What speaks neither for nor against a classifier that fits, a line each."""
+    """What could not be verified of a classifier that fits, a line each."""
     lines = [
-        f"it was trained with {name}; that {encoders[kind].folder} holds the same weights is not verified "
+        f"it was trained with {name}; whether {encoders[kind].folder} holds the same weights is not verified "
         "(import it again with the encoders' names to bind it to them)"
         for kind, name in card.encoder_names.items()
-        if kind in card.takes and kind not in card.encoders
+        if kind in card.used_encoders and kind not in card.encoders
     ]
-    in_use = sorted({encoders[kind].precision for kind in card.takes} - {card.precision})
+    in_use = sorted({encoders[kind].precision for kind in card.used_encoders} - {card.precision})
     if card.precision and in_use:
         lines.append(
             f"it was trained on embeddings in {card.precision}; they are computed in {in_use[0]} here"

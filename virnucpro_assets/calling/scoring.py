@@ -1,28 +1,41 @@
-"""Scoring the merged embeddings of a drop: one streamed pass for all its classifiers, a block of rows at a time."""
+"""Scoring the merged embeddings of a drop: one streamed pass for all its classifiers, a block of rows at a time.
 
-from collections.abc import Sequence
+Each block is read, checked and scored by one thread, with as many threads as there are processors (16 at most). One
+product spread over several threads would gain less, because reading and checking would stay on one.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.files.digests import VerifiedFiles
 from virnucpro_assets.inference.progress import Progress, Reporter
 from virnucpro_assets.models.cards import ClassifierCard
 from virnucpro_assets.models.classifier import Classifier, load_classifier
+from virnucpro_assets.models.hardware import limit_threads
 from virnucpro_assets.storage.incidents import finite_rows
-from virnucpro_assets.storage.merged import merged_blocks, read_merged
+from virnucpro_assets.storage.merged_reader import MergedReader
 
 Scores = npt.NDArray[np.float32]
 
 _ROWS_AT_ONCE = 2048
 """27 MB of rows of the published width."""
 
+_THREADS_AT_MOST = 16
+"""Each holds a block twice, as it is read and side by side."""
+
 
 @dataclass(frozen=True)
 class Scorer:
-    """A classifier that was loaded, its card, and its folder."""
+    """A loaded classifier, its card, and its folder."""
 
     classifier: Classifier
     card: ClassifierCard
@@ -34,52 +47,76 @@ class Scorer:
         return cls(*load_classifier(folder), folder)
 
     @property
-    def takes_protein(self) -> bool:
-        """Whether it can score no row without a protein."""
-        return "esm2" in self.card.takes
+    def needs_protein(self) -> bool:
+        """Whether it cannot score rows without a protein."""
+        return "esm2" in self.card.used_encoders
 
     def part(self, rows: npt.NDArray[np.float32], d_dna: int) -> npt.NDArray[np.float32]:
-        """float32 [n, width]: what it takes of merged rows [n, d_dna + d_protein]; a view."""
+        """float32 [n, width]: the columns it uses of merged rows [n, d_dna + d_protein]; a view."""
         return rows[:, self.card.columns(d_dna)]
 
 
 def scores_of_merged(
-    scorers: Sequence[Scorer], folder: Path, report: Reporter, *, with_protein: int | None = None
+    scorers: Sequence[Scorer],
+    folder: Path,
+    report: Reporter,
+    *,
+    with_protein: int | None = None,
+    verified: VerifiedFiles | None = None,
 ) -> list[Scores]:
     """float32 [rows, 2] by each scorer: P(others) and P(virus) of every row merged in `folder`, in index order.
 
-    Only that many first rows of the index have a protein, or all if nothing is said. NaN in the other rows by a
-    classifier that takes proteins, in the rows that are quarantined for an encoder that the classifier takes,
-    and in no other. Raises
-    IntegrityError, naming the row, for NaN in other embeddings or if a classifier gives no number.
+    If given, only the first so many rows of the index have a protein. Scores are NaN for rows without a protein if the
+    classifier needs one, for rows that are quarantined for an encoder that it uses, and for no other rows. Raises
+    IntegrityError, with the row, for NaN in other embeddings or if a classifier returns NaN.
     """
-    merged = read_merged(folder)
-    d_dna = merged.widths["dnabert_s"]
-    scores = [np.full((merged.rows, 2), np.nan, np.float32) for _ in scorers]
-    progress = Progress("classifier", "rows", merged.rows, report)
-    for places, embeddings in merged_blocks(folder, _ROWS_AT_ONCE):
-        has_protein = places < (merged.rows if with_protein is None else with_protein)
-        for scorer, found in zip(scorers, scores, strict=True):
-            if scorer.takes_protein and not has_protein.all():
-                _score(scorer, places[has_protein], scorer.part(embeddings[has_protein], d_dna), found)
-            else:
-                _score(scorer, places, scorer.part(embeddings, d_dna), found)
-        progress.advance(len(places))
+    with MergedReader(folder, verified) as reader, _threads() as threads:
+        merged = reader.manifest
+        scores = [np.full((merged.rows, 2), np.nan, np.float32) for _ in scorers]
+        limit = merged.rows if with_protein is None else with_protein
+
+        def score(start: int) -> int:
+            index_rows, embeddings = reader.read(start, start + _ROWS_AT_ONCE)
+            has_protein = index_rows < limit
+            for scorer, found in zip(scorers, scores, strict=True):
+                part = scorer.part(embeddings, merged.widths["dnabert_s"])
+                if scorer.needs_protein and not has_protein.all():
+                    _score(scorer, index_rows[has_protein], part[has_protein], found)
+                else:
+                    _score(scorer, index_rows, part, found)
+            return len(index_rows)
+
+        progress = Progress("classifier", "rows", merged.rows, report)
+        for count in threads.map(score, range(0, merged.rows, _ROWS_AT_ONCE)):
+            progress.advance(count)
     return scores
 
 
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads in each of which torch uses one thread; tasks that have not begun when the block ends are cancelled."""
+    before, count = torch.get_num_threads(), min(len(os.sched_getaffinity(0)), _THREADS_AT_MOST)
+    threads = ThreadPoolExecutor(count, "score", initializer=limit_threads, initargs=(1,))
+    try:
+        yield threads
+    finally:
+        threads.shutdown(cancel_futures=True)
+        limit_threads(before)
+
+
 def _score(
-    scorer: Scorer, places: npt.NDArray[np.int64], rows: npt.NDArray[np.float32], scores: Scores
+    scorer: Scorer, index_rows: npt.NDArray[np.int64], rows: npt.NDArray[np.float32], scores: Scores
 ) -> None:
-    """Put the scores of `rows` at their `places` in `scores`, but for rows with NaN."""
+    """Put the scores of `rows` at their `index_rows` of `scores`, but for rows with NaN."""
     embedded = finite_rows(rows)
     if not embedded.all():
-        places, rows = places[embedded], rows[embedded]
+        index_rows, rows = index_rows[embedded], rows[embedded]
     found = scorer.classifier.scores(rows)
     if not (is_number := np.isfinite(found).all(axis=1)).all():
         raise IntegrityError(
-            f"{scorer.folder}: found scores that are no numbers for row {places[np.argmin(is_number)]} of the "
-            "index, whose embeddings are; expected two probabilities. Use a classifier that was trained on "
-            "embeddings like these."
+            scorer.folder,
+            found=f"NaN as a score of row {index_rows[np.argmin(is_number)]} of the index, whose embeddings are finite",
+            expected="two probabilities",
+            advice="Use a classifier that was trained on embeddings like these.",
         )
-    scores[places] = found
+    scores[index_rows] = found

@@ -1,9 +1,8 @@
-"""The gate: nothing is built on what a blocking check refuses, whoever asks for it.
+"""The gate: no stage uses data that a blocking check has not passed, whoever starts the stage.
 
-Every stage that builds on checked data calls `require_passed` before its first work. So a command, a
-schedule, automation, a job of the UI, a step on a cluster, an automatic retry and the engine without
-Dagster get the same answer. A result counts only for the content that it names by digest: of what was
-made again from something else, the check has not run.
+Every stage that uses checked data calls `require_passed` first. So a command, a schedule, automation, a job of the UI,
+a step on a cluster, an automatic retry and the engine without Dagster behave the same. A result is valid only for the
+content whose digest it has: if the content was made again from something else, the check counts as not run.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ from virnucpro_assets.storage.tables_manifest import TablesManifest
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 Subjects = Mapping[str, str]
-"""What a stage builds on: the digest of each asset, as the results of its checks name it."""
+"""What a stage uses: the digest of each asset, as in the results of its checks."""
 
 
 def require_passed(work: DropWork, subjects: Subjects) -> None:
@@ -38,14 +37,14 @@ def require_passed(work: DropWork, subjects: Subjects) -> None:
         if (asset, name, rank) not in found:
             of_rank = "" if rank is None else f" rank {rank}"
             raise CheckError(
-                f"check {name} of {asset}{of_rank}: found no result of what is there now; expected one that "
+                f"check {name} of {asset}{of_rank}: found no result for its present content; expected one that "
                 f"passed. The results of drop {work.drop.key} are held back. Run `virnucpro materialize "
                 f"{work.drop.key}`."
             )
 
 
 def subjects_of_shards(index_digest: str, recipes: Mapping[EncoderKind, Recipe]) -> dict[str, str]:
-    """What a merged view is built on."""
+    """What a merged view is made from."""
     return {
         "sequence_index": index_digest,
         **{f"{kind}_embeddings": recipe.digest for kind, recipe in recipes.items()},
@@ -53,17 +52,17 @@ def subjects_of_shards(index_digest: str, recipes: Mapping[EncoderKind, Recipe])
 
 
 def subjects_of_merged(index_digest: str, merged: MergedManifest) -> dict[str, str]:
-    """What predictions and training sets are built on."""
+    """What predictions and training sets are made from."""
     return {**subjects_of_shards(index_digest, merged.recipes), "merged_embeddings": merged.digest}
 
 
 def subjects_of_predictions(predictions: TablesManifest) -> dict[str, str]:
-    """What calls are built on."""
+    """What calls are made from."""
     return _subjects_of_tables(predictions) | {"predictions": predictions.digest}
 
 
 def subjects_of_calls(calls: TablesManifest) -> dict[str, str]:
-    """What a report is built on."""
+    """What a report is made from."""
     return _subjects_of_tables(calls) | {"predictions": calls.inputs["predictions"]}
 
 

@@ -1,4 +1,4 @@
-"""The sequences of a drop that cannot be embedded: by name, on record and in the table."""
+"""The quarantine of a drop: its sequences that cannot be embedded, with their names, as records and as a table."""
 
 from collections.abc import Sequence
 
@@ -24,9 +24,9 @@ from virnucpro_assets.vocabulary import EncoderKind
 def record_quarantined(
     work: DropWork, kind: EncoderKind, rank: int, rows: Sequence[QuarantinedRow]
 ) -> list[str]:
-    """Keep `rows` as all that one rank of a drop cannot embed with one encoder, and make its table anew.
+    """Store `rows` as all rows that one rank of a drop cannot embed with one encoder, and rewrite the table.
 
-    Returns a line for each row, for people. Without rows a former record of the rank is removed.
+    Returns a message for each row. Without rows an earlier record of the rank is removed.
     """
     folder = work.folder.quarantine
     if not rows and not read_quarantine(folder):
@@ -39,7 +39,7 @@ def record_quarantined(
         index_digest=index.manifest.digest,
         entries=named_rows(index, rows),
     )
-    # Ranks that run at the same time share the table, which must not miss the record of another.
+    # Ranks that run at the same time share the table: it must contain the records of all.
     with locked(folder / QUARANTINE_LOCK, f"{kind} rank {rank} of drop {work.drop.key}", "wait", work.report):
         remove_former_quarantine(folder, record.index_digest)
         write_quarantine(folder, record)
@@ -65,7 +65,7 @@ def named_rows(index: SequenceIndex, rows: Sequence[QuarantinedRow]) -> list[Qua
 
 
 def describe(entry: QuarantineEntry) -> str:
-    """One line on a row that cannot be embedded."""
+    """One line about a row that cannot be embedded."""
     others = f" and {entry.members - 1:,} more" if entry.members > 1 else ""
     reason = QUARANTINE_IN_WORDS[entry.reason]
     return (

@@ -1,8 +1,7 @@
-"""Checks: what is verified of a drop, with the figures and the threshold that decided.
+"""The checks of a drop: each returns a `CheckResult` with the figures and the threshold that decided.
 
-Each check returns one `CheckResult`. They are recorded beside the drop, so that the report
-shows them whoever ran them. A result names what it looked at by digest: once that was made
-again from something else, the result is a former one and is not shown.
+Results are stored beside the drop, so that reports show them whoever ran the check. A result has the digest of what was
+checked: once that is made again from something else, the result is out of date and is not shown.
 """
 
 from collections.abc import Mapping
@@ -33,7 +32,7 @@ DECIDING = {
     **dict.fromkeys(PRECISION_CHECKS[:2], _SAME),
     PRECISION_CHECKS[2]: (*_SAME, "largest_difference"),
 }
-"""The figures by which a check decides, where it has others too."""
+"""The figures that decide a check which has other figures too."""
 IN_WORDS = {
     "min_cosine": "lowest cosine",
     "candidate_label_agreement": "equal labels of candidates",
@@ -44,17 +43,17 @@ _PRECISE = "`virnucpro materialize {drop} --replace` with precision float32"
 REMEDIES = {
     "every_read_accounted_for": "`virnucpro retry {drop}`; if it fails again, report it as a fault of this program",
     "finite_values": "`virnucpro retry {drop}`; if it fails again, set quarantine to not_scored",
-    "packing_efficiency": "nothing, the results are the same; another token_budget would compute them faster",
+    "packing_efficiency": "nothing: the results are the same; another token_budget would compute them faster",
     **dict.fromkeys(PRECISION_CHECKS[:2], _PRECISE),
     PRECISION_CHECKS[
         2
     ]: "`virnucpro retry {drop}`; if it fails again, materialize it with attention plain and --replace",
 }
-"""What to do about a check that did not pass; what is not here is made again."""
+"""What to do about a failed check; for other checks: retry."""
 
 
 class CheckError(VirnucproError):
-    """A check that holds back what follows did not pass."""
+    """A blocking check did not pass."""
 
     exit_code = 5
 
@@ -62,7 +61,7 @@ class CheckError(VirnucproError):
 class CheckResult(BaseModel):
     """The outcome of one check of an asset, of one rank where the asset is cut into ranks.
 
-    `subject` is the digest of what was checked; empty where it was never finished.
+    `subject` is the digest of what was checked; empty if that was never finished.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,13 +82,13 @@ class CheckResult(BaseModel):
 
 
 def record_check(folder: Path, result: CheckResult) -> CheckResult:
-    """Keep a result among those of its drop, in place of an earlier one; returns it."""
+    """Store a result of a drop, replacing an earlier one of the same check; returns it."""
     write_manifest(folder / result.file_name, result)
     return result
 
 
 def hold_back(drop: str, result: CheckResult) -> None:
-    """Raise CheckError if a result of a drop holds back what follows."""
+    """Raise CheckError if a blocking check of a drop failed."""
     if result.blocking and not result.passed:
         of_rank = "" if result.rank is None else f" rank {result.rank}"
         raise CheckError(
@@ -100,7 +99,7 @@ def hold_back(drop: str, result: CheckResult) -> None:
 
 
 def sentence(name: str, figures: Mapping[str, int | float | str], threshold: str) -> str:
-    """What a check found and what it needed: the figures that decided, or the reason why there are none."""
+    """What a check found and its threshold: the figures that decided, or the reason why there are none."""
     decided = {key: figures[key] for key in DECIDING.get(name, ()) if key in figures}
     shown = {"reason": figures["reason"]} if "reason" in figures else decided or figures
     found = ", ".join(
@@ -115,12 +114,12 @@ def remedy(name: str, drop: str) -> str:
 
 
 def holds_back(name: str, in_use: Precision) -> bool:
-    """Whether calls wait for one of PRECISION_CHECKS: float16 says nothing against results in another precision."""
+    """Whether one of PRECISION_CHECKS is blocking: that of float16 only if the results are in float16."""
     return name != "float16_matches_float32" or in_use == "float16"
 
 
 def read_checks(folder: Path, subjects: Mapping[str, str]) -> list[CheckResult]:
-    """The results of a drop, by asset, name and rank, that speak of `subjects`: asset to digest."""
+    """The results of a drop for `subjects` (digest by asset), sorted by asset, name and rank."""
     results = [read_manifest(path, CheckResult) for path in sorted(folder.glob("*.toml"))]
     return [result for result in results if subjects.get(result.asset) == result.subject]
 
@@ -139,10 +138,9 @@ def every_read_accounted_for(index: IndexManifest, reads_with_members: int) -> C
 
 
 def finite_values(asset: str, shard: ShardManifest) -> CheckResult:
-    """Every number of a finished shard is finite, but for rows that are quarantined.
+    """Every number of a finished shard is finite, except in quarantined rows.
 
-    Those are NaN, which is allowed (the policy `not_scored`) but not hidden: the check does not pass
-    and holds nothing back.
+    Those are NaN, which the policy `not_scored` allows: the check then fails as a warning and does not block.
     """
     incidents = shard.incidents
     return CheckResult(
@@ -177,8 +175,8 @@ def not_finite(asset: str, rank: int, reason: str) -> CheckResult:
 def packing_efficiency(asset: str, shard: ShardManifest, minimum: float) -> CheckResult:
     """Tokens in packs over what the packs could hold.
 
-    The last pack of a part is as full as the rows that are left for it, so parts of a few
-    packs say nothing about the packing: judged are shards with at least ten packs a part.
+    The last pack of a part has only the rows that are left, so parts of a few packs say nothing about the packing: only
+    shards with at least ten packs a part are judged.
     """
     counts, budget = shard.counts, shard.recipe.token_budget
     efficiency = counts.efficiency(budget)
@@ -202,22 +200,26 @@ def packing_efficiency(asset: str, shard: ShardManifest, minimum: float) -> Chec
     )
 
 
-def shard_checks(asset: str, shard: ShardManifest, minimum_efficiency: float) -> list[CheckResult]:
+def shard_checks(shard: ShardManifest, minimum_efficiency: float) -> list[CheckResult]:
     """All checks of a finished shard."""
+    asset = f"{shard.recipe.encoder}_embeddings"
     return [finite_values(asset, shard), packing_efficiency(asset, shard, minimum_efficiency)]
 
 
-def failure_checks(asset: str, error: EmbeddingError) -> list[CheckResult]:
-    """The failed checks of the ranks that were not finished because of NaN or Inf."""
-    return [not_finite(asset, rank, error.failures[rank]) for rank in sorted(error.not_finite)]
+def failure_checks(error: EmbeddingError) -> list[CheckResult]:
+    """The failed checks of the shards that were not finished because of NaN or Inf."""
+    return [
+        not_finite(f"{kind}_embeddings", rank, error.failures[kind, rank])
+        for kind, rank in sorted(error.not_finite)
+    ]
 
 
 def completeness(work: DropWork) -> CheckResult:
     """The merged view holds each row of the index exactly once, in the order of the shards.
 
-    Every byte of every part is read for its digest.
+    Every byte of every part is read for its digest; what follows in the same step does not do so again.
     """
-    manifest = read_merged(work.folder.path, content=True)
+    manifest = read_merged(work.folder.path, verified=work.verified)
     index = work.index.manifest
     found = read_merged_rows(work.folder.path)
     expected = merged_rows([len(range(rank, index.rows, index.ranks)) for rank in range(index.ranks)])
@@ -233,7 +235,7 @@ def completeness(work: DropWork) -> CheckResult:
 
 
 def figure(value: int | float | str) -> str:
-    """A figure as text: whole numbers by thousands, others with six digits, so that one near its threshold shows."""
+    """A figure as text: integers with thousands separators, others with six digits, to show how near a threshold is."""
     if isinstance(value, str):
         return value
     return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"

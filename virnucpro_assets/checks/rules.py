@@ -1,7 +1,6 @@
-"""The checks of a drop that there are: what each demands, and why it demands that and no less.
+"""All checks of a drop: the threshold of each, and the reason for it.
 
-A result says what was found. A rule is there also for a check that has not run, so that a page
-of all checks can say what is still to be shown.
+A result says what was found. A rule also exists for a check that has not run, so that reports can list it.
 """
 
 from pydantic import BaseModel, ConfigDict
@@ -12,10 +11,10 @@ from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 
 class CheckRule(BaseModel):
-    """A check of an asset: its threshold under the settings of today, and the reason for it.
+    """A check of an asset: its threshold under the present settings, and the reason for it.
 
-    `by_rank` if there is one result a rank. `blocking` if what follows waits until it has passed.
-    `settings` are the names of those that hold the threshold; none where it cannot be chosen.
+    `by_rank` if there is one result per rank. `blocking` if later stages need it to pass. `settings` are the names of
+    the settings with the threshold; empty if it is fixed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,14 +29,14 @@ class CheckRule(BaseModel):
 
 
 def check_rules(settings: Settings) -> list[CheckRule]:
-    """All checks of a drop, in the order of the work."""
+    """All checks of a drop, in the order in which they run."""
     return [
         CheckRule(
             asset="sequence_index",
             name="every_read_accounted_for",
             threshold="reads = reads with candidates + reads with a reason",
-            reason="A read that is neither called nor explained would be lost without a word. "
-            "These are counts, so nothing but equality will do.",
+            reason="A read with neither a call nor a reason would be lost silently. "
+            "These are counts, so they must be equal.",
         ),
         *(rule for kind in ENCODER_KINDS for rule in _shard_rules(f"{kind}_embeddings", settings)),
         CheckRule(
@@ -57,8 +56,8 @@ def _shard_rules(asset: str, settings: Settings) -> list[CheckRule]:
             asset=asset,
             name="finite_values",
             threshold="no NaN and no Inf",
-            reason="Whatever is computed from NaN or Inf means nothing. Sequences in quarantine are named, left "
-            "out of the results and counted here: that is a warning, which holds nothing back.",
+            reason="Results computed from NaN or Inf are meaningless. Quarantined sequences are listed, left "
+            "out of the results and counted here: that is a warning, which does not hold the results back.",
             by_rank=True,
             settings=["quarantine"],
         ),
@@ -66,9 +65,9 @@ def _shard_rules(asset: str, settings: Settings) -> list[CheckRule]:
             asset=asset,
             name="packing_efficiency",
             threshold=f"at least {settings.min_packing_efficiency}",
-            reason="Sequences sorted by length fill their packs almost wholly; a lower figure means a token budget "
-            "that does not fit them, and time of the devices spent on nothing. Results are the same, so it only "
-            "warns. Shards of fewer than ten packs a part are not judged: their last packs are what is left over.",
+            reason="Sequences sorted by length fill their packs almost completely; a lower figure means a token budget "
+            "that does not fit them, and wasted time of the devices. Results are the same, so this is only a "
+            "warning. Shards of fewer than ten packs a part are not judged: their last packs are partly empty.",
             blocking=False,
             by_rank=True,
             settings=["min_packing_efficiency", "token_budget"],
@@ -86,20 +85,20 @@ def _precision_rules(settings: Settings) -> list[CheckRule]:
     texts = [
         (
             agreement,
-            "Rounding in half precision leaves cosines near 0.9999; ten times that distance is no rounding any "
-            "more. Labels may differ only where both scores are almost equal, at most one in fifty.",
+            "Rounding in half precision gives cosines near 0.9999; ten times that distance is more than "
+            "rounding. Labels may differ only where both scores are almost equal, at most one in fifty.",
             common,
         ),
         (
             agreement,
-            "Says whether these sequences could be computed in float16. It holds results back only where float16 "
-            "is what is in use.",
+            "Shows whether these sequences could be computed in float16. It holds results back only if float16 "
+            "is in use.",
             common,
         ),
         (
             alone,
-            "A sequence must get the same embedding whatever lies beside it in its pack. In float32 only the "
-            "order of sums may differ, so beside the cosine the largest difference of any number is bounded.",
+            "A sequence must get the same embedding whatever else is in its pack. In float32 only the "
+            "order of sums may differ, so the largest difference of any number is bounded as well as the cosine.",
             [*common, "max_packed_difference"],
         ),
     ]

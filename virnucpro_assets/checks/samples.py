@@ -1,4 +1,4 @@
-"""Samples: whole chunks of a drop, spread over all lengths, for checks that compute again."""
+"""Samples: whole chunks of a drop, spread over all lengths, for checks that recompute them."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ CHUNK_BITS = 24
 
 @dataclass(frozen=True)
 class ChunkSample:
-    """The members of some chunks: `chunk` int64 [m] tells chunks apart, `row` int64 [m] is a place
-    among `rows` int64 [n], the distinct rows of the index that they need, ascending."""
+    """The members of some chunks: `chunk` int64 [m] identifies the chunk, `row` int64 [m] is a position in `rows`
+    int64 [n], the distinct rows of the index that they need, ascending."""
 
     chunk: npt.NDArray[np.int64]
     row: npt.NDArray[np.int64]
@@ -44,17 +44,19 @@ def sample_chunks(index: SequenceIndex, chunks: int, without: Collection[int] = 
         kept = np.isin(key, chosen)
         keys.append(key[kept])
         members.append(batch.row[kept])
-    distinct, places = np.unique(np.concatenate(members), return_inverse=True)
-    return ChunkSample(np.concatenate(keys), places.astype(np.int64), distinct)
+    distinct, positions = np.unique(np.concatenate(members), return_inverse=True)
+    return ChunkSample(np.concatenate(keys), positions.astype(np.int64), distinct)
 
 
 def _first_chunks(index: SequenceIndex, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     first = np.full(len(rows), -1, np.int64)
     for batch in index.member_batches():
-        place = np.searchsorted(rows, batch.row)
-        hit = np.flatnonzero((place < len(rows)) & (rows[np.minimum(place, len(rows) - 1)] == batch.row))
+        index_of_row = np.searchsorted(rows, batch.row)
+        hit = np.flatnonzero(
+            (index_of_row < len(rows)) & (rows[np.minimum(index_of_row, len(rows) - 1)] == batch.row)
+        )
         key = (batch.read[hit] << CHUNK_BITS) | batch.chunk[hit]
-        for position, value in zip(place[hit].tolist(), key.tolist(), strict=True):
+        for position, value in zip(index_of_row[hit].tolist(), key.tolist(), strict=True):
             if first[position] < 0:
                 first[position] = value
         if (first >= 0).all():

@@ -13,11 +13,14 @@ try:
     from virnucpro_assets.cli.drops import app
     from virnucpro_assets.cli.errors import one_line_errors, take_over_streams
     from virnucpro_assets.cli.models import models
+    from virnucpro_assets.cli.tables import MAPPING_EXAMPLE, SUMMARY_EXAMPLE, reads_from_contigs, summary
     from virnucpro_assets.cli.training import classifiers
 except KeyboardInterrupt:
     # The console script imports this first: an interruption has no trace here either.
     raise SystemExit(130) from None
 
+app.command(epilog=MAPPING_EXAMPLE)(reads_from_contigs)
+app.command(epilog=SUMMARY_EXAMPLE)(summary)
 app.add_typer(models, name="models")
 app.add_typer(classifiers, name="classifiers")
 

@@ -59,7 +59,8 @@ Paired = Annotated[
     bool, typer.Option("--paired", help="Take the files as pairs of mates, two by two, whatever their names.")
 ]
 Interleaved = Annotated[
-    bool, typer.Option("--interleaved", help="Take each file as pairs of mates in turn, whatever its name.")
+    bool,
+    typer.Option("--interleaved", help="Take each file as pairs of alternating mates, whatever its name."),
 ]
 Replace = Annotated[
     bool,
@@ -240,7 +241,7 @@ def drops(
 def materialize(drop: Drop, replace: Replace = False) -> None:
     """Materialise every asset of a drop, registered before or copied into the drops folder."""
     with one_line_errors():
-        from virnucpro_assets.drops.stage_locks import claimed_drop
+        from virnucpro_assets.drops.stage_locks import registration_lock
         from virnucpro_assets.intake.registration import check_arrived, left_aside
         from virnucpro_assets.pipeline.report import summary_lines
         from virnucpro_assets.settings import load_settings
@@ -249,7 +250,7 @@ def materialize(drop: Drop, replace: Replace = False) -> None:
         check_arrived(drop, load_settings())
         for line in left_aside(drop, load_settings()):
             _progress(f"note: {line}")
-        with claimed_drop(drop, load_settings(), _progress):
+        with registration_lock(drop, load_settings(), _progress):
             _materialise(drop, replace=replace)
         for line in summary_lines(drop, load_settings()):
             typer.echo(line)
@@ -381,8 +382,8 @@ def _predict_sheet(sheet: Path, out: Path, **options: Any) -> None:
     One that fails leaves the others alone; the first failure decides the exit code.
     """
     from virnucpro_assets.drops.disk_space import check_out
+    from virnucpro_assets.intake.sample_sheet import read_sample_sheet
     from virnucpro_assets.sequences.read_files import require_plain_file
-    from virnucpro_assets.sequences.sample_sheet import read_sample_sheet
     from virnucpro_assets.storage.drops import check_key
 
     require_plain_file(sheet, "a sample sheet")
@@ -391,10 +392,10 @@ def _predict_sheet(sheet: Path, out: Path, **options: Any) -> None:
     samples = read_sample_sheet(sheet)
     if not samples:
         raise InputError(sheet, found="no samples", expected="a row for each sample", advice="Add the rows.")
-    for sample in sorted(samples, key=lambda sample: sample.wrong is None):
+    for sample in sorted(samples, key=lambda sample: sample.error is None):
         try:
-            if sample.wrong:
-                raise sample.wrong
+            if sample.error:
+                raise sample.error
             _predict(check_key(sample.name), sample.files, out / sample.name, **options)
         except VirnucproError as error:
             typer.echo(f"{sample.name or 'a row without a sample'}: {error}", err=True)
@@ -408,7 +409,7 @@ def _predict(drop: str, files: "list[ReadFile]", out: Path, *, replace: bool = F
     from virnucpro_assets.defs.forget import forget_partition
     from virnucpro_assets.defs.instance import open_instance
     from virnucpro_assets.drops.disk_space import check_data_root, check_out
-    from virnucpro_assets.drops.stage_locks import claimed_drop
+    from virnucpro_assets.drops.stage_locks import registration_lock
     from virnucpro_assets.files.outputs import check_outputs
     from virnucpro_assets.intake.registration import register_reads
     from virnucpro_assets.maintenance.forget import kept_if_indexed
@@ -427,7 +428,7 @@ def _predict(drop: str, files: "list[ReadFile]", out: Path, *, replace: bool = F
         with open_instance(settings) as instance:
             forget_partition(instance, drop)
 
-    with claimed_drop(drop, settings, _progress), kept_if_indexed(drop, settings, forgotten):
+    with registration_lock(drop, settings, _progress), kept_if_indexed(drop, settings, forgotten):
         register_reads(drop, files, settings, replace=replace, **options)
         _materialise(drop, replace=replace)
         for path in export_results(DropStore(settings.data_root).current(drop)[1], out):
@@ -436,8 +437,8 @@ def _predict(drop: str, files: "list[ReadFile]", out: Path, *, replace: bool = F
 
 def _files(reads: list[Path], **how: bool) -> "list[ReadFile]":
     """The files with their mates; the terminal says which look like mates and are not taken as such."""
-    from virnucpro_assets.sequences.likely_mates import likely_mates
     from virnucpro_assets.sequences.read_files import pair_files
+    from virnucpro_assets.sequences.reads import likely_mates
 
     files = pair_files(reads, **how)
     for line in likely_mates(files):
@@ -449,7 +450,7 @@ def _missing(*, run: bool) -> None:
     """Show the drops without results or, with `run`, materialise each; the first failure decides the exit code."""
     from virnucpro_assets.defs.drop_states import records_of
     from virnucpro_assets.defs.instance import open_instance
-    from virnucpro_assets.drops.stage_locks import claimed_drop
+    from virnucpro_assets.drops.stage_locks import registration_lock
     from virnucpro_assets.intake.open_deliveries import refused_lines
     from virnucpro_assets.reports.drop_state import missing_drops
     from virnucpro_assets.settings import load_settings
@@ -463,7 +464,7 @@ def _missing(*, run: bool) -> None:
             typer.echo(f"{command} {state.state}: {state.reason}")
             continue
         try:
-            with claimed_drop(drop, settings, _progress):
+            with registration_lock(drop, settings, _progress):
                 _materialise(drop, replace=False)
             typer.echo(f"{drop}: done")
         except VirnucproError as error:

@@ -184,7 +184,7 @@ def back(chunk_length: Length = None, short_reads: Short = False) -> None:
 
         settings = load_settings()
         place = _place(settings, chunk_length, short_reads=short_reads)
-        settings.classifier_versions(*place).back()
+        settings.classifier_versions(*place).rollback()
         _say_in_use(settings, place)
 
 
@@ -225,10 +225,10 @@ def _train(
     from virnucpro_assets.maintenance.forget import kept_if_indexed
     from virnucpro_assets.settings import load_settings
     from virnucpro_assets.training.labelled_drops import (
-        claimed_drops,
         is_embedded,
         labelled_paths,
         register_labelled,
+        registration_locks,
     )
     from virnucpro_assets.training.labels import LabelledDrop, keep_labels, read_labels
     from virnucpro_assets.training.options import parse_options
@@ -258,7 +258,7 @@ def _train(
         typer.echo(line, err=True)
 
     said = saying_demo_models(settings.model_folders(), say)
-    with said, claimed_drops(labelled, settings, say), open_instance(settings) as instance:
+    with said, registration_locks(labelled, settings, say), open_instance(settings) as instance:
         length = chunk_length or settings.chunk_length
         with ExitStack() as kept:
             for one in paths:

@@ -16,10 +16,10 @@ from typing import Any
 
 import dagster as dg
 
-from virnucpro_assets.checks.results import PRECISION_CHECKS, CheckResult, completeness, holds_back
+from virnucpro_assets.checks.results import PRECISION_CHECKS, completeness, holds_back
 from virnucpro_assets.defs import columns, metadata, pictures
 from virnucpro_assets.defs.by_drop import Event, checked, drop_of, is_selected
-from virnucpro_assets.defs.devices import POOL, Devices, step_tags
+from virnucpro_assets.defs.devices import step_tags
 from virnucpro_assets.defs.partitions import DROPS, Partitions, across_ranks
 from virnucpro_assets.defs.records import input_tags, latest_record, materialisation
 from virnucpro_assets.defs.steps import Error, fail_or_retry, mark_run
@@ -57,18 +57,16 @@ def calls(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         check_specs=_check_specs(settings, partitions),
         partitions_def=partitions.drops,
         can_subset=True,
-        # The precision checks compute a sample again.
-        op_tags=step_tags(settings, devices=True),
-        pool=POOL,
+        op_tags=step_tags(settings, devices=False),
     )
-    def compute(context: dg.AssetExecutionContext, devices: dg.ResourceParam[Devices]) -> Iterator[Event]:
+    def compute(context: dg.AssetExecutionContext) -> Iterator[Event]:
         drop = drop_of(context)
         mark_run(context, settings, drop)
         errors: list[tuple[str, Error]] = []
         try:
             work = DropWork.on(drop, settings, context.log.info)
             try:
-                yield from _made(context, work, devices)
+                yield from _made(context, work)
             except (VirnucproError, OSError) as error:
                 errors.append((drop, error))
             if is_selected(context, "check_report"):
@@ -80,22 +78,17 @@ def calls(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     return compute
 
 
-def _made(context: dg.AssetExecutionContext, work: DropWork, devices: Devices) -> Iterator[Event]:
+def _made(context: dg.AssetExecutionContext, work: DropWork) -> Iterator[Event]:
     if is_selected(context, "merged_embeddings"):
         yield _merged_embeddings(work)
     yield from checked(context, work, "merged_embeddings", lambda: [completeness(work)])
     if is_selected(context, "predictions"):
         yield _predictions(work)
-    yield from checked(context, work, "predictions", lambda: _precision(context, work, devices))
+    yield from checked(context, work, "predictions", lambda: check_precision(work))
     if is_selected(context, "virus_calls"):
         yield _virus_calls(work)
     if is_selected(context, "drop_report"):
         yield _drop_report(work)
-
-
-def _precision(context: dg.AssetExecutionContext, work: DropWork, devices: Devices) -> Iterator[CheckResult]:
-    with devices.lease(context.log.info) as lease:
-        yield from check_precision(work, lease)
 
 
 def _specs(settings: Settings) -> list[dg.AssetSpec]:

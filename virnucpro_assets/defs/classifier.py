@@ -58,16 +58,16 @@ def _in_use(settings: Settings) -> tuple[str, metadata.Metadata]:
     stale when they change.
     """
     routing = classifiers_in_use(settings, settings.chunk_length)
-    card = routing.usual.card
+    card = routing.default.card
     return routing.digest, {
         "chunk_length": card.chunk_length,
         "width": card.width,
         "inputs": card.inputs,
         "trained_on": card.training_data,
         "note": card.note,
-        "digest": routing.usual.digest,
+        "digest": routing.default.digest,
         "encoders": dg.MetadataValue.json({str(kind): value for kind, value in card.encoders.items()}),
-        "folder": metadata.path(routing.usual.folder),
+        "folder": metadata.path(routing.default.folder),
         **({"used_with": dg.MetadataValue.json(routing.inputs)} if len(routing.inputs) > 1 else {}),
         **card.metrics,
     }

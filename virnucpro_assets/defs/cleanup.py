@@ -42,9 +42,9 @@ def cleanup_job(settings: Settings) -> dg.JobDefinition:
         context.log.info(last)
         context.add_output_metadata(
             {
-                "things": len(outcome.remains),
+                "things": len(outcome.candidates),
                 "bytes": outcome.size,
-                "left_alone": len(outcome.kept),
+                "left_alone": len(outcome.skipped),
                 "removed": outcome.deleted,
             }
         )

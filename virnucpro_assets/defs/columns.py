@@ -6,6 +6,9 @@ from typing import Any
 import dagster as dg
 
 from virnucpro_assets.defs.metadata import Metadata
+from virnucpro_assets.reports.outputs import columns_of
+from virnucpro_assets.storage.call_tables import READ_CALLS_FILE
+from virnucpro_assets.storage.prediction_tables import PREDICTIONS_FILE
 
 Column = tuple[str, str]
 """The meaning of a column, and the columns that it is made from, as `asset.column other.column`."""
@@ -13,6 +16,12 @@ Column = tuple[str, str]
 SCORES = "predictions.p_others predictions.p_virus"
 CALLED = f"{SCORES} predictions.id"
 EMBEDDED = "merged_embeddings.embeddings"
+
+
+def _of_output(file: str, sources: Mapping[str, str], others: str) -> dict[str, Column]:
+    """The columns of a file of results; what is not in `sources` is made from `others`."""
+    return {name: (column.meaning, sources.get(name, others)) for name, column in columns_of(file).items()}
+
 
 COLUMNS: dict[str, dict[str, Column]] = {
     "sequence_index": {
@@ -36,37 +45,19 @@ COLUMNS: dict[str, dict[str, Column]] = {
             "dnabert_s_embeddings.embeddings esm2_embeddings.embeddings",
         ),
     },
-    "predictions": {
-        "id": ("read, chunk and frame, as in sample7_chunk_1F2", ""),
-        "label": ("virus if p_virus is the larger, else others", EMBEDDED),
-        "p_others": ("probability that the frame is not viral", EMBEDDED),
-        "p_virus": ("probability that the frame is viral", EMBEDDED),
-        "route": ("by what it was scored: joint, dna or protein", "sequence_index.nucleotide"),
-        "p_virus_calibrated": ("p_virus as the classifier's card calibrates it", EMBEDDED),
-    },
-    "virus_calls": {
-        "name": ("of the read or contig", ""),
-        "length": ("bases", ""),
-        "chunks": ("how many it was cut into", ""),
-        "scored_chunks": ("how many of them have a stop-free frame with a score", "predictions.id"),
-        "unreadable_frames": ("stop-free frames with under half of their codons readable", ""),
-        "call": ("Viral, Non-viral or Ambiguous", CALLED),
-        "tier": ("how sure the call is: high, moderate or low confidence, or review", CALLED),
-        "weighted_delta": ("above 0 for virus, below for others, over all chunks", CALLED),
-        "n_confident_viral": ("chunks that are surely viral", CALLED),
-        "n_confident_nonviral": ("chunks that are surely not", CALLED),
-        "n_ambiguous": ("chunks with high scores for both", CALLED),
-        "viral_proportion": ("surely viral chunks, of those that are not ambiguous", CALLED),
-        "nonviral_proportion": ("surely not viral chunks, of those that are not ambiguous", CALLED),
-        "max_score_0": ("largest P(others) of any frame", "predictions.p_others"),
-        "max_score_1": ("largest P(virus) of any frame", "predictions.p_virus"),
-        "reason": ("why there is no call", "predictions.id"),
-        "route": ("by what the read was scored: joint, dna or protein", "predictions.route"),
-        "p_virus_calibrated": (
-            "max_score_1 as the classifier's card calibrates it",
-            "predictions.p_virus_calibrated",
-        ),
-    },
+    "predictions": _of_output(PREDICTIONS_FILE, {"id": "", "route": "sequence_index.nucleotide"}, EMBEDDED),
+    "virus_calls": _of_output(
+        READ_CALLS_FILE,
+        {
+            **dict.fromkeys(("name", "length", "chunks", "unreadable_frames"), ""),
+            **dict.fromkeys(("scored_chunks", "reason"), "predictions.id"),
+            **dict.fromkeys(("p_virus_calibrated", "q_value"), "predictions.p_virus_calibrated"),
+            "max_score_0": "predictions.p_others",
+            "max_score_1": "predictions.p_virus",
+            "route": "predictions.route",
+        },
+        CALLED,
+    ),
 }
 
 

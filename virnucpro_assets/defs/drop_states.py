@@ -9,7 +9,7 @@ from virnucpro_assets.defs.partitions import Partitions
 from virnucpro_assets.defs.statuses import FAILED, Statuses, Work, drops_at_work
 from virnucpro_assets.defs.steps import fail_dead_runs
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.reports.drop_state import DropState, OnRecord, look_at, state_of
+from virnucpro_assets.reports.drop_state import DropState, OnRecord, state_of, state_on_disk
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 
@@ -19,7 +19,7 @@ def drop_states(instance: dg.DagsterInstance, settings: Settings) -> Iterator[st
     records = records_of(instance, settings)
     rows = [("drop", "state", "why")]
     for drop in sorted({*records, *DropStore(settings.data_root).keys()}):
-        found = state_of(look_at(drop, settings), records.get(drop, OnRecord()))
+        found = state_of(state_on_disk(drop, settings), records.get(drop, OnRecord()))
         rows.append((drop, found.state, found.reason))
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:2]]
     for drop, state, why in rows:
@@ -36,7 +36,7 @@ def state_of_drop(instance: dg.DagsterInstance, settings: Settings, drop: str) -
             expected="a drop that `virnucpro drops` shows",
             advice=f"Check the name, or run `virnucpro materialize {drop}`.",
         )
-    return state_of(look_at(drop, settings), records.get(drop, OnRecord()))
+    return state_of(state_on_disk(drop, settings), records.get(drop, OnRecord()))
 
 
 def records_of(instance: dg.DagsterInstance, settings: Settings) -> dict[str, OnRecord]:

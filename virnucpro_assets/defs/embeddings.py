@@ -8,8 +8,7 @@ recorded for each. The outputs that stand for the checks are given, empty, becau
 A backfill that a person asks for may cover several drops in a run. One that fails leaves the others alone.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
@@ -83,14 +82,17 @@ def embeddings(settings: Settings, partitions: Partitions) -> dg.AssetsDefinitio
         encoders = EncoderChoices(settings)
         try:
             with devices.lease(context.log.info) as lease:
-                for drop, kind in product(asked, ENCODER_KINDS):
-                    asset = f"{kind}_embeddings"
-                    ranks = [rank for rank in asked[drop] if (asset, f"{drop}|{rank}") not in finished]
-                    if not is_selected(context, asset):
-                        continue
+                for drop, ranks in asked.items():
+                    wanted = {
+                        kind: [
+                            rank for rank in ranks if (f"{kind}_embeddings", f"{drop}|{rank}") not in finished
+                        ]
+                        for kind in ENCODER_KINDS
+                        if is_selected(context, f"{kind}_embeddings")
+                    }
                     try:
                         work = DropWork.on(drop, settings, context.log.info, encoders)
-                        yield from _embed(context, work, kind, ranks, lease, replace=config.replace)
+                        yield from _embed(context, work, wanted, lease, replace=config.replace)
                     except (VirnucproError, OSError) as error:
                         errors.append((drop, error))
         except (VirnucproError, OSError) as error:
@@ -148,22 +150,20 @@ def _check_specs(asset: str, partitions: Partitions) -> list[dg.AssetCheckSpec]:
 def _embed(
     context: dg.AssetExecutionContext,
     work: DropWork,
-    kind: EncoderKind,
-    ranks: Sequence[int],
+    wanted: Mapping[EncoderKind, Sequence[int]],
     lease: Lease,
     *,
     replace: bool,
 ) -> Iterator[Event]:
     """The events of each rank as soon as it is finished; EmbeddingError at the end if some are not."""
-    asset = f"{kind}_embeddings"
     inputs = input_tags(context.instance, "sequence_index", [work.drop.key])
     try:
-        for shard in embed_drop(work, kind, ranks, lease, replace=replace):
-            yield _materialisation(asset, work, shard, inputs)
-            for check in shard_checks(asset, shard, work.settings.min_packing_efficiency):
+        for shard in embed_drop(work, wanted, lease, replace=replace):
+            yield _materialisation(work, shard, inputs)
+            for check in shard_checks(shard, work.settings.min_packing_efficiency):
                 yield _evaluation(context.instance, work, check)
     except EmbeddingError as error:
-        for check in failure_checks(asset, error):
+        for check in failure_checks(error):
             yield _evaluation(context.instance, work, check)
         raise
 
@@ -173,10 +173,9 @@ def _evaluation(instance: dg.DagsterInstance, work: DropWork, result: CheckResul
     return evaluation(instance, f"{work.drop.key}|{result.rank}", result)
 
 
-def _materialisation(
-    asset: str, work: DropWork, shard: ShardManifest, inputs: dict[str, str]
-) -> dg.AssetMaterialization:
+def _materialisation(work: DropWork, shard: ShardManifest, inputs: dict[str, str]) -> dg.AssetMaterialization:
     counts, recipe = shard.counts, shard.recipe
+    asset = f"{recipe.encoder}_embeddings"
     return materialisation(
         asset,
         f"{work.drop.key}|{shard.rank}",

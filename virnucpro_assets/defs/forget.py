@@ -8,10 +8,10 @@ import dagster as dg
 from virnucpro_assets.defs.partitions import ASSETS, DROPS, Partitions
 from virnucpro_assets.defs.statuses import drops_at_work
 from virnucpro_assets.defs.steps import fail_dead_runs
-from virnucpro_assets.drops.stage_locks import claimed_drop
+from virnucpro_assets.drops.disk_space import readable_size
+from virnucpro_assets.drops.stage_locks import registration_lock
 from virnucpro_assets.errors import BusyError, InputError
 from virnucpro_assets.maintenance.forget import DropData, data_of, remove_data
-from virnucpro_assets.maintenance.remains import in_bytes
 from virnucpro_assets.reports.pages import counted
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import KEY
@@ -39,7 +39,7 @@ def forget_drop(
     with ExitStack() as held:
         if is_key:
             refusing = settings.model_copy(update={"when_busy": "refuse"})
-            held.enter_context(claimed_drop(drop, refusing, lambda _: None))
+            held.enter_context(registration_lock(drop, refusing, lambda _: None))
         if work := drops_at_work(instance).get(drop):
             raise BusyError(f"drop {drop}: found that {work}; expected no work on it. Wait, or end that run.")
         if delete:
@@ -82,7 +82,7 @@ def _runs_of(instance: dg.DagsterInstance, settings: Settings, drop: str) -> lis
 def _lines(data: DropData | None, verb: str, partition: str) -> Iterator[str]:
     if data:
         generations = counted(data.generations, "generation")
-        yield f"{verb}: {data.folder.absolute()}, {generations}, {in_bytes(data.size)}"
+        yield f"{verb}: {data.folder.absolute()}, {generations}, {readable_size(data.size)}"
     if partition:
         yield f"{verb}: partition {partition} of {DROPS}"
     for path in data.reads if data else ():

@@ -19,8 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from virnucpro_assets.defs.devices import POOL
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.files.aside import set_aside
-from virnucpro_assets.files.atomic import write_bytes, write_text
+from virnucpro_assets.files.atomic import set_aside, write_bytes, write_text
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.settings import Settings
 

@@ -129,8 +129,10 @@ def _run_all(
         now = store.current(drop)[0]
         if bound and (now.digest != bound.digest or not now.source.same_results(bound.source)):
             raise IntegrityError(
-                f"drop {drop}: found generation {now.generation} of files or options registered meanwhile; expected "
-                f"{bound.generation}, with which this run began. Start it again."
+                f"drop {drop}",
+                found=f"generation {now.generation} of files or options registered meanwhile",
+                expected=f"{bound.generation}, with which this run began",
+                advice="Start it again.",
             )
 
     for assets, first, last in todo.embed_runs():

@@ -47,7 +47,7 @@ def nightly_drops(settings: Settings, partitions: Partitions) -> dg.ScheduleDefi
         todos = [
             (drop, whole(settings.ranks) if drop in changed else statuses.never_started(drop))
             for drop in statuses.drops
-            if not store.is_taught_from(drop)
+            if not store.is_training_drop(drop)
         ]
         return _ask(context, NIGHTLY, todos, f"nothing to do; {summary(found)}")
 

@@ -20,12 +20,11 @@ from virnucpro_assets.defs.partitions import DROPS, JOBS, Partitions
 from virnucpro_assets.defs.requests import NIGHTLY, RETRY, first_runs, next_runs_after, read_note
 from virnucpro_assets.defs.statuses import drops_at_work, repair_status_tables, whole
 from virnucpro_assets.defs.steps import fail_dead_runs
-from virnucpro_assets.drops.stage_locks import claimed_drop
+from virnucpro_assets.drops.stage_locks import registration_lock
 from virnucpro_assets.errors import BusyError
-from virnucpro_assets.intake.deliveries import Delivery, Scan, scan
-from virnucpro_assets.intake.observations import Observations
 from virnucpro_assets.intake.open_deliveries import record_scan
 from virnucpro_assets.intake.registration import register_delivery
+from virnucpro_assets.intake.scan import Delivery, Observations, Scan, scan
 from virnucpro_assets.settings import Settings
 
 NEW_DROPS, NEXT_RUNS = "new_drops", "next_runs"
@@ -37,7 +36,7 @@ def new_drops(settings: Settings, partitions: Partitions) -> dg.SensorDefinition
     @dg.sensor(
         name=NEW_DROPS,
         jobs=JOBS,
-        minimum_interval_seconds=settings.look_seconds,
+        minimum_interval_seconds=settings.scan_interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Finds complete deliveries in the drops folder, and says which ones are refused.",
     )
@@ -86,7 +85,7 @@ def look_for_drops(settings: Settings, former: str | None, now: float) -> Scan:
     refusing = settings.model_copy(update={"when_busy": "refuse"})
     found = scan(settings, Observations.from_cursor(former), now)
     for delivery in found.of("ready", "changed"):
-        with suppress(BusyError), claimed_drop(delivery.key, refusing, lambda _: None):
+        with suppress(BusyError), registration_lock(delivery.key, refusing, lambda _: None):
             register_delivery(delivery, settings)
     record_scan(found, settings, now)
     return found
@@ -114,7 +113,7 @@ def next_runs(settings: Settings) -> dg.SensorDefinition:
     @dg.sensor(
         name=NEXT_RUNS,
         jobs=JOBS,
-        minimum_interval_seconds=settings.look_seconds,
+        minimum_interval_seconds=settings.scan_interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Asks for the embeddings of a drop whose index is made, and for the calls of one that is embedded.",
     )

@@ -96,7 +96,7 @@ def failure_of(errors: Sequence[tuple[str, Error]]) -> dg.Failure:
     codes = {drop: _exit_code(found[0]) for drop, found in by_drop.items()}
     ranks = {
         drop: sorted(
-            {rank for error in found if isinstance(error, EmbeddingError) for rank in error.failures}
+            {rank for error in found if isinstance(error, EmbeddingError) for _, rank in error.failures}
         )
         for drop, found in by_drop.items()
     }

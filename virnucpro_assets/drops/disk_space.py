@@ -1,20 +1,17 @@
-"""Room: a disk that is too full or takes no files is told before the work, not in its middle.
+"""Disk space: a disk that is too full or read-only is an error before the work, not in the middle of it.
 
-What the work will write is estimated and compared with what the disk of its folder has free.
-The free room is what the file system says; it knows nothing of quotas, nor of what others
-write meanwhile. A disk that fills up all the same ends the work with an error that names the
-file, and what was finished is kept.
+The bytes that the work will write are estimated and compared with the free bytes that the file system reports. Quotas
+and what others write meanwhile are not known. A disk that fills up all the same ends the work with an error that names
+the file; finished files are kept.
 
-Embeddings are known to the byte but for the frame around each part. For the index and the
-tables there are factors, measured with the shipped demo drop (827 reads of 395 bases in the
-mean, chunks of 300), which were the sizes of all files at the moment when most of them lay there:
+The size of embeddings is exact but for the frame of each part. For the index and the tables there are factors. They
+were measured with the shipped demo drop (827 reads of 395 bases on average, chunks of 300), as the size of all files
+at the moment when most of them existed:
 
-- index: with its files set aside, 0.7 bytes per byte of plain FASTQ, 1.4 of plain FASTA, 4.7 of
-  gzipped FASTQ, 5.2 of gzipped FASTA. Reads of 150 bases have more stop-free frames a base and
-  took half as much again; the qualities of a sequencer pack worse than those of the demo reads,
-  so that real gzipped FASTQ takes less a byte.
-- tables: 341 bytes a candidate for all files of `predictions/` and `calls/` with the lines that
-  are set aside for sorting.
+- index: with its temporary files, 0.7 bytes per byte of plain FASTQ, 1.4 of plain FASTA, 4.7 of gzipped FASTQ, 5.2 of
+  gzipped FASTA. Reads of 150 bases have more stop-free frames a base and took half as much again. Qualities of a
+  sequencer compress worse than those of the demo reads, so real gzipped FASTQ takes less.
+- tables: 341 bytes a candidate for all files of `predictions/` and `calls/` with the temporary lines for sorting.
 """
 
 import shutil
@@ -24,8 +21,9 @@ from pathlib import Path
 
 from virnucpro_assets.drops.recipes import token_budget
 from virnucpro_assets.drops.work import DropWork
-from virnucpro_assets.errors import InputError, NoRoomError
+from virnucpro_assets.errors import InputError, InsufficientDiskSpaceError
 from virnucpro_assets.inference.plans import expected_tokens, plan_parts
+from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.sequences.compression import is_packed
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.embedding_cache import cache_size
@@ -35,12 +33,12 @@ INDEX_PER_PLAIN_BYTE = 1.5
 INDEX_PER_PACKED_BYTE = 5.0
 TABLES_PER_MEMBER = 350
 PART_FRAME = 16384
-"""Bytes of a part beside its rows: seal, recipe and the structure of HDF5 (7 kB), and at most as much
-again for its share of the views and manifests."""
+"""Bytes of a part beside its rows: seal, recipe and structure of HDF5 (7 kB), and at most as much again for its share
+of the views and manifests."""
 
 
 def index_bytes(files: Iterable[ReadFile]) -> int:
-    """About how many bytes building the index of `files` takes at its peak."""
+    """About how many bytes the index of `files` takes at its peak, while it is built."""
     return sum(
         int(
             file.path.stat().st_size
@@ -56,7 +54,7 @@ def embedding_bytes(work: DropWork, kind: EncoderKind, ranks: Sequence[int]) -> 
     A part that is there but will be found damaged is not counted.
     """
     index, settings = work.index, work.settings
-    lengths = index.nucleotide_lengths() if kind == "dnabert_s" else index.protein_lengths()
+    lengths = ENCODERS[kind].lengths(index)
     budget = token_budget(settings, kind)
     rows = parts = 0
     for rank in ranks:
@@ -66,17 +64,17 @@ def embedding_bytes(work: DropWork, kind: EncoderKind, ranks: Sequence[int]) -> 
             if not (folder / plan.file_name).exists():
                 rows += plan.stop - plan.start
                 parts += 1
-    # A row is float32 numbers and its int64 position, which stands in the part and in both views.
+    # A row has float32 numbers and an int64 position; the position is in the part and in both views.
     return rows * (4 * work.encoders[kind].width + 3 * 8) + parts * PART_FRAME
 
 
-def cache_bytes(work: DropWork, kinds: Sequence[EncoderKind], ranks: Sequence[int]) -> int:
-    """The bytes by which the embedding cache grows at most; what it has to remove first makes room for the rest."""
+def cache_bytes(work: DropWork, computed: int) -> int:
+    """The bytes by which the embedding cache grows at most if so many bytes of embeddings are computed.
+
+    What it has to remove first makes room for the rest.
+    """
     cache = work.settings.embedding_cache
-    if cache is None:
-        return 0
-    grown = sum(embedding_bytes(work, kind, ranks) for kind in kinds)
-    return max(0, min(grown, cache.limit - cache_size(cache.folder)))
+    return 0 if cache is None else max(0, min(computed, cache.limit - cache_size(cache.folder)))
 
 
 def table_bytes(work: DropWork) -> int:
@@ -84,29 +82,29 @@ def table_bytes(work: DropWork) -> int:
     return work.index.manifest.members * TABLES_PER_MEMBER
 
 
-def require_room(folder: Path, needed: int, what: str) -> None:
-    """Raise NoRoomError if the disk of `folder` has less than `needed` bytes free for `what`."""
-    standing = _standing(folder)
-    free = shutil.disk_usage(standing).free
+def require_disk_space(folder: Path, needed: int, what: str) -> None:
+    """Raise InsufficientDiskSpaceError if the disk of `folder` has less than `needed` bytes free for `what`."""
+    existing = _existing(folder)
+    free = shutil.disk_usage(existing).free
     if free < needed:
-        raise NoRoomError(
-            f"{standing}: found {_size(free)} free on its disk; expected about {_size(needed)} for {what}. "
-            "Free some room there, or move the data to a larger disk (VIRNUCPRO_DATA_ROOT)."
+        raise InsufficientDiskSpaceError(
+            f"{existing}: found {readable_size(free)} free on its disk; expected about {readable_size(needed)} for "
+            f"{what}. Free some space there, or move the data to a larger disk (VIRNUCPRO_DATA_ROOT)."
         )
 
 
 def check_folder(folder: Path, content: str, advice: str) -> None:
     """Raise InputError, before any work is done, if `content` cannot be written to `folder`."""
-    standing = _standing(folder)
-    if not standing.is_dir():
-        raise InputError(standing, found="a file", expected=f"a folder for {content}", advice=advice)
+    existing = _existing(folder)
+    if not existing.is_dir():
+        raise InputError(existing, found="a file", expected=f"a folder for {content}", advice=advice)
     try:
-        # Permission bits say little of read-only disks and of root: only a file proves it.
-        with tempfile.TemporaryFile(dir=standing):
+        # Permission bits do not show a read-only disk, nor what root may do: try it.
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
         raise InputError(
-            standing,
+            existing,
             found=f"a folder that takes no files ({error.strerror})",
             expected=f"a folder for {content} that you may write to",
             advice=advice,
@@ -123,12 +121,14 @@ def check_out(folder: Path) -> None:
     check_folder(folder, "the results", "Choose another --out.")
 
 
-def _standing(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
 
 
-def _size(number: float) -> str:
+def readable_size(size: int) -> str:
+    """A number of bytes with three digits and a unit."""
+    number = float(size)
     for unit in ("bytes", "kB", "MB", "GB"):
         if number < 1000:
             return f"{number:.3g} {unit}"

@@ -8,22 +8,22 @@ from virnucpro_assets.inference.devices import names_gpus
 from virnucpro_assets.inference.kernels import Machine, choose_kernels
 from virnucpro_assets.inference.messages import EncoderChoice
 from virnucpro_assets.models.cards import checked_model_folder
+from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropManifest
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT, Recipe
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
-GPU_BUDGETS: dict[EncoderKind, int] = {"esm2": 32768, "dnabert_s": 65536}
 CPU_BUDGET = 8192
-"""Tokens of a pack. On a GPU more makes no encoder faster by more than a few percent (docs/performance.md)."""
+"""Tokens of a pack."""
 
 
 class EncoderChoices(Mapping[EncoderKind, EncoderChoice]):
-    """The encoders that the settings name, for one step of a run.
+    """The encoders of the settings, for one step of a run.
 
-    A model folder is looked at when its encoder is first asked for, and then not again: all
-    drops of a step are computed with the same models.
+    A model folder is checked once, when its encoder is first used, so that all drops of a step are computed with the
+    same models.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -43,10 +43,10 @@ class EncoderChoices(Mapping[EncoderKind, EncoderChoice]):
 
 
 def choose_encoder(settings: Settings, kind: EncoderKind) -> EncoderChoice:
-    """The encoder that the settings name.
+    """The encoder of this kind in the settings.
 
-    Raises InputError if its folder holds another kind, or if the kernels asked for cannot run here, and
-    IntegrityError if it is damaged or no longer what its card says.
+    Raises InputError if its folder has another kind of model, or if the chosen kernels cannot run here, and
+    IntegrityError if the folder is damaged or differs from its card.
     """
     folder = checked_model_folder(settings.encoder_folder(kind))
     if folder.kind != kind:
@@ -73,18 +73,18 @@ def choose_encoder(settings: Settings, kind: EncoderKind) -> EncoderChoice:
 
 
 def token_budget(settings: Settings, kind: EncoderKind) -> int:
-    """Tokens of a pack of an encoder: the number of the settings, or the default of the devices."""
+    """Tokens of a pack of an encoder: the setting, or the default of the devices."""
     if settings.token_budget is not None:
         return settings.token_budget
     has_gpus = names_gpus(settings.devices, visible=settings.visible_gpus)
-    return GPU_BUDGETS[kind] if has_gpus else CPU_BUDGET
+    return ENCODERS[kind].gpu_token_budget if has_gpus else CPU_BUDGET
 
 
 def index_origin(drop: DropManifest, settings: Settings) -> IndexOrigin:
-    """What the index of a drop is made from under the settings.
+    """The origin of the index of a drop under the settings.
 
-    Two drops of the same files have one digest, whatever the order of the files and whoever is
-    whose mate; the index depends on both.
+    Drops of the same files have the same digest, whatever the order and the mates of the files; the index depends on
+    both.
     """
     files = zip(drop.source.files, drop.records, strict=True)
     return IndexOrigin(
@@ -96,7 +96,7 @@ def index_origin(drop: DropManifest, settings: Settings) -> IndexOrigin:
         ranks=settings.ranks,
         duplicates=drop.source.duplicates,
         engine_format=ENGINE_FORMAT,
-        frameless="kept" if settings.score_frameless else None,
+        frameless="kept" if settings.score_reads_without_open_frame else None,
     )
 
 
@@ -117,9 +117,11 @@ def make_recipe(settings: Settings, index: IndexManifest, encoder: EncoderChoice
 
 
 def check_ranks(settings: Settings, index: IndexManifest) -> None:
-    """Refuse a drop that was indexed for another number of ranks than the deployment has."""
+    """Raise IntegrityError if a drop was indexed for another number of ranks than that of the settings."""
     if index.ranks != settings.ranks:
         raise IntegrityError(
-            f"index {index.digest[:12]}: found {index.ranks} ranks; expected {settings.ranks} as in the settings. "
-            "Materialise sequence_index again, or set VIRNUCPRO_RANKS back."
+            f"index {index.digest[:12]}",
+            found=f"{index.ranks} ranks",
+            expected=f"{settings.ranks} as in the settings",
+            advice="Materialise sequence_index again, or set VIRNUCPRO_RANKS back.",
         )

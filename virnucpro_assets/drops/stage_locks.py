@@ -1,38 +1,35 @@
-"""Claims: a run writes a place of a drop only while it holds the lock of that place.
+"""Locks: a run writes a stage of a drop only while it holds the lock of that stage.
 
-Every generation has a lock beside each of its places: `index.lock`, `merged.lock`,
-`predictions.lock`, `calls.lock`, `report.lock`, `check_report.lock`, and `esm2/rank-00-of-04.lock` for each shard. So
-two runs never write the same thing at once, and different ranks may be computed side by side, on
-different machines. Whoever only reads takes no lock: files appear whole, and digests say what
-they belong to.
+Every generation has a lock beside each of its stages: `index.lock`, `merged.lock`, `predictions.lock`, `calls.lock`,
+`report.lock`, `check_report.lock`, `check_sample.lock`, and `esm2/rank-00-of-04.lock` for each shard. So two runs never
+write the same files at once, and different ranks may be computed side by side, on different machines. Readers take no
+lock: files appear whole, and their digests show what they belong to.
 
-Before all that stands the registration of a drop: which files and options make it up. Whoever works on a drop
-from its files to its results, as a command does, holds it from the first to the last step, so that nobody
-registers other files under the same name meanwhile (`claimed_drop`).
+The registration of a drop (which files and options it is made of) has a lock too. A command that works on a drop from
+its files to its results holds it from the first to the last step, so nobody registers other files under the same name
+meanwhile (`registration_lock`).
 
-No two runs wait for each other, whatever they do in whatever order, because of these rules:
+These rules prevent that two runs wait for each other:
 
-0. The registration of a drop is taken before all others, those of several drops by ascending key, and nobody
-   who holds a place waits for one.
-1. Of the places but the shards one is held at a time, and nothing is waited for meanwhile. (The
-   quarantine has a lock of its own, held for a moment while one file is written.)
-2. Shards of one encoder are taken by ascending rank, and given back before those of another.
-3. Devices come after shards. A run that must wait for a shard while its processes own devices
-   gives the devices back first (`before_waiting`): its next work starts the processes again.
+0. The registration of a drop is locked before all else, those of several drops by ascending key. A run that holds a
+   stage does not wait for a registration.
+1. Of the stages other than the shards, one is held at a time, and while it is held, the run waits for no other stage.
+   (The quarantine has its own lock, held only while one file is written.)
+2. Shards are locked all together before anything is computed: those of DNABERT-S, then those of ESM-2, each by
+   ascending rank. They are released before another stage is locked.
+3. Devices come last, after shards and after `check_sample`. A run that must wait for one of these while its device
+   processes run ends them first (`before_waiting`); its next work starts the processes again.
 
-4. The measure of a token budget comes after shards and before devices: a run that must wait for it
-   gives its devices back first.
-
-What a killed run left half-made in a place is removed by the next one that holds its lock, and
-nothing else is. Nobody can still be writing it: the kernel ends the device processes with the
-process that started them and held the lock. One that stands in a call of the system at that
-moment may be ended a little after the lock is free. All that it can still do is to finish that
-call: to make an empty file under a temporary name, which stays until the next clean-up, or to
-rename a whole part, already on the disk, to its name, which whoever finds it verifies.
+A run that gets a lock removes the unfinished files of that stage which a killed run left, and nothing else. Nobody
+can still write them: the kernel ends the device processes with the process that started them and held the lock. A
+device process inside a system call may end a little later. It can only finish that call: create an empty file under
+a temporary name, which the next clean-up removes, or rename a whole part, already synced, to its name, which is
+verified when it is read.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -43,32 +40,35 @@ from virnucpro_assets.files.atomic import TEMPORARY_MARK
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.check_sample import FILE as CHECK_SAMPLE
 from virnucpro_assets.storage.drops import check_key
+from virnucpro_assets.storage.shards import ShardKey
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 QUARANTINE_LOCK = "quarantine.lock"
 REGISTRATIONS = "_registrations"
-"""The folder of these locks under the data root: no drop can have this name."""
+"""The folder of the registrations' locks under the data root; no drop can have this name."""
 
-Place = Literal["index", "merged", "predictions", "calls", "report", "check_report"]
+Stage = Literal["index", "check_sample", "merged", "predictions", "calls", "report", "check_report"]
 
-WRITTEN: dict[Place, tuple[str, ...]] = {
+WRITTEN: dict[Stage, tuple[str, ...]] = {
     "index": ("index", "index/*", "stages/index.toml"),
+    "check_sample": (CHECK_SAMPLE, "stages/check_sample.toml"),
     "merged": ("merged.h5", "merged.toml", "stages/merge.toml"),
     "predictions": ("predictions/*", "stages/predictions.toml"),
     "calls": ("calls/*", "stages/calls.toml"),
     "report": ("report.html",),
     "check_report": ("check_report.html", "check_report.json"),
 }
-"""What is written under the lock of each place, relative to the generation."""
+"""The files written under the lock of each stage, relative to the generation."""
 
 
 @contextmanager
-def claimed_drop(key: str, settings: Settings, report: Reporter) -> Iterator[None]:
-    """Hold the registration of a drop for the block.
+def registration_lock(key: str, settings: Settings, report: Reporter) -> Iterator[None]:
+    """Hold the lock on the registration of a drop for the block.
 
-    While another run holds it, waits or raises BusyError, as the settings say. Raises InputError if no drop
-    can have this key, or if it is the name of a folder of the platform.
+    If another run holds it, waits or raises BusyError, by the setting `when_busy`. Raises InputError if no drop can
+    have this key, or if it is the name of a folder of the platform.
     """
     settings.check_not_own(check_key(key))
     lock = settings.data_root / REGISTRATIONS / f"{key}.lock"
@@ -77,61 +77,73 @@ def claimed_drop(key: str, settings: Settings, report: Reporter) -> Iterator[Non
 
 
 @contextmanager
-def claimed(work: DropWork, place: Place) -> Iterator[None]:
-    """Hold a place of the generation for the block, rid of what a killed run left half-made there.
+def stage_lock(
+    work: DropWork, stage: Stage, before_waiting: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """Hold the lock of a stage for the block, after removing the unfinished files of a killed run.
 
-    While another run holds it, waits or raises BusyError, as the settings say.
+    If another run holds it: calls `before_waiting` and waits, or raises BusyError, by the setting `when_busy`.
     """
-    owner, folder = f"{place} of drop {work.drop.key}", work.folder.path
-    with locked(folder / f"{place}.lock", owner, work.settings.when_busy, work.report):
-        remove_unfinished(work, *WRITTEN[place])
+    owner, folder = f"{stage} of drop {work.drop.key}", work.folder.path
+    with locked(folder / f"{stage}.lock", owner, work.settings.when_busy, _waiting(work, before_waiting)):
+        remove_unfinished(work, *WRITTEN[stage])
         yield
 
 
 @contextmanager
-def claimed_shards(
-    work: DropWork, kind: EncoderKind, ranks: Sequence[int], before_waiting: Callable[[], None]
-) -> Iterator[dict[int, BusyError]]:
-    """Hold shards of an encoder for the block, rid of what a killed run left half-made in them.
+def shard_locks(
+    work: DropWork, wanted: Mapping[EncoderKind, Sequence[int]], before_waiting: Callable[[], None]
+) -> Iterator[dict[ShardKey, BusyError]]:
+    """Hold the locks of the `wanted` ranks of each encoder for the block; unfinished files of a killed run are removed.
 
-    While another run holds one: waits, having called `before_waiting`, or goes on without it, as
-    the settings say. Gives the ranks that are not held, each with the error that names the holder.
+    If another run holds one: calls `before_waiting` and waits, or leaves it out, by the setting `when_busy`. Yields
+    the shards that are not held, each with the error that names the holder.
     """
-    busy: dict[int, BusyError] = {}
-
-    def about_to_wait(line: str) -> None:
-        before_waiting()
-        work.report(line)
-
+    busy: dict[ShardKey, BusyError] = {}
+    shards = [(kind, rank) for kind in ENCODER_KINDS for rank in sorted(wanted.get(kind, ()))]
     with ExitStack() as held:
-        for rank in sorted(ranks):
+        for kind, rank in shards:
             folder = work.folder.shard(kind, rank, work.index.manifest.ranks)
             lock, owner = (
                 folder.with_name(f"{folder.name}.lock"),
                 f"{kind} rank {rank} of drop {work.drop.key}",
             )
             try:
-                held.enter_context(locked(lock, owner, work.settings.when_busy, about_to_wait))
+                held.enter_context(
+                    locked(lock, owner, work.settings.when_busy, _waiting(work, before_waiting))
+                )
             except BusyError as error:
-                busy[rank] = error
+                busy[kind, rank] = error
             else:
                 remove_unfinished(work, f"{folder.relative_to(work.folder.path)}/*")
-        if len({*ranks} - {*busy}) == work.index.manifest.ranks:
+        kinds = Counter(kind for kind, rank in shards if (kind, rank) not in busy)
+        for kind in (kind for kind, count in kinds.items() if count == work.index.manifest.ranks):
             # Written under the lock of any rank, so nobody writes it while all are held.
             remove_unfinished(work, f"stages/{kind}.toml")
         yield busy
 
 
-@contextmanager
-def claimed_whole(folder: Path, owner: str) -> Iterator[None]:
-    """Hold every place of a generation for the block, or raise BusyError, which names who holds one.
+def _waiting(work: DropWork, before_waiting: Callable[[], None] | None) -> Reporter:
+    """The callback for a lock that another run holds: calls `before_waiting`, then reports the line."""
 
-    It never waits, so it may be called in whatever order.
+    def about_to_wait(line: str) -> None:
+        if before_waiting:
+            before_waiting()
+        work.report(line)
+
+    return about_to_wait
+
+
+@contextmanager
+def generation_locks(folder: Path, owner: str) -> Iterator[None]:
+    """Hold the locks of all stages of a generation for the block, or raise BusyError, which names the holder of one.
+
+    It never waits, so the order of calls does not matter.
     """
-    locks = {folder / f"{place}.lock" for place in WRITTEN}
+    locks = {folder / f"{stage}.lock" for stage in WRITTEN}
     for encoder in (folder / kind for kind in ENCODER_KINDS):
         if not encoder.is_symlink():
-            # A shard that was computed once has both, one that waits for its first part a lock only.
+            # A computed shard has a folder and a lock, one that waits for its first part only a lock.
             names = {path.name.split(".")[0] for path in encoder.glob("rank-*-of-*")}
             locks |= {encoder / f"{name}.lock" for name in names}
     if (folder / "quarantine").is_dir():
@@ -143,7 +155,7 @@ def claimed_whole(folder: Path, owner: str) -> Iterator[None]:
 
 
 def remove_unfinished(work: DropWork, *written: str) -> None:
-    """Remove the temporary files and folders of what matches `written`, and say how many there were."""
+    """Remove the temporary files and folders that belong to `written` (patterns), and report their number."""
     found = sorted(
         path for pattern in written for path in work.folder.path.glob(f"{pattern}{TEMPORARY_MARK}*")
     )

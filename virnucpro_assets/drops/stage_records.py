@@ -1,4 +1,4 @@
-"""Stage records: how long each stage of a drop took and what it did, one small file each.
+"""Stage records: the duration and the figures of each stage of a drop, in one small file each.
 
 The report and the metadata of the assets read them; no result depends on them.
 """
@@ -33,9 +33,14 @@ def recorded_stage(folder: Path, name: str) -> Iterator[dict[str, int | float | 
     figures: dict[str, int | float | str] = {}
     started = time.monotonic()
     yield figures
+    write_stage(folder, name, time.monotonic() - started, figures)
+
+
+def write_stage(folder: Path, name: str, seconds: float, figures: dict[str, int | float | str]) -> None:
+    """Record a stage that has just ended and took so many seconds as `folder/name.toml`."""
     record = StageRecord(
         name=name,
-        seconds=round(time.monotonic() - started, 3),
+        seconds=round(seconds, 3),
         ended_at=datetime.now(UTC).replace(microsecond=0),
         figures=figures,
     )

@@ -1,9 +1,10 @@
-"""The work on one drop: what every stage needs to know."""
+"""The work on one drop: the arguments that every stage needs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from virnucpro_assets.drops.recipes import EncoderChoices, make_recipe
+from virnucpro_assets.files.digests import VerifiedFiles
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.settings import Settings
@@ -15,13 +16,17 @@ from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 @dataclass(frozen=True)
 class DropWork:
-    """The current generation of a drop, where it is kept, the settings, who hears of progress, the encoders."""
+    """The current generation of a drop, where it is kept, the settings, who hears of progress, the encoders.
+
+    `verified` are the parts of embeddings that were read whole for it.
+    """
 
     drop: DropManifest
     folder: DropFolder
     settings: Settings
     report: Reporter
     encoders: EncoderChoices
+    verified: VerifiedFiles = field(default_factory=VerifiedFiles, compare=False)
 
     @classmethod
     def on(
@@ -29,21 +34,21 @@ class DropWork:
     ) -> "DropWork":
         """Work on the current generation of a drop whose files were listed.
 
-        A step over several drops hands the same `encoders` to each, those of its settings.
+        A step over several drops passes the same `encoders` to each.
         """
         drop, folder = DropStore(settings.data_root).current(key)
         return cls(drop, folder, settings, report, encoders or EncoderChoices(settings))
 
     @cached_property
     def index(self) -> SequenceIndex:
-        """The drop's index, opened once its stage is done."""
+        """The drop's index, opened at the first use."""
         return SequenceIndex.open(self.folder.index)
 
 
 def fitting_merged(work: DropWork) -> MergedManifest:
-    """The merged view of a drop, its sources there and made from this index under these settings.
+    """The merged view of a drop, if all its sources exist and were made from this index with these settings.
 
-    Raises IntegrityError, naming what differs, if it is of another index, encoder or precision.
+    Raises IntegrityError with the differences if it was made from another index, encoder or precision.
     """
     merged = read_merged(work.folder.path)
     for kind in ENCODER_KINDS:

@@ -1,8 +1,7 @@
-"""The one way a file of this project comes into being.
+"""Atomic writing, by which every file of this project is made, and renaming of wrong files.
 
-The content goes to a temporary file beside the target, is flushed and synced to the disk,
-and is renamed over the target; then the folder is synced. So a reader sees the old file or
-the whole new one, after any crash.
+The content goes to a temporary file beside the target, is flushed and synced to the disk, and is renamed over the
+target; then the folder is synced. So a reader sees the old file or the whole new one, after any crash.
 """
 
 import os
@@ -29,7 +28,7 @@ def atomic_file(target: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Give a temporary path to a library that wants to open the file by itself.
+    """Give a temporary path to a library that opens the file by itself.
 
     An OSError of the block that names no file, or the temporary one, names `target` instead.
     """
@@ -47,10 +46,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def errors_naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
-    """Let an OSError of the block that names no file, or `temporary`, name `path`, in the words of the system.
+    """Set `path` as the file of an OSError of the block that has no file or `temporary`, with the text of the system.
 
-    A write to a full disk knows only its descriptor, and people only the names of results. HDF5
-    says addresses and lengths instead of what is wrong.
+    The error of a write to a full disk has no path, and HDF5's text has addresses and lengths instead of the cause.
     """
     try:
         yield
@@ -74,7 +72,7 @@ def write_text(target: Path, content: str) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Ask the disk to keep the content of `path` before going on."""
+    """Sync the content of `path` to the disk."""
     descriptor = os.open(path, os.O_RDWR)
     try:
         os.fsync(descriptor)
@@ -83,9 +81,33 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Ask the disk to keep the names in `folder` before going on."""
+    """Sync the names in `folder` to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def set_aside(path: Path, mark: str) -> Path:
+    """Rename a wrong file or folder to `NAME.MARK-N`, with the first free number N; returns the new path.
+
+    Nothing is removed or overwritten.
+    """
+    reserve = Path.mkdir if path.is_dir() else _make_new_file
+    number = 1
+    while True:
+        target = path.with_name(f"{path.name}.{mark}-{number}")
+        try:
+            # Renaming overwrites an existing target. Creating the target first fails for all processes but one.
+            reserve(target)
+        except FileExistsError:
+            number += 1
+            continue
+        path.rename(target)
+        sync_folder(path.parent)
+        return target
+
+
+def _make_new_file(path: Path) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))

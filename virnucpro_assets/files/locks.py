@@ -1,13 +1,12 @@
-"""Exclusive locks that the kernel holds: one process at a time, and none after its end.
+"""Exclusive locks of the kernel: one process at a time holds one, at most until it ends.
 
-A lock is a file that its owner keeps locked (flock) while it works and in which it writes who
-it is. The kernel gives the lock back when the owner ends, however it ends, so a file that was
-left behind means nothing, and no clock is asked. The file stays: to remove it would let two
-owners in, one on the removed file and one on a new one. A child process does not inherit the
-lock.
+A lock is a file that its owner keeps locked (flock) and in which it writes its name. The kernel releases the lock when
+the owner ends, for whatever reason, so a file that was left behind has no effect and no clock is needed. The file
+stays: if it were removed, two processes could hold the lock, one on the removed file and one on a new one. A child
+process does not inherit the lock.
 
-Whoever may make files in the folder of a lock may take it: the file is given the folder's permissions,
-whatever the umask is. What others may have put in its place is never followed or written to.
+Everybody who may create files in the folder of a lock may take it: the file gets the folder's permissions, whatever
+the umask is. A symbolic link or anything else in its place is not followed or written to.
 """
 
 import errno
@@ -22,26 +21,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from virnucpro_assets.errors import BusyError, IntegrityError
+from virnucpro_assets.errors import BusyError, InputError, IntegrityError
 from virnucpro_assets.vocabulary import WhenBusy
 
 POLL_SECONDS = 0.2
 OPEN_ATTEMPTS = 10
+LOCK_FOLDERS = (Path("/run/lock"), Path("/dev/shm"))  # noqa: S108 - shared by all users on purpose
 
 
 @dataclass
 class FileLock:
-    """The lock at `path`; `owner` is what others read of whoever holds it."""
+    """The lock at `path`; `owner` is the name of its holder in messages to others."""
 
     path: Path
     owner: str
     _descriptor: int | None = field(default=None, repr=False)
 
     def try_acquire(self) -> str | None:
-        """Take the lock and return None, or return who holds it.
+        """Take the lock and return None, or return its holder.
 
-        Raises IntegrityError if the path is not a plain file, OSError, naming the path, if its
-        folder or file system takes no locks.
+        Raises IntegrityError if the path is not a plain file, OSError with the path if its folder or file system
+        does not allow locks.
         """
         if self._descriptor is not None:
             raise ValueError(f"{self.path} is held by this object already")
@@ -67,7 +67,7 @@ class FileLock:
         return None
 
     def release(self) -> None:
-        """Give the lock back, if it is held."""
+        """Release the lock, if it is held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -77,8 +77,8 @@ class FileLock:
 def locked(path: Path, owner: str, when_busy: WhenBusy, report: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock at `path` for the block.
 
-    While another process holds it: with `wait` says so once through `report` and waits, with
-    `refuse` raises BusyError, which names the holder.
+    If another process holds it: with `wait` calls `report` once and waits, with `refuse` raises BusyError, which
+    names the holder.
     """
     lock = FileLock(path, owner)
     acquire([lock], when_busy, report)
@@ -89,7 +89,7 @@ def locked(path: Path, owner: str, when_busy: WhenBusy, report: Callable[[str], 
 
 
 def acquire(locks: Sequence[FileLock], when_busy: WhenBusy, report: Callable[[str], None]) -> None:
-    """Take the first of `locks` that is free, waiting for one or refusing to, as `locked` does."""
+    """Take the first of `locks` that is free, or wait or raise BusyError like `locked`."""
     holders = _holders_of(locks)
     if holders is None:
         return
@@ -103,7 +103,7 @@ def acquire(locks: Sequence[FileLock], when_busy: WhenBusy, report: Callable[[st
 
 
 def _holders_of(locks: Sequence[FileLock]) -> list[str] | None:
-    """Who holds each of `locks`, or None if one of them is taken now."""
+    """The holder of each of `locks`, or None if one of them was free and is now taken."""
     holders = []
     for lock in locks:
         holder = lock.try_acquire()
@@ -114,12 +114,12 @@ def _holders_of(locks: Sequence[FileLock]) -> list[str] | None:
 
 
 def _open(path: Path) -> int:
-    """Open the file of a lock, made if there is none, without following or changing anything else."""
+    """Open the file of a lock, or create it, without following or changing anything else."""
     for attempt in range(OPEN_ATTEMPTS):
         try:
             return _opened(path)
         except PermissionError:
-            # Another user makes the file just now, and has not yet let others in.
+            # Another user is creating the file and has not set its permissions yet.
             if attempt == OPEN_ATTEMPTS - 1:
                 raise
             time.sleep(POLL_SECONDS / OPEN_ATTEMPTS)
@@ -161,14 +161,37 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 def _no_lock_file(path: Path, found: str) -> IntegrityError:
     return IntegrityError(
-        f"{path}: found {found}; expected the file of a lock, or none. Look who put it there, and remove it."
+        path,
+        found=found,
+        expected="the file of a lock, or none",
+        advice="Look who put it there, and remove it.",
     )
 
 
 def _readable(content: bytes) -> str:
-    """The holder as a phrase; whoever took the lock a moment ago may not have written it yet."""
+    """The holder as text; a process that has just taken the lock may not have written it yet."""
     try:
         about = json.loads(content)
         return f"{about['owner']} (process {about['pid']} on {about['host']})"
     except (ValueError, TypeError, KeyError):
         return "another process"
+
+
+def machine_locks(folders: Sequence[Path] = LOCK_FOLDERS) -> Path:
+    """The folder for the locks of this machine's devices: the first of `folders` that root shares with all users.
+
+    In such a folder everybody may create files and nobody may remove those of others. It depends on no variable: a
+    batch system or a service gives each job its own temporary folder, and two jobs would each own the same GPU.
+    Raises InputError if there is none.
+    """
+    for folder in folders:
+        if folder.is_dir() and not folder.is_symlink():
+            found = folder.stat()
+            if found.st_uid == 0 and found.st_mode & stat.S_ISVTX and found.st_mode & stat.S_IWOTH:
+                return folder
+    raise InputError(
+        "setting locks_folder",
+        found=f"none of {', '.join(map(str, folders))} that root shares with all users (mode 1777)",
+        expected="one folder for the locks of this machine's devices",
+        advice="Set VIRNUCPRO_LOCKS_FOLDER to a folder in which all who use these devices may make files.",
+    )

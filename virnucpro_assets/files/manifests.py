@@ -1,8 +1,7 @@
 """Manifests: small typed records beside the data, stored as TOML that carries its own digest.
 
-The first line is a comment with the SHA-256 of every byte after it, so that a damaged manifest
-is found without looking anywhere else, and every TOML reader still reads it. They are written
-and read by this module alone: one that was changed by hand counts as damaged.
+The first line is a comment with the SHA-256 of all bytes after it, so a damaged manifest is found by itself, and every
+TOML reader can read it. Only this module writes and reads them: a manifest that was edited by hand counts as damaged.
 """
 
 import hashlib
@@ -40,30 +39,37 @@ REPAIR = (
 
 
 def read_manifest(path: Path, kind: type[Record], *, repair: str = REPAIR) -> Record:
-    """Read the record at `path`; `repair` says what to do where another version wrote it.
+    """Read the record at `path`; `repair` is the advice for a record of another version.
 
-    Raises DamagedFileError if the content is not what was written, OtherVersionError if it is and this
-    version cannot read it, IntegrityError if there is no file.
+    Raises DamagedFileError if the content does not match its digest, OtherVersionError if it does but this version
+    cannot read it, IntegrityError if there is no file.
     """
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise IntegrityError(
-            f"{path}: found no file; expected a {kind.__name__}. Materialise what comes before it first."
+            path,
+            found="no file",
+            expected=f"a {kind.__name__}",
+            advice="Materialise what comes before it first.",
         ) from error
     body = content.partition(b"\n")[2]
     if content != _sealed(body):
         raise DamagedFileError(
-            f"{path}: found content that does not match the SHA-256 in its first line; expected a "
-            f"{kind.__name__} as it was written. Move the file away and materialise it again."
+            path,
+            found="content that does not match the SHA-256 in its first line",
+            expected=f"a {kind.__name__} as it was written",
+            advice="Move the file away and materialise it again.",
         )
     try:
         return kind.model_validate(tomllib.loads(body.decode()))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
         found = describe_validation_error(error) if isinstance(error, ValidationError) else excerpt(error)
         raise OtherVersionError(
-            f"{path}: found {found}, so another version wrote it; expected a {kind.__name__} of this version. Go back "
-            f"to that version, or replace the file. {repair}."
+            path,
+            found=f"{found}, so another version wrote it",
+            expected=f"a {kind.__name__} of this version",
+            advice=f"Go back to that version, or replace the file. {repair}.",
         ) from error
 
 

@@ -1,8 +1,8 @@
-"""Folders that people name for results: only what was written there before is replaced.
+"""Folders for results that the user names: only files that were written there by this program are replaced.
 
-A record in the folder has size and digest of everything that was ever written there under a name, put
-down before the file appears, so that a command that is cut off leaves nothing that the next one does not
-know. A file that is not on record, or that somebody changed since, is not ours.
+A record in the folder has size and digest of every file that was ever written there, by name. It is written before the
+file appears, so the next command knows all files of a command that was killed. A file that is not in the record, or
+was changed since, is not ours.
 """
 
 from collections.abc import Iterable, Mapping
@@ -52,13 +52,13 @@ def check_outputs(out: Path, names: Iterable[str], inputs: Iterable[Path]) -> No
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is one that was written there, by its record."""
+    """Whether a file is in the record of its folder, with this content."""
     known = _read(path.parent).files.get(path.name, [])
     return bool(known) and path.is_file() and not path.is_symlink() and record_of_file(path) in known
 
 
 def note_outputs(out: Path, contents: Mapping[str, Path]) -> None:
-    """Put files on the record of `out` that are about to be written there, each with the file of its content."""
+    """Add files that are about to be written to the record of `out`; `contents` has a file with the content of each."""
     files = _read(out).files
     for name, content in contents.items():
         known, record = files.setdefault(name, []), record_of_file(content)

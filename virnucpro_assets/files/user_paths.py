@@ -1,15 +1,15 @@
-"""Paths as people write them, in settings and on the command line."""
+"""Paths as users write them, in settings and on the command line."""
 
 from pathlib import Path
 
 
 def user_path(text: str | Path) -> Path:
-    """The path, with the home folder for a leading `~` or `~NAME`, which shells leave as it is in `--out=~/x`.
+    """The path, with the home folder for a leading `~` or `~NAME`, which shells do not expand in `--out=~/x`.
 
     Raises ValueError if there is no such home folder.
     """
     try:
-        # Path drops the ./ before a name that only begins with ~.
+        # Path removes the ./ before a name that begins with ~.
         return Path(text).expanduser() if str(text).startswith("~") else Path(text)
     except RuntimeError as error:
         raise ValueError("a path whose ~NAME is a user's (./~NAME is a file of that name)") from error

@@ -14,11 +14,9 @@ import numpy.typing as npt
 
 from virnucpro_assets.inference.plans import plan_packs
 from virnucpro_assets.models.encoder import Encoder
-from virnucpro_assets.models.host_copies import HostCopy
-from virnucpro_assets.models.memory import is_out_of_memory, release_memory
+from virnucpro_assets.models.hardware import HostCopy, is_out_of_memory, release_memory
 from virnucpro_assets.models.packs import TokenPack
-from virnucpro_assets.models.tokens import Tokens
-from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets.storage.parts import PackCounts
 
 Positions = npt.NDArray[np.int64]

@@ -25,14 +25,13 @@ from virnucpro_assets.inference.messages import (
     PartTask,
     Task,
 )
+from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.models.loading import Tokeniser, load_tokeniser
-from virnucpro_assets.models.tokens import Tokens
-from virnucpro_assets.sequences.index import RowBatch, SequenceIndex
-from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.index import SequenceIndex
+from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets.storage.cached_rows import CachedRows
-from virnucpro_assets.storage.embedding_cache import EmbeddingCache, maker_of
+from virnucpro_assets.storage.embedding_cache import EmbeddingCache, cache_namespace
 from virnucpro_assets.storage.parts import rows_of
-from virnucpro_assets.vocabulary import EncoderKind
 
 _CHUNK = 1 << 16
 
@@ -83,21 +82,21 @@ class Inputs:
             rows = rows_of(task.plan, task.recipe.ranks)
             index = self._open(task.index, task.recipe.index_digest)
             batch = index.rows(int(rows[0]), int(rows[-1]) + 1, task.recipe.ranks)
-            sequences = sequences_for(task.encoder.kind, batch)
+            sequences = ENCODERS[task.encoder.kind].sequences(batch)
             if task.cache is not None:
                 return self._unknown(task, rows, sequences, task.cache)
         else:
             rows = np.array(task.rows, np.int64)
             index = self._open(task.index, task.index_digest)
-            kind = task.encoder.kind
+            spec = ENCODERS[task.encoder.kind]
             sequences = Ragged.from_strings(
-                [sequences_for(kind, index.rows(row, row + 1))[0] for row in task.rows]
+                [spec.sequences(index.rows(row, row + 1))[0] for row in task.rows]
             )
         return Input(rows, sequences, self._tokenise(task.encoder, sequences))
 
     def _unknown(self, task: PartTask, rows: Rows, sequences: Ragged, cache: EmbeddingCache) -> Input:
         """The input of a part without the rows that the cache knows."""
-        maker = maker_of(task.recipe)
+        maker = cache_namespace(task.recipe)
         if self._cached is None or self._cached[:2] != (cache, maker):
             self._cached = (cache, maker, CachedRows(cache, maker, task.encoder.width))
         left_out = {row.row for row in task.quarantined}
@@ -110,8 +109,10 @@ class Inputs:
             self._index = (folder, SequenceIndex.open(folder))
         if (found := self._index[1].manifest.digest) != digest:
             raise IntegrityError(
-                f"{folder}: found an index of digest {found}; expected {digest}, as it was when the run began. "
-                "Start the run again once the index no longer changes."
+                folder,
+                found=f"an index of digest {found}",
+                expected=f"{digest}, as it was when the run began",
+                advice="Start the run again once the index no longer changes.",
             )
         return self._index[1]
 
@@ -154,8 +155,3 @@ def _lines(descriptor: int) -> Iterator[bytes]:
     while received := os.read(descriptor, _CHUNK):
         *lines, unread = (unread + received).split(b"\n")
         yield from lines
-
-
-def sequences_for(kind: EncoderKind, batch: RowBatch) -> Ragged:
-    """What an encoder reads of the index's rows: nucleotides for DNABERT-S, proteins for ESM-2."""
-    return batch.nucleotides if kind == "dnabert_s" else batch.proteins

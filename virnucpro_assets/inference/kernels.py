@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
 
 _COMPILERS = ("cc", "gcc", "clang")
@@ -73,10 +74,10 @@ def choose_kernels(
     asked for; plain attention, which is for comparison with the original, never is. Raises
     InputError if what is asked for cannot run here.
     """
-    half = precision != "float32"
+    half, biased = precision != "float32", ENCODERS[kind].has_attention_bias
     usable: dict[Attention, bool] = {
         "flash": half and machine.has_flash,
-        "varlen": half and machine.has_varlen and kind == "esm2",
+        "varlen": half and machine.has_varlen and not biased,
         "dense-runs": True,
         "plain": not half,
     }
@@ -100,7 +101,7 @@ def choose_kernels(
             advice="Install them, or leave VIRNUCPRO_FUSED_KERNELS out.",
         )
     if attention is None:
-        fastest: Attention = "flash" if kind == "dnabert_s" else "varlen"
+        fastest: Attention = "flash" if biased else "varlen"
         attention = fastest if usable[fastest] else "dense-runs"
     return Kernels(
         attention=attention,

@@ -49,7 +49,7 @@ def look_up(
     found = cached.find(keys[asked])
     positions = asked[found.positions]
     unknown = np.setdiff1d(np.arange(len(rows)), positions)
-    return KnownRows(rows[positions], found.rows, keys[unknown], found.said), unknown
+    return KnownRows(rows[positions], found.rows, keys[unknown], found.warnings), unknown
 
 
 def worth_keeping(rows: Rows, computed: Embeddings, incidents: Incidents) -> npt.NDArray[np.bool_]:

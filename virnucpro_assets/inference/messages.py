@@ -43,13 +43,17 @@ class EncoderChoice(_Message):
         return self if precision == self.precision else self.model_copy(update=changes)
 
 
+PartKey = tuple[EncoderKind, int, int]
+"""A part by its encoder, rank and number."""
+
+
 class PartTask(_Message):
     """Embed the rows of one part and write it to `target`.
 
     Rows that are `quarantined` already are left out. Packs are cut to `token_limit` where it is
     set. With `announced` the rows of each pack are named before it is computed. `peak_flops` is the
     peak rate of the device; the process measures it where it is not known. Rows that `cache` holds are
-    taken from it.
+    taken from it. `next_encoder` is the one that later tasks need: a GPU with enough memory loads it meanwhile.
     """
 
     type: Literal["part"] = "part"
@@ -63,6 +67,11 @@ class PartTask(_Message):
     announced: bool = False
     peak_flops: float | None = None
     cache: EmbeddingCache | None = None
+    next_encoder: EncoderChoice | None = None
+
+    @property
+    def key(self) -> PartKey:
+        return self.encoder.kind, self.plan.rank, self.plan.number
 
     @property
     def label(self) -> str:
@@ -72,14 +81,14 @@ class PartTask(_Message):
 class ProbeTask(_Message):
     """Embed chosen rows of an index in one pack and keep nothing: does the process survive it?
 
-    `part` is the rank and number of the part whose process did not.
+    `part` is the part whose process did not.
     """
 
     type: Literal["probe"] = "probe"
     encoder: EncoderChoice
     index: Path
     index_digest: str
-    part: tuple[int, int]
+    part: PartKey
     rows: list[int]
 
     @property
@@ -90,7 +99,7 @@ class ProbeTask(_Message):
 class SampleTask(_Message):
     """Embed chosen rows of an index and write them to `target` as a NumPy array.
 
-    With `one_at_a_time` every sequence is a pack of its own.
+    With `one_at_a_time` every sequence is a pack of its own. `next_encoder` as in PartTask.
     """
 
     type: Literal["sample"] = "sample"
@@ -101,6 +110,7 @@ class SampleTask(_Message):
     token_budget: int
     one_at_a_time: bool
     target: Path
+    next_encoder: EncoderChoice | None = None
 
     @property
     def label(self) -> str:

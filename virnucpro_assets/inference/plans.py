@@ -11,14 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.inference.messages import EncoderChoice
-from virnucpro_assets.models.flops import count_flops
+from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.models.folders import read_config
+from virnucpro_assets.models.sizes import count_flops
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.storage.parts import PartPlan
 from virnucpro_assets.vocabulary import EncoderKind
-
-NUCLEOTIDES_PER_TOKEN = 4
-"""A byte pair token of the DNA vocabulary spans about 5 bases; 4 leaves room in a plan."""
 
 
 def expected_tokens(kind: EncoderKind, lengths: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
@@ -27,14 +25,12 @@ def expected_tokens(kind: EncoderKind, lengths: npt.NDArray[np.int32]) -> npt.ND
     Exact for proteins (a token a residue). For DNA, whose tokens are known only after
     tokenising, an estimate that serves to cut parts.
     """
-    per_token = NUCLEOTIDES_PER_TOKEN if kind == "dnabert_s" else 1
-    return -(-lengths.astype(np.int64) // per_token) + 2
+    return -(-lengths.astype(np.int64) // ENCODERS[kind].letters_per_token) + 2
 
 
 def tokens_of_rows(kind: EncoderKind, index: SequenceIndex) -> npt.NDArray[np.int64]:
     """int64 [rows]: the expected tokens of what an encoder reads of each row."""
-    lengths = index.nucleotide_lengths() if kind == "dnabert_s" else index.protein_lengths()
-    return expected_tokens(kind, lengths)
+    return expected_tokens(kind, ENCODERS[kind].lengths(index))
 
 
 def expected_flops(encoder: EncoderChoice, tokens: npt.NDArray[np.int64]) -> int:

@@ -1,6 +1,6 @@
 """The pool: one process per device, and a queue of tasks that the leased devices draw from.
 
-Processes start when the first task comes and stay until the pool is closed, so that one
+Processes start when the first task comes and stay until the pool is closed, so that each
 encoder is loaded once and start-up is paid once; for little work not all of them start. Work
 goes through a lease, which owns its devices while it lasts; a device that is done takes the
 next task, whichever rank it belongs to. A lease must be used from the main thread, because a
@@ -140,7 +140,7 @@ class Lease:
         finally:
             self._pool.end(round_.unfinished())
 
-    def rest(self) -> None:
+    def release_devices(self) -> None:
         """End the processes, so that others may own the devices; the next task starts them again."""
         self._pool.end(self.devices)
 

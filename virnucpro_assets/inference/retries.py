@@ -11,7 +11,7 @@ of half the size, for the pack as a whole may be too much.
 from collections import deque
 from dataclasses import dataclass, field
 
-from virnucpro_assets.inference.messages import PartTask, ProbeTask
+from virnucpro_assets.inference.messages import PartKey, PartTask, ProbeTask
 from virnucpro_assets.inference.rounds import Died, Work
 from virnucpro_assets.storage.incidents import QuarantinedRow
 
@@ -19,8 +19,6 @@ DEATHS_OF_A_PART = 40
 """Enough to find three culprits among a thousand rows; more than that is no matter of single rows."""
 
 DEATHS_WITHOUT_A_PACK = 3
-
-PartKey = tuple[int, int]
 
 
 @dataclass
@@ -43,7 +41,7 @@ class Retries:
 
     def part_died(self, task: PartTask, death: Died) -> str | None:
         """Decide on a part that its process died of; returns why if the part is given up."""
-        key = (task.plan.rank, task.plan.number)
+        key = task.key
         deaths = self._count(key)
         if deaths >= DEATHS_OF_A_PART or (deaths >= DEATHS_WITHOUT_A_PACK and not death.rows):
             return _often(death, deaths)

@@ -27,6 +27,7 @@ from virnucpro_assets.inference.messages import (
     Advanced,
     Failed,
     Finished,
+    PartKey,
     PartTask,
     ProbeTask,
     Refused,
@@ -40,8 +41,8 @@ LOOK_SECONDS = 1.0
 """How often to look for processes that hang."""
 
 Work = PartTask | ProbeTask | SampleTask
-Subject = tuple[int, int] | Path
-"""What a task is about: a part by rank and number, also when it is probed for, or the file that it writes."""
+Subject = PartKey | Path
+"""What a task is about: a part, also when it is probed for, or the file that it writes."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ def _announced(task: Work) -> Work:
 def _subject(task: Work) -> Subject:
     match task:
         case PartTask():
-            return task.plan.rank, task.plan.number
+            return task.key
         case ProbeTask():
             return task.part
         case SampleTask():

@@ -1,13 +1,15 @@
 """From an index to finished shards: plan parts, keep those that are there, compute the rest.
 
-Parts of all ranks go into one queue, so that no device waits for another. A shard is
-finished, and yielded, as soon as its last part is written; a rank that cannot be finished is
-reported at the end and does not stop the others.
+The missing parts of all ranks and encoders go into one queue, one encoder after the other, so that no device
+waits for another: one that finds no part of the first encoder left goes on with the second. A shard is finished,
+and yielded, as soon as its last part is written. A shard that cannot be finished is reported at the end and does not
+stop the others.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,15 @@ import numpy.typing as npt
 
 from virnucpro_assets.errors import DeviceError, IntegrityError, VirnucproError
 from virnucpro_assets.files.digests import check_file
-from virnucpro_assets.inference.messages import Advanced, EncoderChoice, Failed, Finished, PartTask, ProbeTask
+from virnucpro_assets.inference.messages import (
+    Advanced,
+    EncoderChoice,
+    Failed,
+    Finished,
+    PartKey,
+    PartTask,
+    ProbeTask,
+)
 from virnucpro_assets.inference.plans import expected_flops, plan_parts, tokens_of_rows
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Progress, Reporter
@@ -28,6 +38,7 @@ from virnucpro_assets.storage.incidents import QuarantinedRow
 from virnucpro_assets.storage.parts import PartPlan, PartRecord, rows_of
 from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.storage.shards import (
+    ShardKey,
     ShardManifest,
     finish_shard,
     finished_shard,
@@ -35,31 +46,34 @@ from virnucpro_assets.storage.shards import (
     valid_parts,
 )
 from virnucpro_assets.storage.telemetry import Telemetry
-from virnucpro_assets.vocabulary import EncoderKind, QuarantinePolicy
+from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind, QuarantinePolicy
 
 
 class EmbeddingError(VirnucproError):
-    """Ranks that could not be finished, each with its reason.
+    """Shards that could not be finished, each with its reason.
 
-    `quarantined` are the rows of a rank that cannot be embedded, where that is the reason, and
-    `not_finite` the ranks with rows that are NaN or Inf even in float32.
+    `quarantined` are the rows of a shard that cannot be embedded, where that is the reason, and
+    `not_finite` the shards with rows that are NaN or Inf even in float32.
     """
 
     def __init__(
         self,
-        kind: EncoderKind,
-        failures: dict[int, str],
-        quarantined: dict[int, list[QuarantinedRow]],
+        failures: dict[ShardKey, str],
+        quarantined: dict[ShardKey, list[QuarantinedRow]],
         exit_code: int = VirnucproError.exit_code,
     ) -> None:
         self.failures = failures
         self.exit_code = exit_code
         self.quarantined = quarantined
         self.not_finite = {
-            rank for rank, rows in quarantined.items() if any(row.reason == "not_finite" for row in rows)
+            shard for shard, rows in quarantined.items() if any(row.reason == "not_finite" for row in rows)
         }
-        reasons = "; ".join(f"{_named(ranks)}: {reason}" for reason, ranks in _by_reason(failures).items())
-        super().__init__(f"{kind}: found {len(failures)} ranks that cannot be finished ({reasons})")
+        by_kind = [(kind, self.ranks_of(kind)) for kind in ENCODER_KINDS]
+        super().__init__("; ".join(_failure_line(kind, ranks) for kind, ranks in by_kind if ranks))
+
+    def ranks_of(self, kind: EncoderKind) -> dict[int, str]:
+        """The ranks of an encoder that could not be finished, each with its reason."""
+        return {rank: reason for (of, rank), reason in self.failures.items() if of == kind}
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,7 @@ class ShardJob:
 
 @dataclass
 class _Shard:
+    job: ShardJob
     rank: int
     folder: Path
     plans: list[PartPlan]
@@ -92,101 +107,114 @@ class _Shard:
     telemetry: Telemetry = field(default_factory=Telemetry)
     devices: set[str] = field(default_factory=set)
     failure: str | None = None
+    missing_flops: int = 0
 
     def __post_init__(self) -> None:
         self.reused = len(self.records)
+
+    @property
+    def key(self) -> ShardKey:
+        return self.job.encoder.kind, self.rank
 
     @property
     def complete(self) -> bool:
         return len(self.records) == len(self.plans)
 
     @property
+    def missing(self) -> list[PartPlan]:
+        return [plan for plan in self.plans if plan.number not in self.records]
+
+    @property
     def quarantined(self) -> list[QuarantinedRow]:
         return [row for record in self.records.values() for row in record.incidents.quarantined]
 
 
-def embed_shards(job: ShardJob, lease: Lease, report: Reporter) -> Iterator[ShardManifest]:
-    """Compute the shards of a job, yielding each as it is finished.
+def embed_shards(jobs: Sequence[ShardJob], lease: Lease, report: Reporter) -> Iterator[ShardManifest]:
+    """Compute the shards of jobs of different encoders, in this order, yielding each as it is finished.
 
     Parts that are there already, whole and of the same recipe, are kept; damaged files are set
-    aside under a quarantine name, reported and made again. Raises EmbeddingError at the end if some ranks
+    aside under a quarantine name, reported and made again. Raises EmbeddingError at the end if some shards
     could not be finished, IntegrityError if stored parts are of another recipe.
     """
-    tokens = tokens_of_rows(job.encoder.kind, job.index)
-    shards = {rank: _open_shard(job, rank, tokens[rank :: job.recipe.ranks], report) for rank in job.folders}
-    for shard in shards.values():
+    shards = [shard for job in jobs for shard in _open_shards(job, report)]
+    for shard in shards:
         if shard.complete:
-            yield _finish(job, shard)
-    run = _Run(job, shards, tokens, report)
+            yield _finish(shard)
+    run = _Run(shards, report)
     yield from run.over(lease)
-    failures = {rank: shard.failure for rank, shard in shards.items() if shard.failure}
+    failures = {shard.key: shard.failure for shard in shards if shard.failure}
     if failures:
-        quarantined = {rank: shards[rank].quarantined for rank in failures if shards[rank].quarantined}
-        raise EmbeddingError(job.encoder.kind, failures, quarantined, run.exit_code)
+        quarantined = {
+            shard.key: shard.quarantined for shard in shards if shard.failure and shard.quarantined
+        }
+        raise EmbeddingError(failures, quarantined, run.exit_code)
 
 
 class _Run:
     """One pass over the parts that are missing: what to do with each event of the devices."""
 
-    def __init__(
-        self, job: ShardJob, shards: dict[int, _Shard], tokens: npt.NDArray[np.int64], report: Reporter
-    ) -> None:
-        self._job, self._shards, self._report = job, shards, report
+    def __init__(self, shards: Sequence[_Shard], report: Reporter) -> None:
+        self._shards = {shard.key: shard for shard in shards}
+        self._report = report
         self.exit_code = VirnucproError.exit_code
-        tasks = list(_tasks(job, shards.values()))
+        tasks = _tasks(shards)
         self._queue: deque[Work] = deque(tasks)
         self._retries = Retries(self._queue)
-        total = sum(task.plan.stop - task.plan.start for task in tasks)
-        rows = [rows_of(task.plan, job.recipe.ranks) for task in tasks]
-        self._flops = sum(expected_flops(job.encoder, tokens[of_task]) for of_task in rows)
-        self._progress = Progress(job.encoder.kind, "sequences", total, report)
-        self._counted: dict[PartPlan, int] = {}
+        self._flops = sum(shard.missing_flops for shard in shards)
+        self._totals = {kind: 0 for kind, _ in self._shards}
+        for task in tasks:
+            self._totals[task.encoder.kind] += task.plan.stop - task.plan.start
+        self._progress: dict[EncoderKind, Progress] = {}
+        self._counted: dict[PartKey, int] = {}
 
     def over(self, lease: Lease) -> Iterator[ShardManifest]:
         """Compute the parts on the devices of a lease, yielding each shard that is complete."""
         try:
             for event in lease.run(self._queue, self._flops):
                 if shard := self._take(event):
-                    shard.failure = self._obstacle(shard)
+                    shard.failure = _obstacle(shard)
                     if shard.failure is None:
-                        yield _finish(self._job, shard)
+                        yield _finish(shard)
         except DeviceError as error:
             # What is finished counts; of the rest the caller learns rank by rank.
             self.exit_code = error.exit_code
             for shard in self._shards.values():
                 if not shard.complete:
                     shard.failure = shard.failure or str(error)
-        self._progress.finish()
+        for kind, total in self._totals.items():
+            progress = self._progress_of(kind)
+            if not total or progress.done < total:
+                progress.finish()
 
     def _take(self, event: Event) -> _Shard | None:
         """Note what happened; the shard that it made complete, if it did."""
         match event.task, event.outcome:
             case PartTask() as task, Advanced() as advanced:
-                self._count(task.plan, advanced.sequences)
+                self._count(task, advanced.sequences)
             case PartTask() as task, Finished(part=PartRecord()) as finished:
                 return self._keep(task, finished, str(event.device))
             case PartTask() as task, Failed() as failed:
-                self._fail(task.plan.rank, failed)
+                self._fail(task.key[:2], failed)
             case ProbeTask() as probe, Failed() as failed:
                 self._retries.give_up(probe.part)
-                self._fail(probe.part[0], failed)
+                self._fail(probe.part[:2], failed)
             case PartTask() as task, Died() as death:
                 self._report(f"{death.reason}; tried again")
-                self._give_up(task.plan.rank, self._retries.part_died(task, death))
+                self._give_up(task.key[:2], self._retries.part_died(task, death))
             case ProbeTask() as probe, Finished():
-                self._give_up(probe.part[0], self._retries.probe_ended(probe, None))
+                self._give_up(probe.part[:2], self._retries.probe_ended(probe, None))
             case ProbeTask() as probe, Died() as death:
                 self._report(f"{death.reason}; looking for the sequence that ends it")
-                self._give_up(probe.part[0], self._retries.probe_ended(probe, death))
+                self._give_up(probe.part[:2], self._retries.probe_ended(probe, death))
             case None, str() as message:
                 self._report(message)
         return None
 
     def _keep(self, task: PartTask, finished: Finished, device: str) -> _Shard | None:
-        shard, record = self._shards[task.plan.rank], finished.part
+        shard, record = self._shards[task.key[:2]], finished.part
         if record is None:
             raise TypeError(f"{task.label}: finished without a record")
-        self._count(task.plan, task.plan.stop - task.plan.start)
+        self._count(task, task.plan.stop - task.plan.start)
         shard.records[task.plan.number] = record
         seconds = finished.waited_for_input + finished.seconds + finished.waited
         shard.seconds += seconds
@@ -205,36 +233,41 @@ class _Run:
             self._report(line)
         return shard if shard.complete else None
 
-    def _count(self, plan: PartPlan, sequences: int) -> None:
+    def _count(self, task: PartTask, sequences: int) -> None:
         """Count what is done of a part, and nothing twice where it is done again."""
-        before = self._counted.get(plan, 0)
-        self._counted[plan] = min(before + sequences, plan.stop - plan.start)
-        self._progress.advance(self._counted[plan] - before)
+        progress, before = self._progress_of(task.encoder.kind), self._counted.get(task.key, 0)
+        self._counted[task.key] = min(before + sequences, task.plan.stop - task.plan.start)
+        progress.advance(self._counted[task.key] - before)
+        if progress.done == progress.total and self._counted[task.key] > before:
+            progress.finish()
 
-    def _obstacle(self, shard: _Shard) -> str | None:
-        """Why a shard with all of its parts cannot be finished even so, or None."""
-        if self._job.quarantine == "fail" and shard.quarantined:
-            return _explain(self._job.index, shard.quarantined)
-        try:
-            for record in shard.records.values():
-                check_file(shard.folder / record.name, record.file, content=False)
-        except IntegrityError as error:
-            # Its folder was emptied, or its disk went, since they were written.
-            return str(error)
-        return None
+    def _progress_of(self, kind: EncoderKind) -> Progress:
+        """The progress of an encoder, whose time counts from its first event."""
+        if kind not in self._progress:
+            self._progress[kind] = Progress(kind, "sequences", self._totals[kind], self._report)
+        return self._progress[kind]
 
-    def _fail(self, rank: int, failed: Failed) -> None:
-        self._give_up(rank, failed.reason)
+    def _fail(self, key: ShardKey, failed: Failed) -> None:
+        self._give_up(key, failed.reason)
         if failed.storage:
             # Whatever else is computed cannot be written either.
             self._queue.clear()
             for other in self._shards.values():
                 if not other.complete:
-                    self._give_up(other.rank, failed.reason)
+                    self._give_up(other.key, failed.reason)
 
-    def _give_up(self, rank: int, reason: str | None) -> None:
-        if reason is not None and self._shards[rank].failure is None:
-            self._shards[rank].failure = reason
+    def _give_up(self, key: ShardKey, reason: str | None) -> None:
+        if reason is not None and self._shards[key].failure is None:
+            self._shards[key].failure = reason
+
+
+def _open_shards(job: ShardJob, report: Reporter) -> Iterator[_Shard]:
+    tokens = tokens_of_rows(job.encoder.kind, job.index)
+    for rank in job.folders:
+        shard = _open_shard(job, rank, tokens[rank :: job.recipe.ranks], report)
+        for plan in shard.missing:
+            shard.missing_flops += expected_flops(job.encoder, tokens[rows_of(plan, job.recipe.ranks)])
+        yield shard
 
 
 def _open_shard(job: ShardJob, rank: int, tokens: npt.NDArray[np.int64], report: Reporter) -> _Shard:
@@ -244,7 +277,7 @@ def _open_shard(job: ShardJob, rank: int, tokens: npt.NDArray[np.int64], report:
     records, quarantined = valid_parts(folder, plans, recipe, keep_quarantined=job.quarantine == "not_scored")
     for path in quarantined:
         report(f"{kind} rank {rank}: a damaged file was set aside as {path} and is made again")
-    shard = _Shard(rank, folder, plans, len(tokens), records)
+    shard = _Shard(job, rank, folder, plans, len(tokens), records)
     if not shard.complete:
         unfinish_shard(folder)
     elif former := finished_shard(folder):
@@ -255,27 +288,45 @@ def _open_shard(job: ShardJob, rank: int, tokens: npt.NDArray[np.int64], report:
     return shard
 
 
-def _tasks(job: ShardJob, shards: Iterable[_Shard]) -> Iterator[PartTask]:
-    for shard in shards:
-        for plan in shard.plans:
-            if plan.number not in shard.records:
-                yield PartTask(
-                    encoder=job.encoder,
-                    index=job.index.folder,
-                    plan=plan,
-                    recipe=job.recipe,
-                    target=shard.folder / plan.file_name,
-                    peak_flops=job.peak_flops,
-                    cache=job.cache,
-                )
+def _tasks(shards: Sequence[_Shard]) -> list[PartTask]:
+    """The missing parts, in the order of the shards; each names the encoder that is needed after its own."""
+    encoders = list(dict.fromkeys(shard.job.encoder for shard in shards if shard.missing))
+    following = dict(pairwise([*encoders, None]))
+    return [
+        PartTask(
+            encoder=shard.job.encoder,
+            index=shard.job.index.folder,
+            plan=plan,
+            recipe=shard.job.recipe,
+            target=shard.folder / plan.file_name,
+            peak_flops=shard.job.peak_flops,
+            cache=shard.job.cache,
+            next_encoder=following[shard.job.encoder],
+        )
+        for shard in shards
+        for plan in shard.missing
+    ]
 
 
-def _finish(job: ShardJob, shard: _Shard) -> ShardManifest:
+def _obstacle(shard: _Shard) -> str | None:
+    """Why a shard with all of its parts cannot be finished even so, or None."""
+    if shard.job.quarantine == "fail" and shard.quarantined:
+        return _explain(shard.job.index, shard.quarantined)
+    try:
+        for record in shard.records.values():
+            check_file(shard.folder / record.name, record.file, content=False)
+    except IntegrityError as error:
+        # Its folder was emptied, or its disk went, since they were written.
+        return str(error)
+    return None
+
+
+def _finish(shard: _Shard) -> ShardManifest:
     manifest = ShardManifest(
         rank=shard.rank,
         rows=shard.rows,
-        width=job.encoder.width,
-        recipe=job.recipe,
+        width=shard.job.encoder.width,
+        recipe=shard.job.recipe,
         parts=[shard.records[plan.number] for plan in shard.plans],
         seconds=shard.seconds,
         computed_tokens=shard.tokens,
@@ -286,15 +337,15 @@ def _finish(job: ShardJob, shard: _Shard) -> ShardManifest:
     return finish_shard(shard.folder, manifest)
 
 
-def _by_reason(failures: dict[int, str]) -> dict[str, list[int]]:
+def _failure_line(kind: EncoderKind, failures: Mapping[int, str]) -> str:
     ranks: dict[str, list[int]] = {}
     for rank, reason in sorted(failures.items()):
         ranks.setdefault(reason, []).append(rank)
-    return ranks
-
-
-def _named(ranks: list[int]) -> str:
-    return f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {', '.join(map(str, ranks))}"
+    reasons = "; ".join(
+        f"rank{'s' if len(of) > 1 else ''} {', '.join(map(str, of))}: {reason}"
+        for reason, of in ranks.items()
+    )
+    return f"{kind}: found {len(failures)} ranks that cannot be finished ({reasons})"
 
 
 def _explain(index: SequenceIndex, rows: list[QuarantinedRow]) -> str:

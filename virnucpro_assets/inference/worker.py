@@ -40,20 +40,18 @@ from virnucpro_assets.inference.messages import (
 )
 from virnucpro_assets.inference.replies import Replies
 from virnucpro_assets.inference.writer import BackgroundWriter
-from virnucpro_assets.models.flops import count_flops
 from virnucpro_assets.models.folders import read_config
+from virnucpro_assets.models.hardware import limit_threads, measure_peak, peak_memory
 from virnucpro_assets.models.loading import DTYPES
-from virnucpro_assets.models.memory import peak_memory
-from virnucpro_assets.models.peak import measure_peak
-from virnucpro_assets.models.threads import limit_threads
-from virnucpro_assets.storage.embedding_cache import maker_of
+from virnucpro_assets.models.sizes import count_flops
+from virnucpro_assets.storage.embedding_cache import cache_namespace
 from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
 from virnucpro_assets.storage.parts import PartRecord, write_part
 from virnucpro_assets.vocabulary import Precision, QuarantineReason
 
 
 class Worker:
-    """Holds the encoders of one model, and changes them when a task names others."""
+    """Holds encoders, and loads those that a task names."""
 
     def __init__(self, device: str, threads: int, replies: Replies) -> None:
         limit_threads(threads)
@@ -132,8 +130,10 @@ class Worker:
             return lambda: _write_part(task, given, nothing, Incidents(), said)
         left_out = np.flatnonzero(np.isin(rows, [row.row for row in task.quarantined]))
         limits = (self._token_limits.get(task.encoder), task.token_limit)
+        encoder = self._encoders.get(task.encoder)
+        self._encoders.prefetch(task.next_encoder)
         embedded = embed_sequences(
-            self._encoders.get(task.encoder),
+            encoder,
             given.sequences,
             task.recipe.token_budget,
             tokens=given.tokens,
@@ -185,8 +185,10 @@ class Worker:
 
     def _embed_sample(self, task: SampleTask, given: Input, number: int) -> Callable[[], None]:
         # Nothing is computed again in another precision here: a second model would only need memory.
+        encoder = self._encoders.get(task.encoder, alone=True)
+        self._encoders.prefetch(task.next_encoder)
         embedded = embed_sequences(
-            self._encoders.get(task.encoder, alone=True),
+            encoder,
             given.sequences,
             task.token_budget,
             tokens=given.tokens,
@@ -231,7 +233,7 @@ def _write_part(
     if known is not None and task.cache is not None:
         said += known.said
         kept = worth_keeping(given.rows, computed, incidents)
-        said += keep_computed(task.cache, maker_of(task.recipe), known, computed, kept)
+        said += keep_computed(task.cache, cache_namespace(task.recipe), known, computed, kept)
     return record
 
 

@@ -1,7 +1,7 @@
 """Lists of checksums that come with a delivery: `md5sum.txt`, `NAME.md5`, `SHA256SUMS` and the like.
 
-A list counts for the files of reads of its folder and of the folders below that it names, whatever folders it
-writes before their names. A digest of 32, 40 or 64 hexadecimal digits is MD5, SHA-1 or SHA-256.
+A list applies to the files of reads that it names, in its folder and in the folders below, whatever folders it has
+before their names. A digest of 32, 40 or 64 hexadecimal digits is MD5, SHA-1 or SHA-256.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.intake.delivery_names import key_of_file
+from virnucpro_assets.intake.entries import key_of_file
 
 _ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256"}
 _LIST = re.compile(r"md5|sha-?1|sha-?256|checksum", re.IGNORECASE)
@@ -27,7 +27,7 @@ _LINES = (
 
 
 def check_listed(files: Sequence[Path], root: Path) -> None:
-    """Raise InputError if one of `files`, which lie in the drops folder `root`, is not as a list beside it says."""
+    """Raise InputError if the digest of one of `files` in the drops folder `root` differs from a list beside it."""
     for folder in sorted({parent for file in files for parent in _folders(file, root)}):
         by_name = {file.name: file for file in files if file.is_relative_to(folder)}
         for path in _lists(folder):
@@ -37,7 +37,7 @@ def check_listed(files: Sequence[Path], root: Path) -> None:
 
 
 def _folders(file: Path, root: Path) -> list[Path]:
-    """The folder of a file and those above it in its delivery; the drops folder for what lies directly in it."""
+    """The folders of a file up to that of its delivery; the drops folder for a file directly in it."""
     return [folder for folder in file.parents if folder.is_relative_to(root) and folder != root] or [
         file.parent
     ]
@@ -55,7 +55,7 @@ def _lists(folder: Path) -> list[Path]:
 
 
 def _entries(path: Path) -> Iterator[tuple[str, str]]:
-    """File names without folders, and digests in small letters."""
+    """File names without folders, and digests in lower case."""
     for line in path.read_text("utf-8", errors="surrogateescape").lstrip("\ufeff").splitlines():
         match = next((match for pattern in _LINES if (match := pattern.fullmatch(line.strip()))), None)
         if match:
@@ -72,5 +72,5 @@ def _check(file: Path, expected: str, path: Path) -> None:
             file,
             found=f"{algorithm.upper()} {found}",
             expected=f"{expected}, as {path.name} says",
-            advice=f"Copy the file again; or correct {path} or take it away.",
+            advice=f"Copy the file again; or correct or remove {path}.",
         )

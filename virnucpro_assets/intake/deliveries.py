@@ -1,214 +1,339 @@
-"""Scans of the drops folder: which deliveries are complete, and which must wait or are refused.
+"""Deliveries as they lie in the drops folder: names, sizes and times.
 
-A scan compares what lies there with what the former one saw. Sizes and times are only a reason
-to look: once they are the same in two scans the content is digested, and after the settle time
-once more; equal digests make a delivery ready. A marker that came after all files takes the
-place of the settle time. What is ready stays so, scan after scan, until it is registered and
-its files were listed, so that a scan whose outcome got lost loses nothing.
+Read are sample sheets, and the first bytes of files whose name does not say whether they hold reads. A delivery is
 
-The clock is the caller's, because a settle time outlives a process. One that is set back
-starts the settle time again; one that is set forward can shorten it, and then two equal
-digests of two scans are what is left.
+- a sub-folder with files of reads, or with one folder that has them;
+- a file of reads, with its mate, directly in the drops folder;
+- a sample of a sample sheet, which lies in the drops folder or in one of its sub-folders.
+
+The files that a sheet names belong to its samples and are no deliveries of their own, also if the sheet or the
+sample cannot be used. Files without reads are left aside and listed.
 """
 
+import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from virnucpro_assets.errors import VirnucproError
-from virnucpro_assets.intake.delivery_names import printable
-from virnucpro_assets.intake.drops_folder import Found, look
-from virnucpro_assets.intake.observations import PENDING, Observations, Pending, fingerprint, token_of
-from virnucpro_assets.intake.settling import Settler
-from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.intake.entries import (
+    Entries,
+    RefusedFileError,
+    Stat,
+    check_regular,
+    has_reads_below,
+    holds_reads,
+    key_of_anything,
+    key_of_file,
+    printable,
+    read_entries,
+    status_inside,
+)
+from virnucpro_assets.intake.sample_sheet import Sample, is_sample_sheet, names_in, read_sample_sheet
+from virnucpro_assets.sequences.read_files import ReadFile, are_one_set, pair_files
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import DropSource, DropStore, SourceFile
+from virnucpro_assets.storage.drops import KEY
 
-State = Literal["settling", "ready", "changed", "known", "refused", "aside"]
+Kind = Literal["folder", "file", "sample", "sheet", "aside"]
+
+NAMED_ASIDE = 5
+
+_NO_KEY = "a name that no drop can have (1 to 64 letters, digits, '-' and '_', the first a letter or digit)"
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """A delivery and its state; `name` and `reason` are safe to print.
+class Found:
+    """A delivery as it is in the drops folder; `name` is what a person sees in the drops folder, safe to print.
 
-    `ready` would be a new drop, `changed` a new generation of a drop; of both `content` is a
-    digest that is equal for equal files, 32 hexadecimal digits. `known` is a drop already, and
-    unchanged. `aside` are files that hold no reads. `reason` says what was found of one that is settling, refused
-    or left aside. `key` is empty
-    where no drop can be called so, and for sample sheets, whose samples are deliveries.
+    `key` is empty for a sheet, and where no drop can have the name. `stats` belong to `files`, in the same order.
+    `is_marked` is set if the marker is there and is newer than all files. `pending_because` is a reason to scan again
+    later, `rejected_because` one to refuse the delivery, both as what was found ("a folder without files of reads").
+    Files without reads are of the kind `aside`, with the reason in `rejected_because`. `sheet` is the path of the
+    sheet that names the files.
     """
 
     name: str
     key: str
-    state: State
-    reason: str = ""
+    kind: Kind
     files: tuple[ReadFile, ...] = ()
-    seen: str = ""
-    content: str = ""
+    stats: tuple[Stat, ...] = ()
+    is_marked: bool = False
+    pending_because: str = ""
+    rejected_because: str = ""
+    sheet: Path | None = None
 
 
-@dataclass(frozen=True)
-class Scan:
-    """What a scan found, sorted by name, and what the next one needs to know of it."""
+def find_deliveries(settings: Settings) -> list[Found]:
+    """All deliveries of the drops folder, sorted by name; none if there is no such folder.
 
-    deliveries: list[Delivery]
-    observations: Observations
-
-    def of(self, *states: State) -> list[Delivery]:
-        """The deliveries in one of these states."""
-        return [delivery for delivery in self.deliveries if delivery.state in states]
-
-
-def scan(settings: Settings, former: Observations, now: float) -> Scan:
-    """Look at the drops folder at the time `now` (seconds); `former` is what the former scan observed.
-
-    Reads content for `settings.scan_seconds` at most, or one block. Raises OSError if the drops
-    folder cannot be read; what is wrong with a delivery is its state.
+    Several may have one key.
     """
-    scanner = _Scanner(settings, former, now)
-    found = list(only_owners(look(settings), DropStore(settings.data_root)))
-    deliveries = [scanner.judge(each) for each in sorted(found, key=scanner.turn)]
-    return Scan(sorted(deliveries, key=lambda delivery: delivery.name), scanner.observations())
+    root = settings.drops_folder.absolute()
+    if not root.is_dir():
+        return []
+    return sorted(_DropsFolder(settings, root).deliveries(), key=lambda found: found.name)
 
 
-def only_owners(deliveries: Iterable[Found], store: DropStore) -> Iterator[Found]:
-    """The same deliveries, those of one key refused, except the one that the drop was made of."""
-    deliveries = list(deliveries)
-    by_key: dict[str, list[Found]] = defaultdict(list)
-    for found in deliveries:
-        if found.key:
-            by_key[found.key].append(found)
-    for found in deliveries:
-        others = [other for other in by_key.get(found.key, []) if other is not found]
-        if others and not found.wrong and not _is_owner(found, store):
-            yield replace(found, wrong=f"a name that {others[0].name} has too")
-        else:
-            yield found
+class _DropsFolder:
+    """The entries of the drops folder and of each of its sub-folders."""
 
+    def __init__(self, settings: Settings, root: Path) -> None:
+        self._settings = settings
+        self._root = root
+        self._inside = root.resolve()
+        self._data_root = settings.data_root.absolute()
+        self._dagster_home = (settings.dagster_home or settings.data_root / "dagster").absolute()
+        self._top = self._read(root)
+        self._folders: list[Entries] = []
+        self._unreadable: list[Found] = []
+        for path in self._top.folders:
+            self._read_folder(path)
+        self._unfinished = {
+            entries.path / target: name
+            for entries in (self._top, *self._folders)
+            for target, name in entries.unfinished.items()
+        }
 
-def _is_owner(found: Found, store: DropStore) -> bool:
-    try:
-        source = store.source(found.key)
-    except VirnucproError:
-        return False
-    registered = {file.path for file in source.files} if source else set()
-    return any(file.path in registered for file in found.files)
+    def deliveries(self) -> Iterator[Found]:
+        """The deliveries: first those of sheets, because the files that a sheet names are of no other delivery."""
+        named: set[Path] = set()
+        for entries in (self._top, *self._folders):
+            for sheet in list(entries.sheets):
+                for found in self._of_sheet(sheet, entries):
+                    named.update(file.path for file in found.files)
+                    if found.kind == "sheet" and found.rejected_because:
+                        named.update(self._held_back(sheet, entries))
+                    yield found
+        yield from self._unreadable
+        of_sheets = {folder for path in named for folder in path.parents}
+        for entries in self._folders:
+            yield from self._of_folder(entries, named, of_sheets)
+        others = {path: seen for path, seen in self._top.files.items() if path not in named}
+        yield from self._of_files(dict(self._reads(others, self._top)))
+        for name, reason in self._top.rejected.items():
+            yield Found(printable(name), "", "file", rejected_because=reason)
+        for entries in (self._top, *self._folders):
+            if entries.aside:
+                yield self._left_aside(entries)
 
+    def _read(self, folder: Path) -> Entries:
+        return read_entries(folder, self._inside, self._settings.ready_marker)
 
-class _Scanner:
-    """One scan: what the former one saw, what this one sees, and the time it may still read."""
-
-    def __init__(self, settings: Settings, former: Observations, now: float) -> None:
-        self._store = DropStore(settings.data_root)
-        self._former = former.pending
-        self._tokens = former.tokens()
-        self._settler = Settler(settings, now)
-        self._pending: dict[str, Pending] = {}
-        self._known: set[str] = set()
-        self._settled_sheets: set[Path] = set()
-
-    def turn(self, found: Found) -> tuple[bool, float, str]:
-        """Sheets come first, for their samples depend on them; then what has waited longest."""
-        before = self._former.get(_watched_as(found))
-        return found.kind != "sheet", before.since if before else float("inf"), found.name
-
-    def observations(self) -> Observations:
-        """What the next scan needs to know."""
-        return Observations(pending=self._pending, known="".join(sorted(self._known)))
-
-    def judge(self, found: Found) -> Delivery:
-        """The state of a delivery."""
-        if found.wrong:
-            return _delivery(found, "aside" if found.kind == "aside" else "refused", reason=found.wrong)
-        if found.waits:
-            self._keep_token(found)
-            return _delivery(found, "settling", reason=found.waits)
-        seen = fingerprint(found)
-        if token_of(found.name, seen) in self._tokens:
-            return self._take_as_known(found, seen)
+    def _read_folder(self, path: Path) -> None:
+        found = Found(printable(path.name) + os.sep, self._key(path.name), "folder")
+        if path in {self._data_root, self._dagster_home}:
+            self._unreadable.append(replace(found, key="", rejected_because="the platform's own data"))
+            return
         try:
-            return self._settle(found, seen, None) if found.kind == "sheet" else self._compare(found, seen)
-        except VirnucproError as error:
-            return _delivery(found, "refused", reason=f"a drop whose records cannot be read ({error})")
+            self._folders.append(self._read(path))
+        except FileNotFoundError:
+            self._unreadable.append(replace(found, pending_because="a folder that is being moved"))
         except OSError as error:
-            name = _watched_as(found)
-            if name in self._former:
-                self._pending[name] = self._former[name]
-            shown = printable(Path(error.filename).name) if error.filename else "a file"
-            return _delivery(found, "refused", reason=f"{shown}, which cannot be read ({error.strerror})")
+            reason = f"a folder that cannot be read ({error.strerror})"
+            self._unreadable.append(replace(found, rejected_because=reason))
 
-    def _compare(self, found: Found, seen: str) -> Delivery:
-        source = self._store.source(found.key)
-        if source is None:
-            return self._settle(found, seen, None)
-        if source.delivery is not None:
-            if source.delivery.seen == seen:
-                return self._registered(found, seen, source.delivery.content)
-        elif self._is_as_listed(found):
-            return self._take_as_known(found, seen)
-        elif not source.follows_delivery and _places(source.files) != _places(found.files):
-            reason = (
-                f"the name of a drop that was made of other files (`virnucpro forget {found.key}` frees it)"
+    def _of_folder(self, entries: Entries, named: set[Path], of_sheets: set[Path]) -> Iterator[Found]:
+        raw = entries.path.name
+        name = printable(raw) + os.sep
+        is_of_sheet = bool(entries.sheets) or entries.path in of_sheets
+        if not is_of_sheet:
+            self._look_into(entries)
+        others = {path: seen for path, seen in entries.files.items() if path not in named}
+        others = dict(self._reads(others, entries))
+        if is_of_sheet:
+            if others:
+                first = printable(next(iter(others)).name)
+                rejected = f"files that no sample sheet names: {len(others)}, {first} first"
+                yield Found(name, "", "folder", rejected_because=rejected)
+            return
+        rejected = self._rejected_key(raw) or next(iter(entries.rejected.values()), "")
+        if not rejected and entries.folders:
+            inner = printable(entries.folders[0].name)
+            rejected = (
+                f"reads in the folder {inner} in it; the reads of a delivery lie in one folder, so move them up, make "
+                "deliveries of the folders, or name the files in a sample sheet"
             )
-            return _delivery(found, "refused", reason=reason)
-        return self._settle(found, seen, source)
-
-    def _registered(self, found: Found, seen: str, content: str) -> Delivery:
-        if self._store.is_listed(found.key):
-            return self._take_as_known(found, seen)
-        return self._complete(found, seen, content)
-
-    def _complete(self, found: Found, seen: str, content: str) -> Delivery:
-        state: State = "changed" if self._store.was_listed(found.key) else "ready"
-        return _delivery(found, state, seen=seen, content=content)
-
-    def _take_as_known(self, found: Found, seen: str) -> Delivery:
-        self._known.add(token_of(found.name, seen))
-        if found.sheet is not None and found.kind == "sheet":
-            self._settled_sheets.add(found.sheet)
-        return _delivery(found, "known", seen=seen)
-
-    def _keep_token(self, found: Found) -> None:
-        if len(found.stats) == len(found.files):
-            self._known |= self._tokens & {token_of(found.name, fingerprint(found))}
-
-    def _is_as_listed(self, found: Found) -> bool:
-        """Whether a drop that no scan registered has these files, and none was touched since they were listed."""
-        if not self._store.is_listed(found.key):
-            return False
-        drop, folder = self._store.current(found.key)
-        listed = folder.manifest.stat().st_mtime_ns
-        return tuple(drop.read_files) == found.files and all(
-            seen.size == record.size and max(seen.modified, seen.changed) <= listed
-            for seen, record in zip(found.stats, drop.records, strict=True)
+        unfinished = [*entries.unfinished.values(), self._top.unfinished.get(raw, "")]
+        pending = (
+            _copied(unfinished[0]) if unfinished[0] else "" if others else "a folder without files of reads"
+        )
+        marker = entries.markers.get("", self._top.markers.get(raw))
+        yield _found(
+            name, self._key(raw), "folder", others, marker, pending_because=pending, rejected_because=rejected
         )
 
-    def _settle(self, found: Found, seen: str, source: DropSource | None) -> Delivery:
-        name = _watched_as(found)
-        if len(self._pending) >= PENDING:
-            return _delivery(found, "settling", reason=f"no turn yet, for {PENDING} others settle")
-        pending, reason = self._settler.look(found, seen, self._former.get(name))
-        if pending.twice and found.kind == "sheet":
-            return self._take_as_known(found, seen)
-        content = pending.first or ""
-        if pending.twice and source and source.delivery and source.delivery.content == content:
-            # Only its times changed.
-            return self._registered(found, seen, content)
-        self._pending[name] = pending
-        if pending.twice and (found.sheet is None or found.sheet in self._settled_sheets):
-            return self._complete(found, seen, content)
-        return _delivery(found, "settling", reason="a sample sheet that settles" if pending.twice else reason)
+    def _look_into(self, entries: Entries) -> None:
+        """Use the one sub-folder with reads in place of the folder, if no reads lie beside it."""
+        while True:
+            with_reads = [folder for folder in entries.folders if has_reads_below(folder)]
+            entries.aside += [
+                f"{folder.name}{os.sep}" for folder in entries.folders if folder not in with_reads
+            ]
+            entries.folders = with_reads
+            if len(with_reads) != 1 or any(map(holds_reads, entries.files)):
+                return
+            try:
+                inner = self._read(with_reads[0])
+                if any(map(is_sample_sheet, inner.sheets)):
+                    return
+            except OSError:
+                return
+            entries.aside += [f"{with_reads[0].name}{os.sep}{sheet.name}" for sheet in inner.sheets]
+            entries.files |= inner.files
+            entries.unfinished |= inner.unfinished
+            entries.rejected |= inner.rejected
+            entries.markers = inner.markers | entries.markers
+            entries.folders = inner.folders
+
+    def _reads(self, files: Mapping[Path, Stat], entries: Entries) -> Iterator[tuple[Path, Stat]]:
+        """The files that hold reads; the others are added to those left aside."""
+        for path, seen in files.items():
+            if holds_reads(path):
+                yield path, seen
+            else:
+                entries.aside.append(str(path.relative_to(entries.path)))
+
+    def _of_files(self, files: Mapping[Path, Stat]) -> Iterator[Found]:
+        groups: dict[str, dict[Path, Stat]] = defaultdict(dict)
+        for path, seen in files.items():
+            key = key_of_file(path.name)
+            if key is None:
+                rejected = "a name without an ending of reads (.fastq.gz, .fa, .bam ...)"
+                yield Found(printable(path.name), "", "file", rejected_because=rejected)
+            else:
+                groups[key][path] = seen
+        held = {key_of_anything(target): name for target, name in self._top.unfinished.items()}
+        markers = {key_of_anything(name): seen for name, seen in self._top.markers.items()}
+        for key, group in groups.items():
+            name = " ".join(printable(path.name) for path in group)
+            pending = _copied(held[key]) if key in held else ""
+            # Names with versions, dates and words of trimmers have dots, and keys have none.
+            drop = key.replace(".", "-")
+            found = _found(name, self._key(drop), "file", group, markers.get(key), pending_because=pending)
+            rejected = self._rejected_key(drop)
+            if not rejected and not are_one_set(found.files):
+                rejected = f"{len(group)} files of one name that are no pair; they belong in a folder"
+            yield replace(found, rejected_because=rejected)
+        yield from self._of_unfinished({*groups, *(path.name for path in self._top.folders)})
+
+    def _of_unfinished(self, present: set[str]) -> Iterator[Found]:
+        """What still has its temporary name; of hidden files only those that will be reads."""
+        for target, name in self._top.unfinished.items():
+            is_of_reads = key_of_file(target) is not None or not name.startswith(".")
+            if is_of_reads and key_of_anything(target) not in present:
+                yield Found(printable(name), "", "file", pending_because=_copied(name))
+
+    def _left_aside(self, entries: Entries) -> Found:
+        names = [printable(name) for name in entries.aside[:NAMED_ASIDE]]
+        more = len(entries.aside) - len(names)
+        shown = ", ".join(names) + (f" and {more} more" if more else "")
+        prefix = "" if entries is self._top else printable(entries.path.name) + os.sep
+        reason = "left aside, for there are no reads of a sample in it"
+        return Found(prefix + shown, "", "aside", rejected_because=reason)
+
+    def _held_back(self, sheet: Path, entries: Entries) -> Iterator[Path]:
+        """The files that an unusable sheet may name; all files beside it if it cannot be read."""
+        try:
+            names = names_in(sheet)
+        except OSError:
+            yield from entries.files
+            return
+        for folder in (self._top, *self._folders):
+            yield from (path for path in folder.files if path.name in names)
+
+    def _of_sheet(self, sheet: Path, entries: Entries) -> Iterator[Found]:
+        name = printable(sheet.relative_to(self._root))
+        marker = entries.markers.get(sheet.name)
+        if entries is not self._top:
+            marker = marker or entries.markers.get("")
+        found = _found(name, "", "sheet", {sheet: entries.sheets[sheet]}, marker)
+        found = replace(found, sheet=sheet, pending_because=self._pending(sheet))
+        try:
+            if not is_sample_sheet(sheet):
+                entries.aside.append(sheet.name)
+                del entries.sheets[sheet]
+                return
+            samples = read_sample_sheet(sheet)
+        except InputError as error:
+            yield replace(found, rejected_because=_without_place(error, sheet))
+            return
+        except OSError as error:
+            yield replace(found, rejected_because=f"a file that cannot be read ({error.strerror})")
+            return
+        yield found if samples else replace(found, pending_because="a sheet without samples")
+        for sample in samples:
+            yield self._of_sample(sample, found, marker)
+
+    def _of_sample(self, sample: Sample, sheet: Found, marker: Stat | None) -> Found:
+        name = f"{sheet.name}, line {sample.line}: {printable(sample.name)}"
+        stats: dict[Path, Stat] = {}
+        pending = ""
+        rejected = (
+            _without_place(sample.error, sheet.sheet) if sample.error else self._rejected_key(sample.name)
+        )
+        inside = None if self._settings.allow_external_sample_paths else self._inside
+        for file in sample.files:
+            try:
+                status = status_inside(file.path, inside)
+                check_regular(file.path.name, status)
+                stats[file.path] = Stat.of(status)
+                pending = pending or self._pending(file.path)
+            except FileNotFoundError:
+                pending = pending or self._pending(file.path) or f"no file {printable(file.path.name)} yet"
+            except RefusedFileError as error:
+                rejected = rejected or str(error)
+            except OSError as error:
+                rejected = rejected or f"{printable(file.path.name)}, which cannot be read ({error.strerror})"
+        key, files, marked = self._key(sample.name), tuple(sample.files), _is_marked(marker, stats)
+        return Found(
+            name, key, "sample", files, tuple(stats.values()), marked, pending, rejected, sheet.sheet
+        )
+
+    def _pending(self, path: Path) -> str:
+        return _copied(self._unfinished[path]) if path in self._unfinished else ""
+
+    def _key(self, name: str) -> str:
+        return "" if self._rejected_key(name) else name
+
+    def _rejected_key(self, name: str) -> str:
+        if not KEY.fullmatch(name):
+            return _NO_KEY
+        try:
+            self._settings.check_not_own(name)
+        except InputError:
+            return "the name of a folder of the platform in the data root"
+        return ""
 
 
-def _places(files: Iterable[ReadFile | SourceFile]) -> set[Path]:
-    return {file.path for file in files}
+def _found(
+    name: str,
+    key: str,
+    kind: Kind,
+    files: Mapping[Path, Stat],
+    marker: Stat | None,
+    *,
+    pending_because: str = "",
+    rejected_because: str = "",
+) -> Found:
+    try:
+        reads = tuple(pair_files(list(files)))
+    except InputError as error:
+        reads, rejected_because = tuple(map(ReadFile, files)), rejected_because or str(error)
+    stats, is_marked = tuple(files.values()), _is_marked(marker, files)
+    return Found(name, key, kind, reads, stats, is_marked, pending_because, rejected_because)
 
 
-def _watched_as(found: Found) -> str:
-    return found.key or found.name
+def _is_marked(marker: Stat | None, files: Mapping[Path, Stat]) -> bool:
+    """Whether the marker is newer than all files: it does not apply to a file that came later."""
+    return marker is not None and all(marker.changed >= seen.changed for seen in files.values())
 
 
-def _delivery(found: Found, state: State, *, reason: str = "", seen: str = "", content: str = "") -> Delivery:
-    return Delivery(found.name, found.key, state, reason, found.files, seen, content)
+def _without_place(error: InputError, sheet: Path | None) -> str:
+    """The message without the path before it, which is in the name of the delivery."""
+    return str(error).removeprefix(f"{sheet}, ")
+
+
+def _copied(name: str) -> str:
+    return f"{printable(name)}, which is still being copied"

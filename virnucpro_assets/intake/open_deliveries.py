@@ -1,7 +1,6 @@
-"""The record of deliveries that are no drops: `deliveries.toml` in the data root.
+"""The deliveries that are no drops, as the last scan found them: `deliveries.toml` in the data root.
 
-A scan writes it, people read it as lines after the table of drops. It is written only if it
-changes, so that a quiet drops folder costs the disk nothing.
+`virnucpro drops` prints it after the table of drops. It is written only if it changes.
 """
 
 from collections.abc import Iterator
@@ -13,18 +12,18 @@ from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
-from virnucpro_assets.intake.deliveries import Scan, only_owners
-from virnucpro_assets.intake.drops_folder import look
+from virnucpro_assets.intake.deliveries import find_deliveries
+from virnucpro_assets.intake.scan import Scan, without_rivals
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 
 FILE = "deliveries.toml"
-# More names than a person reads; a drops folder full of refused files must not fill the disk too.
+# More names than a person reads: a drops folder full of refused files must not fill the data root.
 LISTED = 500
 
 
 class OpenDelivery(BaseModel):
-    """A delivery that is no drop yet or will be none, why, and the time (seconds) of the scan that first said so."""
+    """A delivery that is no drop, the reason, and the time (seconds) of the scan that first found it so."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,7 +35,7 @@ class OpenDelivery(BaseModel):
 
 
 class OpenDeliveries(BaseModel):
-    """The first LISTED of them by name, refused ones first and what is left aside last, and how many more there are."""
+    """The first LISTED of them, refused ones first and files left aside last, and the number of the others."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,7 +44,7 @@ class OpenDeliveries(BaseModel):
 
 
 def record_scan(scan: Scan, settings: Settings, now: float) -> OpenDeliveries:
-    """Write down the deliveries of a scan at the time `now` that are not known; returns what is on record."""
+    """Record the deliveries of a scan at the time `now` that are not known; returns the record."""
     path = settings.data_root / FILE
     before = read_open_deliveries(settings)
     since = {(one.name, one.state): one.since for one in before.deliveries}
@@ -67,7 +66,7 @@ def record_scan(scan: Scan, settings: Settings, now: float) -> OpenDeliveries:
 
 
 def read_open_deliveries(settings: Settings) -> OpenDeliveries:
-    """What the last scan wrote down; nothing if there was none or the record is damaged, for the next makes it anew."""
+    """The record of the last scan; empty if there is none or it is damaged, for the next scan writes it again."""
     path: Path = settings.data_root / FILE
     if not path.exists():
         return OpenDeliveries()
@@ -90,9 +89,9 @@ def open_delivery_lines(settings: Settings) -> Iterator[str]:
 
 def refused_lines(settings: Settings) -> Iterator[str]:
     """A line for each delivery, sample or sheet in the drops folder that is refused now, and why."""
-    for found in only_owners(look(settings), DropStore(settings.data_root)):
-        if found.wrong and found.kind != "aside":
-            yield f"refused  {found.name}: {found.wrong}"
+    for found in without_rivals(find_deliveries(settings), DropStore(settings.data_root)):
+        if found.rejected_because and found.kind != "aside":
+            yield f"refused  {found.name}: {found.rejected_because}"
 
 
 def whole_deliveries(settings: Settings) -> list[str]:
@@ -100,6 +99,9 @@ def whole_deliveries(settings: Settings) -> list[str]:
     settling = {one.key for one in read_open_deliveries(settings).deliveries if one.state == "settling"}
     return [
         found.key
-        for found in look(settings)
-        if found.key and not found.wrong and not found.waits and found.key not in settling
+        for found in find_deliveries(settings)
+        if found.key
+        and not found.rejected_because
+        and not found.pending_because
+        and found.key not in settling
     ]

@@ -1,8 +1,8 @@
-"""What another version wrote of a drop: records that are whole, and that this version cannot read.
+"""Records of a drop by another version: they are whole, but this version cannot read them.
 
-Only where a drop's stored files may be replaced are they set aside, as `NAME.superseded-N`, and made anew
-by the steps that write them. Indexes and shards are not looked at here: the steps that make them
-compare them with what they would make, and replace or set aside what is another's.
+If the stored files of the drop may be replaced, the records are renamed to `NAME.superseded-N`, and the stages write
+them again. Indexes and shards are not checked here: their stages compare them with what they would write, and replace
+or rename others.
 """
 
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from virnucpro_assets.checks.results import CheckResult
-from virnucpro_assets.drops.stage_locks import claimed_whole
+from virnucpro_assets.drops.stage_locks import generation_locks
 from virnucpro_assets.drops.stage_records import StageRecord
 from virnucpro_assets.errors import IntegrityError, OtherVersionError
-from virnucpro_assets.files.aside import set_aside
+from virnucpro_assets.files.atomic import set_aside
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.storage.drops import CurrentGeneration, DropManifest, DropSource, DropStore
 from virnucpro_assets.storage.merged import MANIFEST as MERGED
@@ -39,10 +39,10 @@ GENERATION = "[0-9a-f]" * 12
 
 
 def set_aside_other_versions(store: DropStore, key: str, *, source: bool = False) -> list[Path]:
-    """Set aside the records of drop `key` that another version wrote; returns their new names.
+    """Rename the records of drop `key` that another version wrote; returns their new paths.
 
-    With `source` also the record of which files it is made of, which must then be registered anew.
-    Raises BusyError if a run is at work on a generation that has such records.
+    With `source` also the record of its files, which must then be registered again. Raises BusyError if a run works on
+    a generation with such records.
     """
     folder = store.root / key
     of_drop: dict[str, type[BaseModel]] = {"current.toml": CurrentGeneration}
@@ -51,7 +51,7 @@ def set_aside_other_versions(store: DropStore, key: str, *, source: bool = False
     aside = [set_aside(path, "superseded") for path in _of_other_versions(folder, of_drop)]
     for generation in sorted(folder.glob(GENERATION)):
         if list(_of_other_versions(generation, OF_GENERATION)):
-            with claimed_whole(generation, f"the replacement of drop {key}"):
+            with generation_locks(generation, f"the replacement of drop {key}"):
                 found = list(_of_other_versions(generation, OF_GENERATION))
                 aside += [set_aside(path, "superseded") for path in found]
     return aside
@@ -65,5 +65,5 @@ def _of_other_versions(folder: Path, records: dict[str, type[BaseModel]]) -> Ite
             except OtherVersionError:
                 yield path
             except IntegrityError:
-                # Damage is found, and named, by whoever needs the record.
+                # The stage that reads the record reports the damage.
                 continue

@@ -1,14 +1,14 @@
-"""From files to a listed drop: who belongs to it, and what exactly was delivered."""
+"""From files to a listed drop: which files belong to it, and the digest of each."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.intake.checksums import check_listed
-from virnucpro_assets.intake.deliveries import Delivery, only_owners
-from virnucpro_assets.intake.delivery_names import key_of_file
-from virnucpro_assets.intake.drops_folder import Found, look
+from virnucpro_assets.intake.deliveries import Found, find_deliveries
+from virnucpro_assets.intake.entries import key_of_file
 from virnucpro_assets.intake.other_versions import set_aside_other_versions
+from virnucpro_assets.intake.scan import Delivery, without_rivals
 from virnucpro_assets.sequences.names import DuplicatePolicy
 from virnucpro_assets.sequences.read_files import ReadFile, require_plain_file, without_mate
 from virnucpro_assets.settings import Settings
@@ -36,12 +36,11 @@ def register_reads(
     label: Label | None = None,
     replace: bool = False,
 ) -> None:
-    """Say that `files` make up drop `key`; `label` is their class if they are to teach a classifier.
+    """Register `files` as drop `key`; `label` is their class if they are for training.
 
-    With `replace` what another version wrote of the drop is set aside. Raises InputError for what is no
-    plain file, and for a drop that was made from other files or with
-    other options unless `replace` is set. A drop that never got an index, because its files were
-    wrong for example, is registered anew.
+    With `replace` the records of another version are set aside. Raises InputError for a path that is no plain file,
+    and, without `replace`, for a drop that was made from other files or with other options. A drop without an index,
+    because its files were wrong for example, is registered again.
     """
     store = DropStore(settings.data_root)
     settings.check_not_own(check_key(key))
@@ -68,13 +67,12 @@ def register_reads(
 
 
 def register_delivery(delivery: Delivery, settings: Settings) -> None:
-    """Say that a delivery that a scan found `ready` or `changed` makes up the drop of its key.
+    """Register a delivery that a scan found `ready` or `changed` as the drop of its key.
 
-    The drop is made of exactly the files that settled, until a later scan finds that they
-    changed. To register it twice changes nothing.
+    The drop is made of exactly the files of that scan, until a later scan finds that they changed. Registering it
+    twice changes nothing.
     """
-    mark = DeliveryMark(seen=delivery.seen, content=delivery.content)
-    _register_found(delivery.key, delivery.files, settings, delivery=mark)
+    _register_found(delivery.key, delivery.files, settings, delivery=DeliveryMark(seen=delivery.seen))
 
 
 def check_arrived(key: str, settings: Settings) -> None:
@@ -87,10 +85,9 @@ def check_arrived(key: str, settings: Settings) -> None:
 def list_drop(key: str, settings: Settings) -> DropManifest:
     """Digest the files of a drop and make the result its current generation.
 
-    A drop that nobody registered is looked for among the deliveries, as it lies there, and that
-    delivery is looked at again each time: what came later or went belongs to the next
-    generation. Raises InputError if there is no such delivery, if it cannot be a drop, or if a list of checksums
-    in it says that a file is another.
+    A drop that is not registered is made of the delivery of that name, which is searched again at each call: files
+    that came or went since then make the next generation. Raises InputError if there is no such delivery, if it
+    cannot be a drop, or if a file differs from a list of checksums beside it.
     """
     store = DropStore(settings.data_root)
     source = store.source(key)
@@ -103,10 +100,10 @@ def list_drop(key: str, settings: Settings) -> DropManifest:
 
 
 def left_aside(key: str, settings: Settings) -> list[str]:
-    """What lies in the folder of delivery `key` and is left aside, in words for the terminal."""
+    """The files in the folder of delivery `key` that are left aside, as lines for the terminal."""
     return [
-        f"{found.name}: {found.wrong}"
-        for found in look(settings)
+        f"{found.name}: {found.rejected_because}"
+        for found in find_deliveries(settings)
         if found.kind == "aside" and found.name.startswith(f"{key}/")
     ]
 
@@ -126,14 +123,16 @@ def _register_found(key: str, files: Sequence[ReadFile], settings: Settings, **h
 
 def _find_delivery(key: str, settings: Settings) -> Found:
     store = DropStore(settings.data_root)
-    here = [found for found in only_owners(look(settings), store) if found.key == check_key(key)]
-    whole = next((found for found in here if not found.wrong and not found.waits), None)
+    here = [
+        found for found in without_rivals(find_deliveries(settings), store) if found.key == check_key(key)
+    ]
+    whole = next((found for found in here if not found.rejected_because and not found.pending_because), None)
     if whole is not None:
         return whole
     if here:
         raise InputError(
             settings.drops_folder / here[0].name,
-            found=here[0].wrong or here[0].waits,
+            found=here[0].rejected_because or here[0].pending_because,
             expected="the whole files of reads of a drop",
             advice="`virnucpro drops` shows what arrived; a delivery without reads is an empty file.",
         )

@@ -1,13 +1,12 @@
-"""Alerts: one message about what failed, for people and for programs, sent once to every target.
+"""Alerts: messages about failures, for people and for programs, sent once to every target.
 
-An alert first goes into the outbox (`alerts.toml` under the data root), once for each target that the
-settings name: a log, a webhook (JSON, by POST) and e-mail. Then each is sent. What a target does not take
-stays in the outbox and is sent again by the next call, for a week; no target waits for another. The outbox
-also remembers what was sent, so that the same failure of the same drop is not sent again for a while.
-If the process ends between sending and the note of it, that alert is sent twice, never lost.
+An alert is first written to the outbox (`alerts.toml` under the data root), once for each target in the settings: a
+log, a webhook (JSON, by POST) and e-mail. Then each is sent. An alert that a target does not accept stays in the outbox
+and is sent again by the next call, for a week; targets do not wait for each other. The outbox also has the alerts that
+were sent, so that the same failure of the same drop is not sent again for `repeat_hours`. If the process ends between
+sending and the record of it, an alert is sent twice, but never lost.
 
-Addresses, headers and passwords are secrets: nothing here puts them, or errors that quote them, into a
-message or a file.
+Addresses, headers and passwords are secrets: they, and errors that quote them, are never written to a message or file.
 """
 
 import hashlib
@@ -53,9 +52,9 @@ SEVERAL: dict[Kind, str] = {
 
 
 class Failure(BaseModel):
-    """What failed of a drop: the ranks where it is cut into ranks, the reason, and the command that repairs it.
+    """A failure of a drop: the ranks (if it failed in some), the reason, and the command that repairs it.
 
-    `drop` is the name of the delivery where one was refused, and empty where a run is about no drop.
+    `drop` is the name of the delivery if one was refused, and empty if a run is not about a drop.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,9 +66,9 @@ class Failure(BaseModel):
 
 
 class Alert(BaseModel):
-    """One message. `run_id`, `run_url` and `job` are empty where it is not about a run.
+    """One message. `run_id`, `run_url` and `job` are empty if it is not about a run.
 
-    Its JSON keeps its meaning: fields are only added, and `format` grows if one ever changes.
+    The fields of its JSON keep their meaning: fields are only added, and `format` grows if one has to change.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -109,7 +108,7 @@ class Alert(BaseModel):
         return json.dumps({**fields, "title": self.title, "text": self.text}, ensure_ascii=False).encode()
 
     def identity(self, failure: Failure) -> str:
-        """What makes a failure the same as another one: all of it but the run."""
+        """A digest of everything but the run: equal for the same failure in two runs."""
         parts = (self.kind, failure.drop or self.job, failure.ranks, failure.reason)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
@@ -141,9 +140,9 @@ class _Outbox(BaseModel):
 
 
 def send(alerts: list[Alert], settings: Settings, log: Log, *, now: datetime | None = None) -> list[Alert]:
-    """Send what is new of the alerts, and what a target did not take before; returns what is new.
+    """Send the new ones of the alerts, and those that a target did not accept before; returns the new ones.
 
-    Raises TargetError, naming the targets, if one does not take an alert, which stays in the outbox.
+    Raises TargetError with the targets that did not accept an alert, which stays in the outbox.
     """
     now = now or datetime.now(UTC)
     root = settings.data_root
@@ -178,9 +177,9 @@ def send(alerts: list[Alert], settings: Settings, log: Log, *, now: datetime | N
 def _with(
     alerts: list[Alert], seen: list[_Seen], now: datetime, repeat_hours: float
 ) -> tuple[list[_Seen], list[Alert]]:
-    """What was seen by then, and the alerts with their new failures only.
+    """All failures seen until now, and the alerts with only their new failures.
 
-    A state that lasts is new once: it is noted again before it would be forgotten.
+    A lasting state (STATES) is new once: its time is renewed before it expires.
     """
     at = {one.identity: one.at for one in seen}
     new = []
@@ -207,7 +206,7 @@ def _targets(settings: Settings, log: Log) -> dict[Target, Callable[[Alert], Non
 
 
 def _sent(one: _Unsent, targets: dict[Target, Callable[[Alert], None]], problems: dict[Target, str]) -> bool:
-    """Send one alert, unless its target failed just now: each failure may cost the whole time of the settings."""
+    """Send one alert, unless its target has failed in this call: a failure may take `timeout_seconds`."""
     if one.target in problems:
         return False
     try:
@@ -218,7 +217,7 @@ def _sent(one: _Unsent, targets: dict[Target, Callable[[Alert], None]], problems
 
 
 def _read(path: Path) -> _Outbox:
-    """The outbox; an empty one if there is none or another version wrote it."""
+    """The outbox; empty if there is none or another version wrote it."""
     try:
         return read_manifest(path, _Outbox) if path.exists() else _Outbox()
     except IntegrityError:

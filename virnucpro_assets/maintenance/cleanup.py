@@ -1,13 +1,12 @@
-"""Clean-up: what nobody needs any more is listed, and removed only where that is asked for.
+"""Clean-up: lists files that are not needed any more, and removes them with `delete`.
 
-What there is to find is in `maintenance/remains.py`. To remove something of a generation, all its locks
-are held, and the registration of its drop, which a command and a training hold from their first step to the
-last: a drop on which one works is left alone, and said to be. Between two steps a run of the UI holds no
-lock, so whoever knows of runs hands over the drops on which one is at work. Nothing is waited for.
+`candidates.py` finds the files. To remove files of a generation, the clean-up holds all its locks and the lock on the
+registration of its drop. Commands and trainings hold that one from their first step to the last, so their drops are
+skipped and listed. A run of the UI holds no lock between two steps, so the caller passes the drops with running runs.
+The clean-up never waits.
 
-A folder is renamed to a temporary name first and then removed: a clean-up that is killed leaves
-what the next one finds, and never half a generation. Of data that were kept long enough a record
-stays (`storage/removed.py`).
+A folder is renamed to a temporary name before it is removed: a killed clean-up leaves files that the next one finds,
+and never half a generation. A record of removed data stays (`storage/removed.py`).
 """
 
 import os
@@ -19,14 +18,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from virnucpro_assets.drops.stage_locks import claimed_drop, claimed_whole
+from virnucpro_assets.drops.disk_space import readable_size
+from virnucpro_assets.drops.stage_locks import generation_locks, registration_lock
 from virnucpro_assets.errors import BusyError, InputError, IntegrityError, describe_os_error
 from virnucpro_assets.files.atomic import TEMPORARY_MARK, sync_folder
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.files.manifests import read_manifest
-from virnucpro_assets.maintenance.remains import Finder, Remains, generation_folder, in_bytes
+from virnucpro_assets.maintenance.candidates import CleanupCandidate, Finder
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import DropStore
+from virnucpro_assets.storage.drops import DropFolder, DropStore
 from virnucpro_assets.storage.removed import Removed, note_removed
 from virnucpro_assets.storage.tables_manifest import MANIFEST, TablesManifest
 
@@ -34,8 +34,8 @@ LOCK = "cleanup.lock"
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Something that was left alone, and why."""
+class Skipped:
+    """A path that was not removed, and why."""
 
     path: Path
     why: str
@@ -43,31 +43,31 @@ class Kept:
 
 @dataclass
 class CleanUp:
-    """What a clean-up found, or with `deleted` removed, and what it left alone."""
+    """The candidates that a clean-up found, or with `deleted` removed, and the paths that it skipped."""
 
     root: Path
     deleted: bool
-    remains: list[Remains] = field(default_factory=list)
-    kept: list[Kept] = field(default_factory=list)
+    candidates: list[CleanupCandidate] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
 
     @property
     def size(self) -> int:
-        """The bytes of all that was found."""
-        return sum(remains.size for remains in self.remains)
+        """The bytes of all candidates."""
+        return sum(found.size for found in self.candidates)
 
     def lines(self) -> Iterator[str]:
-        """The outcome as lines of a table for a terminal."""
+        """The result as lines of a table for a terminal."""
         rows = [("size", "what", "where", "why")]
-        for found in self.remains:
+        for found in self.candidates:
             is_inside = found.path.is_relative_to(self.root)
             where = str(found.path.relative_to(self.root) if is_inside else found.path)
-            rows.append((in_bytes(found.size), found.kind, where, found.why))
+            rows.append((readable_size(found.size), found.kind, where, found.why))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows if self.remains else ():
+        for row in rows if self.candidates else ():
             yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for kept in self.kept:
-            yield f"left alone: {kept.path}: {kept.why}"
-        what = f"{len(self.remains)} things, {in_bytes(self.size)}"
+        for each in self.skipped:
+            yield f"skipped: {each.path}: {each.why}"
+        what = f"{len(self.candidates)} things, {readable_size(self.size)}"
         yield f"{what} removed" if self.deleted else f"{what}; nothing was removed (--delete does it)"
 
 
@@ -79,10 +79,10 @@ def clean_up(
     at_work: Mapping[str, str] | None = None,
     now: datetime | None = None,
 ) -> CleanUp:
-    """List, and with `delete` remove, what may be cleaned up of some drops, by default of all.
+    """List, and with `delete` remove, the files of some drops that are not needed any more; by default of all drops.
 
-    `at_work` are drops that must be left alone, each with the reason. Raises InputError if there is no
-    such drop, BusyError if another clean-up is deleting.
+    `at_work` are drops that must be skipped, each with the reason. Raises InputError if there is no such drop,
+    BusyError if another clean-up is deleting.
     """
     store = DropStore(settings.data_root)
     drops = store.keys()
@@ -113,21 +113,21 @@ def clean_up(
 def _clean(key: str, settings: Settings, outcome: CleanUp, at_work: Mapping[str, str], now: datetime) -> None:
     folder = settings.data_root / key
     if key in at_work:
-        outcome.kept.append(Kept(folder, at_work[key]))
+        outcome.skipped.append(Skipped(folder, at_work[key]))
         return
     if folder.is_symlink():
-        outcome.kept.append(Kept(folder, "a symbolic link"))
+        outcome.skipped.append(Skipped(folder, "a symbolic link"))
         return
     refusing = settings.model_copy(update={"when_busy": "refuse"})
-    claim = claimed_drop(key, refusing, lambda _: None) if outcome.deleted else nullcontext()
+    claim = registration_lock(key, refusing, lambda _: None) if outcome.deleted else nullcontext()
     try:
         with claim:
-            _clean_claimed(key, settings, outcome, now)
+            _clean_locked(key, settings, outcome, now)
     except (BusyError, IntegrityError) as error:
-        outcome.kept.append(Kept(folder, str(error)))
+        outcome.skipped.append(Skipped(folder, str(error)))
 
 
-def _clean_claimed(key: str, settings: Settings, outcome: CleanUp, now: datetime) -> None:
+def _clean_locked(key: str, settings: Settings, outcome: CleanUp, now: datetime) -> None:
     store, folder = DropStore(settings.data_root), settings.data_root / key
     current = store.current(key)[0].generation if store.was_listed(key) else ""
     finder = Finder(folder, current, settings, now)
@@ -135,20 +135,20 @@ def _clean_claimed(key: str, settings: Settings, outcome: CleanUp, now: datetime
         _take(found, outcome)
     for generation in finder.generations() if current else ():
         if outcome.deleted:
-            with claimed_whole(generation, f"a clean-up of drop {key}"):
+            with generation_locks(generation, f"a clean-up of drop {key}"):
                 for found in finder.of_generation(generation):
                     _take(found, outcome)
         else:
             for found in finder.of_generation(generation):
                 _take(found, outcome)
-    outcome.kept += [Kept(path, "a symbolic link") for path in finder.links]
+    outcome.skipped += [Skipped(path, "a symbolic link") for path in finder.links]
 
 
 def _clean_cache(settings: Settings, outcome: CleanUp, now: datetime) -> None:
     finder = Finder(settings.cache_folder, "", settings, now)
     for found in finder.of_cache():
         _take(found, outcome)
-    outcome.kept += [Kept(path, "a symbolic link") for path in finder.links]
+    outcome.skipped += [Skipped(path, "a symbolic link") for path in finder.links]
 
 
 def _clean_registry(settings: Settings, outcome: CleanUp, now: datetime) -> None:
@@ -157,11 +157,11 @@ def _clean_registry(settings: Settings, outcome: CleanUp, now: datetime) -> None
     finder = Finder(root, "", settings, now)
     for found in finder.of_registry():
         _take(found, outcome, root)
-    outcome.kept += [Kept(path, "a symbolic link") for path in finder.links]
+    outcome.skipped += [Skipped(path, "a symbolic link") for path in finder.links]
 
 
-def _take(found: Remains, outcome: CleanUp, root: Path | None = None) -> None:
-    """Add something to the outcome, having removed it from under `root` if that is asked for."""
+def _take(found: CleanupCandidate, outcome: CleanUp, root: Path | None = None) -> None:
+    """Add a candidate to the outcome; with `deleted` remove it from `root` first."""
     try:
         if outcome.deleted:
             if found.kind in ("embeddings", "data"):
@@ -169,13 +169,14 @@ def _take(found: Remains, outcome: CleanUp, root: Path | None = None) -> None:
             for path in found.paths:
                 remove_within(path, root or outcome.root)
     except OSError as error:
-        outcome.kept.append(Kept(found.path, describe_os_error(error)))
+        outcome.skipped.append(Skipped(found.path, describe_os_error(error)))
     else:
-        outcome.remains.append(found)
+        outcome.candidates.append(found)
 
 
-def _note(found: Remains) -> None:
-    folder = generation_folder(found)
+def _note(found: CleanupCandidate) -> None:
+    assert found.generation is not None
+    folder = DropFolder(found.generation)
     tables = folder.calls / MANIFEST
     note_removed(
         folder,
@@ -193,7 +194,10 @@ def remove_within(path: Path, root: Path) -> None:
     """Remove a file or a folder under `root`; IntegrityError if it is a link, or a link leads out of `root`."""
     if path.is_symlink() or not path.parent.resolve().is_relative_to(root.resolve()):
         raise IntegrityError(
-            f"{path}: found a way out of {root}; expected a place within it. Look who made the link."
+            path,
+            found=f"a symbolic link out of {root}",
+            expected="a path within it",
+            advice="Check who made the link.",
         )
     if not path.is_dir():
         path.unlink()

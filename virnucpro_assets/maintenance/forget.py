@@ -1,8 +1,8 @@
-"""To forget a drop: all that is kept of it in the data root is removed, whatever state it is in.
+"""Forgetting a drop: all its files in the data root are removed, whatever state it is in.
 
-`virnucpro forget` does that when somebody asks for it. A command that registers files does it by itself if they never
-became an index: a mistyped file would else stay as a drop that fails for ever and holds its name. Files of reads
-are not touched: they belong to those who gave them.
+`virnucpro forget` does it on request. A command that registers files does it if they never became an index: a mistyped
+file would otherwise stay as a drop that always fails and occupies its name. Files of reads are not touched, because
+they belong to the user.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,17 +10,17 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from virnucpro_assets.drops.stage_locks import claimed_whole
+from virnucpro_assets.drops.stage_locks import generation_locks
 from virnucpro_assets.errors import BusyError, IntegrityError
+from virnucpro_assets.maintenance.candidates import GENERATION, size_of
 from virnucpro_assets.maintenance.cleanup import remove_within
-from virnucpro_assets.maintenance.remains import GENERATION, size_of
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropFolder, DropStore
 
 
 @dataclass(frozen=True)
 class DropData:
-    """What is kept of a drop: its folder, how many generations and bytes, and the files of its reads, if known."""
+    """The data of a drop: its folder, the numbers of generations and bytes, and its files of reads, if known."""
 
     folder: Path
     generations: int
@@ -29,29 +29,29 @@ class DropData:
 
 
 def data_of(key: str, settings: Settings) -> DropData | None:
-    """What is kept of a drop; None if nothing is."""
+    """The data of a drop, or None."""
     folder = settings.data_root / key
     if not folder.is_dir():
         return None
     try:
         source = DropStore(settings.data_root).source(key)
     except IntegrityError:
-        # A damaged record is a reason to forget a drop, not one against it.
+        # A drop with a damaged record can be forgotten too.
         source = None
     reads = tuple(file.path for file in source.files) if source else ()
     return DropData(folder, len(_generations(folder)), size_of(folder), reads)
 
 
 def remove_data(key: str, settings: Settings) -> None:
-    """Remove the folder of a drop; call it while you hold its registration (`claimed_drop`).
+    """Remove the folder of a drop; call it with `registration_lock` held.
 
-    Raises BusyError, and removes nothing, if somebody works on a generation; IntegrityError if the folder is a
+    Raises BusyError, and removes nothing, if a process works on a generation; IntegrityError if the folder is a
     symbolic link.
     """
     folder = settings.data_root / key
     with ExitStack() as held:
         for generation in _generations(folder):
-            held.enter_context(claimed_whole(generation, f"the removal of drop {key}"))
+            held.enter_context(generation_locks(generation, f"the removal of drop {key}"))
         remove_within(folder, settings.data_root)
 
 
@@ -59,10 +59,10 @@ def remove_data(key: str, settings: Settings) -> None:
 def kept_if_indexed(
     key: str, settings: Settings, forgotten: Callable[[], None] = lambda: None
 ) -> Iterator[None]:
-    """Take back what the block registers of a drop if it ends before the files became an index.
+    """Undo the registration of a drop in the block if the block ends before the files became an index.
 
-    A drop that had an index or a delivery before gets back its files and generation; else all of it is removed, and
-    `forgotten` is called. What another version wrote is left alone. Call it while you hold the registration.
+    A drop that had an index or a delivery before gets its former files and generation back; any other drop is removed,
+    and `forgotten` is called. Records of another version are not touched. Call it with `registration_lock` held.
     """
     store = DropStore(settings.data_root)
     try:
@@ -78,7 +78,7 @@ def kept_if_indexed(
         with suppress(BusyError, IntegrityError, OSError):
             if not store.is_indexed(key):
                 if before and (digest or before.delivery or before.follows_delivery):
-                    store.put_back(key, before, digest)
+                    store.restore(key, before, digest)
                 elif not any(DropFolder(path).is_indexed for path in _generations(settings.data_root / key)):
                     if (settings.data_root / key).is_dir():
                         remove_data(key, settings)

@@ -1,9 +1,8 @@
-"""Drops that wait for their predictions longer than they should.
+"""Drops that wait for their predictions longer than `overdue_hours`.
 
-A drop waits from the first listing of its files, as its record says; one whose files were not listed
-yet, from the time at which it was registered or its delivery was complete. It waits no more once there
-are predictions of the files that it has now. What finished long ago is never overdue, nor what was
-registered to teach a classifier.
+A drop waits from the first listing of its files in its record; if they were not listed yet, from its registration or
+the time at which its delivery was complete. It waits until there are predictions for its present files. Drops whose
+data were cleaned up and drops for training are never overdue.
 """
 
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from virnucpro_assets.storage.tables_manifest import MANIFEST
 
 
 def overdue_drops(settings: Settings, now: datetime) -> dict[str, float]:
-    """The drops that wait longer than `overdue_hours` at the time `now`, with the hours that they wait."""
+    """The drops that wait longer than `overdue_hours` at the time `now`, with the hours."""
     if not settings.overdue_hours:
         return {}
     drops = DropStore(settings.data_root).keys()
@@ -30,9 +29,9 @@ def overdue_drops(settings: Settings, now: datetime) -> dict[str, float]:
 
 
 def _since(key: str, settings: Settings) -> datetime | None:
-    """Since when a drop waits for its predictions; None if it does not."""
+    """The time since which a drop waits for its predictions, or None."""
     store = DropStore(settings.data_root)
-    if store.is_taught_from(key):
+    if store.is_training_drop(key):
         return None
     if not store.was_listed(key):
         return _time_of(settings.data_root / key / "source.toml")

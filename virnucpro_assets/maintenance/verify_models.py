@@ -1,4 +1,4 @@
-"""Encoders against their references, as a person asks for it: which, on what device, and the verdict."""
+"""The command that compares encoders with their references: which ones, on which device, and the result."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,15 +22,13 @@ def verify_models(
     device: str | None = None,
     keep: bool = False,
 ) -> None:
-    """Verify the encoders of these names, or those in use, one after the other, a line each.
+    """Verify the encoders of these names, or those in use; `say` is called with a line for each.
 
-    `warn` hears which of them are the demo's.
-
-    Raises InputError for a name, precision or device that is none, DeviceError if no device is given and
-    there is a GPU that cannot be used, IntegrityError for a damaged folder, and in the end CheckError if
-    an encoder is not near enough to its reference.
+    `warn` is called with the names of demo models among them. Raises InputError for an unknown name, precision or
+    device, DeviceError if no device is given and there is a GPU that cannot be used, IntegrityError for a damaged
+    folder, and at the end CheckError if an encoder differs too much from its reference.
     """
-    # torch stays out of the import path of whoever only describes the commands.
+    # The command line imports this module, and torch takes seconds to import.
     import torch  # noqa: PLC0415
 
     from virnucpro_assets.models.verification import verify_encoder  # noqa: PLC0415
@@ -40,8 +38,8 @@ def verify_models(
         raise InputError(
             "precision", found=repr(precision), expected=", ".join(PRECISIONS), advice="Give one of them."
         )
-    place = device or ("cuda:0" if names_gpus("auto", visible=settings.visible_gpus) else "cpu")
-    _require_device(place, torch.cuda.device_count())
+    chosen_device = device or ("cuda:0" if names_gpus("auto", visible=settings.visible_gpus) else "cpu")
+    _require_device(chosen_device, torch.cuda.device_count())
     registry = Registry(settings.models)
     folders = (
         [settings.encoder_folder(kind) for kind in ENCODER_KINDS]
@@ -51,12 +49,12 @@ def verify_models(
     failed = []
     with saying_demo_models({folder.name: folder for folder in folders}, warn):
         for folder in folders:
-            found = verify_encoder(folder, precision=chosen, device=place, keep=keep)
+            found = verify_encoder(folder, precision=chosen, device=chosen_device, keep=keep)
             passed = found.passed(settings.min_cosine)
             say(
-                f"{folder}: {found.folder.kind} in {chosen} on {place} against {found.reference}: smallest cosine "
-                f"{found.min_cosine:.8f}, largest difference {found.largest_difference:.3g} where the largest number "
-                f"is {found.largest_number:.3g}: {'passed' if passed else 'FAILED'}"
+                f"{folder}: {found.folder.kind} in {chosen} on {chosen_device} against {found.reference}: smallest "
+                f"cosine {found.min_cosine:.8f}, largest difference {found.largest_difference:.3g} where the largest "
+                f"number is {found.largest_number:.3g}: {'passed' if passed else 'FAILED'}"
             )
             if not passed:
                 failed.append(str(folder))

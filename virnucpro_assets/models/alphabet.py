@@ -1,4 +1,4 @@
-"""The alphabet of ESM-2 and its tokeniser, vectorised. No torch here.
+"""The alphabet of ESM-2, and its tokeniser in numpy. No torch here.
 
 The order is that of fair-esm's `Alphabet.from_architecture("ESM-1b")`: four special tokens, the
 letters of `esm.constants.proteinseq_toks`, one filler that rounds the table to a multiple of
@@ -8,8 +8,7 @@ eight, and the mask.
 import numpy as np
 import numpy.typing as npt
 
-from virnucpro_assets.models.tokens import Tokens, flat_positions
-from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.ragged import Ragged, Tokens, flat_positions
 
 LETTERS = "LAGVSERTIDPKQNFYMHWCXBUZO.-"
 TOKENS = ("<cls>", "<pad>", "<eos>", "<unk>", *LETTERS, "<null_1>", "<mask>")

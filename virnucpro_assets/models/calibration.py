@@ -1,4 +1,4 @@
-"""Calibration: from raw scores to probabilities that mean what they say, and how far scores are from that.
+"""Calibration: from raw scores to probabilities, and the calibration error of scores.
 
 A sigmoid of the score's logit is fitted by maximum likelihood (Platt, Advances in Large Margin
 Classifiers 1999, with his targets, which keep the fit finite where the classes do not overlap), by
@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
 
 NEAREST = 1e-7
-"""Scores are float32: nearer to 0 or 1 than this a probability is taken for this far from it."""
+"""Scores are float32: probabilities nearer to 0 or 1 than this are clipped."""
 
 _STEPS = 100
 _SMALLEST_STEP = 1e-10
@@ -40,9 +40,9 @@ def calibrated(scores: npt.NDArray[np.floating], calibration: Calibration) -> Fl
 
 
 def fit_calibration(scores: Floats, is_virus: Booleans) -> Calibration:
-    """The calibration that makes P(virus) [n] most likely for bool [n] `is_virus`.
+    """The calibration of the scores [n] with the largest likelihood of bool [n] `is_virus`.
 
-    Give scores of what the classifier was not trained on. Raises ValueError without both classes.
+    The scores must be of rows that the classifier was not trained on. Raises ValueError unless both classes occur.
     """
     viruses, others = int(is_virus.sum()), int((~is_virus).sum())
     if not viruses or not others:
@@ -66,21 +66,23 @@ def fit_calibration(scores: Floats, is_virus: Booleans) -> Calibration:
             break
         weights -= step * direction
         loss = _loss(design @ weights, targets)
-    return Calibration(slope=float(weights[0]), intercept=float(weights[1]))
+    return Calibration(
+        slope=float(weights[0]), intercept=float(weights[1]), virus_share=viruses / (viruses + others)
+    )
 
 
 def reliability(scores: Floats, is_virus: Booleans, bins: int = 10) -> list[ReliabilityBin]:
     """Bins of equal width over P(virus) from 0 to 1; empty ones are left out."""
-    place = np.minimum((scores * bins).astype(np.int64), bins - 1)
+    index = np.minimum((scores * bins).astype(np.int64), bins - 1)
     return [
         ReliabilityBin(
             low=one / bins,
             high=(one + 1) / bins,
-            count=int((place == one).sum()),
-            mean_score=float(scores[place == one].mean()),
-            virus_share=float(is_virus[place == one].mean()),
+            count=int((index == one).sum()),
+            mean_score=float(scores[index == one].mean()),
+            virus_share=float(is_virus[index == one].mean()),
         )
-        for one in np.unique(place).tolist()
+        for one in np.unique(index).tolist()
     ]
 
 

@@ -1,11 +1,11 @@
 """The card beside a model's weights. No torch here.
 
-A classifier's says what it was trained on and what it expects, an encoder's what it is and where it
-comes from. A classifier is bound to its encoders by their digests. One that others trained may say
-only their names: then nothing but name and width can be compared.
+The card of a classifier says what it was trained on and which input it expects, that of an encoder what it is and
+where it comes from. A classifier is bound to its encoders by their digests. The card of an imported one may have only
+their names: then only name and width can be compared.
 
-A card holds the digest of the weights and, under SEAL, that of its own other fields, so that a changed bit
-of either is an error. Cards of older versions have neither and are read as they are.
+A card has the digest of the weights and, under SEAL, that of its own other fields, so that a changed bit of either is
+an error. Cards of older versions have neither and are read without this check.
 """
 
 import hashlib
@@ -29,15 +29,15 @@ from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind, Precision, R
 
 CARD_FILE = "card.json"
 SEAL = "sha256"
-"""The field of a card's file with the SHA-256 of all others."""
+"""The field in the file of a card with the SHA-256 of all other fields."""
 
 Card = TypeVar("Card", bound=BaseModel)
 
 
 Inputs = Literal["both", "dna", "protein"]
-"""Which embeddings of a row a classifier takes."""
+"""Which embeddings of a row a classifier uses."""
 
-TAKEN: dict[Inputs, tuple[EncoderKind, ...]] = {
+ENCODERS_OF_INPUTS: dict[Inputs, tuple[EncoderKind, ...]] = {
     "both": ENCODER_KINDS,
     "dna": ("dnabert_s",),
     "protein": ("esm2",),
@@ -46,31 +46,38 @@ TAKEN: dict[Inputs, tuple[EncoderKind, ...]] = {
 
 
 def columns_of(inputs: Inputs, d_dna: int) -> slice:
-    """The columns of these embeddings in merged rows whose first `d_dna` numbers are the DNA's."""
+    """The columns of these embeddings in merged rows, of which the first `d_dna` are the DNA's."""
     return {"both": slice(None), "dna": slice(0, d_dna), "protein": slice(d_dna, None)}[inputs]
 
 
 class Calibration(BaseModel):
-    """From a raw to a calibrated P(virus): sigmoid(slope * logit(p) + intercept) (Platt 1999)."""
+    """Maps a raw to a calibrated P(virus): sigmoid(slope * logit(p) + intercept) (Platt 1999)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     slope: float
     intercept: float
+    virus_share: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="share of viruses where it was fitted",
+        exclude_if=lambda share: share is None,
+    )
 
 
 class Threshold(BaseModel):
-    """The least calibrated P(virus) at which a wanted precision was reached where it was evaluated."""
+    """The lowest calibrated P(virus) that reached a wanted precision in the evaluation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     precision: float = Field(gt=0, le=1, description="wanted share of viruses among what is called virus")
-    least: float = Field(ge=0, le=1, description="calibrated P(virus) from which on it is reached")
-    recall: float = Field(ge=0, le=1, description="share of the viruses that are called then")
+    least: float = Field(ge=0, le=1, description="lowest calibrated P(virus) that reaches it")
+    recall: float = Field(ge=0, le=1, description="share of the viruses that are called with it")
 
 
 class ClassifierCard(BaseModel):
-    """What a classifier expects, where it comes from and how good it is."""
+    """The input that a classifier expects, its origin, and its evaluation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -79,12 +86,10 @@ class ClassifierCard(BaseModel):
     d_protein: int = Field(ge=1)
     encoders: dict[EncoderKind, str] = Field(description="digest of the model folder of each encoder")
     encoder_names: dict[EncoderKind, str] = Field(
-        {}, description="published name of each encoder that is known by no digest"
+        {}, description="published name of each encoder without a known digest"
     )
-    precision: Precision | None = Field(
-        None, description="in which the embeddings were computed that it was trained on"
-    )
-    inputs: Inputs = Field("both", description="the embeddings that it takes")
+    precision: Precision | None = Field(None, description="of the embeddings that it was trained on")
+    inputs: Inputs = Field("both", description="the embeddings that it uses")
     calibration: Calibration | None = Field(None, description="fitted on reads that it was not trained on")
     thresholds: tuple[Threshold, ...] = Field((), description="by rising precision")
     training_data: str
@@ -95,26 +100,31 @@ class ClassifierCard(BaseModel):
 
     @property
     def width(self) -> int:
-        """How many numbers the classifier takes a row: the DNA's first, then the protein's, as `inputs` says."""
+        """How many numbers per row the classifier uses: the DNA's first, then the protein's, depending on `inputs`."""
         return self.d_dna * (self.inputs != "protein") + self.d_protein * (self.inputs != "dna")
 
     @property
-    def takes(self) -> tuple[EncoderKind, ...]:
-        """The encoders whose embeddings it takes, in the order of a merged row."""
-        return TAKEN[self.inputs]
+    def widths(self) -> dict[EncoderKind, int]:
+        """How many numbers each encoder gives a row."""
+        return {"dnabert_s": self.d_dna, "esm2": self.d_protein}
+
+    @property
+    def used_encoders(self) -> tuple[EncoderKind, ...]:
+        """The encoders whose embeddings it uses, in the order of a merged row."""
+        return ENCODERS_OF_INPUTS[self.inputs]
 
     @property
     def route(self) -> Route:
-        """What reads that it scores are said to be scored by."""
+        """The route of the reads that it scores, as tables name it."""
         return "joint" if self.inputs == "both" else self.inputs
 
     def columns(self, d_dna: int) -> slice:
-        """The columns that it takes of merged rows whose first `d_dna` numbers are the DNA's."""
+        """The columns that it uses of merged rows, of which the first `d_dna` are the DNA's."""
         return columns_of(self.inputs, d_dna)
 
 
 class EncoderCard(BaseModel):
-    """What an encoder is, where it comes from, and what its folder must still be."""
+    """What an encoder is, where it comes from, and the digest of its folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -134,16 +144,20 @@ class EncoderCard(BaseModel):
 
 
 def read_card(folder: Path) -> ClassifierCard:
-    """Read the card in `folder`, or raise IntegrityError naming what is wrong with it."""
+    """Read the card in `folder`; IntegrityError if it is missing or damaged."""
     path = folder / CARD_FILE
     if not path.is_file():
         raise IntegrityError(
-            f"{path}: found no file; expected the classifier's card. Train or import the classifier first."
+            path,
+            found="no file",
+            expected="the classifier's card",
+            advice="Train or import the classifier first.",
         )
     return _read(
         path,
         ClassifierCard,
-        "a classifier's card. Train the classifier again, or import it again with --replace",
+        "a classifier's card",
+        "Train the classifier again, or import it again with --replace.",
     )
 
 
@@ -151,32 +165,36 @@ def read_encoder_card(folder: Path) -> EncoderCard | None:
     """The card of the encoder in `folder`, None if it has none; IntegrityError if it is damaged."""
     path = folder / CARD_FILE
     return (
-        _read(path, EncoderCard, "an encoder's card. Fetch or import the model again with --replace")
+        _read(path, EncoderCard, "an encoder's card", "Fetch or import the model again with --replace.")
         if path.is_file()
         else None
     )
 
 
 def checked_model_folder(folder: Path, *, content: bool = False) -> ModelFolder:
-    """As `read_model_folder`; IntegrityError also if the encoder is no longer what its card says, if it has one."""
+    """As `read_model_folder`; IntegrityError also if the encoder does not match its card, if it has one."""
     found, card = read_model_folder(folder, content=content), read_encoder_card(folder)
     if card is not None and found.digest != card.digest:
         raise IntegrityError(
-            f"{folder}: found {', '.join(files_of(found.config))} of digest {found.digest}; expected {card.digest} as "
-            f"{CARD_FILE} says. A file was changed or damaged: fetch or import the model again with --replace."
+            folder,
+            found=f"{', '.join(files_of(found.config))} of digest {found.digest}",
+            expected=f"{card.digest} as {CARD_FILE} says",
+            advice="A file was changed or damaged: fetch or import the model again with --replace.",
         )
     return found
 
 
 def checked_weights_digest(folder: Path, card: ClassifierCard) -> str:
-    """SHA-256 of the weights of the classifier in `folder`; IntegrityError if they are not those of its card."""
+    """SHA-256 of the weights of the classifier in `folder`; IntegrityError if they do not match its card."""
     path = folder / WEIGHTS_FILE
     require_file(path)
     found = sha256_of_file(path)
     if card.digest and found != card.digest:
         raise IntegrityError(
-            f"{path}: found SHA-256 {found}; expected {card.digest} as {CARD_FILE} says. The file was changed or "
-            "damaged: train or import the classifier again."
+            path,
+            found=f"SHA-256 {found}",
+            expected=f"{card.digest} as {CARD_FILE} says",
+            advice="The file was changed or damaged: train or import the classifier again.",
         )
     return found
 
@@ -188,17 +206,17 @@ def write_card(folder: Path, card: ClassifierCard | EncoderCard) -> None:
     write_text(folder / CARD_FILE, content + "\n")
 
 
-def _read(path: Path, kind: type[Card], expected: str) -> Card:
+def _read(path: Path, kind: type[Card], expected: str, advice: str) -> Card:
     try:
         return kind.model_validate_json(_unsealed(path))
     except ValidationError as error:
         raise IntegrityError(
-            f"{path}: found {describe_validation_error(error)}; expected {expected}."
+            path, found=describe_validation_error(error), expected=expected, advice=advice
         ) from error
 
 
 def _unsealed(path: Path) -> bytes:
-    """The JSON of a card without its seal, which must be right if there is one."""
+    """The JSON of a card without its seal; DamagedFileError if there is one and it does not match."""
     content = path.read_bytes()
     try:
         fields = json.loads(content)
@@ -208,8 +226,11 @@ def _unsealed(path: Path) -> bytes:
         return content
     if fields.pop(SEAL) != _digest(fields):
         raise DamagedFileError(
-            f"{path}: found content that does not match its field {SEAL}; expected the card as it was written. Fetch, "
-            f"import or train the model again; if you changed the card on purpose, remove the field {SEAL}."
+            path,
+            found=f"content that does not match its field {SEAL}",
+            expected="the card as it was written",
+            advice="Fetch, import or train the model again; if you changed the card on purpose, remove the field "
+            f"{SEAL}.",
         )
     return json.dumps(fields).encode()
 

@@ -1,14 +1,14 @@
 """The published encoders: where they are, at which commit, under which licence. No torch here.
 
-A commit of the hub names the content of every file, so what is fetched today is what was fetched
-before. The digests are of weights files at these commits, as several public projects record them;
-where there is none, that of the hub's own listing is what a file must have.
+A commit of the hub determines the content of every file, so later fetches give the same files. The digests are those of
+weights files at these commits, as several public projects record them; without one, a file must have the digest of the
+hub's own listing.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
+from virnucpro_assets.models.configs import DnabertSConfig, EncoderConfig, Esm2Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class PublishedModel:
     repository: str
     revision: str
     licence: str
-    config: Esm2Config | DnabertSConfig
+    config: EncoderConfig
     sha256: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -87,6 +87,6 @@ def published_model(name: str) -> PublishedModel | None:
     return next((model for model in CATALOGUE if name in {model.name, model.repository}), None)
 
 
-def model_of_shape(config: Esm2Config | DnabertSConfig) -> PublishedModel | None:
-    """The published model that has this shape; another one, trained by others, may have it as well."""
+def model_of_shape(config: EncoderConfig) -> PublishedModel | None:
+    """The published model of this shape; models that others trained may have the same shape."""
     return next((model for model in CATALOGUE if model.config == config), None)

@@ -1,8 +1,8 @@
 """VirNucPro's classifier: from the embeddings of a row to P(others) and P(virus).
 
-Linear(width → 512), batch norm, ReLU, dropout 0.5, Linear(512 → 2), softmax (Li et al. 2025). Its
-width is that of both embeddings side by side, or of one alone. A folder holds the weights under the
-published names and a card that says what they expect. Scores are computed in float32, a fixed number of rows at a time.
+Linear(width → 512), batch norm, ReLU, dropout 0.5, Linear(512 → 2), softmax (Li et al. 2025). Its width is that of
+both embeddings, or of one of them. A folder has the weights under the published names, and a card that describes
+their input. Scores are computed in float32, a fixed number of rows at a time.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ _ROWS_AT_ONCE = 8192
 
 
 class Classifier(nn.Module):
-    """The network; rows are [n, width] float32, the DNA's numbers before the protein's where it takes both."""
+    """The network; rows are [n, width] float32, the DNA's numbers before the protein's if it uses both."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Classifier(nn.Module):
         self.output_layer = nn.Linear(HIDDEN_WIDTH, 2)
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """[n, 2] logits, before the softmax: what training needs."""
+        """[n, 2] logits, before the softmax, for training."""
         hidden = functional.relu(self.bn1(self.hidden_layer(rows)))
         logits: torch.Tensor = self.output_layer(self.dropout(hidden))
         return logits
@@ -55,7 +55,7 @@ class Classifier(nn.Module):
         scores = np.empty((len(rows), 2), np.float32)
         for first in range(0, len(rows), _ROWS_AT_ONCE):
             some = slice(first, first + _ROWS_AT_ONCE)
-            # torch warns of views of read-only memory, so such rows are copied.
+            # torch warns about views of read-only memory, so such rows are copied.
             block = np.require(rows[some], np.float32, ["C", "W"])
             logits = self(torch.from_numpy(block).to(device))
             scores[some] = functional.softmax(logits, dim=1).cpu().numpy()
@@ -80,8 +80,10 @@ def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> tupl
     damaged = [name for name, tensor in state.items() if not tensor.isfinite().all()]
     if damaged:
         raise IntegrityError(
-            f"{path}: found numbers that are not finite in {', '.join(damaged)}; expected finite weights. "
-            "Train or import the classifier again."
+            path,
+            found=f"numbers that are not finite in {', '.join(damaged)}",
+            expected="finite weights",
+            advice="Train or import the classifier again.",
         )
     with torch.device("meta"):
         classifier = Classifier(card.width)

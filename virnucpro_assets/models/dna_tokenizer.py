@@ -1,7 +1,7 @@
 """DNABERT-S's own tokeniser: byte-pair pieces between [CLS] and [SEP], by the `tokenizers` library.
 
-The file may ask for truncation or padding: both are switched off, since packs need neither. Its
-post-processor should add the special tokens; a file without one gets them here.
+Truncation and padding in the file are switched off, since packs need neither. Its post-processor should add the special
+tokens; if it has none, one is set here.
 """
 
 from pathlib import Path
@@ -13,28 +13,29 @@ from tokenizers.processors import TemplateProcessing
 
 from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.models.folders import require_file
-from virnucpro_assets.models.tokens import Tokens
-from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.ragged import Ragged, Tokens
 
-# The library's own records of a sequence are some kilobytes, so only so many live at a time.
+# The library uses some kilobytes per sequence, so batches are limited.
 _SEQUENCES_AT_ONCE = 4096
 
 
 class DnaTokenizer:
-    """The tokeniser in a tokenizer.json. Called with a batch, it gives its tokens."""
+    """The tokeniser in a tokenizer.json; it is called with a batch of sequences."""
 
     def __init__(self, path: Path, *, vocabulary: int) -> None:
         """Read `path`; raise IntegrityError unless its ids fit a `vocabulary` of that size."""
         self._tokenizer = _read(path)
         if (size := _largest_id(self._tokenizer) + 1) > vocabulary:
             raise IntegrityError(
-                f"{path}: found token ids up to {size - 1}; expected ids below {vocabulary}, the size of "
-                "the model's vocabulary. Use the tokeniser and the weights of one model."
+                path,
+                found=f"token ids up to {size - 1}",
+                expected=f"ids below {vocabulary}, the size of the model's vocabulary",
+                advice="Use the tokeniser and the weights of one model.",
             )
         _ensure_special_tokens(self._tokenizer, path)
 
     def __call__(self, sequences: Ragged) -> Tokens:
-        """Token ids of each sequence, [CLS] first and [SEP] last. Letters are taken as they are."""
+        """Token ids of each sequence, [CLS] first and [SEP] last. Letters are not changed."""
         pieces: list[npt.NDArray[np.int32]] = [np.empty(0, np.int32)]
         lengths: list[int] = []
         for first in range(0, len(sequences), _SEQUENCES_AT_ONCE):
@@ -54,7 +55,7 @@ def _read(path: Path) -> Tokenizer:
         tokenizer = Tokenizer.from_buffer(content)
     except ValueError as error:
         raise IntegrityError(
-            f"{path}: found {excerpt(error)}; expected a tokenizer.json. Fetch the model again."
+            path, found=excerpt(error), expected="a tokenizer.json", advice="Fetch the model again."
         ) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -69,7 +70,10 @@ def _ensure_special_tokens(tokenizer: Tokenizer, path: Path) -> None:
     start, end = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
     if start is None or end is None:
         raise IntegrityError(
-            f"{path}: found no [CLS] or no [SEP]; expected both in the vocabulary. Fetch the model again."
+            path,
+            found="no [CLS] or no [SEP]",
+            expected="both in the vocabulary",
+            advice="Fetch the model again.",
         )
     if tokenizer.post_processor is None:
         tokenizer.post_processor = TemplateProcessing(
@@ -77,6 +81,8 @@ def _ensure_special_tokens(tokenizer: Tokenizer, path: Path) -> None:
         )
     if (added := tokenizer.encode("").ids) != [start, end]:
         raise IntegrityError(
-            f"{path}: found a post-processor that adds the tokens {added} to a sequence; expected [CLS] and "
-            f"[SEP], {[start, end]}. Fetch the model again."
+            path,
+            found=f"a post-processor that adds the tokens {added} to a sequence",
+            expected=f"[CLS] and [SEP], {[start, end]}",
+            advice="Fetch the model again.",
         )

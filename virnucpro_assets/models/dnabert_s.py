@@ -4,11 +4,12 @@ A BERT in the form of MosaicBERT (Portes et al. 2023): no position embeddings bu
 ALiBi, post-layer-norm, and a gated MLP whose one matrix gives gate and value. Every token has
 type 0. The pooler is left out. In bfloat16 and float16 the weights and all activations are of that
 dtype, on a CPU except those of attention; sums inside products, norms and softmax are float32.
-What follows attention in a fused model, on GPUs only, runs on kernels of our own (`gpu_kernels`).
+A fused model, on GPUs only, computes all that follows attention with kernels of our own (`gpu_kernels`).
 """
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -17,9 +18,11 @@ from torch.nn import functional
 
 from virnucpro_assets.models.attention import ATTEND, Alibi
 from virnucpro_assets.models.configs import DnabertSConfig
+from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
+from virnucpro_assets.models.encoders import TOKENIZER_FILE
+from virnucpro_assets.models.fused_linear import FusedGatedLinear, FusedLinear, prepack_weights
 from virnucpro_assets.models.packs import TokenPack
-from virnucpro_assets.models.products import GatedProduct, Product, pack_products
-from virnucpro_assets.models.weights import State, empty_embedding
+from virnucpro_assets.models.weights import State, empty_embedding, read_weights
 from virnucpro_assets.vocabulary import Attention
 
 # The published name of each part of a layer, and ours.
@@ -38,11 +41,11 @@ class _Layer(nn.Module):
         super().__init__()
         width, epsilon = config.hidden_size, config.layer_norm_eps
         self.heads_shape = (3, config.num_attention_heads, config.head_width)
-        self.qkv = Product(width, 3 * width)
-        self.out = Product(width, width)
+        self.qkv = FusedLinear(width, 3 * width)
+        self.out = FusedLinear(width, width)
         self.attention_norm = nn.LayerNorm(width, eps=epsilon)
-        self.gate_and_value = GatedProduct(width, config.intermediate_size)
-        self.down = Product(config.intermediate_size, width)
+        self.gate_and_value = FusedGatedLinear(width, config.intermediate_size)
+        self.down = FusedLinear(config.intermediate_size, width)
         self.mlp_norm = nn.LayerNorm(width, eps=epsilon)
 
     def heads(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -57,16 +60,16 @@ def _heads_scaled(layer: _Layer, hidden: torch.Tensor) -> torch.Tensor:
     return qkv
 
 
-def _after(layer: _Layer, hidden: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
-    hidden = layer.attention_norm(layer.out(mixed.to(hidden.dtype), added=hidden))
+def _after(layer: _Layer, hidden: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
+    hidden = layer.attention_norm(layer.out(attended.to(hidden.dtype), added=hidden))
     normed: torch.Tensor = layer.mlp_norm(layer.down(layer.gate_and_value(hidden), added=hidden))
     return normed
 
 
-def _after_fused(layer: _Layer, hidden: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
-    from virnucpro_assets.models.gpu_kernels import gate, norm_of_sum  # noqa: PLC0415 - Triton is not everywhere
+def _after_fused(layer: _Layer, hidden: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
+    from virnucpro_assets.models.gpu_kernels import gate, norm_of_sum  # noqa: PLC0415 - imports Triton
 
-    hidden = norm_of_sum(layer.out(mixed), hidden, layer.attention_norm)
+    hidden = norm_of_sum(layer.out(attended), hidden, layer.attention_norm)
     gated = gate(functional.linear(hidden, layer.gate_and_value.weight))
     return norm_of_sum(layer.down(gated), hidden, layer.mlp_norm)
 
@@ -97,14 +100,14 @@ class DnabertS(nn.Module):
         own = {own: state.pop(published) for published, own in _names(config).items()}
         model.load_state_dict(own, assign=True)
         if attention == "dense-runs" and not fused:
-            pack_products(model)
+            prepack_weights(model)
         return model.requires_grad_(False).eval()
 
     def forward(self, pack: TokenPack) -> torch.Tensor:
         """[total, width]: every token's hidden state after the last layer."""
         hidden: torch.Tensor = self.first_norm(self.words(pack.tokens) + self.types.weight[0])
         slopes = torch.tensor(alibi_slopes(self.config.num_attention_heads), device=hidden.device)
-        # On a CPU the kernel of attention is no slower in float32, and nothing is rounded on the way.
+        # On a CPU the kernel of attention is as fast in float32, and rounds nothing.
         dtype = torch.float32 if hidden.device.type == "cpu" else hidden.dtype
         alibi = Alibi.up_to(slopes, pack.longest, dtype)
         for layer in cast("Iterable[_Layer]", self.layers):
@@ -114,8 +117,27 @@ class DnabertS(nn.Module):
         return hidden
 
 
+def load(
+    config: DnabertSConfig,
+    weights: Path,
+    dtype: torch.dtype,
+    device: torch.device,
+    attention: Attention,
+    *,
+    fused: bool,
+) -> DnabertS:
+    """The model with the weights of a file, ready to infer."""
+    state = read_weights(weights, published_shapes(config), ignored=is_ignored, dtype=dtype, device=device)
+    return DnabertS.from_published(config, state, attention, fused=fused)
+
+
+def tokeniser(config: DnabertSConfig, folder: Path) -> DnaTokenizer:
+    """The tokeniser of the model folder."""
+    return DnaTokenizer(folder / TOKENIZER_FILE, vocabulary=config.vocab_size)
+
+
 def alibi_slopes(heads: int) -> list[float]:
-    """The slope of each head, by the rule of the ALiBi paper's own code.
+    """The slope of each head, by the rule of the ALiBi paper's code.
 
     For a power of two: the geometric sequence that starts at and multiplies by 2^(−8 / heads).
     For another number: the slopes of the next lower power of two, then every other slope of the
@@ -132,6 +154,11 @@ def published_shapes(config: DnabertSConfig) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         own = {name: tuple(tensor.shape) for name, tensor in DnabertS(config).state_dict().items()}
     return {published: own[name] for published, name in _names(config).items()}
+
+
+def optional_shapes(_config: DnabertSConfig) -> dict[str, tuple[int, ...]]:
+    """None: a weights file has no other tensors that are read."""
+    return {}
 
 
 def is_ignored(name: str) -> bool:

@@ -1,6 +1,6 @@
-"""An encoder: from sequences to one mean vector each, whatever the model inside.
+"""An encoder: from sequences to one mean vector each, independent of the model inside.
 
-The order of things: `tokenise` turns bytes into token ids on the CPU; the caller picks the
+`tokenise` turns bytes into token ids on the CPU; the caller picks the
 sequences of a pack (`Tokens.take`, `TokenPack.from_tokens`); `embed` runs the model in the
 chosen precision, and takes the mean of each sequence in float32 on the device.
 """
@@ -14,13 +14,12 @@ import torch
 from torch import nn
 
 from virnucpro_assets.models.packs import TokenPack
-from virnucpro_assets.models.tokens import Tokens
-from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets.vocabulary import EncoderKind, Precision
 
 
 class Encoder(Protocol):
-    """What the inference needs of a model."""
+    """The interface of a model for inference."""
 
     @property
     def kind(self) -> EncoderKind:
@@ -32,7 +31,7 @@ class Encoder(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are, and where packs must be."""
+        """The device of the weights, on which packs must be."""
 
     def tokenise(self, sequences: Ragged) -> Tokens:
         """Token ids with the model's special tokens."""
@@ -45,10 +44,10 @@ class Encoder(Protocol):
 class PackedEncoder:
     """An encoder around a packed model: [total] token ids in, [total, width] hidden states out.
 
-    `trimmed` tokens at either end of a sequence do not count in its mean: 1 for ESM-2, whose
-    mean is over residues only, 0 for DNABERT-S, whose mean is over all tokens. What has no other token, an
-    empty protein, has zeros for its mean. A pack is computed in
-    pieces of at most `piece_tokens` tokens or one sequence; 1 is one sequence at a time.
+    `excluded_special_tokens` tokens at either end of a sequence do not count in its mean: 1 for ESM-2, whose mean is
+    over residues only, 0 for DNABERT-S, whose mean is over all tokens. The mean of an empty protein, which has no other
+    token, is zeros. A pack is computed in pieces of at most `piece_tokens` tokens or one sequence; 1 is one sequence at
+    a time.
     """
 
     kind: EncoderKind
@@ -57,7 +56,7 @@ class PackedEncoder:
     device: torch.device
     model: nn.Module
     tokeniser: Callable[[Ragged], Tokens]
-    trimmed: int
+    excluded_special_tokens: int
     piece_tokens: int | None = None
 
     def tokenise(self, sequences: Ragged) -> Tokens:
@@ -81,20 +80,20 @@ class PackedEncoder:
         return pack.cut(self.piece_tokens) if self.piece_tokens and len(pack) else [pack]
 
     def _means(self, pack: TokenPack) -> torch.Tensor:
-        return mean_of_sequences(self.model(pack), pack, trimmed=self.trimmed)
+        return mean_of_sequences(self.model(pack), pack, excluded_special_tokens=self.excluded_special_tokens)
 
 
-def mean_of_sequences(hidden: torch.Tensor, pack: TokenPack, *, trimmed: int) -> torch.Tensor:
+def mean_of_sequences(hidden: torch.Tensor, pack: TokenPack, *, excluded_special_tokens: int) -> torch.Tensor:
     """float32 [n, width]: the mean of each sequence's rows of `hidden` [total, width].
 
-    The first and last `trimmed` tokens of a sequence are left out; the mean of no tokens is zeros. The sum
-    is in float32 whatever the dtype of `hidden`.
+    The first and last `excluded_special_tokens` tokens of a sequence are left out; the mean of no tokens is zeros. The
+    sum is in float32 whatever the dtype of `hidden`.
     """
     means = torch.empty(len(pack), hidden.shape[1], dtype=torch.float32, device=hidden.device)
     first = 0
     for run in pack.runs:
         block = hidden[run.tokens].view(run.count, run.length, -1)
-        counted = block[:, trimmed : run.length - trimmed]
+        counted = block[:, excluded_special_tokens : run.length - excluded_special_tokens]
         means[first : first + run.count] = (
             counted.mean(dim=1, dtype=torch.float32) if counted.shape[1] else 0.0
         )

@@ -7,30 +7,38 @@ memory the three projections of a layer are one matrix. In bfloat16 and float16 
 all activations are of that dtype, on a CPU except those of attention; sums inside products,
 norms and softmax are float32 on every device.
 
-ESM-2 was trained in float16, and its published files hold the frequencies of the rotary positions
-as float16 left them. fair-esm and transformers take those, so they are kept: computed anew they
-turn a head by up to 5e-4 of its angle more or less. They stay float32 in every precision.
+ESM-2 was trained in float16, and its published files hold the frequencies of the rotary positions rounded to float16.
+fair-esm and transformers use those, and so does this module: computed exactly they change an angle by up to 5e-4 of its
+value. They stay float32 in every precision.
 
-What is before and what is after attention are two functions of a layer; the kernel of attention
-stands between. With plain attention both are in fair-esm's own order of operations, which gives its
-very numbers: for comparison, not for speed. A fused model, on GPUs only, goes through its layers on
-kernels of our own (`gpu_kernels`): each sum is then taken together with the norm that follows it.
+What a layer computes before and after attention are two functions; the kernel of attention runs in between. With plain
+attention both follow fair-esm's own order of operations, which gives its exact numbers: for comparison, not for speed.
+A fused model, on GPUs only, uses kernels of our own (`gpu_kernels`), which compute each sum together with the norm that
+follows it.
 """
 
 import math
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import cast
 
 import torch
 from torch import nn
 
-from virnucpro_assets.models.alphabet import TOKENS
-from virnucpro_assets.models.attention import ATTEND, Rotary, rotary_frequencies, turned
+from virnucpro_assets.models.alphabet import TOKENS, tokenise_proteins
+from virnucpro_assets.models.attention import (
+    ATTEND,
+    PairedRotary,
+    Rotary,
+    apply_rotary,
+    pairs_side_by_side,
+    rotary_frequencies,
+)
 from virnucpro_assets.models.configs import Esm2Config
+from virnucpro_assets.models.fused_linear import FusedLinear, prepack_weights
 from virnucpro_assets.models.packs import TokenPack
-from virnucpro_assets.models.paired_rotary import PairedRotary, pairs_side_by_side
-from virnucpro_assets.models.products import Product, pack_products
-from virnucpro_assets.models.weights import State, empty_embedding
+from virnucpro_assets.models.weights import State, empty_embedding, fill_weights
+from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets.vocabulary import Attention
 
 # fair-esm's ESM2.forward: training masks 0.15 · 0.8 of the tokens and zeroes them, so inference
@@ -42,7 +50,7 @@ FREQUENCIES = "rot_emb.inv_freq"
 
 _MLP_FACTOR = 4
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj")
-_NOT_PAIRED = "only dense runs that are not fused take weights laid out for a CPU"
+_NOT_PAIRED = "weights prepared for a CPU work only with dense runs that are not fused"
 
 
 class _Layer(nn.Module):
@@ -51,14 +59,14 @@ class _Layer(nn.Module):
         width = config.hidden_size
         self.heads_shape = (3, config.num_attention_heads, config.head_width)
         self.attention_norm = nn.LayerNorm(width)
-        self.qkv = Product(width, 3 * width)
-        self.out = Product(width, width)
+        self.qkv = FusedLinear(width, 3 * width)
+        self.out = FusedLinear(width, width)
         self.mlp_norm = nn.LayerNorm(width)
-        self.up = Product(width, _MLP_FACTOR * width)
-        self.down = Product(_MLP_FACTOR * width, width)
+        self.up = FusedLinear(width, _MLP_FACTOR * width)
+        self.down = FusedLinear(_MLP_FACTOR * width, width)
 
     def heads(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Queries, keys and values [total, 3, heads, head width], not yet turned."""
+        """Queries, keys and values [total, 3, heads, head width], not yet rotated."""
         return self.projected(self.attention_norm(hidden))
 
     def projected(self, normed: torch.Tensor) -> torch.Tensor:
@@ -68,26 +76,26 @@ class _Layer(nn.Module):
 
 
 def _before(layer: _Layer, hidden: torch.Tensor, rotary: Rotary | PairedRotary) -> torch.Tensor:
-    return rotary.turn(layer.heads(hidden))
+    return rotary.apply(layer.heads(hidden))
 
 
 def _before_plain(layer: _Layer, hidden: torch.Tensor, rotary: Rotary | PairedRotary) -> torch.Tensor:
     qkv = layer.heads(hidden)
     qkv[:, 0] *= qkv.shape[3] ** -0.5
     assert isinstance(rotary, Rotary), _NOT_PAIRED
-    return turned(qkv, rotary.cos, rotary.sin)
+    return apply_rotary(qkv, rotary.cos, rotary.sin)
 
 
-def _after_plain(layer: _Layer, hidden: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
-    hidden = hidden + layer.out(mixed)
+def _after_plain(layer: _Layer, hidden: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
+    hidden = hidden + layer.out(attended)
     expanded = layer.up(layer.mlp_norm(hidden))
     expanded = expanded * 0.5 * (1.0 + torch.erf(expanded / math.sqrt(2.0)))
     summed: torch.Tensor = hidden + layer.down(expanded)
     return summed
 
 
-def _after(layer: _Layer, hidden: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
-    hidden = layer.out(mixed.to(hidden.dtype), added=hidden)
+def _after(layer: _Layer, hidden: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
+    hidden = layer.out(attended.to(hidden.dtype), added=hidden)
     expanded = layer.up(layer.mlp_norm(hidden), gelu=True)
     summed: torch.Tensor = layer.down(expanded, added=hidden)
     return summed
@@ -121,15 +129,15 @@ class Esm2(nn.Module):
     ) -> "Esm2":
         """Build the model from tensors named as in `published_shapes`, in the dtype of the first.
 
-        Without the tensor FREQUENCIES they are computed.
+        The rotary frequencies are computed if `state` has no tensor FREQUENCIES.
         """
         sample = state["embed_tokens.weight"]
         model = cls.empty(config, sample.dtype, sample.device, attention, fused=fused)
         with torch.no_grad():
-            for name, place in model.places().items():
+            for name, target in model.parameter_targets().items():
                 if name != FREQUENCIES or name in state:
-                    place.copy_(state[name])
-        return model.ready()
+                    target.copy_(state[name])
+        return model.finalize()
 
     @classmethod
     def empty(
@@ -141,22 +149,22 @@ class Esm2(nn.Module):
         *,
         fused: bool = False,
     ) -> "Esm2":
-        """The model without weights: fill its `places`, then call `ready`. Its frequencies are computed."""
+        """The model without weights: fill its `parameter_targets`, then call `finalize`. Its frequencies are set."""
         with torch.device("meta"):
             model = cls(config, attention, fused=fused).to(dtype)
         model = model.to_empty(device=device)
         model.frequencies = rotary_frequencies(config.head_width, device)
         return model
 
-    def places(self) -> State:
-        """Where each tensor of `published_shapes`, and FREQUENCIES, belongs in the model's own tensors."""
-        places = {"embed_tokens.weight": self.embedding.weight, FREQUENCIES: self.get_buffer("frequencies")}
+    def parameter_targets(self) -> State:
+        """The part of the model's own tensors that each tensor of `published_shapes`, and FREQUENCIES, is copied to."""
+        targets = {"embed_tokens.weight": self.embedding.weight, FREQUENCIES: self.get_buffer("frequencies")}
         parts: tuple[tuple[str, nn.Module], ...]
         for number, layer in enumerate(cast("Iterable[_Layer]", self.layers)):
             for kind in ("weight", "bias"):
                 attention = f"layers.{number}.self_attn"
                 thirds = layer.qkv.get_parameter(kind).chunk(3)
-                places |= {
+                targets |= {
                     f"{attention}.{name}.{kind}": third
                     for name, third in zip(_PROJECTIONS, thirds, strict=True)
                 }
@@ -167,27 +175,27 @@ class Esm2(nn.Module):
                     (f"layers.{number}.fc1", layer.up),
                     (f"layers.{number}.fc2", layer.down),
                 )
-                places |= {f"{name}.{kind}": part.get_parameter(kind) for name, part in parts}
+                targets |= {f"{name}.{kind}": part.get_parameter(kind) for name, part in parts}
         for kind in ("weight", "bias"):
-            places[f"emb_layer_norm_after.{kind}"] = self.last_norm.get_parameter(kind)
-        return places
+            targets[f"emb_layer_norm_after.{kind}"] = self.last_norm.get_parameter(kind)
+        return targets
 
-    def ready(self) -> "Esm2":
-        """The model with its weights in place, laid out for the device it is on."""
+    def finalize(self) -> "Esm2":
+        """The model, ready to infer: to be called once its weights are filled; on a CPU it prepacks them."""
         self.requires_grad_(False).eval()
         if self.embedding.weight.device.type == "cpu" and self.is_portable:
-            self.lay_out_for_cpu()
+            self.prepare_for_cpu()
         return self
 
     @torch.no_grad()
-    def lay_out_for_cpu(self) -> None:
-        """Order and lay out the weights as the kernels of a CPU take them fastest."""
+    def prepare_for_cpu(self) -> None:
+        """Reorder and prepack the weights for the CPU kernels."""
         for layer in cast("Iterable[_Layer]", self.layers):
             for tensor in (layer.qkv.weight, layer.qkv.bias):
                 for projection in tensor.chunk(3)[:2]:
                     projection.copy_(pairs_side_by_side(projection, self.config.num_attention_heads))
         self.paired = True
-        pack_products(self)
+        prepack_weights(self)
 
     def forward(self, pack: TokenPack) -> torch.Tensor:
         """[total, width]: every token's representation after the last layer norm."""
@@ -196,24 +204,26 @@ class Esm2(nn.Module):
         if self.fused:
             return self._through_fused_layers(hidden, rotary, pack)
         for layer in cast("Iterable[_Layer]", self.layers):
-            mixed = self._attend(self._before(layer, hidden, rotary), pack, None)
-            hidden = self._after(layer, hidden, mixed)
+            attended = self._attend(self._before(layer, hidden, rotary), pack, None)
+            hidden = self._after(layer, hidden, attended)
         normed: torch.Tensor = self.last_norm(hidden)
         return normed
 
     def _through_fused_layers(
         self, hidden: torch.Tensor, rotary: Rotary | PairedRotary, pack: TokenPack
     ) -> torch.Tensor:
-        from virnucpro_assets.models.gpu_kernels import add_and_norm, gelu, layer_norm, turn  # noqa: PLC0415 - Triton
+        from virnucpro_assets.models import gpu_kernels  # noqa: PLC0415 - imports Triton
 
         assert isinstance(rotary, Rotary), _NOT_PAIRED
         layers = list(cast("Iterable[_Layer]", self.layers))
         norms_after = [*(layer.attention_norm for layer in layers[1:]), self.last_norm]
-        normed = layer_norm(hidden, layers[0].attention_norm)
+        normed = gpu_kernels.layer_norm(hidden, layers[0].attention_norm)
         for layer, norm_after in zip(layers, norms_after, strict=True):
-            qkv = turn(layer.projected(normed), rotary.cos, rotary.sin)
-            normed = add_and_norm(layer.out(self._attend(qkv, pack, None)), hidden, layer.mlp_norm)
-            normed = add_and_norm(layer.down(gelu(layer.up(normed))), hidden, norm_after)
+            qkv = gpu_kernels.apply_rotary(layer.projected(normed), rotary.cos, rotary.sin)
+            attended = layer.out(self._attend(qkv, pack, None))
+            normed = gpu_kernels.add_and_norm(attended, hidden, layer.mlp_norm)
+            widened = gpu_kernels.gelu(layer.up(normed))
+            normed = gpu_kernels.add_and_norm(layer.down(widened), hidden, norm_after)
         return normed
 
     def _rotary(self, pack: TokenPack, dtype: torch.dtype) -> Rotary | PairedRotary:
@@ -221,6 +231,27 @@ class Esm2(nn.Module):
         if self.paired:
             return PairedRotary.of(pack, frequencies, self.config.num_attention_heads)
         return Rotary.of(pack, frequencies, dtype)
+
+
+def load(
+    config: Esm2Config,
+    weights: Path,
+    dtype: torch.dtype,
+    device: torch.device,
+    attention: Attention,
+    *,
+    fused: bool,
+) -> Esm2:
+    """The model with the weights of a file, ready to infer."""
+    model = Esm2.empty(config, dtype, device, attention, fused=fused)
+    # Each projection is read into its part of one matrix: concatenated later, all three would be there twice.
+    fill_weights(weights, model.parameter_targets(), optional=optional_shapes(config), ignored=is_ignored)
+    return model.finalize()
+
+
+def tokeniser(_config: Esm2Config, _folder: Path) -> Callable[[Ragged], Tokens]:
+    """The tokeniser, which needs no file."""
+    return tokenise_proteins
 
 
 def published_shapes(config: Esm2Config) -> dict[str, tuple[int, ...]]:

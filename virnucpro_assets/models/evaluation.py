@@ -1,9 +1,9 @@
-"""How well scores tell viruses from others: AUROC with its interval, ROC curve, precision, recall, thresholds.
+"""The quality of scores: AUROC with its interval, ROC curve, precision, recall, thresholds.
 
 The area under the ROC curve is the chance that a virus scores higher than something else, ties
 counting half (Hanley & McNeil, Radiology 1982). Its variance is that of DeLong, DeLong & Clarke-
 Pearson (Biometrics 1988), from midranks as in Sun & Xu (IEEE Signal Processing Letters 2014); the
-interval takes what is scored as independent. Plain numpy, no torch.
+interval assumes independent rows. Plain numpy, no torch.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Auroc:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """What is called virus and what is one: counts, and the shares that follow from them."""
+    """Calls and true classes: counts, and the shares computed from them."""
 
     true_virus: int
     false_virus: int
@@ -40,7 +40,7 @@ class Confusion:
 
     @property
     def accuracy(self) -> float:
-        """Share of right calls; 0 of nothing."""
+        """Share of correct calls; 0 without any."""
         right = self.true_virus + self.true_others
         return _share(right, right + self.false_virus + self.false_others)
 
@@ -72,7 +72,7 @@ def auroc(scores: Floats, is_virus: Booleans) -> Auroc:
             "expected at least 2 of each and no NaN"
         )
     ranks = midranks(np.concatenate((positive, negative)))
-    # The share of the other class that each one beats: its placement.
+    # Its placement: the share of the other class with a lower score.
     of_positive = (ranks[: len(positive)] - midranks(positive)) / len(negative)
     of_negative = 1.0 - (ranks[len(positive) :] - midranks(negative)) / len(positive)
     value = float(of_positive.mean())
@@ -83,9 +83,9 @@ def auroc(scores: Floats, is_virus: Booleans) -> Auroc:
 
 def midranks(values: Floats) -> Floats:
     """float64 [n]: ranks from 1, equal values sharing the mean of theirs."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
-    return np.asarray((last - (counts - 1) / 2)[place], np.float64)
+    return np.asarray((last - (counts - 1) / 2)[index], np.float64)
 
 
 def confusion(called_virus: Booleans, is_virus: Booleans) -> Confusion:
@@ -135,9 +135,9 @@ def _from_highest(
     scores: Floats, is_virus: Booleans
 ) -> tuple[Floats, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Each distinct score, falling, with how many viruses and how many in all score at least so much."""
-    values, place = np.unique(-scores, return_inverse=True)
-    of_virus = np.bincount(place[is_virus], minlength=len(values))
-    of_all = np.bincount(place, minlength=len(values))
+    values, index = np.unique(-scores, return_inverse=True)
+    of_virus = np.bincount(index[is_virus], minlength=len(values))
+    of_all = np.bincount(index, minlength=len(values))
     return -values, np.cumsum(of_virus), np.cumsum(of_all)
 
 

@@ -1,4 +1,4 @@
-"""From the hub into the registry: what to fetch, where to keep it until it is whole, and the import."""
+"""Fetching from the hub into the registry: the choice of files, resumable downloads, and the import."""
 
 import shutil
 from collections.abc import Callable
@@ -23,12 +23,12 @@ def fetch_encoder(
     replace: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> tuple[InstalledModel, bool]:
-    """Install the encoder `what`, a published name or a repository; whether it was there already.
+    """Install the encoder `what`, a published name or a repository; also returns whether it was installed already.
 
-    Downloads are kept until the model is installed, so an interrupted fetch goes on, also under
-    another endpoint; of two processes that fetch the same the second waits, and says so. Raises
-    InputError for a name or commit that is none, HubError if the hub fails, and IntegrityError for
-    files that are not those of the commit.
+    Downloads are kept until the model is installed, so an interrupted fetch is resumed, also from another endpoint.
+    If two processes fetch the same model, the second one waits and reports this. Raises InputError for an unknown
+    name or an invalid commit, HubError if the hub fails, and IntegrityError for files that are not those of the
+    commit.
     """
     known = published_model(what)
     repository = known.repository if known else what
@@ -46,7 +46,7 @@ def fetch_encoder(
     registry.require_free(name, replace=replace)
     downloads = registry.root / DOWNLOADS / f"{repository.replace('/', '--')}@{commit[:12]}"
     require_commit(repository, commit)
-    # Beside the downloads and not among them: they are removed while another process waits for the lock.
+    # Beside the downloads, not in their folder: that is removed while another process may wait for the lock.
     lock = downloads.with_name(f"{downloads.name}.lock")
     with locked(lock, f"virnucpro models fetch {what}", "wait", report):
         if not replace and (installed := _installed_from(registry, name, source)):
@@ -68,14 +68,13 @@ def fetch_encoder(
         shutil.rmtree(downloads)
     if publication and isinstance(model.card, EncoderCard) and not model.card.is_published:
         report(
-            f"{name}: no digest of its weights is on record: they are as {endpoint} lists them, and nothing else was "
-            "compared"
+            f"{name}: no digest of its weights is on record: they were only compared with the listing of {endpoint}"
         )
     return model, False
 
 
 def _installed_from(registry: Registry, name: str, source: str) -> InstalledModel | None:
-    """The model of this name if it came from this commit and is unchanged."""
+    """The model of this name if it was fetched from this commit and is unchanged."""
     if name not in registry.names():
         return None
     model = registry.model(name)

@@ -1,8 +1,8 @@
-"""Reading the tensors of a weights file: large reads, several at a time, ahead of whoever takes them.
+"""Reading the tensors of a weights file: large reads, several at a time, in advance.
 
-One thread that reads and copies in turns leaves disk and device idle by turns. Here READERS threads read pieces of
-PIECE bytes, at most AHEAD bytes before the tensor that is taken, while the caller copies. For a GPU the memory they
-read into is pinned, so that copies from it need not be waited for; the allocator uses it again once they are done.
+One thread that alternates between reading and copying leaves disk and device idle in turn. Here READERS threads read
+pieces of PIECE bytes, at most PREFETCHED bytes before the tensor that the caller copies. For a GPU their memory is
+pinned, so that copies are asynchronous; the allocator reuses it once they are done.
 """
 
 import os
@@ -18,7 +18,7 @@ from virnucpro_assets.errors import IntegrityError
 
 READERS = 8
 PIECE = 16 << 20
-AHEAD = READERS * PIECE
+PREFETCHED = READERS * PIECE
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class StoredTensor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Begun:
+class _Pending:
     stored: StoredTensor
     memory: torch.Tensor
     pieces: Sequence[Future[None]]
@@ -46,29 +46,29 @@ def read_tensors(
 
     Raises IntegrityError if the file ends before a tensor does.
     """
-    waiting, begun = deque(stored), deque[_Begun]()
+    waiting, pending = deque(stored), deque[_Pending]()
     with path.open("rb", buffering=0) as file, ThreadPoolExecutor(READERS, "weights") as readers:
-        while waiting or begun:
-            ahead = sum(one.memory.nbytes for one in begun)
-            while waiting and (not begun or ahead + waiting[0].stop - waiting[0].start <= AHEAD):
-                begun.append(_begin(readers, path, file.fileno(), waiting.popleft(), pinned=pinned))
-                ahead += begun[-1].memory.nbytes
-            first = begun.popleft()
+        while waiting or pending:
+            prefetched = sum(one.memory.nbytes for one in pending)
+            while waiting and (not pending or prefetched + waiting[0].stop - waiting[0].start <= PREFETCHED):
+                pending.append(_start(readers, path, file.fileno(), waiting.popleft(), pinned=pinned))
+                prefetched += pending[-1].memory.nbytes
+            first = pending.popleft()
             for piece in first.pieces:
                 piece.result()
             yield first.stored.name, first.memory.view(first.stored.dtype).view(first.stored.shape)
 
 
-def _begin(
+def _start(
     readers: ThreadPoolExecutor, path: Path, descriptor: int, stored: StoredTensor, *, pinned: bool
-) -> _Begun:
+) -> _Pending:
     memory = torch.empty(stored.stop - stored.start, dtype=torch.uint8, pin_memory=pinned)
     content = memory.numpy().data
     pieces = [
         readers.submit(_read, path, descriptor, content[first : first + PIECE], stored.start + first)
         for first in range(0, len(content), PIECE)
     ]
-    return _Begun(stored, memory, pieces)
+    return _Pending(stored, memory, pieces)
 
 
 def _read(path: Path, descriptor: int, content: memoryview, offset: int) -> None:
@@ -77,7 +77,9 @@ def _read(path: Path, descriptor: int, content: memoryview, offset: int) -> None
         count = os.preadv(descriptor, [content[done:]], offset + done)
         if not count:
             raise IntegrityError(
-                f"{path}: found the end of the file at byte {offset + done}; expected more, as its header says. Fetch "
-                "the model again."
+                path,
+                found=f"the end of the file at byte {offset + done}",
+                expected="more, as its header says",
+                advice="Fetch the model again.",
             )
         done += count

@@ -3,9 +3,9 @@
 A folder's identity is its digest: SHA-256 over its files' names and SHA-256s, so one changed
 byte of the weights, the shape or the tokeniser makes another model.
 
-Of a large model the digests are computed once, when it is imported or first used, and kept beside it in
-`digests.toml` with the stamps of the files. They hold as long as these do. Where nobody may write to the folder
-each step computes them.
+The digests of a large model are computed once, when it is imported or first used, and stored beside it in
+`digests.toml` with the stamps of the files; they are valid as long as the stamps are unchanged. If the folder is not
+writable, each step computes them.
 """
 
 import time
@@ -16,22 +16,21 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from virnucpro_assets.errors import IntegrityError, describe_validation_error
-from virnucpro_assets.files.digests import digest_of_files, sha256_of_file
+from virnucpro_assets.files.digests import SETTLED, digest_of_files, is_unchanged, sha256_of_file, stamp_of
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
-from virnucpro_assets.files.stamps import SETTLED, is_unchanged, stamp_of
-from virnucpro_assets.models.configs import ENCODER_CONFIG, DnabertSConfig, Esm2Config
+from virnucpro_assets.models.configs import ENCODER_CONFIG, EncoderConfig
+from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.vocabulary import EncoderKind
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-TOKENIZER_FILE = "tokenizer.json"
 DIGESTS_FILE = "digests.toml"
 
 LARGE = 64 << 20
-"""Bytes of a model from which on its digests are kept: the time to digest fewer is none."""
+"""The digests of models of at least so many bytes are stored: smaller ones take no time."""
 
 Stamps = tuple[tuple[str, str], ...]
-"""The names of files and their stamps."""
+"""Names of files with their stamps."""
 
 
 class _KnownDigests(BaseModel):
@@ -53,16 +52,16 @@ _FAILED_DOWNLOADS = {
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """What can be known of an encoder without loading it; `stamps` are those of its files when it was digested."""
+    """An encoder that is not loaded; `stamps` are those of its files when they were digested."""
 
     path: Path
-    config: Esm2Config | DnabertSConfig
+    config: EncoderConfig
     digest: str
     stamps: Stamps = field(default=(), compare=False)
 
     @property
     def kind(self) -> EncoderKind:
-        """Which encoder it is."""
+        """The name of the encoder in this project."""
         return self.config.kind
 
     @property
@@ -72,10 +71,10 @@ class ModelFolder:
 
 
 def read_model_folder(path: Path, *, content: bool = False) -> ModelFolder:
-    """Read the config in `path` and digest its files, or take the digests that are known of unchanged ones.
+    """Read the config in `path` and digest its files, or use the stored digests of unchanged ones.
 
-    With `content` every byte is read in any case. Raises IntegrityError when a file is missing or the config
-    describes no known encoder.
+    With `content` every byte is read in any case. Raises IntegrityError if a file is missing or the config is not
+    that of a known encoder.
     """
     config = read_config(path)
     names = files_of(config)
@@ -96,30 +95,34 @@ def are_unchanged(folder: Path, stamps: Stamps) -> bool:
     return bool(stamps) and all(is_unchanged(folder / name, stamp) for name, stamp in stamps)
 
 
-def files_of(config: Esm2Config | DnabertSConfig) -> tuple[str, ...]:
-    """The names of the files that make a folder of this encoder, sorted."""
-    dna = (TOKENIZER_FILE,) if config.kind == "dnabert_s" else ()
-    return tuple(sorted((CONFIG_FILE, WEIGHTS_FILE, *dna)))
+def files_of(config: EncoderConfig) -> tuple[str, ...]:
+    """The names of the files of a folder of this encoder, sorted."""
+    return tuple(sorted((CONFIG_FILE, WEIGHTS_FILE, *ENCODERS[config.kind].extra_files)))
 
 
-def read_config(folder: Path) -> Esm2Config | DnabertSConfig:
-    """The config in `folder`; IntegrityError when it is missing or describes no known encoder."""
+def read_config(folder: Path) -> EncoderConfig:
+    """The config in `folder`; IntegrityError if it is missing or not that of a known encoder."""
     path = folder / CONFIG_FILE
     require_file(path)
     try:
         return ENCODER_CONFIG.validate_json(path.read_bytes())
     except ValidationError as error:
         raise IntegrityError(
-            f"{path}: found {describe_validation_error(error)}; expected the config of an ESM-2 "
-            "(model_type esm2) or a DNABERT-S (model_type bert). Mend the file or fetch the model again."
+            path,
+            found=describe_validation_error(error),
+            expected="the config of an ESM-2 (model_type esm2) or a DNABERT-S (model_type bert)",
+            advice="Correct the file or fetch the model again.",
         ) from error
 
 
 def require_file(path: Path) -> None:
-    """Raise IntegrityError unless the model file at `path` is there, and is not what failed downloads leave."""
+    """Raise IntegrityError if the model file at `path` is missing, or is the remainder of a failed download."""
     if not path.is_file():
         raise IntegrityError(
-            f"{path}: found no file; expected a file of the model. Check the folder or fetch the model again."
+            path,
+            found="no file",
+            expected="a file of the model",
+            advice="Check the folder or fetch the model again.",
         )
     with path.open("rb") as file:
         start = file.read(64).lstrip()
@@ -127,8 +130,10 @@ def require_file(path: Path) -> None:
     left = next((found for magic, found in _FAILED_DOWNLOADS.items() if start.startswith(magic)), None)
     if left or is_empty:
         raise IntegrityError(
-            f"{path}: found {left or 'an empty file'}; expected a file of the model. Fetch it again"
-            f"{' with `git lfs pull`' if left == _LFS_POINTER else ''}."
+            path,
+            found=f"{left or 'an empty file'}",
+            expected="a file of the model",
+            advice=f"Fetch it again{' with `git lfs pull`' if left == _LFS_POINTER else ''}.",
         )
 
 
@@ -136,12 +141,12 @@ def _known_digests(folder: Path) -> _KnownDigests | None:
     try:
         return read_manifest(folder / DIGESTS_FILE, _KnownDigests)
     except IntegrityError:
-        # None were kept, or they are damaged: the files themselves decide.
+        # There are none, or they are damaged: the files are digested.
         return None
 
 
 def _digested(folder: Path, names: tuple[str, ...]) -> _KnownDigests:
-    """Digest the files of a model; of a large one this is kept for later, if the folder may be written to."""
+    """Digest the files of a model; those of a large one are stored if the folder is writable."""
     paths = [folder / name for name in names]
     is_large = sum(path.stat().st_size for path in paths) >= LARGE
     if is_large and not all(map(stamp_of, paths)):
@@ -150,7 +155,7 @@ def _digested(folder: Path, names: tuple[str, ...]) -> _KnownDigests:
     stamps = {path.name: stamp_of(path) for path in paths}
     known = _KnownDigests(sha256={path.name: sha256_of_file(path) for path in paths}, stamps=stamps)
     if is_large and are_unchanged(folder, tuple(stamps.items())):
-        # Whoever may only read digests them anew: what is kept only saves time.
+        # Without permission to write they are computed again: storing them only saves time.
         with suppress(OSError):
             write_manifest(folder / DIGESTS_FILE, known)
     return known

@@ -1,12 +1,12 @@
-"""What stands between the matrix products of an encoder on a GPU: norms, sums, turns, GELU and gates.
+"""GPU kernels for what an encoder computes between its matrix products: norms, sums, rotary positions, GELU, gates.
 
-Each kernel takes one pass over the memory. How it is launched follows from widths alone: nothing is
-chosen by timing it, and the number of rows changes nothing inside a row. So the order of every sum,
-and with it every bit, is the same in each process on the same kind of GPU with the same PyTorch and
-Triton. Arithmetic is float32 whatever the dtype of the rows; results are rounded to it once.
+Each kernel makes one pass over the memory. Its launch configuration follows from the widths alone: nothing is chosen by
+timing, and the number of rows does not change how a row is computed. So the order of every sum, and with it every bit,
+is the same in each process on the same kind of GPU with the same PyTorch and Triton. Arithmetic is float32 whatever the
+dtype of the rows; results are rounded once.
 
-Rows are contiguous and on a GPU. Import this module only where a model runs on it: Triton comes with
-PyTorch for CUDA, and a process compiles each kernel when it is first called.
+Rows must be contiguous and on a GPU. Import this module only where a model uses it: Triton comes with PyTorch for CUDA,
+and each process compiles a kernel at its first call.
 """
 
 import math
@@ -35,19 +35,19 @@ def add_and_norm(rows: torch.Tensor, hidden: torch.Tensor, norm: nn.LayerNorm) -
 
 
 def norm_of_sum(rows: torch.Tensor, hidden: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
-    """The same, but `hidden` stays as it is."""
+    """As `add_and_norm`, but `hidden` is not changed."""
     return _normed(rows, hidden, norm, is_sum=True, is_kept=False)
 
 
-def turn(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Turn the queries and keys of `qkv` [n, 3, heads, head width] in place, and return it.
+def apply_rotary(qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotate the queries and keys of `qkv` [n, 3, heads, head width] in place, and return it.
 
     `cos` and `sin` are contiguous [n, 1, 1, head width / 2]. Number i of a head pairs with number i + half.
     """
     _check(qkv, cos, sin)
     heads, half = qkv.shape[2], qkv.shape[3] // 2
     block = triton.next_power_of_2(heads * half)
-    _turn_kernel[len(qkv), 2](qkv, cos, sin, heads=heads, half=half, block=block, num_warps=_warps(block))
+    _rotary_kernel[len(qkv), 2](qkv, cos, sin, heads=heads, half=half, block=block, num_warps=_warps(block))
     return qkv
 
 
@@ -135,7 +135,7 @@ def _norm_kernel(
 
 
 @triton.jit
-def _turn_kernel(
+def _rotary_kernel(
     qkv: tl.tensor,
     cos: tl.tensor,
     sin: tl.tensor,
@@ -143,16 +143,16 @@ def _turn_kernel(
     half: tl.constexpr,
     block: tl.constexpr,
 ) -> None:
-    """One program for the queries of a token, one for its keys; each number pair of every head by itself."""
+    """One program for the queries of a token, one for its keys; each pair of numbers of every head on its own."""
     token = tl.program_id(0).to(tl.int64)
     pair = tl.arange(0, block)
     inside = pair < heads * half
-    head, place = pair // half, pair % half
-    first_at = qkv + (token * 3 + tl.program_id(1)) * (2 * heads * half) + head * (2 * half) + place
+    head, number = pair // half, pair % half
+    first_at = qkv + (token * 3 + tl.program_id(1)) * (2 * heads * half) + head * (2 * half) + number
     first = tl.load(first_at, mask=inside, other=0.0).to(tl.float32)
     second = tl.load(first_at + half, mask=inside, other=0.0).to(tl.float32)
-    across = tl.load(cos + token * half + place, mask=inside, other=0.0).to(tl.float32)
-    along = tl.load(sin + token * half + place, mask=inside, other=0.0).to(tl.float32)
+    across = tl.load(cos + token * half + number, mask=inside, other=0.0).to(tl.float32)
+    along = tl.load(sin + token * half + number, mask=inside, other=0.0).to(tl.float32)
     tl.store(first_at, first * across - second * along, mask=inside)
     tl.store(first_at + half, second * across + first * along, mask=inside)
 

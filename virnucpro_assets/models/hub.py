@@ -1,13 +1,11 @@
 """Model files from the Hugging Face hub, or a mirror of it, at one commit.
 
-The order of things: the hub lists the files of the commit with their digests; the few that make
-the model are fetched into a folder, each going on where it was interrupted; then each is read and
-its digest compared, first with what is known beforehand, then with the listing. Only this module
-reaches the network, and only `virnucpro models fetch` calls it.
+The hub lists the files of the commit with their digests; the files of the model are fetched into a folder, resuming
+interrupted downloads; then each is read and its digest compared, first with the recorded one, then with the listing.
+Only this module uses the network, and only `virnucpro models fetch` calls it.
 
-The library's `hf_hub_download` goes on after a lost connection, but a file that an ended process
-left unfinished it fetches anew. So files are fetched with the function below it, `http_get`, into
-a file of our own that the next process finds.
+The library's `hf_hub_download` resumes after a lost connection, but not a file of an earlier process. So files are
+fetched with the function that it uses, `http_get`, into a file that the next process finds.
 """
 
 import hashlib
@@ -31,7 +29,8 @@ from virnucpro_assets import __version__
 from virnucpro_assets.errors import InputError, IntegrityError, VirnucproError, excerpt
 from virnucpro_assets.files.atomic import sync_folder
 from virnucpro_assets.files.digests import sha256_of_file
-from virnucpro_assets.models.folders import CONFIG_FILE, TOKENIZER_FILE
+from virnucpro_assets.models.encoders import TOKENIZER_FILE
+from virnucpro_assets.models.folders import CONFIG_FILE
 from virnucpro_assets.models.formats.hugging_face import VOCABULARY_FILE
 from virnucpro_assets.models.formats.tensor_files import SAFETENSORS, TORCH
 
@@ -40,7 +39,7 @@ UNFINISHED = ".unfinished"
 
 
 class HubError(VirnucproError):
-    """The hub cannot be reached, or does not give a file."""
+    """The hub cannot be reached, or does not return a file."""
 
 
 def fetch_files(
@@ -55,10 +54,10 @@ def fetch_files(
 ) -> list[Path]:
     """Fetch the files of a model at a commit into `folder` and verify each.
 
-    `sha256` has digests of files that are known beforehand. Each file is reported as it begins; on a
-    terminal the library shows its progress. Raises InputError for a repository or commit that is
-    none, HubError if the hub fails, and IntegrityError for a file with another digest, which is
-    removed, or before anything is fetched for one that could be compared with no digest.
+    `sha256` has the recorded digests of files. Each file is reported when its download starts; on a terminal the
+    library shows its progress. Raises InputError for an unknown repository or commit, HubError if the hub fails, and
+    IntegrityError for a file with another digest, which is removed, or, before anything is fetched, for a file
+    without any digest to compare with.
     """
     require_commit(repository, revision)
     endpoint = endpoint.rstrip("/")
@@ -84,7 +83,7 @@ def fetch_files(
     except (HfHubHTTPError, HTTPError, _ShortFileError, ConnectionError) as error:
         raise HubError(
             f"{endpoint}, {repository}: found {_first_line(error)}; expected the model's files. Check the network "
-            "and HF_ENDPOINT, and fetch again: what is there already is kept."
+            "and HF_ENDPOINT, and fetch again: finished files are kept."
         ) from error
     for path in paths:
         _verify(path, listed[path.name], (sha256 or {}).get(path.name))
@@ -103,13 +102,13 @@ def require_commit(repository: str, revision: str) -> None:
 
 
 class _ShortFileError(Exception):
-    """A file came shorter or longer than it is."""
+    """A download is shorter or longer than the file."""
 
 
 def _fetch(
     url: str, target: Path, headers: dict[str, str], size: int | None, report: Callable[[str], None]
 ) -> Path:
-    """Fetch `url`, or the part of it that is missing, to `target`, unless that is there."""
+    """Fetch `url`, or its missing part, to `target`, unless that exists."""
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -117,8 +116,8 @@ def _fetch(
     with unfinished.open("ab") as stream:
         if size is not None and stream.tell() > size:
             stream.truncate(0)
-        there = f", {stream.tell()} of them are there already" if stream.tell() else ""
-        report(f"fetching {target.name}, {size} bytes{there}")
+        resumed = f", {stream.tell()} of them are there already" if stream.tell() else ""
+        report(f"fetching {target.name}, {size} bytes{resumed}")
         try:
             http_get(
                 url,
@@ -129,7 +128,7 @@ def _fetch(
                 displayed_filename=target.name,
             )
         except OSError as error:
-            # The library's own complaint about a size has no number, one of the system has.
+            # The library's error about a size has no errno, errors of the system have one.
             if error.errno is not None or isinstance(error, HfHubHTTPError):
                 raise
             raise _ShortFileError(str(error)) from error
@@ -141,7 +140,7 @@ def _fetch(
 
 
 def _chosen(repository: str, listed: Mapping[str, RepoSibling]) -> list[str]:
-    """The files that make the model: config, tokens, and one form of the weights."""
+    """The files of the model: config, tokens, and one form of the weights."""
     small = [name for name in (CONFIG_FILE, VOCABULARY_FILE, TOKENIZER_FILE) if name in listed]
     for name in (SAFETENSORS, TORCH):
         if name in listed:
@@ -161,7 +160,7 @@ def _chosen(repository: str, listed: Mapping[str, RepoSibling]) -> list[str]:
 def _require_digests(
     endpoint: str, repository: str, files: Sequence[RepoSibling], known: Mapping[str, str]
 ) -> None:
-    """Raise IntegrityError if there is nothing to compare one of the files with."""
+    """Raise IntegrityError if there is no digest of one of the files."""
     unlisted = [
         file.rfilename
         for file in files
@@ -169,14 +168,15 @@ def _require_digests(
     ]
     if unlisted:
         raise IntegrityError(
-            f"{endpoint}, {repository}: found no digest of {', '.join(unlisted)} in the listing; expected one of each "
-            "file, because nothing else tells whether it is what was published. Fetch from another mirror "
-            "(HF_ENDPOINT), or import the files and look at their digests yourself."
+            f"{endpoint}, {repository}",
+            found=f"no digest of {', '.join(unlisted)} in the listing",
+            expected="one of each file, because nothing else shows whether it is the published file",
+            advice="Fetch from another mirror (HF_ENDPOINT), or import the files and look at their digests yourself.",
         )
 
 
 def _verify(path: Path, listed: RepoSibling, known: str | None) -> None:
-    """Compare with what is known beforehand and what the hub lists: SHA-256, of small files git's own digest."""
+    """Compare with the recorded digest and with that of the hub: SHA-256, for small files git's own digest."""
     found = sha256_of_file(path)
     if known is not None and found != known:
         _refuse(path, found, known, "as it was published")
@@ -193,8 +193,10 @@ def _verify(path: Path, listed: RepoSibling, known: str | None) -> None:
 def _refuse(path: Path, found: str, expected: str, meaning: str) -> None:
     path.unlink()
     raise IntegrityError(
-        f"{path}: found digest {found}; expected {expected}, {meaning}. The file was removed: fetch again, from "
-        "another mirror if it happens again."
+        path,
+        found=f"digest {found}",
+        expected=f"{expected}, {meaning}",
+        advice="The file was removed: fetch again, from another mirror if it happens again.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Published files into the registry: read, checked, converted once to safetensors, and given a card."""
+"""Importing published files into the registry: they are read, checked, converted to safetensors, and given a card."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,20 +8,31 @@ import torch
 from virnucpro_assets import __version__
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.files.digests import sha256_of_file
-from virnucpro_assets.models.cards import TAKEN, ClassifierCard, EncoderCard, Inputs, write_card
+from virnucpro_assets.models.cards import ENCODERS_OF_INPUTS, ClassifierCard, EncoderCard, Inputs, write_card
 from virnucpro_assets.models.catalogue import PublishedModel, model_of_shape
 from virnucpro_assets.models.classifier import save_classifier
-from virnucpro_assets.models.folders import ModelFolder, read_model_folder
+from virnucpro_assets.models.configs import Esm2Config
+from virnucpro_assets.models.encoders import ENCODERS
+from virnucpro_assets.models.folders import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    ModelFolder,
+    read_config,
+    read_model_folder,
+)
+from virnucpro_assets.models.formats.fair_esm import read_fair_esm
+from virnucpro_assets.models.formats.hugging_face import (
+    model_type,
+    read_hugging_face_dnabert_s,
+    read_hugging_face_esm2,
+)
 from virnucpro_assets.models.formats.legacy_classifier import read_legacy_classifier
-from virnucpro_assets.models.formats.published import PublishedEncoder
-from virnucpro_assets.models.formats.readers import read_encoder
+from virnucpro_assets.models.formats.published import PublishedEncoder, check_numbers
+from virnucpro_assets.models.formats.tensor_files import read_safetensors
 from virnucpro_assets.models.loading import DTYPES, save_encoder
 from virnucpro_assets.models.registry import InstalledModel, Registry
-from virnucpro_assets.models.sizes import count_parameters
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind, Precision
 
-AUTHORS_ENCODERS: dict[EncoderKind, str] = {"dnabert_s": "DNABERT-S", "esm2": "esm2_t36_3B_UR50D"}
-AUTHORS_WIDTHS: dict[EncoderKind, int] = {"dnabert_s": 768, "esm2": 2560}
 AUTHORS_TRAINING = (
     "As its authors trained it (Li et al., Briefings in Bioinformatics 2025, bbaf224): RefSeq viruses against "
     "other RefSeq genomes, in chunks of {chunk_length} bases."
@@ -39,10 +50,9 @@ def import_encoder(
 ) -> InstalledModel:
     """Install the encoder in `path`, by default under its published name or that of the file.
 
-    `source` says in the card where it comes from, by default the path; `publication` what that source
-    publishes. The card calls it published only if its files have the digests on record. Raises
-    InputError if the name is taken or cannot be one, IntegrityError if the files are damaged or of
-    another model.
+    `source` is its origin on the card, by default the path; `publication` is the published model of that source. The
+    card calls it published only if its files have the recorded digests. Raises InputError if the name is in use or
+    invalid, IntegrityError if the files are damaged or of another model.
     """
     if name:
         # Before gigabytes are read.
@@ -69,22 +79,22 @@ def import_classifier(
 ) -> InstalledModel:
     """Install the authors' classifier in `path` for chunks of this length.
 
-    With the model folders of its `encoders` it is bound to their digests; else their published names
-    are noted, which only its width speaks for. One whose width is that of one encoder takes that one's
-    embeddings alone. Raises InputError if width and encoders do not fit, IntegrityError if the file is
-    anything but such a classifier.
+    With the model folders of its `encoders` it is bound to their digests; otherwise their published names are noted,
+    for which only its width is evidence. A classifier with the width of one encoder uses the embeddings of that one
+    only. Raises InputError if width and encoders do not fit, IntegrityError if the file is not such a classifier.
     """
     state = read_legacy_classifier(path)
     width = state["hidden_layer.weight"].shape[1]
     bound = {kind: read_model_folder(folder) for kind, folder in (encoders or {}).items()}
     widths = _widths(bound)
     inputs = _inputs(path, width, widths, bound)
+    used = ENCODERS_OF_INPUTS[inputs]
     card = ClassifierCard(
         chunk_length=chunk_length,
         d_dna=widths["dnabert_s"],
         d_protein=widths["esm2"],
-        encoders={kind: bound[kind].digest for kind in TAKEN[inputs] if kind in bound},
-        encoder_names={kind: AUTHORS_ENCODERS[kind] for kind in TAKEN[inputs] if kind not in bound},
+        encoders={kind: bound[kind].digest for kind in used if kind in bound},
+        encoder_names={kind: ENCODERS[kind].classifier_model for kind in used if kind not in bound},
         precision="float32",
         inputs=inputs,
         training_data=AUTHORS_TRAINING.format(chunk_length=chunk_length),
@@ -103,22 +113,26 @@ def _widths(bound: Mapping[EncoderKind, ModelFolder]) -> dict[EncoderKind, int]:
             raise InputError(
                 folder.path, found=f"a model of kind {folder.kind}", expected=kind, advice="Give another."
             )
-    return AUTHORS_WIDTHS | {kind: folder.width for kind, folder in bound.items()}
+    return {
+        kind: bound[kind].width if kind in bound else spec.classifier_width for kind, spec in ENCODERS.items()
+    }
 
 
 def _inputs(
     path: Path, width: int, widths: Mapping[EncoderKind, int], bound: Mapping[EncoderKind, ModelFolder]
 ) -> Inputs:
-    """Which embeddings a classifier of this width takes; of two encoders as wide, that which alone was named."""
-    fitting = [inputs for inputs, kinds in TAKEN.items() if sum(widths[kind] for kind in kinds) == width]
+    """Which embeddings a classifier of this width uses; if two encoders have this width, the one that was given."""
+    fitting = [
+        inputs for inputs, kinds in ENCODERS_OF_INPUTS.items() if sum(widths[kind] for kind in kinds) == width
+    ]
     if len(fitting) > 1:
-        fitting = [inputs for inputs in fitting if TAKEN[inputs] == tuple(bound)]
+        fitting = [inputs for inputs in fitting if ENCODERS_OF_INPUTS[inputs] == tuple(bound)]
     if fitting:
         return fitting[0]
     sizes = [f"{widths[kind]} of {kind}" for kind in ENCODER_KINDS]
     raise InputError(
         path,
-        found=f"a classifier that takes {width} numbers",
+        found=f"a classifier of {width} numbers per row",
         expected=" + ".join(sizes) + ", or one of the two",
         advice="Name the encoders that it was trained with, with --dnabert-s and --esm2.",
     )
@@ -137,7 +151,7 @@ def _encoder_card(
         model=known.name if known else "",
         is_published=is_published,
         width=saved.width,
-        parameters=count_parameters(published.config),
+        parameters=published.config.parameters,
         stored_as=_stored_as(published),
         digest=saved.digest,
         source=source,
@@ -148,6 +162,41 @@ def _encoder_card(
 
 
 def _stored_as(published: PublishedEncoder) -> Precision:
-    """The precision of the largest tensor, which nearly all of the others share."""
+    """The precision of the largest tensor, which is that of nearly all others."""
     largest: torch.Tensor = max(published.state.values(), key=torch.Tensor.numel)
     return next(precision for precision, dtype in DTYPES.items() if dtype == largest.dtype)
+
+
+def read_encoder(path: Path) -> PublishedEncoder:
+    """The encoder in a `.pt` file of fair-esm, a Hugging Face folder, or a model folder of ours.
+
+    Raises InputError if `path` is none of these, IntegrityError if it is damaged or another model.
+    """
+    published = _read_published(path)
+    check_numbers(path, published.state)
+    return published
+
+
+def _read_published(path: Path) -> PublishedEncoder:
+    if path.is_file() and path.suffix == ".pt":
+        return read_fair_esm(path)
+    if not (path / CONFIG_FILE).is_file():
+        raise InputError(
+            path,
+            found="no file that ends in .pt and no folder with config.json",
+            expected="an encoder: fair-esm's .pt file, or a Hugging Face folder",
+            advice="Give the path of one. A classifier of VirNucPro ends in .pth and needs --chunk-length.",
+        )
+    kind = model_type(path)
+    if kind == "esm":
+        return read_hugging_face_esm2(path)
+    if kind == "esm2":
+        return _read_own_esm2(path)
+    return read_hugging_face_dnabert_s(path)
+
+
+def _read_own_esm2(folder: Path) -> PublishedEncoder:
+    config = read_config(folder)
+    assert isinstance(config, Esm2Config)
+    weights = folder / WEIGHTS_FILE
+    return PublishedEncoder(config, read_safetensors(weights), (folder / CONFIG_FILE, weights))

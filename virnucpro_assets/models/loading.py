@@ -1,34 +1,33 @@
-"""From a model folder to an encoder that runs, and back.
+"""Loading an encoder from a model folder, and saving one.
 
-The order of things: the config says which encoder and which shapes; every name and shape in the
-weights file is checked against it; then the tensors are read one by one in the precision of
-computing, so that a large model is never held twice; and what is to be compiled is compiled.
+The config determines the encoder and the shapes; every name and shape in the weights file is checked against it; then
+the tensors are read one by one in the precision of computing, so that a large model is never in memory twice; and
+kernels are compiled.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.models import dnabert_s, esm2
-from virnucpro_assets.models.alphabet import tokenise_proteins
-from virnucpro_assets.models.compiling import warm_up
-from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
-from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
+from virnucpro_assets.models.configs import EncoderConfig
 from virnucpro_assets.models.encoder import PackedEncoder
+from virnucpro_assets.models.encoders import ENCODERS, TOKENIZER_FILE
 from virnucpro_assets.models.folders import (
     CONFIG_FILE,
-    TOKENIZER_FILE,
     WEIGHTS_FILE,
     ModelFolder,
     read_config,
     read_model_folder,
 )
-from virnucpro_assets.models.tokens import Tokens
-from virnucpro_assets.models.weights import check_shapes, fill_weights, read_weights, write_weights
-from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.models.packs import TokenPack
+from virnucpro_assets.models.weights import Shapes, check_shapes, write_weights
+from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
 
 DTYPES: dict[Precision, torch.dtype] = {
@@ -39,13 +38,40 @@ DTYPES: dict[Precision, torch.dtype] = {
 
 Tokeniser = Callable[[Ragged], Tokens]
 
-TRIMMED: dict[EncoderKind, int] = {"dnabert_s": 0, "esm2": 1}
-"""How many tokens at either end of a sequence its mean leaves out."""
 
+class _Implementation(Protocol):
+    """What the module of an encoder provides; `config` is its own class of config."""
+
+    def load(
+        self,
+        config: Any,
+        weights: Path,
+        dtype: torch.dtype,
+        device: torch.device,
+        attention: Attention,
+        /,
+        *,
+        fused: bool,
+    ) -> nn.Module:
+        """The packed model with the weights of a file, ready to infer; IntegrityError as `read_weights`."""
+
+    def tokeniser(self, config: Any, folder: Path, /) -> Tokeniser:
+        """Its tokeniser; IntegrityError if a file of the model folder is missing or damaged."""
+
+    def published_shapes(self, config: Any, /) -> Shapes:
+        """Name and shape of each tensor that its weights file must have."""
+
+    def optional_shapes(self, config: Any, /) -> Shapes:
+        """Name and shape of each tensor that the file may have beside them."""
+
+
+_IMPLEMENTATIONS: dict[EncoderKind, _Implementation] = {"dnabert_s": dnabert_s, "esm2": esm2}
+
+_WARM_UP_SEQUENCES, _WARM_UP_LENGTH = 128, 64
 
 TOKENS_IN_CACHE = 1024
-"""A CPU computes a pack in pieces of about so many tokens: what one operator writes is then still in
-the cache when the next one reads it."""
+"""A CPU computes a pack in pieces of about so many tokens: the output of an operator is then still in the cache when
+the next one reads it."""
 
 
 def load_encoder(
@@ -64,17 +90,9 @@ def load_encoder(
     """
     config = read_config(folder)
     dtype, device = DTYPES[precision], torch.device(device)
-    weights = folder / WEIGHTS_FILE
-    model: nn.Module
-    if isinstance(config, Esm2Config):
-        empty = esm2.Esm2.empty(config, dtype, device, attention, fused=fused)
-        # Each projection goes where it belongs: put together later, the three of a layer would be there twice.
-        fill_weights(weights, empty.places(), optional=esm2.optional_shapes(config), ignored=esm2.is_ignored)
-        model = empty.ready()
-    else:
-        shapes = dnabert_s.published_shapes(config)
-        state = read_weights(weights, shapes, ignored=dnabert_s.is_ignored, dtype=dtype, device=device)
-        model = dnabert_s.DnabertS.from_published(config, state, attention, fused=fused)
+    model = _IMPLEMENTATIONS[config.kind].load(
+        config, folder / WEIGHTS_FILE, dtype, device, attention, fused=fused
+    )
     if fused:
         warm_up(model, device)
     return PackedEncoder(
@@ -84,7 +102,7 @@ def load_encoder(
         device=device,
         model=model,
         tokeniser=load_tokeniser(folder),
-        trimmed=TRIMMED[config.kind],
+        excluded_special_tokens=ENCODERS[config.kind].excluded_special_tokens,
         piece_tokens=_piece_tokens(device, attention),
     )
 
@@ -92,9 +110,19 @@ def load_encoder(
 def load_tokeniser(folder: Path) -> Tokeniser:
     """The tokeniser of the encoder in `folder`, without its weights."""
     config = read_config(folder)
-    if isinstance(config, Esm2Config):
-        return tokenise_proteins
-    return DnaTokenizer(folder / TOKENIZER_FILE, vocabulary=config.vocab_size)
+    return _IMPLEMENTATIONS[config.kind].tokeniser(config, folder)
+
+
+def warm_up(model: torch.nn.Module, device: torch.device) -> None:
+    """Send one small pack through `model`, a packed encoder, so that loading it compiles its kernels.
+
+    Triton compiles a kernel when it is first called, once for each width and dtype, and keeps it in a folder that later
+    processes read. The configurations are fixed (`gpu_kernels`): the results do not depend on which pack comes first.
+    """
+    lengths = np.full(_WARM_UP_SEQUENCES, _WARM_UP_LENGTH, np.int64)
+    tokens = torch.arange(_WARM_UP_SEQUENCES * _WARM_UP_LENGTH, device=device) % 4
+    with torch.inference_mode():
+        model(TokenPack(tokens, lengths))
 
 
 def _piece_tokens(device: torch.device, attention: Attention) -> int | None:
@@ -103,23 +131,14 @@ def _piece_tokens(device: torch.device, attention: Attention) -> int | None:
     return TOKENS_IN_CACHE if device.type == "cpu" else None
 
 
-def published_shapes(config: Esm2Config | DnabertSConfig) -> dict[str, tuple[int, ...]]:
+def published_shapes(config: EncoderConfig) -> Shapes:
     """Name and shape of each tensor in the weights file of an encoder of this config."""
-    return (
-        esm2.published_shapes(config)
-        if isinstance(config, Esm2Config)
-        else dnabert_s.published_shapes(config)
-    )
-
-
-def optional_shapes(config: Esm2Config | DnabertSConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of each tensor that such a file may have beside them."""
-    return esm2.optional_shapes(config) if isinstance(config, Esm2Config) else {}
+    return _IMPLEMENTATIONS[config.kind].published_shapes(config)
 
 
 def save_encoder(
     folder: Path,
-    config: Esm2Config | DnabertSConfig,
+    config: EncoderConfig,
     state: Mapping[str, torch.Tensor],
     *,
     tokenizer_json: str | None = None,
@@ -129,7 +148,8 @@ def save_encoder(
     Raises IntegrityError when the tensors do not fit the config, before anything is written.
     """
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    optional = {name: shape for name, shape in optional_shapes(config).items() if name in found}
+    may_have = _IMPLEMENTATIONS[config.kind].optional_shapes(config)
+    optional = {name: shape for name, shape in may_have.items() if name in found}
     check_shapes(folder / WEIGHTS_FILE, found, {**published_shapes(config), **optional})
     write_weights(folder / WEIGHTS_FILE, state)
     if tokenizer_json is not None:
@@ -138,8 +158,8 @@ def save_encoder(
     return read_model_folder(folder)
 
 
-def random_weights(config: Esm2Config | DnabertSConfig, *, seed: int) -> dict[str, torch.Tensor]:
-    """Weights of the right names, shapes and scale that know nothing: for tests and benchmarks.
+def random_weights(config: EncoderConfig, *, seed: int) -> dict[str, torch.Tensor]:
+    """Random weights with the right names, shapes and scale, for tests and benchmarks.
 
     Matrices are normal with deviation 1 / sqrt(columns), norms near one, biases near zero, so
     activations keep the order of one through any number of layers. The same seed gives the same.

@@ -1,10 +1,9 @@
 """A pack: the sequences that go through an encoder in one forward pass, laid end to end.
 
-Nothing is padded. Matrix products, norms and activations see one matrix [total tokens, width];
-only attention, positions and means must know where sequences begin. Consecutive sequences of
-equal length form a run, and a run is a dense batch [count, length] by a mere change of shape.
-Packs of the production index come sorted by length and so have few runs; packs in any other
-order give the same numbers, and `sorted_by_length` makes them fast as well.
+Nothing is padded. Matrix products, norms and activations see one matrix [total tokens, width]; only attention,
+positions and means depend on where sequences begin. Consecutive sequences of equal length form a run, which is a
+dense batch [count, length] after a reshape. Packs of an index are sorted by length and so have few runs; packs in any
+other order give the same numbers, and `sorted_by_length` makes them as fast.
 """
 
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from virnucpro_assets.models.tokens import Tokens, flat_positions
+from virnucpro_assets.sequences.ragged import Tokens, flat_positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ class TokenPack:
             first = last
 
     def sorted_by_length(self) -> tuple["TokenPack", npt.NDArray[np.int64]]:
-        """The same sequences, longest first, and int64 [n]: where each of them was in this pack."""
+        """The same sequences, longest first, and int64 [n]: the position of each in this pack."""
         order = np.argsort(-self.lengths, kind="stable")
         starts = np.cumsum(self.lengths) - self.lengths
         taken = torch.from_numpy(flat_positions(starts[order], self.lengths[order]))

@@ -1,12 +1,15 @@
-"""What an encoder's embeddings should be, computed without anything of the packed models.
+"""Reference embeddings of an encoder, computed without any code of the packed models.
 
-One sequence at a time, in float32: ESM-2 by fair-esm's own module, DNABERT-S by the formulas of its
-papers written out, attention as an explicit softmax. Both take the weights of the model folder, so
-what is compared is the computation; that the folder holds the published weights is what digests are
-for. The sequences are fixed: from one residue or three bases to those of a chunk of 500.
+One sequence at a time, in float32: ESM-2 by fair-esm's own module, DNABERT-S by the formulas of its papers, with
+attention as an explicit softmax. Both use the weights of the model folder, so only the computation is compared;
+digests show whether the weights are the published ones. The sequences are fixed, from one residue or three bases to a
+chunk of 500.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +21,8 @@ from virnucpro_assets.models import dnabert_s, esm2
 from virnucpro_assets.models.alphabet import tokenise_proteins
 from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
 from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
-from virnucpro_assets.models.folders import TOKENIZER_FILE, WEIGHTS_FILE, read_config
+from virnucpro_assets.models.encoders import TOKENIZER_FILE
+from virnucpro_assets.models.folders import WEIGHTS_FILE, read_config
 from virnucpro_assets.models.weights import State, read_weights
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.vocabulary import EncoderKind
@@ -29,33 +33,27 @@ _RESIDUES = b"ACDEFGHIKLMNPQRSTVWYXBUZO"
 # The first bases of phage lambda (GenBank J02459).
 _DNA = b"GGGCGGCGACCTCGCGGGTTTTCGCTATTTATGAAAATTTTCCGGTTTAAGGCGTTTCCGTTCTTCTTCGTCATAACTTAATG"
 
+PROTEINS = Ragged.from_strings(
+    [_PROTEIN[:1], _RESIDUES, _PROTEIN, _PROTEIN[::-1] + _PROTEIN[:24], _PROTEIN * 2]
+)
+NUCLEOTIDES = Ragged.from_strings([_DNA[:3], _DNA, _DNA[::-1] * 2, (_DNA * 4)[:300], (_DNA[::-1] * 7)[:500]])
+
 Rows = npt.NDArray[np.float32]
 
 
-def fixed_sequences(kind: EncoderKind) -> Ragged:
-    """The sequences on which an encoder of this kind is verified."""
-    if kind == "esm2":
-        return Ragged.from_strings(
-            [_PROTEIN[:1], _RESIDUES, _PROTEIN, _PROTEIN[::-1] + _PROTEIN[:24], _PROTEIN * 2]
-        )
-    return Ragged.from_strings([_DNA[:3], _DNA, _DNA[::-1] * 2, (_DNA * 4)[:300], (_DNA[::-1] * 7)[:500]])
-
-
 def reference_embeddings(folder: Path) -> Rows:
-    """float32 [sequences, width]: the embeddings of `fixed_sequences` by the reference, on the CPU.
+    """float32 [sequences, width]: the embeddings of an encoder's fixed sequences by its reference, on the CPU.
 
     It needs the memory of the weights in float32. Raises IntegrityError if the folder is damaged.
     """
     config = read_config(folder)
-    if isinstance(config, Esm2Config):
-        return _esm2_reference(folder, config)
-    return _dnabert_s_reference(folder, config)
+    return REFERENCES[config.kind].embed(folder, config)
 
 
 @torch.inference_mode()
 def _esm2_reference(folder: Path, config: Esm2Config) -> Rows:
     model = _fair_esm(folder, config)
-    tokens = tokenise_proteins(fixed_sequences("esm2"))
+    tokens = tokenise_proteins(PROTEINS)
     last, rows = config.num_hidden_layers, []
     for first, end in zip(tokens.offsets[:-1], tokens.offsets[1:], strict=True):
         ids = torch.from_numpy(tokens.ids[first:end].astype(np.int64))[None]
@@ -96,7 +94,7 @@ def _dnabert_s_reference(folder: Path, config: DnabertSConfig) -> Rows:
         dtype=torch.float32,
         device="cpu",
     )
-    tokens = DnaTokenizer(folder / TOKENIZER_FILE, vocabulary=config.vocab_size)(fixed_sequences("dnabert_s"))
+    tokens = DnaTokenizer(folder / TOKENIZER_FILE, vocabulary=config.vocab_size)(NUCLEOTIDES)
     return np.stack(
         [
             _plain_dnabert_s(state, config, torch.from_numpy(tokens.ids[first:end].astype(np.int64)))
@@ -111,8 +109,8 @@ def _plain_dnabert_s(state: State, config: DnabertSConfig, ids: torch.Tensor) ->
     """[tokens, width]: the hidden states of one sequence."""
     heads, length = config.num_attention_heads, len(ids)
     slopes = torch.tensor(_slopes(heads))
-    places = torch.arange(length)
-    bias = -slopes[:, None, None] * (places[:, None] - places[None, :]).abs()
+    positions = torch.arange(length)
+    bias = -slopes[:, None, None] * (positions[:, None] - positions[None, :]).abs()
     embeddings = "embeddings"
     hidden = state[f"{embeddings}.word_embeddings.weight"][ids]
     hidden = hidden + state[f"{embeddings}.token_type_embeddings.weight"][0]
@@ -122,8 +120,8 @@ def _plain_dnabert_s(state: State, config: DnabertSConfig, ids: torch.Tensor) ->
         parts = _linear(state, f"{layer}.attention.self.Wqkv", hidden).chunk(3, dim=1)
         query, key, value = (part.view(length, heads, -1).transpose(0, 1) for part in parts)
         weights = torch.softmax(query @ key.transpose(1, 2) / config.head_width**0.5 + bias, dim=2)
-        mixed = (weights @ value).transpose(0, 1).reshape(length, -1)
-        attended = _linear(state, f"{layer}.attention.output.dense", mixed) + hidden
+        attended_values = (weights @ value).transpose(0, 1).reshape(length, -1)
+        attended = _linear(state, f"{layer}.attention.output.dense", attended_values) + hidden
         hidden = _norm(state, f"{layer}.attention.output.LayerNorm", attended, config)
         gate, kept = (hidden @ state[f"{layer}.mlp.gated_layers.weight"].T).chunk(2, dim=1)
         narrowed = _linear(state, f"{layer}.mlp.wo", functional.gelu(gate) * kept)
@@ -149,3 +147,18 @@ def _norm(state: State, name: str, rows: torch.Tensor, config: DnabertSConfig) -
     variance = (rows - mean).square().mean(dim=1, keepdim=True)
     normed = (rows - mean) / (variance + config.layer_norm_eps).sqrt()
     return normed * state[f"{name}.weight"] + state[f"{name}.bias"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What computes the reference of an encoder, the sequences it is verified on, and the computation."""
+
+    name: str
+    sequences: Ragged
+    embed: Callable[[Path, Any], Rows]
+
+
+REFERENCES: dict[EncoderKind, Reference] = {
+    "dnabert_s": Reference("plain float32", NUCLEOTIDES, _dnabert_s_reference),
+    "esm2": Reference("fair-esm", PROTEINS, _esm2_reference),
+}

@@ -1,7 +1,7 @@
 """The registry: a folder of installed models, each in a folder of its own by its name. No torch here.
 
-A model is written beside its place and takes its name in one step, so an interrupted import leaves
-no half of a model. Its card says what it is; the settings choose among them by name.
+A model is written under a temporary name and renamed in one step, so an interrupted import leaves no partial model. Its
+card describes it; the settings choose models by name.
 """
 
 import errno
@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.files.aside import set_aside
-from virnucpro_assets.files.atomic import TEMPORARY_MARK, sync_folder
+from virnucpro_assets.files.atomic import TEMPORARY_MARK, set_aside, sync_folder
 from virnucpro_assets.models.cards import (
     CARD_FILE,
     ClassifierCard,
@@ -29,15 +28,15 @@ from virnucpro_assets.models.folders import CONFIG_FILE, WEIGHTS_FILE
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 REPLACED = re.compile(r".+\.replaced-\d+")
-"""What was a model until it was replaced: kept, but no model any more."""
+"""The folder of a model that was replaced: it is kept, but not listed."""
 
 DOWNLOADS = ".downloads"
-_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
+_EXISTS = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
 @dataclass(frozen=True, slots=True)
 class InstalledModel:
-    """One model of the registry; an encoder without a card has none."""
+    """A model of the registry; `card` is None for an encoder without one."""
 
     name: str
     path: Path
@@ -55,8 +54,8 @@ class Registry:
 
     root: Path
 
-    def place(self, name: str) -> Path:
-        """Where the model of this name is or would be; InputError if no model can be called so."""
+    def path(self, name: str) -> Path:
+        """The path of the model of this name, whether it exists or not; InputError if the name is invalid."""
         if not _can_be_name(name):
             raise InputError(
                 "name of a model",
@@ -77,7 +76,7 @@ class Registry:
 
     def model(self, name: str) -> InstalledModel:
         """The model of this name; InputError if there is none, IntegrityError if its card is damaged."""
-        path = self.place(name)
+        path = self.path(name)
         if not _is_model(path):
             raise InputError(
                 path,
@@ -90,10 +89,10 @@ class Registry:
         return InstalledModel(name, path, read_card(path))
 
     def require_free(self, name: str, *, replace: bool) -> None:
-        """Raise InputError if there is something of this name already, unless it shall be replaced."""
-        if self.place(name).exists() and not replace:
+        """Raise InputError if the name is in use, unless the model is to be replaced."""
+        if self.path(name).exists() and not replace:
             raise InputError(
-                self.place(name),
+                self.path(name),
                 found="a model",
                 expected="a name that is free",
                 advice="Choose another with --name, or give --replace.",
@@ -103,29 +102,29 @@ class Registry:
     def installing(self, name: str, *, replace: bool = False) -> Iterator[Path]:
         """An empty folder that becomes the model of this name when the block ends without an error.
 
-        What has the name already, also if it was installed during the block, is an InputError or, with
-        `replace`, kept under another name.
+        If the name is in use already, even if only since the block began, this raises InputError; with `replace` the
+        old model is kept under another name.
         """
         self.require_free(name, replace=replace)
         temporary = self.root / f".{name}{TEMPORARY_MARK}{secrets.token_hex(4)}"
         temporary.mkdir(parents=True)
         try:
             yield temporary
-            self._take_place(temporary, name, replace=replace)
+            self._rename(temporary, name, replace=replace)
             sync_folder(self.root)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def _take_place(self, folder: Path, name: str, *, replace: bool) -> None:
-        target = self.place(name)
+    def _rename(self, folder: Path, name: str, *, replace: bool) -> None:
+        target = self.path(name)
         while True:
             if replace and target.exists():
                 set_aside(target, "replaced")
             try:
-                # The system renames a folder only to a name that nothing has.
+                # A folder can only be renamed to a name that does not exist.
                 folder.rename(target)
             except OSError as error:
-                if error.errno not in _TAKEN:
+                if error.errno not in _EXISTS:
                     raise
                 # Another process installed a model of this name in the meantime.
                 self.require_free(name, replace=replace)
@@ -133,7 +132,7 @@ class Registry:
                 return
 
     def check_content(self, model: InstalledModel) -> None:
-        """Raise IntegrityError if a model is no longer what its card says: every byte is read."""
+        """Raise IntegrityError if a model does not match its card any more: every byte is read."""
         if isinstance(model.card, EncoderCard):
             checked_model_folder(model.path, content=True)
         elif isinstance(model.card, ClassifierCard):

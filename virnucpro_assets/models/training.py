@@ -1,9 +1,8 @@
-"""Training the classifier on embeddings that are already there.
+"""Training the classifier on embeddings.
 
-Stochastic gradient descent on the cross-entropy, with the learning rate lowered in steps; the
-weights kept are those of the epoch with the lowest loss on a validation part, and training stops
-when that loss has not fallen for some epochs. Everything random comes from one seed, and the
-process's own random state is left as it was.
+Stochastic gradient descent on the cross-entropy, with the learning rate lowered in steps. The weights of the epoch
+with the lowest validation loss are kept, and training stops when that loss has not fallen for some epochs. All random
+numbers come from one seed; the random state of the process is restored.
 """
 
 from collections.abc import Callable
@@ -37,7 +36,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """Mean losses of an epoch, in nats, and the share of validation rows called rightly."""
+    """Mean losses of an epoch, in nats, and the share of validation rows called correctly."""
 
     training_loss: float
     validation_loss: float
@@ -46,7 +45,7 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """The best epoch's weights (names as in `Classifier`), every epoch in order, and the best's place."""
+    """The best epoch's weights (names as in `Classifier`), every epoch in order, and the position of the best."""
 
     state: State
     history: tuple[Epoch, ...]
@@ -63,10 +62,9 @@ def train_classifier(
 ) -> Trained:
     """Train on float32 [n, width] `rows` with bool [n] labels, on the CPU.
 
-    The validation part is drawn at random by the settings' share, or given as bool [n]: reads that
-    overlap tell on each other, so a part from other regions of the genomes judges better. `on_epoch` hears
-    of each epoch, counted from 1. Raises
-    ValueError unless training and validation part have at least two rows and one.
+    The validation part is drawn at random by the settings' share, or given as bool [n]: reads overlap, so a part from
+    other regions of the genomes is better for validation. `on_epoch` is called after each epoch, with its number from
+    1. Raises ValueError unless there are at least two rows for training and one for validation.
     """
     if is_validation is None:
         order = np.random.default_rng(settings.seed).permutation(len(rows))

@@ -1,8 +1,8 @@
 """Whether an installed encoder computes what it should: cosine and largest difference on fixed sequences.
 
-The figures to compare with are those that lie beside the model, if they are of this very model;
-else they are computed by the reference in this process and can be kept, for a machine that has not
-the memory, or for the same question after a change of driver, library or device.
+The reference figures are read from the model's folder if they are of this model; otherwise the reference computes
+them in this process. They can be stored, for a machine without the memory to compute them, or to verify again after a
+change of driver, library or device.
 """
 
 import hashlib
@@ -19,17 +19,17 @@ from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.folders import ModelFolder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.models.packs import TokenPack
-from virnucpro_assets.models.references import Rows, fixed_sequences, reference_embeddings
+from virnucpro_assets.models.references import REFERENCES, Rows, reference_embeddings
 from virnucpro_assets.models.weights import write_weights
 from virnucpro_assets.vocabulary import Precision
 
 FLOAT32_COSINE, FLOAT32_DIFFERENCE = 0.999999, 1e-4
-"""What float32 must reach; the difference as a share of the largest number of the reference."""
+"""Bounds for float32; the difference as a share of the largest number of the reference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """How near an encoder's embeddings are to their reference."""
+    """How close an encoder's embeddings are to their reference."""
 
     folder: ModelFolder
     precision: Precision
@@ -40,7 +40,7 @@ class Verification:
     largest_number: float
 
     def passed(self, min_cosine: float) -> bool:
-        """Whether it computes what it should; `min_cosine` is the bound of a precision below float32."""
+        """Whether the embeddings are close enough; `min_cosine` is the bound for a precision below float32."""
         if self.precision == "float32":
             near = self.largest_difference <= FLOAT32_DIFFERENCE * self.largest_number
             return near and self.min_cosine >= FLOAT32_COSINE
@@ -50,8 +50,8 @@ class Verification:
 def verify_encoder(path: Path, *, precision: Precision, device: str, keep: bool = False) -> Verification:
     """Embed the fixed sequences with the encoder in `path` and compare with its reference.
 
-    With `keep` the reference is stored beside the model. Raises IntegrityError if a file is damaged or is no longer
-    what the model's card says: every byte is read.
+    With `keep` the reference is stored beside the model. Raises IntegrityError if a file is damaged or does not match
+    the model's card: every byte is read.
     """
     folder = checked_model_folder(path, content=True)
     found = _embed(load_encoder(path, precision=precision, device=device))
@@ -61,12 +61,11 @@ def verify_encoder(path: Path, *, precision: Precision, device: str, keep: bool 
         _store_reference(folder, expected)
     a, b = found.astype(np.float64), expected.astype(np.float64)
     cosines = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
-    computed = "fair-esm" if folder.kind == "esm2" else "plain float32"
     return Verification(
         folder=folder,
         precision=precision,
         device=device,
-        reference=computed if stored is None else "stored figures",
+        reference=REFERENCES[folder.kind].name if stored is None else "stored figures",
         min_cosine=float(cosines.min()),
         largest_difference=float(np.abs(a - b).max()),
         largest_number=float(np.abs(b).max()),
@@ -74,13 +73,13 @@ def verify_encoder(path: Path, *, precision: Precision, device: str, keep: bool 
 
 
 def _embed(encoder: PackedEncoder) -> Rows:
-    tokens = encoder.tokenise(fixed_sequences(encoder.kind))
+    tokens = encoder.tokenise(REFERENCES[encoder.kind].sequences)
     rows: Rows = encoder.embed(TokenPack.from_tokens(tokens, encoder.device)).cpu().numpy()
     return rows
 
 
 def _reference_name(folder: ModelFolder, rows: str) -> str:
-    """Named by the model's digest, so that figures of another model are not found, and by that of the figures."""
+    """Named by the digests of the model and of the figures: figures of another model are not found."""
     return f"reference-{folder.digest[:16]}-{rows}.safetensors"
 
 
@@ -88,22 +87,30 @@ def _stored_reference(folder: ModelFolder) -> Rows | None:
     path = next(iter(sorted(folder.path.glob(_reference_name(folder, "*")))), None)
     if path is None:
         return None
-    shape = (len(fixed_sequences(folder.kind)), folder.width)
+    shape = (len(REFERENCES[folder.kind].sequences), folder.width)
     try:
         with safe_open(path, framework="np") as file:
             rows: Rows = file.get_tensor("embeddings")
     except SafetensorError as error:
         raise IntegrityError(
-            f"{path}: found a damaged file ({excerpt(error)}); expected reference figures. Remove it and verify again."
+            path,
+            found=f"a damaged file ({excerpt(error)})",
+            expected="reference figures",
+            advice="Remove it and verify again.",
         ) from error
     if rows.shape != shape or rows.dtype != np.float32:
         raise IntegrityError(
-            f"{path}: found figures of shape {list(rows.shape)}; expected {list(shape)}. "
-            "Remove it and verify again."
+            path,
+            found=f"figures of shape {list(rows.shape)}",
+            expected=f"{list(shape)}",
+            advice="Remove it and verify again.",
         )
     if path.name != _reference_name(folder, _digest(rows)):
         raise IntegrityError(
-            f"{path}: found figures of digest {_digest(rows)}; expected those of its name. Remove it and verify again."
+            path,
+            found=f"figures of digest {_digest(rows)}",
+            expected="those of its name",
+            advice="Remove it and verify again.",
         )
     return rows
 

@@ -1,10 +1,9 @@
 """Versions: the classifiers that were trained here, and which of them is in use. No torch here.
 
-Each place that a classifier can take, as that for chunks of 300 bases, has a folder of its own. In it
-every classifier is a folder named by the first 12 digits of its weights' SHA-256, the digest that
-predictions name; it is written beside its place, takes its name in one step and is never changed.
-`in_use.toml` lists, the last one last, what was taken into use; going back takes the last one off.
-Where nothing is in use the classifier of the settings is.
+Each use of a classifier, for example for chunks of 300 bases, has a folder of its own. In it every classifier is a
+folder named by the first 12 digits of its weights' SHA-256, which is also in the predictions; it is written under a
+temporary name, renamed in one step, and never changed. `in_use.toml` lists the activations, the latest one last; a
+rollback removes the last one. Without an activation the classifier of the settings is in use.
 """
 
 import re
@@ -28,7 +27,7 @@ from virnucpro_assets.models.folders import WEIGHTS_FILE
 
 IN_USE, VERSION, LOCK = "in_use.toml", "version.toml", "in_use.lock"
 CONFIGURED = "configured"
-"""The name, among the versions, of the classifier that the settings name."""
+"""The name of the classifier of the settings among the versions."""
 
 NAME = re.compile(r"[0-9a-f]{12}")
 
@@ -47,8 +46,8 @@ class VersionRecord(BaseModel):
     files: dict[str, FileRecord]
 
 
-class Taken(BaseModel):
-    """A version that was taken into use, or CONFIGURED, and when (UTC)."""
+class Activation(BaseModel):
+    """A version that was put into use, or CONFIGURED, and when (UTC)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,7 +56,7 @@ class Taken(BaseModel):
 
 
 class _InUse(BaseModel):
-    history: list[Taken] = []
+    history: list[Activation] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +71,14 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierVersions:
-    """The versions for one place, under `root`."""
+    """The versions for one use, under `root`."""
 
     root: Path
 
     def folder_in_use(self) -> Path | None:
-        """The folder of the version in use, its files as they were written; None if it is that of the settings.
+        """The folder of the version in use, checked; None if the classifier of the settings is in use.
 
-        Raises IntegrityError if it is missing or damaged: another is never taken in its place.
+        Raises IntegrityError if it is missing or damaged: it is never replaced by another one.
         """
         name = self.in_use()
         return None if name == CONFIGURED else self.version(name).path
@@ -90,7 +89,7 @@ class ClassifierVersions:
         return history[-1].version if history else CONFIGURED
 
     def names(self) -> list[str]:
-        """All versions, the oldest first, but damaged ones before all others."""
+        """All versions, the oldest first, but damaged ones before the others."""
         if not self.root.is_dir():
             return []
         found = [path.name for path in self.root.iterdir() if NAME.fullmatch(path.name)]
@@ -105,8 +104,10 @@ class ClassifierVersions:
         if not NAME.fullmatch(name) or not path.is_dir():
             if name == self.in_use():
                 raise IntegrityError(
-                    f"{path}: found no folder; expected the classifier in use. Put it back, or leave it with "
-                    "`virnucpro classifiers back`."
+                    path,
+                    found="no folder",
+                    expected="the classifier in use",
+                    advice="Restore it, or go back to the one before with `virnucpro classifiers back`.",
                 )
             raise InputError(
                 f"version {name!r}",
@@ -121,7 +122,7 @@ class ClassifierVersions:
 
     @contextmanager
     def adding(self) -> Iterator[Path]:
-        """An empty folder for a new version, which `keep` gives its name; removed if it was not kept."""
+        """An empty folder for a new version, which `keep` renames; it is removed if it was not kept."""
         temporary = self.root / f".new{TEMPORARY_MARK}{secrets.token_hex(4)}"
         temporary.mkdir(parents=True)
         try:
@@ -130,13 +131,13 @@ class ClassifierVersions:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def keep(self, folder: Path, record: VersionRecord) -> Version:
-        """Make a folder of `adding` the version of its digest; the one that is there stays if it is the same.
+        """Make a folder of `adding` the version of its digest; an existing one is kept, as it is the same.
 
-        The files of the record are those that the folder holds.
+        The files of the record are those in the folder.
         """
         files = {path.name: record_of_file(path) for path in sorted(folder.iterdir())}
         if files[WEIGHTS_FILE].sha256 != record.digest or CARD_FILE not in files:
-            raise ValueError(f"{folder} does not hold the classifier {record.digest}")
+            raise ValueError(f"{folder} does not contain the classifier {record.digest}")
         target = self.root / record.digest[:12]
         if not target.exists():
             write_manifest(folder / VERSION, record.model_copy(update={"files": files}))
@@ -145,24 +146,24 @@ class ClassifierVersions:
         return self.version(target.name)
 
     def use(self, name: str) -> None:
-        """Take a version, or CONFIGURED, into use; nothing changes if it is. Raises as `version` does."""
+        """Put a version, or CONFIGURED, into use; nothing changes if it is already. Raises as `version` does."""
         if name != CONFIGURED:
             self.version(name)
         with self._locked():
             history = self._history()
             if (history[-1].version if history else CONFIGURED) != name:
                 now = datetime.now(UTC).replace(microsecond=0)
-                self._write([*history, Taken(version=name, at=now)])
+                self._write([*history, Activation(version=name, at=now)])
 
-    def back(self) -> str:
-        """Go back to what was in use before, and return its name; InputError if nothing was."""
+    def rollback(self) -> str:
+        """Put the version before into use again, and return its name; InputError if there was none."""
         with self._locked():
             history = self._history()
             if not history:
                 raise InputError(
                     self.root / IN_USE,
-                    found="the classifier of the settings in use, and none before it",
-                    expected="a version that was taken into use",
+                    found="no activation before the classifier of the settings",
+                    expected="a version that was put into use",
                     advice="Choose one with `virnucpro classifiers use VERSION`.",
                 )
             before = history[-2].version if len(history) > 1 else CONFIGURED
@@ -178,14 +179,14 @@ class ClassifierVersions:
         try:
             return self._record(name).made_at
         except IntegrityError:
-            # One damaged version hides no other; whoever asks for it is told.
+            # A damaged version must not hide the others; reading it raises the error.
             return datetime.min.replace(tzinfo=UTC)
 
-    def _history(self) -> list[Taken]:
+    def _history(self) -> list[Activation]:
         path = self.root / IN_USE
         return read_manifest(path, _InUse).history if path.exists() else []
 
-    def _write(self, history: list[Taken]) -> None:
+    def _write(self, history: list[Activation]) -> None:
         write_manifest(self.root / IN_USE, _InUse(history=history))
 
     @contextmanager

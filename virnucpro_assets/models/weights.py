@@ -1,10 +1,9 @@
-"""Weights files: safetensors whose every name and shape is checked before a number is read.
+"""Weights files: safetensors, of which every name and shape is checked before any number is read.
 
-They are read in the order of the file, some tensors ahead, from the disk to the device and there
-to the precision of computing; nothing is mapped, so no second copy lies in memory. They are
-written from where the tensors lie, without a copy in between, byte for byte as the library writes
-them; its own writer makes a file that only its owner may read, and says of a full disk no more than
-a text.
+Tensors are read in the order of the file, some in advance, copied to the device and converted there; the file is not
+mapped, so there is no second copy in memory. They are written without a copy in between, byte for byte as the library
+writes them; the library's own writer makes a file that only its owner may read, and reports a full disk without an
+error number.
 """
 
 import json
@@ -32,7 +31,7 @@ _CODES = {
     torch.bfloat16: "BF16",
     torch.int64: "I64",
 }
-"""What a header calls the kinds of numbers that models are made of."""
+"""The names of dtypes in a header."""
 
 _DTYPES = {code: dtype for dtype, code in _CODES.items()} | {"F64": torch.float64, "I32": torch.int32}
 
@@ -66,28 +65,28 @@ def read_weights(
 @torch.no_grad()
 def fill_weights(
     path: Path,
-    places: Mapping[str, torch.Tensor],
+    targets: Mapping[str, torch.Tensor],
     *,
     optional: Collection[str] = (),
     ignored: Callable[[str], bool] = _none,
 ) -> None:
-    """Read the tensors named in `places` from `path`, one by one, each into its place.
+    """Copy the tensors named in `targets` from `path`, one by one, each into its target.
 
-    A place has the dtype and the device to convert to, and may be a part of a larger tensor, which
-    then need not be put together. One named in `optional` is left alone where the file has none.
-    Raises IntegrityError as `read_weights` does.
+    A target has the dtype and the device to convert to, and may be a part of a larger tensor, so that nothing has to be
+    concatenated later. One named in `optional` keeps its numbers if the file does not have it. Raises IntegrityError as
+    `read_weights` does.
     """
-    shapes = {name: tuple(place.shape) for name, place in places.items()}
+    shapes = {name: tuple(target.shape) for name, target in targets.items()}
     exact = {name: shapes.pop(name) for name in optional}
-    pinned = any(map(_is_gpu, {place.device for place in places.values()}))
+    pinned = any(map(_is_gpu, {target.device for target in targets.values()}))
     for name, tensor in _tensors(path, shapes, exact, ignored, pinned=pinned):
-        places[name].copy_(tensor, non_blocking=True)
+        targets[name].copy_(tensor, non_blocking=True)
 
 
 def _tensors(
     path: Path, expected: Shapes, optional: Shapes, ignored: Callable[[str], bool], *, pinned: bool
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """Names and tensors as stored, in the order of the file, once every name and shape is checked."""
+    """Names and tensors as stored, in the order of the file; every name and shape is checked first."""
     require_file(path)
     try:
         # The library checks that the header is whole and fits the file.
@@ -95,18 +94,23 @@ def _tensors(
             names = file.offset_keys()
     except SafetensorError as error:
         raise IntegrityError(
-            f"{path}: found a damaged file ({excerpt(error)}); expected safetensors. Fetch the model again."
+            path,
+            found=f"a damaged file ({excerpt(error)})",
+            expected="safetensors",
+            advice="Fetch the model again.",
         ) from error
     header, first = _header(path)
     found = {name: tuple(header[name]["shape"]) for name in names}
-    there = {name: shape for name, shape in optional.items() if name in found}
-    check_shapes(path, found, {**expected, **there}, ignored=ignored)
-    taken = [_stored(path, name, header[name], first) for name in names if name in expected or name in there]
-    yield from read_tensors(path, taken, pinned=pinned)
+    present = {name: shape for name, shape in optional.items() if name in found}
+    check_shapes(path, found, {**expected, **present}, ignored=ignored)
+    chosen = [
+        _stored(path, name, header[name], first) for name in names if name in expected or name in present
+    ]
+    yield from read_tensors(path, chosen, pinned=pinned)
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
-    """The header of a file in which it is in order, and where the numbers begin."""
+    """The header of a checked file, and the position of the first number."""
     with path.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
         return json.loads(stream.read(size)), 8 + size
@@ -115,8 +119,10 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
 def _stored(path: Path, name: str, entry: Mapping[str, Any], first: int) -> StoredTensor:
     if entry["dtype"] not in _DTYPES:
         raise IntegrityError(
-            f"{path}: found {name} of {entry['dtype']}; expected one of {', '.join(_DTYPES)}. Use the weights as "
-            "published, not quantised ones."
+            path,
+            found=f"{name} of {entry['dtype']}",
+            expected=f"one of {', '.join(_DTYPES)}",
+            advice="Use the weights as published, not quantised ones.",
         )
     start, stop = entry["data_offsets"]
     return StoredTensor(name, _DTYPES[entry["dtype"]], tuple(entry["shape"]), first + start, first + stop)
@@ -129,7 +135,7 @@ def _is_gpu(device: torch.device | str) -> bool:
 def empty_embedding(rows: int, width: int) -> nn.Embedding:
     """An embedding of [rows, width] whose numbers are not set.
 
-    Setting them at random on the meta device, as `nn.Embedding` does, imports torch's compiler, which takes seconds.
+    `nn.Embedding` initialises them at random, which on the meta device imports torch's compiler: that takes seconds.
     """
     empty: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call] # torch has no types here
         torch.empty(rows, width), freeze=False
@@ -138,10 +144,10 @@ def empty_embedding(rows: int, width: int) -> nn.Embedding:
 
 
 def write_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:
-    """Write `state` to `path`, whole or not at all: eight bytes of length, a JSON header, the numbers.
+    """Write `state` to `path` atomically: eight bytes of length, a JSON header, the numbers.
 
-    As the library does, wide numbers first and then by name, the header filled to eight bytes. Of
-    a tensor in memory or mapped to a file no copy is made.
+    As in the library, tensors are sorted by width of their numbers, widest first, then by name, and the header is
+    padded to a multiple of eight bytes. No tensor is copied.
     """
     names = sorted(state, key=lambda name: (-state[name].itemsize, name))
     header, end = {}, 0
@@ -179,8 +185,10 @@ def check_shapes(
     ]
     if any(complaints):
         raise IntegrityError(
-            f"{path}: found {excerpt('; '.join(filter(None, complaints)))}; expected the {len(expected)} tensors that "
-            "the config beside it describes. Use the weights and the config of one model."
+            path,
+            found=excerpt("; ".join(filter(None, complaints))),
+            expected=f"the {len(expected)} tensors that the config beside it describes",
+            advice="Use the weights and the config of one model.",
         )
 
 
@@ -190,6 +198,6 @@ def _some(names: list[str]) -> str:
 
 
 def _converted(tensor: torch.Tensor, dtype: torch.dtype, device: torch.device | str) -> torch.Tensor:
-    # First to the device, which converts faster than the processor.
+    # Converted on the device, which is faster than the processor.
     moved = tensor.to(device, non_blocking=True)
     return moved.to(dtype) if moved.is_floating_point() else moved

@@ -8,7 +8,7 @@ import sys
 
 from virnucpro_assets.demo.recognise import saying_demo_models
 from virnucpro_assets.drops.disk_space import check_data_root, check_out
-from virnucpro_assets.drops.stage_locks import claimed_drop
+from virnucpro_assets.drops.stage_locks import registration_lock
 from virnucpro_assets.errors import VirnucproError, describe_os_error
 from virnucpro_assets.files.outputs import check_outputs
 from virnucpro_assets.files.user_paths import user_path
@@ -31,7 +31,9 @@ def main() -> int:
     parser.add_argument("--chunk-length", type=int, choices=[300, 500])
     parser.add_argument("--duplicates", choices=["suffix", "refuse"])
     parser.add_argument("--paired", action="store_true", help="take the files as pairs of mates, two by two")
-    parser.add_argument("--interleaved", action="store_true", help="take each file as pairs of mates in turn")
+    parser.add_argument(
+        "--interleaved", action="store_true", help="take each file as pairs of alternating mates"
+    )
     parser.add_argument("--replace", action="store_true", help="replace a drop of this name that differs")
     options = parser.parse_args()
     try:
@@ -44,7 +46,7 @@ def main() -> int:
         models = settings.model_folders(options.chunk_length or settings.chunk_length)
         with (
             saying_demo_models(models, _say),
-            claimed_drop(key, settings, _say),
+            registration_lock(key, settings, _say),
             kept_if_indexed(key, settings),
         ):
             register_reads(

@@ -1,10 +1,15 @@
 """The fifth stage of a drop: calls per chunk and per read or contig, and the hits."""
 
+from functools import partial
+
 import numpy as np
 
+from virnucpro_assets.calling.calls import call_members
+from virnucpro_assets.calling.drop_errors import DropErrors
+from virnucpro_assets.calling.region_tables import REGION_FILES, write_regions
 from virnucpro_assets.calling.routing import check_scored_by, classifiers_in_use
 from virnucpro_assets.checks.gate import require_passed, subjects_of_predictions
-from virnucpro_assets.drops.stage_locks import claimed
+from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.stage_records import recorded_stage
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import IntegrityError
@@ -24,7 +29,14 @@ from virnucpro_assets.storage.tables_manifest import TablesManifest, read_tables
 READS_BY_ROUTE = "called reads scored by"
 """Before the name of a route: what the calls' manifest counts."""
 
-CALL_FILES = (CONSENSUS_FILE, CONTIG_CALLS_FILE, CHUNK_CALLS_FILE, READ_CALLS_FILE, HITS_FILE)
+CALL_FILES = (
+    CONSENSUS_FILE,
+    CONTIG_CALLS_FILE,
+    CHUNK_CALLS_FILE,
+    READ_CALLS_FILE,
+    HITS_FILE,
+    *REGION_FILES,
+)
 
 
 def call_drop(work: DropWork) -> TablesManifest:
@@ -38,12 +50,14 @@ def call_drop(work: DropWork) -> TablesManifest:
     the predictions, or of what they were made from, holds them back.
     """
     index, folder = work.index, work.folder.calls
-    with claimed(work, "calls"), recorded_stage(work.folder.stages, "calls") as figures:
+    with stage_lock(work, "calls"), recorded_stage(work.folder.stages, "calls") as figures:
         predictions = read_tables(work.folder.predictions)
         if predictions.inputs["index"] != index.manifest.digest:
             raise IntegrityError(
-                f"{work.folder.predictions}: found predictions of index {predictions.inputs['index']}; "
-                f"expected {index.manifest.digest}. Materialise predictions again."
+                work.folder.predictions,
+                found=f"predictions of index {predictions.inputs['index']}",
+                expected=f"{index.manifest.digest}",
+                advice="Materialise predictions again.",
             )
         routing = classifiers_in_use(work.settings, index.manifest.chunk_length, index.manifest)
         check_scored_by(work.folder.predictions, predictions, routing)
@@ -53,13 +67,30 @@ def call_drop(work: DropWork) -> TablesManifest:
             np.load(work.folder.predictions / name, mmap_mode="r", allow_pickle=False)
             for name in score_files(routing)
         ]
+        errors = DropErrors.of(
+            routing,
+            scored_members(work, routing, scores),
+            index.manifest.reads,
+            work.settings.expected_viral_share,
+        )
+        wanted = work.settings.calls.wanted_fdr
+        by = routing.scored_by if wanted is None else errors.thresholds(wanted)
         summary = write_calls(
             scored_members(work, routing, scores),
             index.read_batches(),
             folder,
-            work.settings.calls,
-            routing.scored_by,
+            partial(call_members, thresholds=work.settings.calls, by=by),
+            by,
             note=note,
+            q_values=errors.q_values,
+        )
+        wrong = errors.expected_wrong(folder / READ_CALLS_FILE)
+        regions = write_regions(
+            folder / READ_CALLS_FILE,
+            folder / CHUNK_CALLS_FILE,
+            folder,
+            chunk_length=index.manifest.chunk_length,
+            rules=work.settings.regions,
         )
         work.drop.check_files()
         chosen = work.drop.source.min_score
@@ -72,6 +103,7 @@ def call_drop(work: DropWork) -> TablesManifest:
             note=note,
         )
         figures.update({"reads": summary.reads, "hits": hits})
+        figures.update({"expected false calls": "unknown" if wrong is None else round(wrong, 3)})
         counts = {
             "reads": summary.reads,
             "called_reads": summary.called_reads,
@@ -79,6 +111,7 @@ def call_drop(work: DropWork) -> TablesManifest:
             "virus_chunks": summary.virus_chunks,
             "viral_reads": sum(summary.calls[CALLS[VIRAL]].values()),
             "hits": hits,
+            "regions": regions,
             "not_scored_members": predictions.counts["not_scored"],
             "not_scored_reads": summary.reasons.get("not_scored", 0),
         }
@@ -86,4 +119,6 @@ def call_drop(work: DropWork) -> TablesManifest:
         counts |= {f"{READS_BY_ROUTE} {route}": count for route, count in summary.routes.items()}
         inputs = {**predictions.inputs, "predictions": predictions.digest, "min_score": str(min_score)}
         inputs |= routing.inputs_of_calls
+        if wanted is not None:
+            inputs["wanted false discovery rate"] = str(wanted)
         return write_tables_manifest(folder, CALL_FILES, inputs, counts)

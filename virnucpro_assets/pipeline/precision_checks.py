@@ -1,16 +1,11 @@
-"""Checks that compute a sample again: other precisions, and without neighbours.
+"""Checks of precision: stored embeddings against the sample that the embed stage computed in other ways.
 
-What is stored was computed packed, in the precision in use. A sample of whole chunks is
-computed again in float32, in float16, and one sequence at a time; embeddings are compared by
-cosine, and what the classifier makes of them by label. Chunks with a quarantined sequence are
-left out: it has no embedding to compare, and computing it again may end the device process. All
-that is asked of one model comes together, so that a device loads it once in each precision.
+What is stored was computed packed, in the precision in use; the sample in float32, in float16, and one sequence at a
+time (see `check_sample.py`). Embeddings are compared by cosine, and what the classifier makes of them by label.
 """
 
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,17 +13,21 @@ import numpy.typing as npt
 from virnucpro_assets.calling.routing import classifiers_in_use
 from virnucpro_assets.checks.results import PRECISION_CHECKS, CheckResult, holds_back
 from virnucpro_assets.checks.samples import ChunkSample, sample_chunks
-from virnucpro_assets.drops.recipes import token_budget
 from virnucpro_assets.drops.stage_records import recorded_stage
 from virnucpro_assets.drops.work import DropWork, fitting_merged
 from virnucpro_assets.files.manifests import read_manifest
-from virnucpro_assets.inference.messages import SampleTask
-from virnucpro_assets.inference.plans import expected_flops, tokens_of_rows
-from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.merged import quarantined_rows, read_merged_at
+from virnucpro_assets.storage.check_sample import (
+    WAYS,
+    Way,
+    fitting_check_sample,
+    precision_of,
+    sample_origin,
+)
+from virnucpro_assets.storage.merged import quarantined_rows
+from virnucpro_assets.storage.merged_reader import read_merged_at
 from virnucpro_assets.storage.tables_manifest import MANIFEST, TablesManifest
-from virnucpro_assets.vocabulary import ENCODER_KINDS, Precision
+from virnucpro_assets.vocabulary import Precision
 
 Rows = npt.NDArray[np.float32]
 
@@ -58,10 +57,10 @@ class Comparison:
         }
 
 
-def check_precision(work: DropWork, lease: Lease) -> Iterator[CheckResult]:
-    """Compute a sample of a drop again and compare; yields the results of PRECISION_CHECKS.
+def check_precision(work: DropWork) -> Iterator[CheckResult]:
+    """Compare the stored embeddings with the stored sample; yields the results of PRECISION_CHECKS.
 
-    Raises IntegrityError if what is stored was made under other settings.
+    Raises IntegrityError if what is stored was made under other settings, or if there is no sample of it.
     """
     with recorded_stage(work.folder.stages, "precision_checks") as figures:
         subject = read_manifest(work.folder.predictions / MANIFEST, TablesManifest).digest
@@ -69,31 +68,33 @@ def check_precision(work: DropWork, lease: Lease) -> Iterator[CheckResult]:
             result.model_copy(
                 update={"subject": subject, "blocking": holds_back(result.name, work.settings.precision)}
             )
-            for result in _compare_sample(work, lease)
+            for result in _compare_sample(work)
         ]
         figures["sequences"] = max(int(result.figures.get("sequences", 0)) for result in results)
     yield from results
 
 
-def _compare_sample(work: DropWork, lease: Lease) -> Iterator[CheckResult]:
-    settings, in_use = work.settings, work.settings.precision
-    quarantined = quarantined_rows(work.folder.path, fitting_merged(work))
+def _compare_sample(work: DropWork) -> Iterator[CheckResult]:
+    folder, in_use = work.folder.path, work.settings.precision
+    merged = fitting_merged(work)
+    quarantined = quarantined_rows(folder, merged)
+    again = fitting_check_sample(folder, sample_origin(merged.recipes, quarantined))
     left_out = {row for rows in quarantined.values() for row in rows.tolist()}
-    sample = sample_chunks(work.index, settings.check_sample, without=left_out)
-    stored = read_merged_at(work.folder.path, sample.rows) if len(sample.rows) else _no_rows(work)
-    with tempfile.TemporaryDirectory() as folder:
-        ways = {"alone": _Way(in_use, one_at_a_time=True), "half": _Way("float16"), "exact": _Way("float32")}
-        again = _embed_again(work, lease, sample, ways, Path(folder))
+    sample = sample_chunks(work.index, again.chunks, without=left_out)
+    stored = (
+        read_merged_at(folder, sample.rows, work.verified) if len(sample.rows) else again.embeddings["alone"]
+    )
+    alone, half, exact = (_finite(sample, way, in_use, again.embeddings[way]) for way in WAYS)
     for name, rows, against, note in [
-        (PRECISION_CHECKS[0], stored, again["exact"], f"stored rows, {in_use}"),
-        (PRECISION_CHECKS[1], again["half"], again["exact"], "computed again, float16"),
-        (PRECISION_CHECKS[2], stored, again["alone"], f"stored rows against one at a time, {in_use}"),
+        (PRECISION_CHECKS[0], stored, exact, f"stored rows, {in_use}"),
+        (PRECISION_CHECKS[1], half, exact, "computed again, float16"),
+        (PRECISION_CHECKS[2], stored, alone, f"stored rows against one at a time, {in_use}"),
     ]:
         if isinstance(rows, str) or isinstance(against, str):
             yield _failed(name, note, rows if isinstance(rows, str) else str(against))
             continue
-        exact = name == PRECISION_CHECKS[2] and in_use == "float32"
-        yield _judge(work.settings, name, compare(work, sample, rows, against), note, exact=exact)
+        is_bound = name == PRECISION_CHECKS[2] and in_use == "float32"
+        yield _judge(work.settings, name, compare(work, sample, rows, against), note, is_bound=is_bound)
 
 
 def compare(work: DropWork, sample: ChunkSample, rows: Rows, reference: Rows) -> Comparison:
@@ -121,56 +122,22 @@ def compare(work: DropWork, sample: ChunkSample, rows: Rows, reference: Rows) ->
     )
 
 
-@dataclass(frozen=True)
-class _Way:
-    """How a sample is computed again."""
-
-    precision: Precision
-    one_at_a_time: bool = False
-
-
-def _embed_again(
-    work: DropWork, lease: Lease, sample: ChunkSample, ways: Mapping[str, _Way], folder: Path
-) -> dict[str, Rows | str]:
-    """The sample's merged rows in each way, computed now, or why there are none: NaN or Inf."""
-    if not len(sample.rows):
-        return dict.fromkeys(ways, _no_rows(work))
-    tasks = {
-        (name, kind): SampleTask(
-            encoder=work.encoders[kind].in_precision(way.precision),
-            index=work.folder.index,
-            index_digest=work.index.manifest.digest,
-            rows=sample.rows.tolist(),
-            token_budget=token_budget(work.settings, kind),
-            one_at_a_time=way.one_at_a_time,
-            target=folder / f"{name}-{kind}.npy",
-        )
-        # The model that was in work last comes first, in the precision in use: it is there already.
-        for kind in reversed(ENCODER_KINDS)
-        for name, way in sorted(ways.items(), key=lambda named: named[1].precision != work.settings.precision)
-    }
-    flops = sum(
-        len(ways) * expected_flops(work.encoders[kind], tokens_of_rows(kind, work.index)[sample.rows])
-        for kind in ENCODER_KINDS
-    )
-    lease.complete(list(tasks.values()), work.report, flops)
-    return {name: _joined(sample, [tasks[name, kind] for kind in ENCODER_KINDS]) for name in ways}
+def _finite(sample: ChunkSample, way: Way, in_use: Precision, embeddings: Rows) -> Rows | str:
+    """The sample's merged rows in one way, or why there are none: NaN or Inf."""
+    lost = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+    if not len(lost):
+        return embeddings
+    first, precision = sample.rows[lost[0]], precision_of(way, in_use)
+    return f"{len(lost)} embeddings hold NaN or Inf in {precision}, the first at row {first} of the index"
 
 
-def _joined(sample: ChunkSample, tasks: Sequence[SampleTask]) -> Rows | str:
-    rows = np.concatenate([np.load(task.target, allow_pickle=False) for task in tasks], axis=1)
-    lost = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(lost):
-        first, precision = sample.rows[lost[0]], tasks[0].encoder.precision
-        return f"{len(lost)} embeddings hold NaN or Inf in {precision}, the first at row {first} of the index"
-    return rows
-
-
-def _judge(settings: Settings, name: str, comparison: Comparison, note: str, *, exact: bool) -> CheckResult:
+def _judge(
+    settings: Settings, name: str, comparison: Comparison, note: str, *, is_bound: bool
+) -> CheckResult:
     agreement = min(comparison.candidate_agreement, comparison.chunk_agreement)
     passed = comparison.min_cosine >= settings.min_cosine and agreement >= settings.min_label_agreement
     threshold = f"cosine at least {settings.min_cosine}, equal labels at least {settings.min_label_agreement}"
-    if exact:
+    if is_bound:
         passed = passed and comparison.largest_difference <= settings.max_packed_difference
         threshold += f", largest difference at most {settings.max_packed_difference}"
     return CheckResult(
@@ -208,7 +175,7 @@ def _scores(work: DropWork, sample: ChunkSample, rows: Rows) -> list[Rows]:
     scores = []
     for scorer in (Scorer.load(one.folder) for one in routing.named.values()):
         found = scorer.classifier.scores(scorer.part(rows, d_dna))
-        if scorer.takes_protein:
+        if scorer.needs_protein:
             found[~_has_protein(work, sample)] = np.nan
         scores.append(found)
     return scores
@@ -240,7 +207,3 @@ def _cosines(found: Rows, expected: Rows) -> npt.NDArray[np.float64]:
 
 def _share(equal: npt.NDArray[np.bool_]) -> float:
     return float(equal.mean()) if len(equal) else 1.0
-
-
-def _no_rows(work: DropWork) -> Rows:
-    return np.empty((0, sum(encoder.width for encoder in work.encoders.values())), np.float32)

@@ -9,7 +9,7 @@ from virnucpro_assets.calling.fit import fitting_routing
 from virnucpro_assets.calling.routing import Routing
 from virnucpro_assets.checks.gate import require_passed, subjects_of_merged
 from virnucpro_assets.demo.recognise import NOTE, demo_models
-from virnucpro_assets.drops.stage_locks import claimed
+from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.stage_records import recorded_stage
 from virnucpro_assets.drops.work import DropWork, fitting_merged
 from virnucpro_assets.files.atomic import atomic_file
@@ -41,7 +41,7 @@ def predict_drop(work: DropWork) -> tuple[TablesManifest, PredictionSummary]:
     `classifiers_in_use` does, CheckError if a check of what they are made from holds them back.
     """
     index, folder = work.index, work.folder.predictions
-    with claimed(work, "predictions"), recorded_stage(work.folder.stages, "predictions") as figures:
+    with stage_lock(work, "predictions"), recorded_stage(work.folder.stages, "predictions") as figures:
         routing = fitting_routing(work)
         note = demo_note(work, routing)
         merged = fitting_merged(work)
@@ -79,7 +79,9 @@ def score_rows(work: DropWork, routing: Routing) -> list[Scores]:
 
     scorers = [Scorer.load(one.folder) for one in routing.named.values()]
     with_protein = work.index.manifest.rows_with_protein
-    return scores_of_merged(scorers, work.folder.path, work.report, with_protein=with_protein)
+    return scores_of_merged(
+        scorers, work.folder.path, work.report, with_protein=with_protein, verified=work.verified
+    )
 
 
 def demo_note(work: DropWork, routing: Routing) -> str:

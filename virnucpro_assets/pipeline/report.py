@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from virnucpro_assets import __version__
-from virnucpro_assets.calling.routing import FRAMELESS, LEAST, SHORT, USUAL
+from virnucpro_assets.calling.routing import DEFAULT, DNA_ONLY_BELOW, SHORT, THRESHOLD, WITHOUT_OPEN_FRAME
 from virnucpro_assets.checks.gate import require_passed, subjects_of_calls
 from virnucpro_assets.checks.quarantine import named_rows
 from virnucpro_assets.checks.results import CheckResult, read_checks, remedy, sentence
-from virnucpro_assets.drops.stage_locks import claimed
+from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.stage_records import StageRecord, read_stages
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import InputError, IntegrityError
@@ -16,7 +16,7 @@ from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.models.cards import read_card
 from virnucpro_assets.pipeline.call import READS_BY_ROUTE
 from virnucpro_assets.reports import drop_figures
-from virnucpro_assets.reports.demo_truth import evaluate_demo
+from virnucpro_assets.reports.drop_figures import evaluate_demo
 from virnucpro_assets.reports.drop_report import (
     CheckFigures,
     DropReport,
@@ -55,7 +55,7 @@ def report_drop(work: DropWork) -> DropReport:
 
     Raises CheckError if a check of what the calls were made from holds them back.
     """
-    with claimed(work, "report"):
+    with stage_lock(work, "report"):
         require_passed(work, subjects_of_calls(read_manifest(work.folder.calls / TABLES, TablesManifest)))
         report = gather_report(work)
         write_text(work.folder.report, render_report(report))
@@ -72,8 +72,10 @@ def gather_report(work: DropWork) -> DropReport:
     index, tables = work.index.manifest, read_tables(work.folder.calls)
     if tables.inputs["index"] != index.digest:
         raise IntegrityError(
-            f"{work.folder.calls}: found calls of index {tables.inputs['index']}; expected {index.digest}. "
-            "Materialise the embeddings, predictions and virus_calls again."
+            work.folder.calls,
+            found=f"calls of index {tables.inputs['index']}",
+            expected=f"{index.digest}",
+            advice="Materialise the embeddings, predictions and virus_calls again.",
         )
     shards = list(_shards(work, tables))
     recipes = {shard.recipe.encoder: shard.recipe for shard in shards}
@@ -102,7 +104,7 @@ def gather_report(work: DropWork) -> DropReport:
         virus_chunks=tables.counts["virus_chunks"],
         candidates=index.members,
         unique_candidates=index.rows,
-        frameless=index.whole_chunks.reads if index.whole_chunks else 0,
+        reads_without_open_frame=index.whole_chunks.reads if index.whole_chunks else 0,
         whole_chunks=index.whole_chunks.members if index.whole_chunks else 0,
         remarks=index.remarks,
         reasons=index.reasons | {"not_scored": tables.counts["not_scored_reads"]},
@@ -137,9 +139,9 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
     report = gather_report(work)
     yield f"drop {report.drop}, generation {report.generation}"
     candidates = counted(report.candidates - report.whole_chunks, "stop-free frame")
-    if report.frameless:
-        frameless = counted(report.frameless, "read")
-        candidates += f" and {counted(report.whole_chunks, 'whole chunk')} of {frameless} without any"
+    if report.reads_without_open_frame:
+        without = counted(report.reads_without_open_frame, "read")
+        candidates += f" and {counted(report.whole_chunks, 'whole chunk')} of {without} without any"
     yield f"{counted(report.reads, 'read')}, {candidates}, {report.unique_candidates:,} distinct"
     yield from _lines_of_calls(report)
     if report.quarantined:
@@ -193,9 +195,9 @@ def _models(
         yield ModelFigures(role=kind, name=folder.name, digest=recipes[kind].weights_digest)
     length = work.index.manifest.chunk_length
     folders = {
-        USUAL: work.settings.classifier_folder(length),
+        DEFAULT: work.settings.classifier_folder(length),
         SHORT: work.settings.dna_classifier_folder(length),
-        FRAMELESS: work.settings.dna_classifier_folder(length),
+        WITHOUT_OPEN_FRAME: work.settings.dna_classifier_folder(length),
     }
     for role, folder in folders.items():
         if role in tables.inputs:
@@ -214,9 +216,9 @@ def _budgets(recipes: Mapping[EncoderKind, Recipe]) -> int | str:
 def _settings_of_scores(work: DropWork, tables: TablesManifest) -> dict[str, str | int | float]:
     """What was other than by default: a classifier for short reads, a wanted precision."""
     found: dict[str, str | int | float] = {}
-    if "short_below" in tables.inputs:
-        found["bases below which a read is scored by its DNA"] = int(tables.inputs["short_below"])
-    leasts = {name: value for name, value in tables.inputs.items() if name.startswith(LEAST)}
+    if DNA_ONLY_BELOW in tables.inputs:
+        found["bases below which a read is scored by its DNA"] = int(tables.inputs[DNA_ONLY_BELOW])
+    leasts = {name: value for name, value in tables.inputs.items() if name.startswith(THRESHOLD)}
     if leasts and work.settings.calls.wanted_precision is not None:
         found["wanted precision"] = work.settings.calls.wanted_precision
     return found | {name: float(value) for name, value in leasts.items()}
@@ -224,7 +226,7 @@ def _settings_of_scores(work: DropWork, tables: TablesManifest) -> dict[str, str
 
 def _routes(tables: TablesManifest) -> dict[str, int]:
     """Called reads by what scored them, where there is more than one way."""
-    if not {SHORT, FRAMELESS} & set(tables.inputs):
+    if not {SHORT, WITHOUT_OPEN_FRAME} & set(tables.inputs):
         return {}
     prefix = f"{READS_BY_ROUTE} "
     return {name.removeprefix(prefix): n for name, n in tables.counts.items() if name.startswith(prefix)}
@@ -257,8 +259,10 @@ def _shards(work: DropWork, tables: TablesManifest) -> Iterator[ShardManifest]:
             shard = read_manifest(folder / SHARD, ShardManifest) if is_removed else read_shard(folder)
             if shard.recipe.digest != expected:
                 raise IntegrityError(
-                    f"{folder}: found embeddings of recipe {shard.recipe.digest}; expected {expected}, which the calls "
-                    "were made from. Materialise merged_embeddings, predictions and virus_calls again."
+                    folder,
+                    found=f"embeddings of recipe {shard.recipe.digest}",
+                    expected=f"{expected}, which the calls were made from",
+                    advice="Materialise merged_embeddings, predictions and virus_calls again.",
                 )
             yield shard
 

@@ -22,7 +22,7 @@ from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.intake.registration import list_drop
 from virnucpro_assets.pipeline.call import CALL_FILES, call_drop
 from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embed import embed_drop, require_room_for_embeddings
+from virnucpro_assets.pipeline.embed import embed_drop
 from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.precision_checks import check_precision
@@ -32,7 +32,7 @@ from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import REPORT, DropFolder
 from virnucpro_assets.storage.quarantine import TABLE as QUARANTINE_TABLE
 from virnucpro_assets.storage.tables_manifest import read_tables
-from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
+from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 RESULTS = (*PREDICTION_FILES, *CALL_FILES, REPORT, QUARANTINE_TABLE)
 """The names of the files that people take away."""
@@ -41,7 +41,7 @@ RESULTS = (*PREDICTION_FILES, *CALL_FILES, REPORT, QUARANTINE_TABLE)
 def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = False) -> DropFolder:
     """Do all the work on a registered drop, with the checks between the stages.
 
-    Raises CheckError if a blocking check fails, NoRoomError before anything is computed that the
+    Raises CheckError if a blocking check fails, InsufficientDiskSpaceError before anything is computed that the
     disk cannot hold; what was finished before is kept.
     """
     check_data_root(settings.data_root)
@@ -51,16 +51,13 @@ def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = 
     index = index_drop(work)
     with_members = sum(int((batch.members > 0).sum()) for batch in work.index.read_batches())
     _require(work, every_read_accounted_for(index, with_members))
-    # Both encoders at once: the second shall not find the disk too small after the hours of the first.
-    require_room_for_embeddings(work, ENCODER_KINDS, range(settings.ranks))
     with pool, pool.lease() as lease:
-        for kind in ENCODER_KINDS:
-            _embed(work, kind, lease, replace=replace)
-        merge_drop(work)
-        _require(work, completeness(work))
-        predict_drop(work)
-        for result in check_precision(work, lease):
-            _require(work, result)
+        _embed(work, lease, replace=replace)
+    merge_drop(work)
+    _require(work, completeness(work))
+    predict_drop(work)
+    for result in check_precision(work):
+        _require(work, result)
     call_drop(work)
     report_drop(work)
     return work.folder
@@ -90,14 +87,14 @@ def export_results(folder: DropFolder, out: Path) -> list[Path]:
     return [out / source.name for source in sources]
 
 
-def _embed(work: DropWork, kind: EncoderKind, lease: Lease, *, replace: bool) -> None:
-    asset = f"{kind}_embeddings"
+def _embed(work: DropWork, lease: Lease, *, replace: bool) -> None:
+    wanted = dict.fromkeys(ENCODER_KINDS, range(work.settings.ranks))
     try:
-        for shard in embed_drop(work, kind, range(work.settings.ranks), lease, replace=replace):
-            for result in shard_checks(asset, shard, work.settings.min_packing_efficiency):
+        for shard in embed_drop(work, wanted, lease, replace=replace):
+            for result in shard_checks(shard, work.settings.min_packing_efficiency):
                 _require(work, result)
     except EmbeddingError as error:
-        for result in failure_checks(asset, error):
+        for result in failure_checks(error):
             record_check(work.folder.checks, result)
         raise
 

@@ -1,8 +1,8 @@
-"""The check report of a drop: what is on record of every check there is, as a page and as JSON.
+"""Making the check report of a drop: the recorded result of every check, as a page and as JSON.
 
-It can be made at any time, also of a drop whose work failed half-way: a check that never ran is
-on it, as that. A result counts only for what it looked at; once that was made again from something
-else, the check has not run.
+It can be made at any time, also for a drop whose processing failed: checks that did not run are listed as such. A
+result is valid only for the content that was checked; if that was made again from something else, the check counts as
+not run.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from virnucpro_assets import __version__
 from virnucpro_assets.checks.results import CheckResult, figure, remedy, sentence
 from virnucpro_assets.checks.rules import CheckRule, check_rules
-from virnucpro_assets.drops.stage_locks import claimed
+from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.atomic import write_text
@@ -26,12 +26,12 @@ from virnucpro_assets.storage.tables_manifest import TablesManifest
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 Checked = tuple[str, int | None]
-"""An asset, and the rank where it is cut into ranks."""
+"""An asset, and the rank if it has ranks."""
 
 
 def write_check_report(work: DropWork) -> CheckReport:
-    """Gather the checks of a drop and write them as a page and as JSON; returns them."""
-    with claimed(work, "check_report"):
+    """Gather the checks of a drop, and write them as a page and as JSON; returns them."""
+    with stage_lock(work, "check_report"):
         report = gather_checks(work)
         write_text(work.folder.check_data, checks_as_json(report))
         write_text(work.folder.check_page, render_checks(report))
@@ -39,7 +39,7 @@ def write_check_report(work: DropWork) -> CheckReport:
 
 
 def gather_checks(work: DropWork) -> CheckReport:
-    """Every check of the current generation of a drop with what is on record of it."""
+    """Every check of the current generation of a drop, with its recorded result."""
     notes: list[str] = []
     index = _index(work, notes)
     ranks = range(index.ranks if index else work.settings.ranks)
@@ -100,7 +100,9 @@ def _entry(rule: CheckRule, rank: int | None, result: CheckResult | None, subjec
     if result is None:
         return entry
     if result.subject != subject:
-        return entry.model_copy(update={"note": "a result on record is of something made before"})
+        return entry.model_copy(
+            update={"note": "the recorded result is of an earlier version of the content"}
+        )
     return entry.model_copy(
         update={
             "state": "passed" if result.passed else "failed",
@@ -148,7 +150,7 @@ def _index(work: DropWork, notes: list[str]) -> IndexManifest | None:
 def _subjects(
     work: DropWork, index: IndexManifest | None, ranks: range, notes: list[str]
 ) -> dict[Checked, str]:
-    """The digest of what is there now of each asset; one that is not finished has none."""
+    """The digest of the present content of each asset; unfinished ones are missing."""
     found: dict[Checked, str] = {}
     if index:
         found["sequence_index", None] = index.digest

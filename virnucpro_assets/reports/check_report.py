@@ -1,4 +1,4 @@
-"""The check report of a drop: all its checks, those that did not run too, as a page and as JSON."""
+"""The check report of a drop: all its checks, including those that did not run, as a page and as JSON."""
 
 import json
 from collections import Counter
@@ -16,10 +16,10 @@ Verdict = Literal["passed", "warning", "failed", "incomplete"]
 
 
 class CheckEntry(BaseModel):
-    """One check of an asset, of one rank where there are ranks, and what came of it.
+    """One check of an asset, or of one rank of it, and its outcome.
 
-    `threshold` is the one that decided, or for a check that did not run the one that will.
-    `settings` are the names of the settings that hold it.
+    `threshold` is the one that decided, or will decide if the check did not run. `settings` are the names of the
+    settings with that threshold.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,9 +37,9 @@ class CheckEntry(BaseModel):
 
 
 class CheckReport(BaseModel):
-    """All checks of one generation of a drop, at one moment.
+    """All checks of one generation of a drop at one time.
 
-    Its JSON keeps its meaning: fields are only added, and `format` grows if one ever changes.
+    The meaning of the JSON is stable: fields are only added, and `format` is increased if one changes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,9 +60,9 @@ class CheckReport(BaseModel):
 
     @property
     def verdict(self) -> Verdict:
-        """`failed` if a check that holds back the results did not pass, `warning` if only others did not.
+        """`failed` if a blocking check failed, `warning` if only others failed.
 
-        Else `incomplete` if some did not run, and `passed` if all ran and passed.
+        Otherwise `incomplete` if some did not run, and `passed` if all passed.
         """
         if self.held_back:
             return "failed"
@@ -72,11 +72,11 @@ class CheckReport(BaseModel):
 
     @property
     def held_back(self) -> list[CheckEntry]:
-        """The failed checks that hold back the results."""
+        """The failed blocking checks."""
         return [check for check in self.checks if check.state == "failed" and check.blocking]
 
     def by_check(self) -> list[list[CheckEntry]]:
-        """The entries of each check together, in their order: one, or one a rank."""
+        """The entries grouped by check, in order: one, or one per rank."""
         groups: dict[tuple[str, str], list[CheckEntry]] = {}
         for check in self.checks:
             groups.setdefault((check.asset, check.name), []).append(check)

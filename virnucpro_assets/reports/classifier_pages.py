@@ -1,4 +1,4 @@
-"""What people read of the classifiers that were trained here, and the choice among them."""
+"""Texts about the classifiers that were trained here, and which of them are in use."""
 
 from collections.abc import Iterator
 
@@ -10,12 +10,12 @@ from virnucpro_assets.settings import Settings
 
 PAGE = "evaluation.html"
 
-Place = tuple[int, Inputs]
-"""Chunk length, and `dna` for the classifier of short reads, else `both`."""
+Use = tuple[int, Inputs]
+"""What a classifier is used for: its chunk length, and `dna` for the one of short reads, else `both`."""
 
 
-def places(settings: Settings) -> dict[Place, ClassifierVersions]:
-    """The versions of every place that a classifier can take."""
+def versions_by_use(settings: Settings) -> dict[Use, ClassifierVersions]:
+    """The versions by use."""
     kinds: tuple[Inputs, ...] = ("both", "dna")
     return {
         (length, inputs): settings.classifier_versions(length, inputs)
@@ -25,61 +25,61 @@ def places(settings: Settings) -> dict[Place, ClassifierVersions]:
 
 
 def version_lines(settings: Settings) -> Iterator[str]:
-    """All versions, a line each, those in use marked, and how good each was found."""
+    """All versions, a line each, with those in use marked and the result of their evaluation."""
     rows = [
-        (place_in_words(place), name, "in use" if versions.in_use() == name else "", *_about(versions, name))
-        for place, versions in places(settings).items()
+        (use_in_words(use), name, "in use" if versions.in_use() == name else "", *_about(versions, name))
+        for use, versions in versions_by_use(settings).items()
         for name in versions.names()
     ]
     if not rows:
-        yield f"no classifier was trained in {settings.data_root.absolute()}; begin with `virnucpro train`"
+        yield f"no classifier was trained in {settings.data_root.absolute()}; start with `virnucpro train`"
     else:
-        yield from table(("for", "version", "", "made (UTC)", "inputs", "found when it was made"), rows)
-    for place, versions in places(settings).items():
+        yield from table(("for", "version", "", "made (UTC)", "inputs", "result of its evaluation"), rows)
+    for use, versions in versions_by_use(settings).items():
         if versions.names() and versions.in_use() == CONFIGURED:
-            yield f"for {place_in_words(place)} that of the settings is in use: {_configured(settings, place)}"
+            yield f"in use for {use_in_words(use)}: the one of the settings, {_configured(settings, use)}"
 
 
 def one_version_lines(settings: Settings, name: str) -> Iterator[str]:
-    """All that is known of a version; InputError if there is none of this name."""
+    """All data about a version; InputError if there is no version of this name."""
     _, version = find_version(settings, name)
     yield f"folder: {version.path.absolute()}"
     yield f"evaluation: {(version.path / PAGE).absolute()}"
-    yield f"found when it was made: {version.record.verdict}"
+    yield f"result of its evaluation: {version.record.verdict}"
     yield from card_lines(version.card)
     for option, value in version.record.options.items():
         yield f"option {option}: {value}"
 
 
-def find_version(settings: Settings, name: str) -> tuple[Place, Version]:
-    """The version of this name and its place; InputError if there is none."""
-    found = {place: versions for place, versions in places(settings).items() if name in versions.names()}
-    for place, versions in found.items():
-        return place, versions.version(name)
-    listed = [one for versions in places(settings).values() for one in versions.names()]
+def find_version(settings: Settings, name: str) -> tuple[Use, Version]:
+    """The version of this name and its use; InputError if there is none."""
+    found = {use: versions for use, versions in versions_by_use(settings).items() if name in versions.names()}
+    for use, versions in found.items():
+        return use, versions.version(name)
+    listed = [one for versions in versions_by_use(settings).values() for one in versions.names()]
     raise InputError(
         f"version {name!r}",
         found="no such version",
-        expected=", ".join(listed) or "a version; none was trained yet",
+        expected=", ".join(listed) or "a version; none has been trained",
         advice="List them with `virnucpro classifiers list`.",
     )
 
 
-def place_in_words(place: Place) -> str:
+def use_in_words(use: Use) -> str:
     """For example `chunks of 300`, or `chunks of 300, short reads`."""
-    length, inputs = place
+    length, inputs = use
     return f"chunks of {length}" + (", short reads" if inputs == "dna" else "")
 
 
-def in_use_line(settings: Settings, place: Place) -> str:
-    """Which classifier is in use at a place."""
-    name = places(settings)[place].in_use()
-    shown = f"that of the settings, {_configured(settings, place)}" if name == CONFIGURED else name
-    return f"in use for {place_in_words(place)}: {shown}"
+def in_use_line(settings: Settings, use: Use) -> str:
+    """Which classifier is in use for this use."""
+    name = versions_by_use(settings)[use].in_use()
+    shown = f"the one of the settings, {_configured(settings, use)}" if name == CONFIGURED else name
+    return f"in use for {use_in_words(use)}: {shown}"
 
 
 def _about(versions: ClassifierVersions, name: str) -> tuple[str, str, str]:
-    """When a version was made, what it takes and what was found; of a damaged one what is wrong."""
+    """When a version was made, its inputs and the result of its evaluation; for a damaged one the error."""
     try:
         version = versions.version(name)
     except IntegrityError as error:
@@ -87,6 +87,6 @@ def _about(versions: ClassifierVersions, name: str) -> tuple[str, str, str]:
     return f"{version.record.made_at:%Y-%m-%d %H:%M}", version.card.inputs, version.record.verdict
 
 
-def _configured(settings: Settings, place: Place) -> str:
-    length, inputs = place
+def _configured(settings: Settings, use: Use) -> str:
+    length, inputs = use
     return str((settings.classifiers / f"classifier_{length}{'_dna' if inputs == 'dna' else ''}").absolute())

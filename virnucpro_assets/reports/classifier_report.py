@@ -1,4 +1,4 @@
-"""The evaluation of a classifier: its figures as JSON, and a page of them that stands alone."""
+"""The evaluation of a classifier: its figures as JSON and as a self-contained page."""
 
 import json
 
@@ -15,8 +15,8 @@ TEMPLATE = "classifier_report.html"
 FORMAT = 1
 INPUTS_IN_WORDS: dict[Inputs, str] = {
     "both": "DNA and protein",
-    "dna": "DNA alone",
-    "protein": "protein alone",
+    "dna": "DNA only",
+    "protein": "protein only",
 }
 
 
@@ -25,7 +25,7 @@ class _Figures(BaseModel):
 
 
 class GroupFigures(_Figures):
-    """How rows of one group are told; the AUROC is missing where a class has fewer than two rows."""
+    """The figures of a group of rows; the AUROC is missing if a class has fewer than two rows."""
 
     name: str
     viruses: int
@@ -51,7 +51,7 @@ class ComparedFigures(_Figures):
 
 
 class EpochFigures(_Figures):
-    """Mean losses of an epoch in nats, and the share of validation rows that are called rightly."""
+    """Mean losses of an epoch in nats, and the share of validation rows that are called correctly."""
 
     training_loss: float
     validation_loss: float
@@ -61,7 +61,7 @@ class EpochFigures(_Figures):
 class ClassifierReport(_Figures):
     """The evaluation of one classifier on the test split of its training set.
 
-    Its JSON keeps its meaning: fields are only added, and `format` grows if one ever changes.
+    The meaning of the JSON is stable: fields are only added, and `format` is increased if one changes.
     """
 
     format: int = FORMAT
@@ -102,7 +102,7 @@ def render_classifier_report(report: ClassifierReport) -> str:
         "roc": plots.roc(roc_curves(report), form="svg"),
         "reliability": plots.reliability(reliability_curves(report), form="svg"),
     }
-    # Drawn here, from figures and escaped names: nothing of it comes from outside.
+    # Made here from figures and escaped names, without content from outside.
     pictures = {name: Markup(svg.decode()) for name, svg in drawn.items()}  # noqa: S704
     return render_page(TEMPLATE, report=report, pictures=pictures, inputs=INPUTS_IN_WORDS[report.inputs])
 

@@ -1,4 +1,4 @@
-"""Figures for the report from the tables of a drop, streamed."""
+"""Figures for the report: from the tables of a drop, streamed, and of the demo drop, whose truth is known."""
 
 from pathlib import Path
 from typing import Any
@@ -7,10 +7,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from virnucpro_assets.reports.drop_report import CallRow
+from virnucpro_assets.demo.evaluation import evaluate
+from virnucpro_assets.demo.paths import DROP_FILE
+from virnucpro_assets.demo.truth import read_truth
+from virnucpro_assets.files.digests import record_of_file
+from virnucpro_assets.files.parquet import column_values, table_batches
+from virnucpro_assets.reports.drop_report import CallRow, Evaluation
 from virnucpro_assets.reports.histograms import Histogram, LengthCounter, ScoreCounter
-from virnucpro_assets.sequences.index_tables import column_values, table_batches
+from virnucpro_assets.sequences.reads import read_batches
 from virnucpro_assets.storage.calls import CALLS, TIERS, VIRAL
+from virnucpro_assets.storage.drops import DropManifest
 
 TOP_CALLS = 25
 
@@ -57,3 +63,29 @@ def top_calls(read_calls: Path, count: int = TOP_CALLS) -> list[CallRow]:
         )
         for row in rows
     ]
+
+
+def evaluate_demo(drop: DropManifest, read_calls: Path) -> Evaluation | None:
+    """AUROC of the reads' weighted deltas against the truth, or None if this is not the demo drop."""
+    if drop.records != [record_of_file(DROP_FILE)]:
+        return None
+    scores = {
+        row["name"]: row["weighted_delta"]
+        for batch in table_batches(read_calls, ["name", "weighted_delta"])
+        for row in batch.to_pylist()
+        if row["weighted_delta"] is not None
+    }
+    bases = {
+        name: batch.bases[position]
+        for batch in read_batches(drop.read_files)
+        for position, name in enumerate(batch.names)
+    }
+    found = evaluate(scores, bases, read_truth())
+    return Evaluation(
+        auroc=found.score.value,
+        low=found.score.low,
+        high=found.score.high,
+        baseline=found.gc.value,
+        baseline_name="GC content",
+        detail=f"{found.viruses} virus reads and {found.others} others, held out; {found.unscored} without a score",
+    )

@@ -1,7 +1,4 @@
-"""The report of a drop: its figures, and the page that shows them.
-
-Pictures are inline SVG.
-"""
+"""The report of a drop: its figures, and the page with them. Pictures are inline SVG."""
 
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,7 +15,7 @@ class _Figures(BaseModel):
 
 
 class ModelFigures(_Figures):
-    """A model that the drop's results rest on; `note` is a warning that comes with it."""
+    """A model that the results of the drop depend on; `note` is a warning about it."""
 
     role: str
     name: str
@@ -37,8 +34,8 @@ class StageFigures(_Figures):
 class RankFigures(_Figures):
     """A shard: what one rank computed with one encoder.
 
-    Efficiency is tokens over capacity, MFU the share of the device's peak rate, None if that is not known;
-    the device stood still for `waited_for_input` and `waited_for_output` seconds and held `memory_mib` at most.
+    Efficiency is tokens over capacity; MFU is the share of the device's peak rate, None if that is unknown. The
+    device was idle for `waited_for_input` and `waited_for_output` seconds and used `memory_mib` at most.
     `cached_rows` came from the embedding cache, None if there was none.
     """
 
@@ -58,7 +55,7 @@ class RankFigures(_Figures):
 
 
 class CheckFigures(_Figures):
-    """The outcome of a check; `partition` is the rank or the like, if it has one."""
+    """The outcome of a check; `partition` is the rank, if it has one."""
 
     name: str
     asset: str
@@ -81,7 +78,7 @@ class CallRow(_Figures):
 
 
 class QuarantinedFigures(_Figures):
-    """A sequence that cannot be embedded: its first candidate, how many have it, its row, and why."""
+    """A sequence that cannot be embedded: its first candidate, its number of candidates, its row, and the reason."""
 
     name: str
     members: int
@@ -91,7 +88,7 @@ class QuarantinedFigures(_Figures):
 
 
 class Evaluation(_Figures):
-    """How well known labels are told apart: AUROC with its interval, beside a baseline's."""
+    """How well known labels are predicted: AUROC with its interval, and a baseline."""
 
     auroc: float
     low: float
@@ -104,11 +101,11 @@ class Evaluation(_Figures):
 class DropReport(_Figures):
     """All figures of a drop's report.
 
-    `candidates` are stop-free frames and the `whole_chunks` of the `frameless` reads that have none,
-    `unique_candidates` the distinct ones among them (what was computed). `calls` counts reads by call and tier,
-    `reasons` reads without a call by reason, `routes` called reads by what scored them, if there is more than
-    one way. `quarantined` counts sequences without an embedding by encoder, `quarantine` shows the first of
-    them, and `not_scored_candidates` are the candidates that have one of them.
+    `candidates` counts open frames and the `whole_chunks` of `reads_without_open_frame`,
+    `unique_candidates` the distinct ones, which were computed. `calls` counts reads by call and tier, `reasons` reads
+    without a call by reason, `routes` called reads by the classifier that scored them, if there are two.
+    `quarantined` counts sequences without an embedding, `quarantine` lists the first of them, and
+    `not_scored_candidates` counts their candidates.
     """
 
     drop: str
@@ -124,11 +121,9 @@ class DropReport(_Figures):
     virus_chunks: int = 0
     candidates: int = 0
     unique_candidates: int = 0
-    frameless: int = 0
+    reads_without_open_frame: int = 0
     whole_chunks: int = 0
-    remarks: list[str] = Field(
-        [], description="what people should know of the names and letters of the reads"
-    )
+    remarks: list[str] = Field([], description="remarks on the names and letters of the reads")
     reasons: dict[str, int] = {}
     calls: dict[str, dict[str, int]] = {}
     routes: dict[str, int] = {}
@@ -153,12 +148,12 @@ class DropReport(_Figures):
 
     @property
     def repeated_share(self) -> float:
-        """Share of the candidates that were computed already when they came, 0 to 1."""
+        """Share of the candidates that repeat another one, 0 to 1."""
         return 1 - self.unique_candidates / self.candidates if self.candidates else 0.0
 
     @property
     def failed_checks(self) -> int:
-        """How many checks did not pass."""
+        """How many checks failed."""
         return sum(not check.passed for check in self.checks)
 
 

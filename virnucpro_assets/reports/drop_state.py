@@ -1,6 +1,6 @@
-"""The one state of a drop and its reason, from what is on the disk and what the orchestrator has on record.
+"""The state of a drop and its reason, from the data on disk and the records of the orchestrator.
 
-A run that is at work comes first: what it works on is not judged. Then comes what is wrong, and what is not there last.
+A running run comes first: data that it is writing are not judged. Then come errors, and missing data last.
 """
 
 from collections.abc import Mapping
@@ -30,12 +30,12 @@ State = Literal["not begun", "running", "failed", "held back", "done"]
 
 @dataclass(frozen=True)
 class OnDisk:
-    """What the data root has of a drop: what lacks of its results, and which checks and records are against them.
+    """The state of a drop on disk: what is missing, which checks failed, which records are damaged.
 
-    Each is a phrase, empty where there is nothing of the kind. `result` says where the results are, or were.
+    Each is a phrase, empty if there is nothing. `result` is the path of the results, or says that they were removed.
     """
 
-    lacks: str = ""
+    missing: str = ""
     held_back: str = ""
     damaged: str = ""
     result: str = ""
@@ -43,7 +43,7 @@ class OnDisk:
 
 @dataclass(frozen=True)
 class OnRecord:
-    """What the orchestrator has of a drop: the run that is at work, and how its last failed run ended."""
+    """The orchestrator's records of a drop: a running run, and the error of its last failed run."""
 
     running: str = ""
     failed: str = ""
@@ -67,10 +67,10 @@ def state_of(disk: OnDisk, record: OnRecord) -> DropState:
         return DropState("failed", disk.damaged, IntegrityError.exit_code)
     if disk.held_back:
         return DropState("held back", disk.held_back, CheckError.exit_code)
-    if disk.lacks and record.failed:
+    if disk.missing and record.failed:
         return DropState("failed", record.failed, record.exit_code)
-    if disk.lacks:
-        return DropState("not begun", disk.lacks, InputError.exit_code)
+    if disk.missing:
+        return DropState("not begun", disk.missing, InputError.exit_code)
     later = f"; a later run failed: {record.failed}" if record.failed else ""
     return DropState("done", f"{disk.result}{later}", 0)
 
@@ -83,63 +83,63 @@ def require_done(drop: str, state: DropState) -> None:
         raise error
 
 
-def look_at(drop: str, settings: Settings) -> OnDisk:
-    """What the data root has of a drop now."""
+def state_on_disk(drop: str, settings: Settings) -> OnDisk:
+    """The present state of a drop on disk."""
     if not KEY.fullmatch(drop):
-        return OnDisk(lacks="no drop can have this name")
+        return OnDisk(missing="this is not a valid name of a drop")
     try:
-        return _look_at(drop, settings)
+        return _state_on_disk(drop, settings)
     except IntegrityError as error:
         return OnDisk(damaged=str(error))
     except OSError as error:
         return OnDisk(damaged=describe_os_error(error))
 
 
-def _look_at(drop: str, settings: Settings) -> OnDisk:
+def _state_on_disk(drop: str, settings: Settings) -> OnDisk:
     store = DropStore(settings.data_root)
     if not store.is_listed(drop):
-        return OnDisk(lacks="its files changed" if store.was_listed(drop) else "its files are not listed")
+        return OnDisk(missing="its files changed" if store.was_listed(drop) else "its files are not listed")
     work = DropWork.on(drop, settings, lambda _: None)
     page = str(work.folder.report.absolute())
     if removed := removed_of(work.folder):
         return OnDisk(result=removed.line if removed.what == "data" else f"{page}; {removed.line}")
-    is_taught_from = store.is_taught_from(drop)
+    is_training_drop = store.is_training_drop(drop)
     return OnDisk(
-        lacks=_lacks(work, is_taught_from=is_taught_from),
+        missing=_missing(work, is_training_drop=is_training_drop),
         held_back="; ".join(map(_refusal, gather_checks(work).held_back)),
-        result=str((work.folder.path / MERGED).absolute()) if is_taught_from else page,
+        result=str((work.folder.path / MERGED).absolute()) if is_training_drop else page,
     )
 
 
 def missing_drops(settings: Settings, records: Mapping[str, OnRecord]) -> dict[str, DropState]:
-    """Drops and deliveries that have no results, by name; `records` has what the orchestrator knows of each.
+    """Drops and deliveries without results, by name; `records` has the orchestrator's records of each.
 
-    Deliveries that settle, wait or are refused are not among them, nor drops whose data were cleaned up after their
-    time or that were registered to teach a classifier.
+    Without deliveries that are settling, waiting or refused, drops whose data were cleaned up after their retention
+    time, and drops for training.
     """
     store, found = DropStore(settings.data_root), dict[str, DropState]()
     registered = store.keys()
     for key in registered:
-        if not _is_taught_from(key, store):
-            found[key] = state_of(look_at(key, settings), records.get(key, OnRecord()))
+        if not _is_training_drop(key, store):
+            found[key] = state_of(state_on_disk(key, settings), records.get(key, OnRecord()))
     for key in whole_deliveries(settings):
         if key not in registered:
-            found[key] = state_of(OnDisk(lacks="it was delivered"), records.get(key, OnRecord()))
+            found[key] = state_of(OnDisk(missing="it was delivered"), records.get(key, OnRecord()))
     return {key: found[key] for key in sorted(found) if found[key].state != "done"}
 
 
-def _is_taught_from(key: str, store: DropStore) -> bool:
+def _is_training_drop(key: str, store: DropStore) -> bool:
     try:
-        return store.is_taught_from(key)
+        return store.is_training_drop(key)
     except IntegrityError:
         return False
 
 
-def _lacks(work: DropWork, *, is_taught_from: bool) -> str:
-    """The first step of which nothing or not all is there; empty if all is."""
-    lacks = _lacks_embeddings(work)
-    if lacks or is_taught_from:
-        return lacks
+def _missing(work: DropWork, *, is_training_drop: bool) -> str:
+    """The first step that is missing or incomplete; empty if all are complete."""
+    missing = _missing_embeddings(work)
+    if missing or is_training_drop:
+        return missing
     predictions, calls = work.folder.predictions / TABLES, work.folder.calls / TABLES
     if not predictions.exists():
         return "it has no predictions"
@@ -149,7 +149,7 @@ def _lacks(work: DropWork, *, is_taught_from: bool) -> str:
     return "" if work.folder.report.exists() else "it has no report"
 
 
-def _lacks_embeddings(work: DropWork) -> str:
+def _missing_embeddings(work: DropWork) -> str:
     folder = work.folder
     if not folder.is_indexed:
         return "it has no index"

@@ -1,4 +1,4 @@
-"""Histograms in bounded memory: of scores, and of lengths whose range nobody knows beforehand."""
+"""Histograms in bounded memory: of scores, and of lengths of unknown range."""
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ class Histogram(BaseModel):
 
     @property
     def total(self) -> int:
-        """How many values there are."""
+        """The number of values."""
         return sum(self.counts)
 
 
@@ -37,14 +37,14 @@ class ScoreCounter:
         self._counts += np.histogram(scores, SCORE_BINS, (0, 1))[0]
 
     def histogram(self) -> Histogram:
-        """What was counted."""
+        """The counts so far."""
         return Histogram(edges=np.linspace(0, 1, SCORE_BINS + 1).tolist(), counts=self._counts.tolist())
 
 
 class LengthCounter:
-    """Counts lengths: each short one by itself, and all of them in geometric bins.
+    """Counts lengths: short ones each, and all of them in geometric bins.
 
-    The histogram uses the former where they suffice, so that reads of one length show as that.
+    The histogram has linear bins if all lengths are short, so that reads of one length are one bar.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What people read of models: those in use, those in the registry, and those that can be fetched."""
+"""Texts about models: those in use, those in the registry, and those that can be fetched."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from virnucpro_assets.models.cards import ClassifierCard, EncoderCard
 from virnucpro_assets.models.catalogue import CATALOGUE
 from virnucpro_assets.models.folders import WEIGHTS_FILE, read_config, read_model_folder
 from virnucpro_assets.models.registry import InstalledModel, Registry
-from virnucpro_assets.models.sizes import count_parameters, pack_bytes, weights_bytes
+from virnucpro_assets.models.sizes import pack_bytes, weights_bytes
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.vocabulary import ENCODER_KINDS, Precision
 
@@ -26,12 +26,12 @@ def installed_lines(settings: Settings) -> list[str]:
     rows = [_row(registry, name) for name in registry.names()]
     lines += ["", f"registry {settings.models.absolute()}"]
     if not rows:
-        return [*lines, "holds no model; begin with `virnucpro models fetch` or `virnucpro models import`"]
+        return [*lines, "it is empty; start with `virnucpro models fetch` or `virnucpro models import`"]
     return lines + table(("name", "what", "stored as", "MiB", "from"), rows)
 
 
 def require_real_models(settings: Settings) -> None:
-    """Raise InputError if a model that scores drops by the settings is the demo's or is missing."""
+    """Raise InputError if a model that the settings name is missing or belongs to the demo."""
     for name, folder in settings.model_folders(settings.chunk_length).items():
         is_there = (folder / WEIGHTS_FILE).is_file()
         if not is_there or is_demo_model(folder):
@@ -39,17 +39,17 @@ def require_real_models(settings: Settings) -> None:
             raise InputError(
                 f"setting {setting}",
                 found=f"a {NOTE} in {folder}" if is_there else f"no model in {folder}",
-                expected="a model that was fetched, imported or trained",
+                expected="a fetched, imported or trained model",
                 advice=f"Install one (docs/models.md) and set VIRNUCPRO_{setting.upper()}.",
             )
 
 
 def published_lines() -> list[str]:
-    """The published encoders: parameters, GiB of the weights by precision, licence, and where they are."""
+    """The published encoders: parameters, GiB of the weights by precision, licence, and source."""
     rows = [
         (
             model.name,
-            f"{count_parameters(model.config) / 1e6:,.0f} M",
+            f"{model.config.parameters / 1e6:,.0f} M",
             f"{weights_bytes(model.config, 'float32') / GIB:.2f}",
             f"{weights_bytes(model.config, 'float16') / GIB:.2f}",
             model.licence,
@@ -61,7 +61,7 @@ def published_lines() -> list[str]:
 
 
 def model_lines(settings: Settings, name: str) -> list[str]:
-    """All that is known of one model in the registry. Raises InputError if there is none of this name."""
+    """All data about one model in the registry. Raises InputError if there is none of this name."""
     model = Registry(settings.models).model(name)
     lines = [f"folder: {model.path.absolute()}"]
     if isinstance(model.card, ClassifierCard):
@@ -86,9 +86,9 @@ def _in_use(settings: Settings) -> dict[str, str]:
     folders |= {
         f"classifier for chunks of {length}": settings.classifier_folder(length) for length in CHUNK_LENGTHS
     }
-    short = [f"reads below {settings.short_below}"] if settings.short_below else []
-    frameless = ["reads without a stop-free frame"] if settings.score_frameless else []
-    if of_dna := " and ".join(short + frameless):
+    short = [f"reads below {settings.dna_only_below_bases}"] if settings.dna_only_below_bases else []
+    without_frame = ["reads without an open frame"] if settings.score_reads_without_open_frame else []
+    if of_dna := " and ".join(short + without_frame):
         folders |= {
             f"classifier for {of_dna}, chunks of {length}": settings.dna_classifier_folder(length)
             for length in CHUNK_LENGTHS
@@ -97,7 +97,7 @@ def _in_use(settings: Settings) -> dict[str, str]:
 
 
 def _found(folder: Path) -> str:
-    missing = "" if (folder / WEIGHTS_FILE).is_file() else " (not there)"
+    missing = "" if (folder / WEIGHTS_FILE).is_file() else " (missing)"
     return f"{folder.absolute()}{missing}"
 
 
@@ -106,7 +106,7 @@ def _row(registry: Registry, name: str) -> tuple[str, ...]:
         model = registry.model(name)
         return (name, *_about(model))
     except (VirnucproError, OSError) as error:
-        # One damaged model hides no other.
+        # A damaged model must not hide the others.
         return (name, "damaged", "", "", str(error))
 
 
@@ -129,7 +129,7 @@ def _about(model: InstalledModel) -> tuple[str, str, str, str]:
 
 
 def card_lines(card: ClassifierCard | EncoderCard) -> list[str]:
-    """What a card says, a line a field."""
+    """The fields of a card, a line each."""
     return [f"{name}: {_text(value)}" for name, value in card.model_dump(mode="json").items() if value != ""]
 
 
@@ -143,13 +143,15 @@ def _use_of_classifier(path: Path) -> list[str]:
     if path.name in {f"classifier_{length}" for length in CHUNK_LENGTHS}:
         return [f"use it: VIRNUCPRO_CLASSIFIERS={path.parent}"]
     if path.name in {f"classifier_{length}_dna" for length in CHUNK_LENGTHS}:
-        return [f"use it for short reads: VIRNUCPRO_CLASSIFIERS={path.parent} VIRNUCPRO_SHORT_BELOW=300"]
+        return [
+            f"use it for short reads: VIRNUCPRO_CLASSIFIERS={path.parent} VIRNUCPRO_DNA_ONLY_BELOW_BASES=300"
+        ]
     return ["use it: put it under the name classifier_300 or classifier_500, see VIRNUCPRO_CLASSIFIERS"]
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with columns as wide as their widest cell, the last as it is."""
-    widths = [max(len(row[place]) for row in [header, *rows]) for place in range(len(header) - 1)]
+    """Lines of a table; columns are as wide as their widest cell, the last one is not padded."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header) - 1)]
     return [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
         for row in [header, *rows]

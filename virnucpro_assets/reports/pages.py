@@ -1,7 +1,6 @@
-"""What all pages share: how a page is made from figures, and how figures are written for people.
+"""Rendering pages from templates, and figures as text.
 
-A page is one HTML file that stands alone: styles are inline, nothing is loaded and nothing runs.
-Everything that comes from outside is escaped.
+A page is one self-contained HTML file: styles are inline, nothing is loaded and no script runs. All data is escaped.
 """
 
 from pathlib import Path
@@ -21,7 +20,7 @@ REASON_IN_WORDS = {
 
 
 def render_page(template: str, **figures: Any) -> str:
-    """The page of a template of this folder; the same figures give the same page."""
+    """Render a template of this folder; the same figures give the same page."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -45,12 +44,12 @@ def counted(count: int, what: str) -> str:
 
 
 def _percent(share: float) -> str:
-    """With a space that does not break the line; a share that is small but not 0 does not look like 0."""
+    """With a no-break space; a share that is small but not 0 does not look like 0."""
     return "<0.1\u00a0%" if 0 < share < 0.0005 else f"{share * 100:.1f}\u00a0%"
 
 
 def _rough(count: int) -> str:
-    """A count at a glance: exact up to a million, then with three digits."""
+    """A count, exact up to a million, then with three digits."""
     for unit, name in ((10**9, "G"), (10**6, "M")):
         if count >= unit:
             return f"{count / unit:.3g}\u00a0{name}"

@@ -1,9 +1,9 @@
 """Pictures: from counts to PNG or SVG, the same bytes for the same counts.
 
-PNG is for places that show an image on white. SVG is to be set into a page: its texts are texts,
-its colours are style variables of the page (`--ink`, `--grid` and the series below) with the colours
-here as fallback, and its ids begin with the picture's name, so that several can share a page.
-Colours are those of Okabe and Ito, told apart with any kind of colour vision.
+PNG is for viewers with a white background. SVG is embedded in a page: its texts are text, its colours are style
+variables of the page (`--ink`, `--grid` and the series below) with the colours here as fallback, and its ids begin
+with the picture's name, so that a page can have several. Colours are those of Okabe and Ito, distinguishable with any
+kind of colour vision.
 """
 
 import io
@@ -19,7 +19,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
 from virnucpro_assets.reports.histograms import Histogram
 
-# The library has read a file `matplotlibrc` of the working folder, if there is one: it is not ours.
+# matplotlib has read the file `matplotlibrc` of the working folder, if there is one: its values are not used.
 mpl.rcdefaults()
 
 Form = Literal["png", "svg"]
@@ -58,7 +58,7 @@ STYLE: Any = {
 
 
 def score_histogram(histogram: Histogram, *, form: Form = "png") -> bytes:
-    """How many chunks have which largest P(virus)."""
+    """Histogram of the largest P(virus) of chunks."""
     with mpl.rc_context(STYLE):
         figure, axes = _canvas(2.6)
         left = histogram.edges[:-1]
@@ -73,7 +73,7 @@ def score_histogram(histogram: Histogram, *, form: Form = "png") -> bytes:
 def length_distribution(
     histogram: Histogram, what: str = "reads", unit: str = "bases", *, form: Form = "png"
 ) -> bytes:
-    """How many `what` are how long, in `unit`."""
+    """Histogram of the lengths of `what`, in `unit`."""
     with mpl.rc_context(STYLE):
         figure, axes = _canvas(2.6)
         _bars(axes, histogram, BLUE)
@@ -84,7 +84,7 @@ def length_distribution(
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
             shortest, longest = histogram.edges[0], histogram.edges[-1]
             if longest - shortest < NARROW:
-                # Reads of one length are a bar beside empty places, not a block that fills the picture.
+                # Reads of one length are a bar between empty bins, not a block that fills the picture.
                 axes.set_xlim(max(0, shortest - NARROW), longest + NARROW)
         axes.set(xlabel=f"length of {what} ({unit})", ylabel=what)
         title = f"Distribution of the lengths of {histogram.total:,} {what}"
@@ -92,7 +92,7 @@ def length_distribution(
 
 
 def calls_by_tier(calls: Mapping[str, Mapping[str, int]], *, form: Form = "png") -> bytes:
-    """How many reads got which call in which tier; combinations without a read are left out."""
+    """Number of reads by call and tier; combinations without a read are left out."""
     rows = [(call, tier, count) for call, tiers in calls.items() for tier, count in tiers.items() if count]
     with mpl.rc_context(STYLE):
         figure, axes = _canvas(0.6 + 0.3 * len(rows))
@@ -138,7 +138,7 @@ def stage_times(seconds: Mapping[str, float], *, form: Form = "png") -> bytes:
 
 
 def roc(curves: Mapping[str, Sequence[tuple[float, float]]], *, form: Form = "png") -> bytes:
-    """ROC curves by name: the share of viruses that are found over the share of others taken for one."""
+    """ROC curves by name: share of viruses that are called virus over share of others that are."""
     with mpl.rc_context(STYLE):
         figure, axes = _canvas(3.6)
         axes.plot((0, 1), (0, 1), color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
@@ -182,10 +182,10 @@ def _rows(
     axes: Axes, labels: list[str], values: list[int] | list[float], texts: list[str], colour: str | list[str]
 ) -> None:
     """Horizontal bars, the first on top, each with its value written behind it."""
-    places = range(len(labels))
-    bars = axes.barh(places, values, color=colour, height=0.7, linewidth=0)
+    positions = range(len(labels))
+    bars = axes.barh(positions, values, color=colour, height=0.7, linewidth=0)
     axes.bar_label(bars, texts, padding=4)
-    axes.set_yticks(places, labels)
+    axes.set_yticks(positions, labels)
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -209,7 +209,7 @@ def _drawn(figure: Figure, name: str, title: str, form: Form) -> bytes:
 
 
 def _for_a_page(svg: str, name: str, title: str) -> str:
-    """The SVG element alone, with ids of its own, the page's colours, and a title for screen readers."""
+    """The SVG element only, with unique ids, the page's colours, and a title for screen readers."""
     svg = svg[svg.index("<svg ") :]
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
     for colour, variable in VARIABLES.items():

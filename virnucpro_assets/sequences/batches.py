@@ -1,4 +1,4 @@
-"""Batches: the typed pieces that flow from the files to the index.
+"""Batches: the typed data on the way from the files to the index.
 
 reads -> ReadBatch -> CandidateBatch -> index. Every batch keeps the order of the input.
 """
@@ -12,20 +12,19 @@ import numpy.typing as npt
 from virnucpro_assets.sequences.ragged import Ragged
 
 FRAMES = ("F1", "F2", "F3", "R1", "R2", "R3", "N0")
-"""What stands behind a chunk's name in a candidate's: one of six reading frames, or none of them."""
+"""The ends of candidates' names, after the chunk's name: the six reading frames, and N0 for a whole chunk."""
 
 WHOLE_CHUNK = FRAMES.index("N0")
-"""A candidate that is the whole chunk and has no protein. Two letters as all others: users of VirNucPro's
-tables get the chunk's name by cutting them off."""
+"""A candidate that is the whole chunk, without a protein. It has two letters like the others, because users of
+VirNucPro's tables cut off two letters to get the chunk's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadBatch:
     """Consecutive reads of a drop.
 
-    `first` is the position of the first read in the drop, `names` the reads' names (the
-    mate's suffix added, repeats not yet told apart), `bases` their letters as in the file, `file` the file
-    that they are of, if they are of one.
+    `first` is the position of the first read in the drop, `names` the reads' names (with the suffix of a mate, but
+    not yet that of a repeat), `bases` their letters as in the file, `file` the file that they come from, if it is one.
     """
 
     first: int

@@ -1,7 +1,7 @@
 """Cutting reads into overlapping chunks of at most L bases, by the rule of VirNucPro.
 
-A read of n bases has k = ceil(n / L) chunks. They would cover R = kL - n bases too many, so
-the k - 1 junctions overlap: with q = R // k, junction j (from 0) shifts by q + 1 while
+A read of n bases has k = ceil(n / L) chunks. They are R = kL - n bases too long together, so the k - 1 junctions
+overlap: with q = R // k, junction j (from 0) shifts by q + 1 while
 j < R - q(k - 1), else by q. Chunk i starts at iL minus the first i shifts and takes L bases,
 fewer if the read ends. The published classifier was trained on chunks cut this way (Li et al.,
 Briefings in Bioinformatics 2025, bbaf224).
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True)
 class Chunks:
-    """The chunks of consecutive reads, ordered by read and place.
+    """The chunks of consecutive reads, ordered by read and position.
 
     `read` int64 [c] is a position in the batch, `number` int64 [c] counts from 1 within the
     read, `start` and `length` int64 [c] are in bases of the read; `per_read` int64 [n].

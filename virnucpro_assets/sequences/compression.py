@@ -1,8 +1,8 @@
 """Decompressed streams: gzip (BGZF too), zstd, bzip2, xz, in any number of members or frames, or plain.
 
-What a file is packed with is read from its first bytes, not from its name. Blocks of
-decompressed bytes come from a generator; a small raw stream hands them to a buffered reader
-that can peek. A file that cannot be opened or is damaged ends as an InputError that names it.
+The first bytes of a file decide how it is compressed, not its name. A generator yields blocks of decompressed bytes;
+a raw stream passes them to a buffered reader that can peek. A file that cannot be opened or is damaged raises an
+InputError that names it. What no format can show is a cut exactly between two members of gzip (or frames of zstd).
 """
 
 import bz2
@@ -22,10 +22,10 @@ from virnucpro_assets.errors import InputError, excerpt
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-# What a look at the start of a stream can see.
+# The bytes that a peek at the start of a stream shows.
 HEAD_BYTES = 256 * 1024
 
-# The largest window that zstd knows (`zstd --long=31`). Memory is taken as the content fills it.
+# The largest window of zstd (`zstd --long=31`). Memory is used only as the content fills it.
 _LONGEST_ZSTD_WINDOW = 2**31
 
 
@@ -33,11 +33,11 @@ def _zstd() -> Any:
     return zstandard.ZstdDecompressor(max_window_size=_LONGEST_ZSTD_WINDOW).decompressobj()
 
 
-# What a member begins with, and what decompresses one, with the standard library's `decompress`, `eof`, `unused_data`.
+# The first bytes of a member, and its decompressor, with `decompress`, `eof`, `unused_data` as those of bz2.
 _DECOMPRESSORS: dict[bytes, Callable[[], Any]] = {
     b"\x1f\x8b": lambda: isal_zlib.decompressobj(wbits=16 + zlib.MAX_WBITS),
     b"\x28\xb5\x2f\xfd": _zstd,
-    # Frames of zstd that are to be skipped.
+    # Skippable frames of zstd.
     **{bytes([low, 0x2A, 0x4D, 0x18]): _zstd for low in range(0x50, 0x60)},
     b"BZh": bz2.BZ2Decompressor,
     b"\xfd7zXZ\x00": lzma.LZMADecompressor,
@@ -45,7 +45,7 @@ _DECOMPRESSORS: dict[bytes, Callable[[], Any]] = {
     b"\x5d\x00\x00": lzma.LZMADecompressor,
 }
 _MAGIC_BYTES = max(map(len, _DECOMPRESSORS))
-# Between and after members this means nothing: tapes pad with NUL, editors and scripts add a line end.
+# Ignored between and after members: tapes pad with NUL, editors and scripts add a line end.
 _PADDING = b"\x00\t\n\r "
 # isal's type stubs call its exception class an exception, hence the cast.
 _DAMAGE = (
@@ -55,7 +55,7 @@ _DAMAGE = (
     zstandard.ZstdError,
     lzma.LZMAError,
 )
-# What zstd says of whole files that it cannot unpack.
+# Parts of zstd's messages about files that are whole but cannot be decompressed.
 _WHOLE_BUT_REFUSED = {
     "Dictionary mismatch": ("zstd data that need a dictionary", "Unpack it with that (`zstd -d -D`)."),
     "too much memory": (
@@ -64,7 +64,7 @@ _WHOLE_BUT_REFUSED = {
     ),
 }
 _PLAIN_BLOCK = 128 * 1024
-# Small, because what is packed can grow a lot and comes out whole.
+# Small, because its decompressed content can be much larger and is in memory at once.
 _PACKED_BLOCK = 16 * 1024
 
 
@@ -103,7 +103,7 @@ def _blocks(file: io.BufferedReader) -> Iterator[bytes]:
 
 
 def _unpacked_blocks(file: io.BufferedReader) -> Iterator[bytes]:
-    """The content of all members; EOFError if the last has no end, _ForeignBytesError if other bytes follow one."""
+    """The content of all members; EOFError if the last one is cut, _ForeignBytesError if other bytes follow one."""
     member, packed = None, b""
     while packed := packed or file.read(_PACKED_BLOCK):
         if member is None:
@@ -120,11 +120,11 @@ def _unpacked_blocks(file: io.BufferedReader) -> Iterator[bytes]:
         if member.eof:
             member = None
     if member is not None:
-        raise EOFError("the last member has no end")
+        raise EOFError("the last member is cut")
 
 
 class _ForeignBytesError(Exception):
-    """What follows the end of compressed data is no other member; `first` is how it begins."""
+    """The bytes after the end of compressed data are no member; `first` are the first of them."""
 
     def __init__(self, first: bytes) -> None:
         super().__init__(first)
@@ -143,7 +143,7 @@ class _BlockStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        """Fill `buffer` whole if the stream has that much left, so that a peek sees the whole head."""
+        """Fill the whole of `buffer` if the stream has that many bytes, so that a peek shows the whole head."""
         target = memoryview(buffer).cast("B")
         filled = 0
         while filled < len(target):

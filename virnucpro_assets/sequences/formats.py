@@ -1,4 +1,4 @@
-"""What a file holds, read from its first decompressed bytes: FASTA, FASTQ, BAM or nothing."""
+"""The format of a file, from its first decompressed bytes: FASTA, FASTQ, BAM or empty."""
 
 from enum import Enum
 from pathlib import Path
@@ -7,7 +7,7 @@ from virnucpro_assets.errors import InputError
 
 
 class Format(Enum):
-    """The kinds of files that reads come in; EMPTY has no reads and is right."""
+    """The formats of reads; an EMPTY file has no reads and is valid."""
 
     EMPTY = "empty"
     FASTA = "FASTA"
@@ -41,8 +41,7 @@ _TAR_MAGIC, _TAR_PLACE = b"ustar", 257
 def format_of(head: bytes, path: Path) -> Format:
     """The format of a file that starts with `head`; `path` is only for the error.
 
-    Blank space alone is an empty file. Anything else that is none of the formats is an
-    InputError that says what it looks like.
+    A file of blank space only is empty. Any other content raises an InputError that names what it looks like.
     """
     text = head.lstrip()
     if not text:

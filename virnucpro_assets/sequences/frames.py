@@ -1,17 +1,16 @@
 """From reads to candidates: the six reading frames of every chunk that have no stop codon.
 
-The way through a block of chunks:
+The steps for a block of chunks:
 
-1. The chunks' letters are laid in one array, each at a multiple of three with at least two
-   foreign bytes behind it, so that place modulo three is the phase within the chunk and no
-   codon reaches into the next chunk.
+1. The chunks' letters are copied into one array, each at a multiple of three with at least two zeros behind it, so
+   that the position modulo three is the phase within the chunk and no codon spans two chunks.
 2. Every codon of both strands and all phases is looked up once, as a bit: stop in phase 0, 1, 2
-   forward, the same backward, or any residue at all. OR over a chunk tells its stop-free frames.
+   forward, the same backward, or any residue at all. OR over a chunk gives its stop-free frames.
 3. Only those frames are translated. A codon with a letter other than A, C, G, T adds nothing.
 
-U is read as T: the original knows no U, so that a read of RNA has hardly a codon and every frame of it is
-free of stops. Other letters have the same effect, for example in a read that is mostly N, and there the
-rule stays; frames of which under half of the codons can be read are counted for each read.
+U is read as T: the original has no U, so a read of RNA has hardly a codon and all its frames are free of stops. Other
+letters have the same effect, for example in a read that is mostly N, and there the rule of the original is kept; frames
+with under half of their codons readable are counted for each read.
 
 Frame Ff of a chunk begins at base f - 1, frame Rf at base f - 1 of the reverse complement, in
 which only A, C, G, T are complemented. With p residues a candidate's nucleotides are the bases f - 1 up
@@ -38,14 +37,13 @@ from virnucpro_assets.sequences.genetic_code import (
     STOP,
     UPPER_OF_LETTER,
 )
-from virnucpro_assets.sequences.ragged import Ragged
-from virnucpro_assets.sequences.segments import copy_segments, gather_segments, joined
+from virnucpro_assets.sequences.ragged import Ragged, copy_segments, gather_segments, joined
 
 REASONS = ("", "empty", "too_short", "no_codon", "no_stop_free_frame", "not_scored")
 EMPTY, TOO_SHORT, NO_CODON, NO_STOP_FREE_FRAME = 1, 2, 3, 4
 
 BLOCK_BASES = 1 << 20
-"""Chunk bases that are worked on at a time: small enough to stay in the processor's cache."""
+"""Chunk bases of a block: small enough to stay in the processor's cache."""
 
 Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
@@ -56,7 +54,7 @@ _BACKWARD = 3
 
 @dataclass(frozen=True, slots=True)
 class ReadOutcomes:
-    """What became of consecutive reads.
+    """The result for consecutive reads.
 
     `chunks` and `members` int32 [n] are counts; `reasons` int8 [n] are positions in REASONS,
     0 for a read with candidates. `unreadable` int32 [n] counts the candidates of which under half of the
@@ -123,13 +121,13 @@ def _blocks(lengths: Integers) -> Iterator[tuple[int, int]]:
 
 def _candidates_of_block(bases: Ragged, chunks: Chunks, begin: int, end: int) -> _BlockCandidates:
     lengths = chunks.length[begin:end]
-    places, letters = _laid_out(
+    positions, letters = _laid_out(
         bases.data, bases.offsets[chunks.read[begin:end]] + chunks.start[begin:end], lengths
     )
-    signs = _codon_signs(letters, places)
+    signs = _codon_signs(letters, positions)
     chunk, frame = np.nonzero(_stop_free(signs, lengths))
     shift = frame % 3
-    begins = np.where(frame < 3, places[chunk], len(letters) - places[chunk] - lengths[chunk]) + shift
+    begins = np.where(frame < 3, positions[chunk], len(letters) - positions[chunk] - lengths[chunk]) + shift
     proteins, nucleotides = _translated(letters, begins, lengths[chunk] - shift, frame >= 3)
     kept = np.flatnonzero(proteins.lengths)
     if len(kept) < len(chunk):
@@ -147,21 +145,21 @@ def _candidates_of_block(bases: Ragged, chunks: Chunks, begin: int, end: int) ->
         proteins,
         nucleotides,
         has_codon,
-        _chunks_with_u(letters, places),
+        _chunks_with_u(letters, positions),
         is_unreadable,
     )
 
 
 def _laid_out(data: Bytes, starts: Integers, lengths: Integers) -> tuple[Integers, Bytes]:
-    """The place of each chunk in a new array, and that array: letters, and zeros between."""
+    """The position of each chunk in a new array, and that array: letters, and zeros between."""
     ends = np.cumsum((lengths + 4) // 3 * 3)
-    places = np.concatenate((np.zeros(1, np.int64), ends[:-1]))
+    positions = np.concatenate((np.zeros(1, np.int64), ends[:-1]))
     letters = np.zeros(int(ends[-1]), np.uint8)
-    copy_segments(data, starts, lengths, letters, places)
-    return places, letters
+    copy_segments(data, starts, lengths, letters, positions)
+    return positions, letters
 
 
-def _codon_signs(letters: Bytes, places: Integers) -> Bytes:
+def _codon_signs(letters: Bytes, positions: Integers) -> Bytes:
     """uint8 for each chunk: bit of every (strand, phase) with a stop, and _ANY_RESIDUE."""
     digits = np.full(len(letters) + 2, 4, np.uint8)
     digits[:-2] = _looked_up(letters, DIGIT_OF_LETTER)
@@ -169,13 +167,13 @@ def _codon_signs(letters: Bytes, places: Integers) -> Bytes:
     signs = _looked_up(codons[0::3], _SIGNS[0])
     signs = signs | _looked_up(codons[1::3], _SIGNS[1])
     signs |= _looked_up(codons[2::3], _SIGNS[2])
-    return np.bitwise_or.reduceat(signs, places // 3)
+    return np.bitwise_or.reduceat(signs, positions // 3)
 
 
 def _stop_free(signs: Bytes, lengths: Integers) -> npt.NDArray[np.bool_]:
     """bool [chunks, 6]: the frames that may have residues and have no stop.
 
-    Frame Rf of n bases reads the codons whose places are n - f + 1 modulo three.
+    Frame Rf of n bases reads the codons whose positions are n - f + 1 modulo three.
     """
     skipped = np.arange(3)
     bases = lengths[:, None] - skipped
@@ -191,10 +189,9 @@ def _translated(
 ) -> tuple[Ragged, Ragged]:
     """Proteins and nucleotides of the frames that take `lengths` bases from `begins` on.
 
-    A backward frame begins at its place in the reversed letters. All forward frames are laid out
-    first, so that each strand is one stretch with a table of its own. One more codon than a frame has is
-    laid out for each, of foreign bytes at its end, so it adds nothing; that one is room for the single base
-    that may follow the last codon.
+    A backward frame begins at its position in the reversed letters. All forward frames are copied first, so each
+    strand is one stretch with its own table. Each frame gets space for one codon more, filled with zeros, which adds
+    no residue and holds the single base that may follow the last codon.
     """
     order = np.argsort(is_backward, kind="stable")
     codons = lengths // 3 + 1
@@ -226,10 +223,10 @@ def _laid_out_by_strand(
     )
 
 
-def _chunks_with_u(letters: Bytes, places: Integers) -> npt.NDArray[np.bool_]:
+def _chunks_with_u(letters: Bytes, positions: Integers) -> npt.NDArray[np.bool_]:
     """bool for each chunk: whether it has a U, of either case."""
     is_u = (letters | 0x20) == ord("u")
-    return np.logical_or.reduceat(is_u, places) if is_u.any() else np.zeros(len(places), np.bool_)
+    return np.logical_or.reduceat(is_u, positions) if is_u.any() else np.zeros(len(positions), np.bool_)
 
 
 def _reasons(

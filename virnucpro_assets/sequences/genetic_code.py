@@ -1,8 +1,8 @@
 """The standard genetic code (NCBI translation table 1) as tables for whole arrays.
 
 Bases become digits A 0, C 1, G 2, T and the U of RNA 3, any other letter 4; a codon is the number
-25 * first + 5 * second + third, below 125, so that a codon with another letter is a codon of its own
-kind. The tables are bytes for `bytes.translate`, the fastest look-up by byte there is.
+25 * first + 5 * second + third, below 125, so a codon with another letter has a number of its own.
+The tables are bytes for `bytes.translate`, the fastest look-up by byte.
 """
 
 BASES = b"ACGT"
@@ -11,7 +11,7 @@ DIGITS = len(BASES) + 1
 NO_RESIDUE = 0
 STOP = ord("*")
 
-# Residues in the order of NCBI's table: first, second and third base run through T, C, A, G.
+# Residues in the order of NCBI's table: the first, second and third base go through T, C, A, G.
 _NCBI_BASES = b"TCAG"
 _NCBI_RESIDUES = b"FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"
 
@@ -37,8 +37,8 @@ def _with_u_as_t(table: bytearray) -> bytes:
 
 def _residues() -> bytes:
     table = bytearray([NO_RESIDUE]) * 256
-    places = [BASES.index(letter) for letter in _NCBI_BASES]
-    codons = [25 * a + 5 * b + c for a in places for b in places for c in places]
+    positions = [BASES.index(letter) for letter in _NCBI_BASES]
+    codons = [25 * a + 5 * b + c for a in positions for b in positions for c in positions]
     for codon, residue in zip(codons, _NCBI_RESIDUES, strict=True):
         table[codon] = residue
     return bytes(table)

@@ -1,4 +1,4 @@
-"""The index of a drop: its distinct candidates, longest first, and where each of them occurs.
+"""The index of a drop: its distinct candidates, longest first, and all places where they occur.
 
 A folder with three Parquet files and a manifest, which is written last:
 
@@ -6,13 +6,12 @@ A folder with three Parquet files and a manifest, which is written last:
   descending, then by protein, then by nucleotide; columns protein_length, nucleotide_length,
   protein, nucleotide; row groups of ROW_GROUP rows.
 - `members.parquet`: every candidate in input order; columns read, chunk, frame, row.
-- `reads.parquet`: every read in input order, with its final name and what became of it;
-  columns name, length, chunks, members, reason (a position in REASONS), and unreadable, how many of
-  its candidates have under half of their codons readable.
+- `reads.parquet`: every read in input order; columns name (final), length, chunks, members, reason (a position in
+  REASONS), and unreadable, the number of its candidates with under half of their codons readable.
 
-A folder without a manifest is no index. The reader touches only the row groups it needs and
-keeps the one that it read last, because a rank walks through the rows in short steps. Every page that
-it reads is verified by its checksum, and the end of each file by the digest in the manifest.
+A folder without a manifest is no index. The reader reads only the row groups that it needs and keeps the last one,
+because a rank reads the rows in short steps. Every page is verified by its checksum, and the end of each file by the
+digest in the manifest.
 """
 
 from collections.abc import Iterator
@@ -29,17 +28,16 @@ from pydantic import BaseModel, ConfigDict
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.digests import FileRecord, check_file
 from virnucpro_assets.files.manifests import read_manifest
-from virnucpro_assets.sequences.index_tables import (
+from virnucpro_assets.files.parquet import (
     column_values,
     damage_named,
     damaged,
     footer_digest,
-    ragged_of,
     table_batches,
+    text_buffers,
 )
 from virnucpro_assets.sequences.names import DuplicatePolicy, remarks_on_names
-from virnucpro_assets.sequences.ragged import Ragged
-from virnucpro_assets.sequences.segments import joined
+from virnucpro_assets.sequences.ragged import Ragged, joined
 
 FORMAT_VERSION = 3
 MANIFEST_FILE = "manifest.toml"
@@ -51,12 +49,11 @@ _LETTERS = ["protein", "nucleotide"]
 
 
 class IndexOrigin(BaseModel):
-    """What an index is made from: of equal origins come equal indexes.
+    """What an index is made from: equal origins give equal indexes.
 
-    `drop_digest` is that of the files by name and content, `files_digest` that of their order and
-    of who is whose mate. `engine_format` is the number by which the engine says that its results
-    may have changed. `frameless` reads, in which no frame is stop-free, are kept as whole chunks, or else
-    get that as their reason.
+    `drop_digest` is over the names and contents of the files, `files_digest` over their order and mates.
+    `engine_format` grows when results of the engine may change. Reads without a stop-free frame (`frameless`) are
+    kept as whole chunks, or else have that as their reason.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,7 +68,7 @@ class IndexOrigin(BaseModel):
 
 
 class WholeChunks(BaseModel):
-    """Counts of what an index keeps of frameless reads: the reads, their members, the distinct rows of those."""
+    """Counts of the whole chunks in an index: reads without a stop-free frame, their members, the distinct rows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -81,14 +78,14 @@ class WholeChunks(BaseModel):
 
 
 class IndexManifest(IndexOrigin):
-    """What an index was made from and what it holds.
+    """The origin of an index, and its content in numbers.
 
-    `rows`, `members`, `reads` and `bases` are counts, `renamed` the reads whose name was a
-    repeat, `lone_mates` those whose partner is not there, `reasons` the reads without a candidate by reason,
-    `reads_with_u` those with a U, which is read as T, `unreadable_frames` the members with under half of their
-    codons readable and `unreadable_reads` the reads that have such, `digest` the content digest
-    (see index_builder), `files` the size and SHA-256 of each Parquet file, `footers` the digest of its end
-    (see index_tables). `whole_chunks`, which are among the former counts, are None if there are none.
+    `rows`, `members`, `reads` and `bases` are counts; so are `renamed` (reads whose name was a repeat), `lone_mates`
+    (reads whose partner is missing), `reasons` (reads without a candidate, by reason), `reads_with_u` (U is read as
+    T), `unreadable_frames` (members with under half of their codons readable) and `unreadable_reads` (reads that have
+    such members). `digest` is the content digest (see index_builder), `files` the size and SHA-256 of each Parquet
+    file, `footers` the digest of its end (see files/parquet.py). `whole_chunks` are included in the other counts, and
+    None if there are none.
     """
 
     format_version: int
@@ -109,21 +106,21 @@ class IndexManifest(IndexOrigin):
 
     @property
     def remarks(self) -> list[str]:
-        """What people should know of the names and letters of the reads, a line each."""
+        """Remarks about the names and letters of the reads, a line each."""
         remarks = remarks_on_names(self.reads, self.renamed, self.lone_mates)
         if self.reads_with_u:
             remarks.append(f"reads with a U, which is read as T: {self.reads_with_u:,} of {self.reads:,}")
         if self.unreadable_frames:
             remarks.append(
                 f"reading frames with under half of their codons readable: {self.unreadable_frames:,}, of "
-                f"{self.unreadable_reads:,} reads. They are free of stops for want of letters; the column "
+                f"{self.unreadable_reads:,} reads. They have no stops because letters are missing; the column "
                 "unreadable_frames of read_calls.parquet marks their reads"
             )
         return remarks
 
     @property
     def rows_with_protein(self) -> int:
-        """How many rows have a protein: the first ones. Those after them are whole chunks."""
+        """The number of rows with a protein, which come first; the others are whole chunks."""
         return self.rows - (self.whole_chunks.rows if self.whole_chunks else 0)
 
     @property
@@ -192,19 +189,23 @@ class SequenceIndex:
 
         Raises IntegrityError if the manifest or a file is missing, a file does not have its
         recorded size and end (with `verify_content` also its SHA-256), or the format is another one.
-        What is damaged inside a file is an IntegrityError when it is read.
+        Damage inside a file raises an IntegrityError when it is read.
         """
         manifest = read_manifest(folder / MANIFEST_FILE, IndexManifest)
         if manifest.format_version != FORMAT_VERSION:
             raise IntegrityError(
-                f"{folder / MANIFEST_FILE}: found index format {manifest.format_version}; "
-                f"expected {FORMAT_VERSION}. Materialise the index again."
+                folder / MANIFEST_FILE,
+                found=f"index format {manifest.format_version}",
+                expected=f"{FORMAT_VERSION}",
+                advice="Materialise the index again.",
             )
         for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE):
             if name not in manifest.files:
                 raise IntegrityError(
-                    f"{folder / MANIFEST_FILE}: found no record of {name}; expected one. "
-                    "Materialise the index again."
+                    folder / MANIFEST_FILE,
+                    found=f"no record of {name}",
+                    expected="one",
+                    advice="Materialise the index again.",
                 )
             check_file(folder / name, manifest.files[name], content=verify_content)
             if (found := footer_digest(folder / name)) != (expected := manifest.footers.get(name)):
@@ -219,8 +220,8 @@ class SequenceIndex:
         tables = [self._taken(part) for part in np.split(wanted, borders) if len(part)]
         return RowBatch(
             wanted,
-            joined([ragged_of(table["protein"]) for table in tables]),
-            joined([ragged_of(table["nucleotide"]) for table in tables]),
+            joined([Ragged(*text_buffers(table["protein"])) for table in tables]),
+            joined([Ragged(*text_buffers(table["nucleotide"])) for table in tables]),
         )
 
     def protein_lengths(self) -> npt.NDArray[np.int32]:

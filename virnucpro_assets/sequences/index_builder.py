@@ -5,15 +5,14 @@
 2. The runs are merged into `rows.parquet`; the row of each spilled record is kept on disk.
 3. `members.parquet` and `reads.parquet` are written in input order; then the manifest.
 
-What is kept aside lies in a folder beside the target that is removed in the end, also on
-an error. The memory is a fixed amount plus what ReadNames needs for a read.
+Temporary files are in a folder beside the target, which is removed at the end, also on an error. The memory is a fixed
+amount plus the bytes a read of ReadNames.
 
-The index depends on the reads, the chunk length, the number of ranks and on what becomes of reads
-without a stop-free frame alone. Its content digest is that of what it holds, so one of a drop without such
-reads is the same whatever becomes of them: SHA-256 over the lines `chunk_length=L`, `ranks=W` and, for the tables rows,
-members and reads in this order, `TABLE.COLUMN=DIGEST` for each column in the schema's order with
-the column digests that index_tables defines, joined by a newline each. The column unreadable is left out:
-it follows from the others.
+The index depends only on the reads, the chunk length, the number of ranks, and whether reads without a stop-free frame
+are kept. Its content digest is SHA-256 over the lines `chunk_length=L`, `ranks=W` and, for the tables rows, members and
+reads in this order, `TABLE.COLUMN=DIGEST` for each column in the order of the schema, with the column digests of
+files/parquet.py, joined by newlines. The column unreadable is left out, because it follows from the others. For a drop
+in which every read has a stop-free frame the digest is the same whether such reads are kept or not.
 """
 
 import hashlib
@@ -30,8 +29,8 @@ import pyarrow as pa
 from virnucpro_assets.files.atomic import TEMPORARY_MARK, errors_naming
 from virnucpro_assets.files.digests import record_of_file
 from virnucpro_assets.files.manifests import write_manifest
+from virnucpro_assets.files.parquet import TableWriter, footer_digest, table_writer, text_array
 from virnucpro_assets.sequences.batches import WHOLE_CHUNK, CandidateBatch, ReadBatch
-from virnucpro_assets.sequences.frameless import with_whole_chunks
 from virnucpro_assets.sequences.frames import REASONS, ReadOutcomes, candidates_of
 from virnucpro_assets.sequences.index import (
     FORMAT_VERSION,
@@ -43,28 +42,46 @@ from virnucpro_assets.sequences.index import (
     IndexOrigin,
     WholeChunks,
 )
-from virnucpro_assets.sequences.index_tables import (
-    MEMBER_GROUP,
-    MEMBER_SCHEMA,
-    READ_GROUP,
-    READ_SCHEMA,
-    ROW_GROUP,
-    ROW_SCHEMA,
-    TableWriter,
-    footer_digest,
-    table_writer,
-    text_array,
-)
 from virnucpro_assets.sequences.merge import RowOfRecord, merged_rows, split_records
 from virnucpro_assets.sequences.names import ReadNames, Renames
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.sequences.reads import read_batches
 from virnucpro_assets.sequences.spill import Spill
+from virnucpro_assets.sequences.without_open_frame import with_whole_chunks
 
 MEMORY_BUDGET = 16 << 20
-"""Bytes of candidates that are sorted at a time; the sorting takes a few times as much."""
+"""Bytes of candidates that are sorted at a time; sorting needs a few times as much memory."""
 
 _UNSCORED_REASONS = REASONS[1:5]
+
+
+def _required(**columns: Any) -> Any:
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
+
+
+ROW_SCHEMA: Any = _required(
+    protein_length=pa.int32(),
+    nucleotide_length=pa.int32(),
+    protein=pa.string(),
+    nucleotide=pa.string(),
+)
+MEMBER_SCHEMA: Any = _required(
+    read=pa.int64(),
+    chunk=pa.int32(),
+    frame=pa.int8(),
+    row=pa.int64(),
+)
+READ_SCHEMA: Any = _required(
+    name=pa.string(),
+    length=pa.int64(),
+    chunks=pa.int32(),
+    members=pa.int32(),
+    reason=pa.int8(),
+    unreadable=pa.int32(),
+)
+ROW_GROUP = 16_384
+MEMBER_GROUP = 262_144
+READ_GROUP = 65_536
 
 
 def build_index(
@@ -77,7 +94,7 @@ def build_index(
 ) -> IndexManifest:
     """Write the index of the reads in `files`, which `origin` describes, to `folder`; returns its manifest.
 
-    `progress` is told the number of reads so far. Raises InputError on wrong input, and on a
+    `progress` is called with the number of reads so far. Raises InputError on wrong input, and on a
     repeated name if the origin's `duplicates` is "refuse"; then `folder` is left as it was.
     """
     return index_batches(read_batches(files), folder, origin, memory_budget=memory_budget, progress=progress)
@@ -91,7 +108,7 @@ def index_batches(
     memory_budget: int = MEMORY_BUDGET,
     progress: Callable[[int], None] | None = None,
 ) -> IndexManifest:
-    """As `build_index`, from batches of reads that follow each other."""
+    """Like `build_index`, from consecutive batches of reads."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
         errors_naming(folder),
@@ -143,7 +160,7 @@ def index_batches(
 
 
 class _ReadsAside:
-    """Names and outcomes of the reads, kept in a file in input order until the names are final."""
+    """Names and outcomes of the reads in a file, in input order, until the names are final."""
 
     def __init__(self, path: Path) -> None:
         self.count = 0
@@ -206,7 +223,7 @@ class _KeptChunks:
 def _write_rows(
     target: Path, spill: Spill, row_of_record: RowOfRecord, budget: int
 ) -> tuple[TableWriter, int]:
-    """The table that was written, and how many of its rows have no protein."""
+    """The table, and the number of its rows without a protein."""
     without_protein = 0
     with table_writer(target, ROW_SCHEMA, ROW_GROUP) as table:
         for residues, records in merged_rows(spill, row_of_record, budget):
@@ -217,8 +234,8 @@ def _write_rows(
                 {
                     "protein_length": proteins.lengths.astype(np.int32),
                     "nucleotide_length": nucleotides.lengths.astype(np.int32),
-                    "protein": text_array(proteins),
-                    "nucleotide": text_array(nucleotides),
+                    "protein": text_array(proteins.data, proteins.offsets),
+                    "nucleotide": text_array(nucleotides.data, nucleotides.offsets),
                 }
             )
     return table, without_protein

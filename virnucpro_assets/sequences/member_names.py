@@ -1,4 +1,4 @@
-"""Names of members, as people know them: read, chunk and frame in one word."""
+"""Names of members: read, chunk and frame in one word."""
 
 from collections.abc import Collection
 
@@ -19,8 +19,8 @@ def first_members(index: SequenceIndex, rows: Collection[int]) -> dict[int, str]
     found: dict[int, tuple[int, int, int]] = {}
     for batch in index.member_batches():
         for position in np.flatnonzero(np.isin(batch.row, wanted)).tolist():
-            place = (int(batch.read[position]), int(batch.chunk[position]), int(batch.frame[position]))
-            found.setdefault(int(batch.row[position]), place)
+            member = (int(batch.read[position]), int(batch.chunk[position]), int(batch.frame[position]))
+            found.setdefault(int(batch.row[position]), member)
         if len(found) == len(wanted):
             break
     names: dict[int, str] = {}
@@ -36,6 +36,6 @@ def member_counts(index: SequenceIndex, rows: Collection[int]) -> dict[int, int]
     wanted = np.unique(np.array(list(rows), np.int64))
     counts = np.zeros(len(wanted), np.int64)
     for batch in index.member_batches():
-        places = np.searchsorted(wanted, batch.row[np.isin(batch.row, wanted)])
-        counts += np.bincount(places, minlength=len(wanted))
+        positions = np.searchsorted(wanted, batch.row[np.isin(batch.row, wanted)])
+        counts += np.bincount(positions, minlength=len(wanted))
     return dict(zip(wanted.tolist(), counts.tolist(), strict=True))

@@ -1,12 +1,11 @@
 """Merging the sorted runs of a spill into the rows of the index, in little memory.
 
-Protein lengths are merged one after the other, longest first. Of each run a block of the same
-size is read; the smallest last record of those blocks that have more behind them is a border
-that every record up to it is in memory, so the records up to the border are the next piece of
-the result, without repeats of one that comes later. The blocks together are within the budget, or a few
-records of each run.
+Protein lengths are merged one after the other, longest first. A block of the same size is read of each run. Take the
+last record of each block that is not the end of its run: the smallest of these is the border. All records up to the
+border are in memory, so without repeats they are the next piece of the result. The blocks together are within the
+budget, or have a few records of each run.
 
-A file keeps the row of every record of every run; from it each run's members get their rows.
+The row of every record of every run is written to a file, from which the members of each run get their rows.
 """
 
 import os
@@ -33,7 +32,7 @@ from virnucpro_assets.sequences.spill import (
 ROW_BYTES = np.dtype(np.int64).itemsize
 
 SMALLEST_BLOCK = 16
-"""Records read of a run at least: with fewer, very many runs would advance by hardly a record at a time."""
+"""The least records read of a run at a time: with fewer, very many runs would advance by about one record."""
 
 
 class RowOfRecord:
@@ -51,7 +50,7 @@ class RowOfRecord:
         self._file.close()
 
     def put(self, first: int, rows: npt.NDArray[np.int64]) -> None:
-        """Remember `rows` int64 [n] for the records from `first` on."""
+        """Write `rows` int64 [n] of the records from `first` on."""
         self._file.seek(first * ROW_BYTES)
         self._file.write(rows.data)
 
@@ -68,8 +67,8 @@ def merged_rows(spill: Spill, rows: RowOfRecord, budget: int) -> Iterator[tuple[
     by_length = sorted(spill.groups, key=lambda group: -group.protein_length)
     for residues, groups in groupby(by_length, key=attrgetter("protein_length")):
         for piece in _merged_groups(spill, list(groups), budget):
-            for first, places in piece.places:
-                rows.put(first, row + places)
+            for first, positions in piece.positions:
+                rows.put(first, row + positions)
             yield residues, piece.records
             row += len(piece.records)
 
@@ -87,8 +86,10 @@ def split_records(residues: int, records: Records) -> tuple[Ragged, Ragged]:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
+    """Rows of the index; for records of each run, from one on (its number in all runs), their positions here."""
+
     records: Records
-    places: list[tuple[int, npt.NDArray[np.int64]]]  # of runs' records from a position on, within the piece
+    positions: list[tuple[int, npt.NDArray[np.int64]]]
 
 
 @dataclass(slots=True)
@@ -104,17 +105,17 @@ def _merged_groups(spill: Spill, groups: list[RunGroup], budget: int) -> Iterato
         share = max(SMALLEST_BLOCK, budget // (width * len(cursors)))
         blocks = [spill.read_records(cursor.group, cursor.read, share) for cursor in cursors]
         taken = _up_to_border(cursors, blocks)
-        distinct, place = sorted_distinct(np.concatenate(taken))
-        places = np.split(place, np.cumsum([len(records) for records in taken])[:-1])
+        distinct, position = sorted_distinct(np.concatenate(taken))
+        positions = np.split(position, np.cumsum([len(records) for records in taken])[:-1])
         firsts = [cursor.group.first + cursor.read for cursor in cursors]
-        yield _Piece(distinct, list(zip(firsts, places, strict=True)))
+        yield _Piece(distinct, list(zip(firsts, positions, strict=True)))
         for cursor, records in zip(cursors, taken, strict=True):
             cursor.read += len(records)
         cursors = [cursor for cursor in cursors if cursor.read < cursor.group.count]
 
 
 def _up_to_border(cursors: list[_Cursor], blocks: list[Records]) -> list[Records]:
-    """Of each block the records that no record still on disk can precede or equal."""
+    """The records of each block that come before all records still on disk."""
     keys = [sort_keys(block) for block in blocks]
     unfinished = [
         key[-1]

@@ -1,13 +1,11 @@
-"""Repeated read names, told apart without keeping the names in memory.
+"""Repeated read names get suffixes, without all names in memory.
 
-The first read of a name keeps it; the next get `_1`, `_2` … in the order of the drop, passing
-over names that any read of the drop has. Two reads of different names never get the same new
-one, because a new name less its last `_` and number is the old one: so repeat j of a name gets
-the j-th smallest number that is free for that name, whatever happens to other names.
+The first read of a name keeps it; the next get `_1`, `_2` … in the order of the drop, skipping names that any read of
+the drop has. Two reads of different names never get the same new name, because a new name without its last `_` and
+number is the old one: so repeat j of a name gets the j-th smallest number that is free for that name.
 
-add:     names and their 64-bit hashes go to files in the caller's folder.
-resolve: the hashes are sorted in memory (24 bytes a read while sorting, 16 after), and only
-         names whose hash is there more than once are read again.
+`add` writes names and their 64-bit hashes to files in the caller's folder. `resolve` sorts the hashes in memory
+(24 bytes a read while sorting, 16 after), and reads only names again whose hash occurs more than once.
 
 Mates without a partner are counted by 64-bit hashes of their names without `/1` or `/2`, 8 bytes a mate.
 """
@@ -22,8 +20,15 @@ import numpy.typing as npt
 from pandas.util import hash_array
 
 from virnucpro_assets.errors import InputError, excerpt
-from virnucpro_assets.sequences.repeats import HashedNames, Hashing, Numbers, Positions
-from virnucpro_assets.sequences.spilled_names import NameReader, SpilledNames, append
+from virnucpro_assets.sequences.repeats import (
+    HashedNames,
+    Hashing,
+    NameReader,
+    Numbers,
+    Positions,
+    SpilledNames,
+    append,
+)
 
 DuplicatePolicy = Literal["suffix", "refuse"]
 
@@ -62,14 +67,14 @@ class Renames:
         """The final names of consecutive reads, the first of which is read `first` of the drop."""
         final = list(names)
         start, stop = np.searchsorted(self.positions, [first, first + len(final)])
-        places = (self.positions[start:stop] - first).tolist()
-        for place, number in zip(places, self.numbers[start:stop].tolist(), strict=True):
-            final[place] = f"{final[place]}_{number}"
+        positions = (self.positions[start:stop] - first).tolist()
+        for position, number in zip(positions, self.numbers[start:stop].tolist(), strict=True):
+            final[position] = f"{final[position]}_{number}"
         return final
 
 
 def remarks_on_names(reads: int, renamed: int, lone_mates: int, example: str = "") -> list[str]:
-    """What people should know of the names of `reads` reads, a line each; `example` is one that was renamed."""
+    """Lines about renamed reads and lone mates among `reads` reads; `example` is one that was renamed."""
     remarks = []
     if renamed:
         remarks.append(
@@ -95,7 +100,7 @@ class ReadNames:
         policy: DuplicatePolicy = "suffix",
         hashing: Hashing = hash_names,
     ) -> None:
-        self._names = SpilledNames(folder / "names.letters", folder / "names.offsets")
+        self._names = SpilledNames(folder)
         self._hashes = folder / "names.hashes"
         self._mates = (folder / "names.mates1", folder / "names.mates2")
         for path in (self._hashes, *self._mates):

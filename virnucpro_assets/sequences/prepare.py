@@ -1,7 +1,7 @@
 """The files that VirNucPro's own preparation writes: chunks, and the candidates' two sequences.
 
-The input is read twice: first for the names, because a repeat late in the input decides what
-an earlier read may be called, then for the records, which are written as they come. Each record is
+The input is read twice: first for the names, because a late name can decide the new name of an earlier repeat, then for
+the records, which are written as they are read. Each record is
 a header line and one sequence line, in the order of the input. Chunks keep the case of the
 input; candidates are in upper case.
 """
@@ -20,10 +20,9 @@ from virnucpro_assets.sequences.batches import FRAMES, CandidateBatch
 from virnucpro_assets.sequences.chunks import chunks_of
 from virnucpro_assets.sequences.frames import candidates_of
 from virnucpro_assets.sequences.names import DuplicatePolicy, ReadNames, Renames, remarks_on_names
-from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.ragged import Ragged, gather_segments
 from virnucpro_assets.sequences.read_files import ReadFile, require_plain_file
 from virnucpro_assets.sequences.reads import read_batches
-from virnucpro_assets.sequences.segments import gather_segments
 
 CHUNKS_FILE = "chunks.fa"
 NUCLEOTIDE_FILE = "nucleotide.fa"
@@ -33,7 +32,7 @@ FILES = (CHUNKS_FILE, NUCLEOTIDE_FILE, PROTEIN_FILE)
 
 @dataclass(frozen=True, slots=True)
 class PrepareSummary:
-    """How much was written, and which reads were renamed.
+    """Counts of what was written, and the renamed reads.
 
     `with_u` reads have a U, which is read as T; `unreadable` candidates have under half of their codons readable.
     """
@@ -47,7 +46,7 @@ class PrepareSummary:
 
     @property
     def remarks(self) -> list[str]:
-        """What people should know of the names of the reads, a line each."""
+        """Remarks about the names of the reads, a line each."""
         examples = self.renames.examples
         example = f" ({examples[0][0]} to {examples[0][1]})" if examples else ""
         return remarks_on_names(self.reads, self.renames.count, self.renames.lone_mates, example)
@@ -58,9 +57,9 @@ def prepare(
 ) -> PrepareSummary:
     """Write `chunks.fa`, `nucleotide.fa` and `protein.faa` of the reads in `files` to `out`.
 
-    All three appear together at the end. Raises InputError on wrong input, for a pipe as well because reads
-    are read twice, on a repeated name if `duplicates` is "refuse", and if `out` holds an input or a file of
-    others under one of these names; then `out` is left as it was.
+    All three appear together at the end. Raises InputError on wrong input, on a pipe (it cannot be read twice), on a
+    repeated name if `duplicates` is "refuse", and if `out` has an input or a file of another origin under one of these
+    names; then `out` is left as it was.
     """
     for file in files:
         require_plain_file(file.path)
@@ -79,7 +78,7 @@ def prepare(
             reads += len(names)
             chunks += _write_chunks(streams[0], batch.bases, names, chunk_length)
             candidates += _write_candidates(streams[1:], found, batch.first, names)
-        # A full disk must show before the first of the three gets its name.
+        # A full disk must be an error before the first of the three gets its name.
         for stream in streams:
             stream.flush()
             os.fsync(stream.fileno())
@@ -110,8 +109,10 @@ def _write_chunks(stream: IO[bytes], bases: Ragged, names: list[str], chunk_leng
 def _write_candidates(
     streams: Sequence[IO[bytes]], candidates: CandidateBatch, first: int, names: list[str]
 ) -> int:
-    places = zip(candidates.read.tolist(), candidates.chunk.tolist(), candidates.frame.tolist(), strict=True)
-    ids = [f"{names[read - first]}_chunk_{chunk}{FRAMES[frame]}" for read, chunk, frame in places]
+    occurrences = zip(
+        candidates.read.tolist(), candidates.chunk.tolist(), candidates.frame.tolist(), strict=True
+    )
+    ids = [f"{names[read - first]}_chunk_{chunk}{FRAMES[frame]}" for read, chunk, frame in occurrences]
     for stream, sequences in zip(streams, (candidates.nucleotides, candidates.proteins), strict=True):
         stream.write(_fasta(ids, sequences))
     return len(ids)

@@ -1,10 +1,19 @@
-"""Many byte strings in one flat array: the form in which sequences travel in batches."""
+"""Many byte strings in one flat array, and copying many of them at once.
 
-from collections.abc import Iterable
+Segments are copied together as the rows of a matrix. Those of one length take one copy; those of mixed lengths from w
+up to 2w, for each power of two w, take two copies of width w, one from the start and one that ends at the end. So the
+time is that of copying memory, whatever the lengths.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
+
+Bytes = npt.NDArray[np.uint8]
+Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,79 @@ class Ragged:
     def take(self, indices: npt.NDArray[np.int64]) -> "Ragged":
         """The strings at `indices`, in that order."""
         lengths = self.lengths[indices]
-        taken = Ragged.from_lengths(np.empty(0, np.uint8), lengths)
-        starts = np.repeat(self.offsets[indices] - taken.offsets[:-1], lengths)
-        return Ragged(self.data[starts + np.arange(len(starts))], taken.offsets)
+        return Ragged.from_lengths(self.data[flat_positions(self.offsets[indices], lengths)], lengths)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokenised sequences laid end to end, special tokens included.
+
+    `ids` is int32 [total]; `offsets` is int64 [n + 1], and sequence i is
+    `ids[offsets[i]:offsets[i + 1]]`.
+    """
+
+    ids: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+
+    @classmethod
+    def from_lengths(cls, ids: npt.NDArray[np.int32], lengths: npt.NDArray[np.int64]) -> "Tokens":
+        """Cut `ids` into sequences of the given lengths."""
+        offsets = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        return cls(ids, offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """int64 [n]: how many tokens each sequence has."""
+        return np.diff(self.offsets)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> "Tokens":
+        """The sequences at `indices`, in that order."""
+        lengths = self.lengths[indices]
+        return Tokens.from_lengths(self.ids[flat_positions(self.offsets[indices], lengths)], lengths)
+
+
+def flat_positions(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """int64 [sum of lengths]: start, start + 1, … for `lengths[i]` steps, for each start in turn."""
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(starts - before, lengths) + np.arange(lengths.sum(), dtype=np.int64)
+
+
+def copy_segments(
+    source: Bytes, starts: Positions, lengths: Positions, target: Bytes, target_starts: Positions
+) -> None:
+    """Copy `source[starts[i] : starts[i] + lengths[i]]` to `target[target_starts[i] :]` for every i."""
+    sizes = np.frexp(lengths)[1]
+    for size in np.unique(sizes[lengths > 0]):
+        group = np.flatnonzero(sizes == size)
+        group_lengths = lengths[group]
+        longest = int(group_lengths.max())
+        if longest == group_lengths.min():
+            _copy_rows(source, starts[group], longest, target, target_starts[group])
+            continue
+        width = 1 << (int(size) - 1)
+        _copy_rows(source, starts[group], width, target, target_starts[group])
+        to_end = group_lengths - width
+        _copy_rows(source, starts[group] + to_end, width, target, target_starts[group] + to_end)
+
+
+def _copy_rows(source: Bytes, starts: Positions, width: int, target: Bytes, target_starts: Positions) -> None:
+    rows = sliding_window_view(source, width)[starts]
+    sliding_window_view(target, width, writeable=True)[target_starts] = rows
+
+
+def gather_segments(source: Bytes, starts: Positions, lengths: Positions) -> Ragged:
+    """The segments of `source` laid end to end."""
+    gathered = Ragged.from_lengths(np.empty(int(lengths.sum()), np.uint8), lengths)
+    copy_segments(source, starts, lengths, gathered.data, gathered.offsets[:-1])
+    return gathered
+
+
+def joined(parts: Sequence[Ragged]) -> Ragged:
+    """The strings of all `parts`, one after the other."""
+    data = np.concatenate([part.data for part in parts] or [np.zeros(0, np.uint8)])
+    lengths = np.concatenate([part.lengths for part in parts] or [np.zeros(0, np.int64)])
+    return Ragged.from_lengths(data, lengths)

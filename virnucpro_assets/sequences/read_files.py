@@ -1,4 +1,4 @@
-"""The files of a drop, and which of them hold the two mates of pairs."""
+"""The files of a drop, and which of them have the two mates of pairs."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 from virnucpro_assets.errors import InputError
 
 INTERLEAVED = 3
-"""The `mate` of a file that holds pairs: mate 1 of the first, its mate 2, mate 1 of the second, and so on."""
+"""The `mate` of a file with pairs: mate 1 of the first, mate 2 of the first, mate 1 of the second, and so on."""
 
 # The marks of a mate in a file's name, {n} for which of the two. The first that fits counts.
 _MARKS = (
@@ -57,10 +57,10 @@ _STREAMS = (Path("/dev/stdin"), Path("/dev/fd"), Path("/proc"))
 
 
 def require_plain_file(path: Path, expected: str = "a file of reads") -> None:
-    """Raise InputError unless `path` is a plain file: what is read here is read more than once, and later again.
+    """Raise InputError unless `path` is a plain file, because files of reads are read more than once.
 
-    A pipe gives its content once. What stands for a stream of this process, as /dev/stdin, is something else
-    in the next one, even where it leads to a plain file.
+    A pipe can be read only once. A path to a stream of this process, such as /dev/stdin, is another file in the next
+    process, even if it leads to a plain file.
     """
     found = _what_else(path)
     if found is None:
@@ -77,7 +77,7 @@ def require_plain_file(path: Path, expected: str = "a file of reads") -> None:
 
 
 def _what_else(path: Path) -> str | None:
-    """What is at `path` in place of a plain file, or None."""
+    """What `path` is instead of a plain file, or None."""
     if any(path.absolute().is_relative_to(folder) for folder in _STREAMS):
         return "a stream of this process"
     try:
@@ -90,18 +90,17 @@ def _what_else(path: Path) -> str | None:
 
 
 def pair_files(paths: Sequence[Path], *, paired: bool = False, interleaved: bool = False) -> list[ReadFile]:
-    """Tell single files from mates; the order of `paths` is kept.
+    """Find the mates among files; the order of `paths` is kept.
 
-    Two files whose names differ only in the mark of a mate (`s_R1.fq.gz` and `s_R2.fq.gz`; see _MARKS) are
-    mates: those of one folder first, then those of two folders if only they have these names. A file with
-    the word `interleaved` in its name is taken as such. With `paired` or `interleaved` the names say
-    nothing: the first file holds mates 1 of the second, the third those of the fourth, and so
-    on; or each file holds pairs. An odd number of files with `paired` is an InputError, and so are both options
-    together and a file that is given twice.
+    Two files whose names differ only in the mark of a mate (`s_R1.fq.gz` and `s_R2.fq.gz`; see _MARKS) are mates:
+    first those of one folder, then those of two folders if only they have these names. A file with the word
+    `interleaved` in its name is interleaved. With `paired` or `interleaved` the names are ignored: the first and second
+    file are mates 1 and 2, the third and fourth too, and so on; or each file is interleaved. Raises InputError for an
+    odd number of files with `paired`, for both options together, and for a file that is given twice.
     """
     seen: dict[object, Path] = {}
     for path in paths:
-        # By device and inode: a link, or another way to the same file, is the same file.
+        # By device and inode: a link, or another path to the same file, is the same file.
         first = seen.setdefault(_identity(path), path)
         if first is not path:
             raise InputError(
@@ -115,7 +114,7 @@ def pair_files(paths: Sequence[Path], *, paired: bool = False, interleaved: bool
             "options",
             found="--paired and --interleaved",
             expected="one of them at most",
-            advice="--paired is for mates in two files, --interleaved for mates in turn in one.",
+            advice="--paired is for mates in two files, --interleaved for alternating mates in one.",
         )
     if paired and len(paths) % 2:
         raise InputError(
@@ -139,16 +138,16 @@ def _identity(path: Path) -> object:
     try:
         status = path.stat()
     except OSError:
-        # What is wrong with the place is said when the file is read.
+        # Reading the file gives the error.
         return path.absolute()
     return status.st_dev, status.st_ino
 
 
 def _mates_by_name(paths: Sequence[Path]) -> dict[Path, int]:
-    """Which mate a file holds, for those whose partner is there."""
+    """The mate of each file whose partner is among `paths`."""
     marked = {path: _mark_of(path.name) for path in paths}
     mates: dict[Path, int] = {}
-    # The partner is in the same folder, else has only another compression, else lies elsewhere.
+    # First partners in the same folder, then those that differ in compression too, then those in other folders.
     for has_folder, has_packing in ((True, True), (True, False), (False, False)):
         groups: dict[tuple[Path | str | None, ...], list[Path]] = defaultdict(list)
         for path, mark in marked.items():
@@ -173,7 +172,7 @@ class _Mark:
 
     @property
     def is_unpaired(self) -> bool:
-        """Whether a trimmer writes reads without their mates under such a name."""
+        """Whether trimmers use such a name for reads without their mates."""
         return self.name[1].endswith("#u") or "unpaired" in "".join(self.name[1:])
 
 
@@ -188,7 +187,7 @@ def _mark_of(name: str) -> _Mark | None:
 
 
 def without_mate(stem: str) -> str:
-    """The stem of a file name without the mark of a mate and the words of trimmers after it, if it has such a mark.
+    """The stem of a file name, without the mark of a mate and the words of trimmers after it if there is one.
 
     `reads` if nothing is left.
     """
@@ -197,7 +196,7 @@ def without_mate(stem: str) -> str:
 
 
 def are_one_set(files: Sequence[ReadFile]) -> bool:
-    """Whether files of one sample are a file, or a pair, with or without a file of the reads that lost their mate.
+    """Whether the files of one sample are a single file or a pair, with or without files of reads without their mates.
 
     Beside `s_1.fq` and `s_2.fq` ENA has `s.fq`, and beside `s_1P.fq` and `s_2P.fq` Trimmomatic `s_1U.fq` and `s_2U.fq`.
     """
@@ -211,25 +210,25 @@ def are_one_set(files: Sequence[ReadFile]) -> bool:
 
 
 def with_mate(name: str, mate: int) -> str:
-    """`name/1` or `name/2` for a mate, unless the name ends so already; a single read keeps its name."""
+    """`name/1` or `name/2` for a mate, unless the name already ends like that; a single read keeps its name."""
     return f"{name}/{mate}" if mate and name and not name.endswith(f"/{mate}") else name
 
 
 def with_mates(file: ReadFile, position: int, names: list[str], before: str) -> list[str]:
-    """The names of records of a file, the first of which is record `position` (from 0), with the suffixes of mates.
+    """The names of records of a file with the suffixes of mates; the first is record `position` (from 0).
 
     `before` is the name of the record before them. Raises InputError if the file is interleaved and two records
     that should be mates have different names.
     """
     if file.mate != INTERLEAVED:
         return [with_mate(name, file.mate) for name in names] if file.mate else names
-    for place, name in enumerate(names, position):
-        if place % 2 and without_suffix(name) != without_suffix(before):
-            raise _no_mates(file.path, place, f"the read {name!r} after {before!r}")
+    for number, name in enumerate(names, position):
+        if number % 2 and without_suffix(name) != without_suffix(before):
+            raise _no_mates(file.path, number, f"the read {name!r} after {before!r}")
         before = name
     return [
-        name if without_suffix(name) != name else with_mate(name, 1 + place % 2)
-        for place, name in enumerate(names, position)
+        name if without_suffix(name) != name else with_mate(name, 1 + number % 2)
+        for number, name in enumerate(names, position)
     ]
 
 
@@ -240,16 +239,16 @@ def check_whole_pairs(file: ReadFile, count: int) -> None:
 
 
 def without_suffix(name: str) -> str:
-    """The name of a read without `/1` or `/2` at its end: that of the pair."""
+    """The name of a pair: that of a read without `/1` or `/2` at its end."""
     return name[:-2] if name.endswith(("/1", "/2")) else name
 
 
-def _no_mates(path: Path, place: int, found: str) -> InputError:
+def _no_mates(path: Path, number: int, found: str) -> InputError:
     return InputError(
         path,
-        where=f"record {place + 1}",
+        where=f"record {number + 1}",
         found=found,
-        expected="mates in turn, as in an interleaved file",
+        expected="alternating mates, as in an interleaved file",
         advice="Repair the file (for example with BBTools' repair.sh); or leave out --interleaved, and the word "
         "`interleaved` in the file's name.",
     )

@@ -1,14 +1,16 @@
 """Reads: the records of a drop's files as batches, streamed in the order of the files.
 
-file -> decompressed stream -> parser -> names and letters -> batch. dnaio parses FASTQ, pysam BAM, and regular
-FASTA is taken a block at a time. What these refuse goes to the slower parsers of `text_records`. What is checked
-of every record (it has an id, its letters are nucleotides) is checked a batch at a time.
+file -> decompressed stream -> parser -> names and letters -> batch. dnaio parses FASTQ, `bam` BAM, and regular
+FASTA is read a block at a time. What these refuse goes to the slower parsers of `text_records`. The rules for
+every record (it has an id, its letters are nucleotides) are checked a batch at a time.
 """
 
 import io
 import re
 from codecs import BOM_UTF8
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
@@ -21,28 +23,33 @@ from virnucpro_assets.errors import InputError, excerpt
 from virnucpro_assets.sequences.bam import bam_records
 from virnucpro_assets.sequences.batches import ReadBatch
 from virnucpro_assets.sequences.compression import HEAD_BYTES, open_decompressed
-from virnucpro_assets.sequences.fasta_blocks import record_blocks, regular_records
 from virnucpro_assets.sequences.formats import Format, format_of
-from virnucpro_assets.sequences.letters import first_foreign_letter
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.sequences.read_files import (
     INTERLEAVED,
     ReadFile,
     check_whole_pairs,
+    require_plain_file,
     with_mates,
 )
-from virnucpro_assets.sequences.text_records import fasta_records, fastq_records
+from virnucpro_assets.sequences.text_records import (
+    fasta_records,
+    fastq_records,
+    first_invalid_base,
+    record_blocks,
+    regular_records,
+)
 
 _Piece = tuple[list[str], list[str] | Ragged]
 
 # Bounds a batch of very short or empty reads.
 _BATCH_READS = 65_536
+_PRINTED_LETTERS = 80
 
 # dnaio refuses blank lines at the end of FASTQ; they mean nothing.
 _ONLY_BLANK_LINES_LEFT = re.compile(r"Premature end of file .*record was: '(\\r|\\n)+'")
 
-# Control characters, and bytes that are no UTF-8 as they are decoded. The line end is left out: it stands between
-# names that are looked at together, and is in none.
+# Control characters, and decoded bytes that are no UTF-8. Without the line end, which joins the names for the search.
 _ODD_LETTER = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\udc80-\udcff]")
 
 
@@ -50,10 +57,10 @@ def read_batches(files: Sequence[ReadFile], *, batch_bases: int = 4_000_000) -> 
     """Stream the reads of `files`, file after file, in batches of at most `batch_bases` letters.
 
     A longer read is a batch of its own; a batch never spans two files. Names are the first word
-    of the header with the mate's suffix; letters keep their case. Memory is that of a batch,
-    whatever the size of the files. What is no FASTA, FASTQ or BAM, is damaged, lacks an id, has
-    one with control characters, or letters that are no nucleotide codes, is an InputError, and so is an
-    interleaved file in which a read has no mate.
+    of the header with the mate's suffix; letters keep their case. The memory is that of a batch, whatever the size of
+    the files. Raises InputError for a file that is no FASTA, FASTQ or BAM or is damaged, for a record without an id,
+    with control characters in it or with letters that are no nucleotide codes, and for an interleaved file in which a
+    read has no mate.
     """
     first = 0
     for file in files:
@@ -85,12 +92,12 @@ def _pieces(file: ReadFile, batch_bases: int) -> Iterator[_Piece]:
             yield from _grouped(fasta_records(stream), batch_bases)
         elif form is Format.FASTQ:
             yield from _fastq_pieces(stream, file.path, batch_bases)
-    if form is Format.BAM:
-        yield from _grouped(bam_records(file.path, file.mate % INTERLEAVED), batch_bases)
+        elif form is Format.BAM:
+            yield from _grouped(bam_records(stream, file.path, file.mate % INTERLEAVED), batch_bases)
 
 
 def _head(stream: io.BufferedReader) -> bytes:
-    """What `stream` starts with, once a byte-order mark and any length of blank space are skipped."""
+    """The start of `stream`, after a byte-order mark and blank space of any length are skipped."""
     if stream.peek(len(BOM_UTF8)).startswith(BOM_UTF8):
         stream.read(len(BOM_UTF8))
     while (head := stream.peek(HEAD_BYTES)[:HEAD_BYTES]) and not head.strip():
@@ -118,19 +125,19 @@ def _cut(names: list[str], bases: Ragged, batch_bases: int) -> Iterator[_Piece]:
 
 
 def _fastq_pieces(stream: io.BufferedReader, path: Path, batch_bases: int) -> Iterator[_Piece]:
-    """dnaio's records; from the first piece on that it refuses, or that has foreign letters, those of our parser."""
+    """The records by dnaio; from the first piece that it refuses, or that has invalid letters, by our parser."""
     given = 0
     try:
         for names, sequences in _grouped(_regular_fastq(stream), batch_bases):
             bases = _letters(sequences)
-            if first_foreign_letter(bases):
+            if first_invalid_base(bases):
                 break
             yield names, bases
             given += len(names)
         else:
             return
     except dnaio.FileFormatError:
-        # What is wrong, if anything is, the parser below says with its line.
+        # If anything is wrong, the parser below names the line.
         pass
     with open_decompressed(path) as again:
         yield from _grouped(islice(fastq_records(again, path), given, None), batch_bases)
@@ -161,7 +168,7 @@ def _grouped(records: Iterator[tuple[str, str]], batch_bases: int) -> Iterator[t
 
 
 def _check_names(path: Path, position: int, names: list[str]) -> None:
-    """Refuse an id that is none; the first of the names is that of record `position` (from 0) of its file."""
+    """Raise InputError for an invalid id; the first of the names is that of record `position` (from 0) of its file."""
     if "" in names:
         raise InputError(
             path,
@@ -170,10 +177,10 @@ def _check_names(path: Path, position: int, names: list[str]) -> None:
             expected="an id right after '>' or '@'",
             advice="Give every record an id.",
         )
-    # Tables and sorted files keep names apart by such characters.
+    # Such characters separate names in tables and sorted files.
     if _ODD_LETTER.search("\n".join(names)):
         odd, letter = next(
-            (place, match[0]) for place, name in enumerate(names) if (match := _ODD_LETTER.search(name))
+            (index, match[0]) for index, name in enumerate(names) if (match := _ODD_LETTER.search(name))
         )
         what = "a byte that is no UTF-8" if letter >= "\udc80" else "a control character"
         raise InputError(
@@ -194,14 +201,45 @@ def _letters(sequences: list[str]) -> Ragged:
 def _checked_letters(path: Path, position: int, names: list[str], sequences: list[str]) -> Ragged:
     """The letters of these records; see `_check_names`."""
     bases = _letters(sequences)
-    foreign = first_foreign_letter(bases)
-    if foreign is not None:
-        index, place = foreign
+    invalid = first_invalid_base(bases)
+    if invalid is not None:
+        index, letter = invalid
         raise InputError(
             path,
-            where=f"record {position + index + 1} ({excerpt(names[index])}), letter {place + 1}",
-            found=f"{sequences[index][place]!r}",
+            where=f"record {position + index + 1} ({excerpt(names[index])}), letter {letter + 1}",
+            found=f"{sequences[index][letter]!r}",
             expected="nucleotide letters (A C G T U N, IUPAC codes, gaps)",
             advice="Give nucleotide sequences; proteins cannot be used.",
         )
     return bases
+
+
+def likely_mates(files: Sequence[ReadFile]) -> Iterator[str]:
+    """A line for each single file that begins with two reads of one name, and each two that begin with the same name.
+
+    A file that cannot be read is skipped: reading it as a whole gives the error.
+    """
+    begun: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        names = [] if file.mate else _first_names(file)
+        if names:
+            begun[names[0]].append(file.path)
+        if len(names) == 2 and names[0] == names[1]:
+            yield (
+                f"{file.path} begins with two reads called {names[0][:_PRINTED_LETTERS]}. They are taken as single "
+                "reads; if the file holds alternating mates, give --interleaved"
+            )
+    for name, paths in begun.items():
+        if len(paths) == 2:
+            yield (
+                f"{paths[0]} and {paths[1]} both begin with a read called {name[:_PRINTED_LETTERS]}. They are taken as "
+                "single reads; if they hold mates, give --paired"
+            )
+
+
+def _first_names(file: ReadFile) -> list[str]:
+    with suppress(InputError, OSError):
+        # A pipe can be read only once.
+        require_plain_file(file.path)
+        return [name for batch in islice(read_batches([file], batch_bases=1), 2) for name in batch.names]
+    return []

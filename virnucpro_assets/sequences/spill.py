@@ -1,8 +1,8 @@
-"""Candidates set aside on disk as sorted runs, so that a drop of any size is indexed in little memory.
+"""Candidates on disk as sorted runs, so that a drop of any size is indexed in little memory.
 
-Candidates are gathered in input order until they hold `budget` bytes, and then become one run:
-their distinct (protein, nucleotides) pairs, longest protein first, then in the order of their
-bytes, and beside them the run's members in input order, each with the position of its pair.
+Candidates are collected in input order until they have `budget` bytes, and then become one run: their distinct
+(protein, nucleotides) pairs, longest protein first, then in the order of their bytes, and the run's members in input
+order, each with the position of its pair.
 
 For proteins of p residues a pair is a record of 4p + 1 bytes: the protein, then its 3p or
 3p + 1 nucleotides, filled with NUL. So the records of one protein length are the rows of a
@@ -21,23 +21,22 @@ import numpy.typing as npt
 import pyarrow as pa
 from numpy.lib.stride_tricks import sliding_window_view
 
+from virnucpro_assets.files.parquet import column_values
 from virnucpro_assets.sequences.batches import CandidateBatch
-from virnucpro_assets.sequences.index_tables import column_values
-from virnucpro_assets.sequences.ragged import Ragged
-from virnucpro_assets.sequences.segments import copy_segments, joined
+from virnucpro_assets.sequences.ragged import Ragged, copy_segments, joined
 
 Records = npt.NDArray[np.uint8]
 """uint8 [n, 4p + 1]: distinct candidates whose proteins have p residues; [n, chunk length] without any."""
 
 MEMBER_BYTES = 64
-"""What a member counts against the budget beside its letters: its numbers and their sorting."""
+"""Bytes that a member adds to the budget beside its letters: its numbers and their sorting."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunGroup:
     """The records of one protein length in one run: sorted and distinct.
 
-    `first` is the position of the first one among the records of all runs, `offset` its place
+    `first` is the position of the first one among the records of all runs, `offset` its position
     in the file of records, in bytes.
     """
 
@@ -79,9 +78,9 @@ def sorted_distinct(records: Records) -> tuple[Records, npt.NDArray[np.int64]]:
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     is_first = np.concatenate((np.ones(1, np.bool_), ordered[1:] != ordered[:-1]))
-    place = np.empty(len(order), np.int64)
-    place[order] = np.cumsum(is_first) - 1
-    return records[order[is_first]], place
+    index = np.empty(len(order), np.int64)
+    index[order] = np.cumsum(is_first) - 1
+    return records[order[is_first]], index
 
 
 class Spill:
@@ -113,7 +112,7 @@ class Spill:
         self._record_file.close()
 
     def add(self, candidates: CandidateBatch) -> None:
-        """Take the next candidates; write a run when the budget is reached."""
+        """Add the next candidates; writes a run when the budget is reached."""
         self._waiting.append(candidates)
         letters = len(candidates.proteins.data) + len(candidates.nucleotides.data)
         self._waiting_bytes += letters + MEMBER_BYTES * len(candidates.read)
@@ -176,12 +175,12 @@ class Spill:
         borders = np.flatnonzero(np.diff(lengths[by_length])) + 1
         position = np.empty(len(lengths), np.int64)
         for members in np.split(by_length, borders):
-            distinct, place = sorted_distinct(
+            distinct, index = sorted_distinct(
                 _records_of(proteins, nucleotides, members)
                 if lengths[members[0]]
                 else _records_without_proteins(nucleotides, members, self._chunk_length)
             )
-            position[members] = self.records + place
+            position[members] = self.records + index
             offset = self._record_file.tell()
             self._record_file.write(distinct.data)
             self.groups.append(RunGroup(int(lengths[members[0]]), self.records, len(distinct), offset))
@@ -212,6 +211,6 @@ def _records_without_proteins(
 ) -> Records:
     """The records of `members`, which are whole chunks."""
     records = np.zeros((len(members), chunk_length), np.uint8)
-    firsts, places = nucleotides.offsets[members], np.arange(len(members)) * chunk_length
-    copy_segments(nucleotides.data, firsts, nucleotides.lengths[members], records.reshape(-1), places)
+    firsts, targets = nucleotides.offsets[members], np.arange(len(members)) * chunk_length
+    copy_segments(nucleotides.data, firsts, nucleotides.lengths[members], records.reshape(-1), targets)
     return records

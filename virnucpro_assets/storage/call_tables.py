@@ -2,18 +2,18 @@
 
 - `chunk_calls.parquet`: scored chunks in input order: id, name, chunk, is_virus, max_score_0 (P(others)),
   max_score_1 (P(virus)), route, p_virus_calibrated (of max_score_1, null without a calibration).
-- `read_calls.parquet`: every read of the drop in input order with its call, or the reason why it
-  has none, and how many of its frames have under half of their codons readable: such a frame is free of
-  stops for want of letters, and its read may be set aside.
-- `prediction_results_highestscore.csv`: VirNucPro's own consensus file, sorted by id, separated by
-  tabs in spite of its name.
+- `read_calls.parquet`: every read of the drop in input order with its call or the reason why it has none, and the
+  number of its frames in which under half of the codons are readable: such a frame has no stop codon because it has
+  few letters, so the read may be filtered out.
+- `prediction_results_highestscore.csv`: VirNucPro's own consensus file, sorted by id, tab-separated in spite of its
+  name.
 - `contig_calls.tsv`: reads with scored chunks, sorted by id, numbers with 3 decimals.
 
-Sorted files go through SortedLines, in which a NUL stands behind the id so that lines sort by their
-id even where an id holds a character below the tab. Memory does not grow with the drop.
+Sorted files are written with SortedLines; there a NUL follows the id, so that lines are sorted by id even if an id
+has a character below the tab. Memory does not grow with the drop.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -23,25 +23,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from virnucpro_assets.files.atomic import atomic_file
+from virnucpro_assets.files.parquet import table_writer
 from virnucpro_assets.sequences.frames import REASONS
 from virnucpro_assets.sequences.index import ReadTableBatch
-from virnucpro_assets.sequences.index_tables import table_writer
-from virnucpro_assets.storage.call_summary import CallSummary
-from virnucpro_assets.storage.calls import (
-    CALLS,
-    TIERS,
-    CallThresholds,
-    ChunkCalls,
-    ReadCalls,
-    call_chunks,
-    call_reads,
-)
-from virnucpro_assets.storage.columns import chosen, schema, text_lines, with_note
-from virnucpro_assets.storage.number_text import float32_text, three_decimals
+from virnucpro_assets.storage.calls import CALLS, TIERS, CallSummary, ChunkCalls, ReadCalls
 from virnucpro_assets.storage.prediction_tables import chunk_ids
-from virnucpro_assets.storage.routes import JOINT_ALONE, ScoredBy, calibrated_column
-from virnucpro_assets.storage.scored_members import ScoredMembers, scored_reads
+from virnucpro_assets.storage.scored_members import (
+    JOINT_ALONE,
+    ScoredBy,
+    ScoredMembers,
+    calibrated_column,
+    scored_reads,
+)
 from virnucpro_assets.storage.sorted_lines import SortedLines
+from virnucpro_assets.storage.text_columns import (
+    chosen,
+    float32_text,
+    schema,
+    text_lines,
+    three_decimals,
+    with_note,
+)
 
 CHUNK_CALLS_FILE = "chunk_calls.parquet"
 READ_CALLS_FILE = "read_calls.parquet"
@@ -88,24 +90,34 @@ READ_SCHEMA: Any = schema(
         "reason": pa.string(),
         "route": pa.string(),
         "p_virus_calibrated": pa.float64(),
+        "q_value": pa.float64(),
     },
 )
+
+QValues = Callable[[Any, Any], Any]
+"""q-values float64 [n], NaN where there is none, of reads with routes int8 [n] and raw P(virus) float32 [n]."""
+
+
+def _no_q_values(route: Any, _p_virus: Any) -> Any:
+    return np.full(len(route), np.nan)
 
 
 def write_calls(
     members: Iterator[ScoredMembers],
     reads: Iterator[ReadTableBatch],
     folder: Path,
-    thresholds: CallThresholds,
+    call: Callable[[ScoredMembers], tuple[ChunkCalls, ReadCalls]],
     by: Sequence[ScoredBy] = JOINT_ALONE,
     *,
     note: str = "",
+    q_values: QValues = _no_q_values,
 ) -> CallSummary:
     """Write the four files into `folder` from all members and all reads of a drop, in input order.
 
-    The members' routes are positions in `by`; `note` is put into the metadata of the Parquet files.
+    `call` gives the calls of scored members of whole reads. The routes of members are positions in `by`; `note` is
+    added to the metadata of the Parquet files; `q_values` gives those of called reads.
 
-    Raises IntegrityError if the members are not those of the reads.
+    Raises IntegrityError if members and reads do not match.
     """
     folder.mkdir(parents=True, exist_ok=True)
     summary = CallSummary()
@@ -119,10 +131,9 @@ def write_calls(
         consensus = files.enter_context(SortedLines(folder))
         contigs = files.enter_context(SortedLines(folder))
         for piece in scored_reads(members, reads):
-            chunks = call_chunks(piece.members[piece.members.is_scored], by)
-            calls = call_reads(chunks, thresholds, by)
+            chunks, calls = call(piece.members[piece.members.is_scored])
             chunk_columns = _chunk_columns(piece.reads, chunks, by)
-            read_columns = _read_columns(piece.reads, calls, by)
+            read_columns = _read_columns(piece.reads, calls, by, q_values)
             chunk_table.add(chunk_columns)
             read_table.add(read_columns)
             consensus.add(_consensus_lines(chunk_columns))
@@ -152,13 +163,16 @@ def _consensus_lines(columns: dict[str, Any]) -> bytes:
     return text_lines([columns["id"], is_virus, *scores], "\0\t\t\n")
 
 
-def _read_columns(reads: ReadTableBatch, calls: ReadCalls, by: Sequence[ScoredBy]) -> dict[str, Any]:
+def _read_columns(
+    reads: ReadTableBatch, calls: ReadCalls, by: Sequence[ScoredBy], q_values: QValues
+) -> dict[str, Any]:
     called = calls.read - reads.first
+    q_value = q_values(calls.route, calls.max_scores[:, 1])
     has_no_call = np.ones(len(reads.names), bool)
     has_no_call[called] = False
 
     def spread(values: Any) -> Any:
-        """The values of the called reads at their places among all reads, null in between."""
+        """The values of the called reads at their positions among all reads, null for the others."""
         everywhere = np.zeros(len(has_no_call), values.dtype)
         everywhere[called] = values
         return pa.array(everywhere, mask=has_no_call)
@@ -186,6 +200,7 @@ def _read_columns(reads: ReadTableBatch, calls: ReadCalls, by: Sequence[ScoredBy
         "p_virus_calibrated": calibrated_column(by, calls.route, calls.max_scores[:, 1]).take(
             spread(np.arange(len(calls.read)))
         ),
+        "q_value": pa.array(q_value, mask=np.isnan(q_value)).take(spread(np.arange(len(calls.read)))),
     }
 
 

@@ -1,9 +1,9 @@
-"""Drops: deliveries of read files, and where everything made of one is kept.
+"""Drops: deliveries of read files, and the folders with everything made from them.
 
-The store's root holds a folder per drop key. In it `source.toml` says which files belong to
-the drop and how they are to be cut; `current.toml` names the generation in use; and each
-generation, named by the first 12 digits of the drop's digest, holds what was made of exactly
-those files. Files that change make a new generation; the old one is left as it is.
+The store's root has a folder per drop key. In it `source.toml` lists the files of the drop and how they are cut into
+chunks; `current.toml` names the current generation; and each generation, named by the first 12 digits of the drop's
+digest, contains what was made from exactly those files. Changed files make a new generation; the old one is not
+touched.
 """
 
 import os
@@ -16,23 +16,29 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.errors import InputError, IntegrityError
-from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files, record_of_file
+from virnucpro_assets.files.digests import (
+    FileRecord,
+    check_file,
+    digest_of_files,
+    is_unchanged,
+    record_of_file,
+    stamp_of,
+)
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
-from virnucpro_assets.files.stamps import is_unchanged, stamp_of
 from virnucpro_assets.sequences.index import MANIFEST_FILE as INDEX_MANIFEST
 from virnucpro_assets.sequences.names import DuplicatePolicy
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.shards import rank_name
 from virnucpro_assets.vocabulary import EncoderKind, Label
 
-REGISTER_AGAIN = "Register the drop's files anew: virnucpro predict READS... --out DIR --name DROP --replace"
+REGISTER_AGAIN = "Register the drop's files again: virnucpro predict READS... --out DIR --name DROP --replace"
 OTHER_THAN_READS = ("min_score", "follows_delivery", "delivery", "label")
 REPORT = "report.html"
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class SourceFile(BaseModel):
-    """A read file by its absolute path; `mate` is that of ReadFile: 1 or 2 in a pair, 3 if interleaved, else 0."""
+    """A read file with its absolute path; `mate` as in ReadFile: 1 or 2 in a pair, 3 if interleaved, else 0."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,22 +47,23 @@ class SourceFile(BaseModel):
 
 
 class DeliveryMark(BaseModel):
-    """What a scan of the drops folder saw of a delivery: a fingerprint of its files' names, sizes and
-    times, and the digest of their contents that was found twice, a settle time apart."""
+    """The fingerprint of a delivery's names, sizes and times, as the scan that found it complete saw them.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Records of earlier versions also have a digest of its content, which is ignored.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     seen: str
-    content: str
 
 
 class DropSource(BaseModel):
-    """Which files a drop is made of and how its reads are to be treated.
+    """The files of a drop and how its reads are processed.
 
-    `min_score` is the P(virus) that a hit needs, where it is not that of the settings. `delivery`
-    is there if a scan of the drops folder registered the drop. With `follows_delivery` it was
-    asked for by name instead, and is whatever its delivery holds when its files are listed. `label` is
-    there if the drop was registered to teach a classifier: nobody waits for its predictions.
+    `min_score` is the P(virus) that a hit needs, if it differs from the settings. `delivery` is set if a scan of the
+    drops folder registered the drop. With `follows_delivery` the drop was registered by name instead: its files are
+    those that its delivery has when they are listed. `label` is set if the drop is for training a classifier: no
+    predictions are expected of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,9 +86,9 @@ class DropSource(BaseModel):
         min_score: float | None = None,
         label: Label | None = None,
     ) -> "DropSource":
-        """A source of these files, by their absolute paths.
+        """A source with the absolute paths of these files.
 
-        Raises InputError if a path is no UTF-8, or the score no number from 0 to 1.
+        Raises InputError if a path is not UTF-8, or the score not a number from 0 to 1.
         """
         files = list(files)
         if min_score is not None and not 0 <= min_score <= 1:
@@ -99,20 +106,20 @@ class DropSource(BaseModel):
         )
 
     def same_reads(self, other: "DropSource") -> bool:
-        """Whether both mean the same reads, cut and named in the same way."""
+        """Whether both have the same reads, cut and named in the same way."""
         unlike = {name: getattr(other, name) for name in OTHER_THAN_READS}
         return self.model_copy(update=unlike) == other
 
     def same_results(self, other: "DropSource") -> bool:
-        """Whether both mean the same reads and the same hits."""
+        """Whether both have the same reads and the same hits."""
         return self.same_reads(other) and self.min_score == other.min_score
 
 
 class DropManifest(BaseModel):
     """A generation of a drop: its source and each file's size and SHA-256, in the same order.
 
-    `listed_at` is when its files were first listed (UTC), `stamps` are those that they had when they were digested;
-    records of older versions have none.
+    `listed_at` is the time when its files were first listed (UTC), `stamps` are the stamps of the files when they were
+    digested; records of older versions have neither.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -133,16 +140,16 @@ class DropManifest(BaseModel):
         return [ReadFile(file.path, file.mate) for file in self.source.files]
 
     def check_files(self) -> None:
-        """Raise IntegrityError if a file is no longer what it was when the drop was listed.
+        """Raise IntegrityError if a file has changed since the drop was listed.
 
-        Only a file whose stamp is another one is read.
+        Only files whose stamp has changed are read.
         """
         for path, record, stamp in self._listed:
             if not is_unchanged(path, stamp):
                 check_file(path, record, content=True)
 
     def record_of(self, path: Path) -> tuple[FileRecord, str]:
-        """The record of a file and its stamp: those that are listed if it is unchanged, else it is digested."""
+        """The record of a file and its stamp: the listed ones if it is unchanged, else of a new digest."""
         for listed, record, stamp in self._listed:
             if listed == path and is_unchanged(path, stamp):
                 return record, stamp
@@ -161,7 +168,7 @@ class CurrentGeneration(BaseModel):
 
 @dataclass(frozen=True)
 class DropFolder:
-    """The places of one generation of a drop."""
+    """The paths of one generation of a drop."""
 
     path: Path
 
@@ -225,29 +232,29 @@ class DropStore:
         self.root = root
 
     def keys(self) -> list[str]:
-        """The keys of the drops that are registered, sorted."""
-        # A folder that is being removed has a name that no drop can have.
+        """The keys of all registered drops, sorted."""
+        # A folder that is being removed has a name that is not a valid key.
         keys = (path.parent.name for path in self.root.glob("*/source.toml"))
         return sorted(key for key in keys if KEY.fullmatch(key))
 
-    def is_taught_from(self, key: str) -> bool:
-        """Whether drop `key` was registered to teach a classifier."""
+    def is_training_drop(self, key: str) -> bool:
+        """Whether drop `key` was registered for training a classifier."""
         source = self.source(key)
         return source is not None and source.label is not None
 
     def register(self, key: str, source: DropSource) -> None:
-        """Say which files make up drop `key`; replaces what was said before."""
+        """Store the files of drop `key`; replaces an earlier registration."""
         write_manifest(self.root / check_key(key) / "source.toml", source)
 
     def source(self, key: str) -> DropSource | None:
-        """What was registered for drop `key`, if anything was."""
+        """The registration of drop `key`, None if there is none."""
         path = self.root / check_key(key) / "source.toml"
         return read_manifest(path, DropSource, repair=REGISTER_AGAIN) if path.exists() else None
 
     def list_files(self, key: str) -> DropManifest:
         """Digest the files of a registered drop and make the result its current generation.
 
-        Files that are unchanged since they were listed before are not read. Raises InputError if one of them is gone.
+        Files that are unchanged since they were listed before are not read. Raises InputError if a file is missing.
         """
         source = read_manifest(self.root / check_key(key) / "source.toml", DropSource, repair=REGISTER_AGAIN)
         for file in source.files:
@@ -277,18 +284,18 @@ class DropStore:
         write_manifest(self.root / key / "current.toml", CurrentGeneration(digest=digest))
         return manifest
 
-    def put_back(self, key: str, source: DropSource, digest: str) -> None:
-        """Make a former source, and its generation of this digest if it had one, that of drop `key` again."""
+    def restore(self, key: str, source: DropSource, digest: str) -> None:
+        """Restore an earlier source of drop `key`, and its generation with this digest if it had one."""
         self.register(key, source)
         if digest:
             write_manifest(self.root / key / "current.toml", CurrentGeneration(digest=digest))
 
     def _former(self, key: str) -> DropManifest | None:
-        """The current generation of a drop, if it was ever listed and can be read."""
+        """The current generation of a drop, None if it was never listed or cannot be read."""
         try:
             return self.current(key)[0] if self.was_listed(key) else None
         except IntegrityError:
-            # What is listed now takes its place.
+            # The new list replaces it.
             return None
 
     def was_listed(self, key: str) -> bool:
@@ -296,11 +303,11 @@ class DropStore:
         return (self.root / check_key(key) / "current.toml").exists()
 
     def is_listed(self, key: str) -> bool:
-        """Whether the current generation of drop `key` was listed from what is registered now."""
+        """Whether the current generation of drop `key` was listed from its present registration."""
         return self.was_listed(key) and self.current(key)[0].source == self.source(key)
 
     def is_indexed(self, key: str) -> bool:
-        """Whether the files registered for drop `key` were ever read to their end."""
+        """Whether the registered files of drop `key` were read completely."""
         if not self.was_listed(key):
             return False
         (drop, folder), registered = self.current(key), self.source(key)
@@ -321,23 +328,26 @@ class DropStore:
         manifest = read_manifest(folder.manifest, DropManifest)
         if manifest.digest != digest:
             raise IntegrityError(
-                f"{folder.manifest}: found digest {manifest.digest}; expected {digest}. List its files again."
+                folder.manifest,
+                found=f"digest {manifest.digest}",
+                expected=f"{digest}",
+                advice="List its files again.",
             )
         return manifest, folder
 
 
 def _digested(path: Path) -> tuple[FileRecord, str]:
-    # The stamp first: a change while the file is read gives it another one.
+    # The stamp first: a change while the file is read changes the stamp.
     stamp = stamp_of(path)
     return record_of_file(path), stamp
 
 
 def _first_listed(path: Path) -> datetime:
-    """When the files of the generation recorded at `path` were first listed: now, if they never were."""
+    """The time when the files of the generation recorded at `path` were first listed; now if they were not."""
     try:
         former = read_manifest(path, DropManifest).listed_at if path.exists() else None
     except IntegrityError:
-        # The record is about to be written anew, which mends it.
+        # The record is rewritten next, which repairs it.
         former = None
     return former or datetime.now(UTC).replace(microsecond=0)
 
@@ -347,14 +357,14 @@ def _check_writable_name(path: Path) -> None:
     if readable.encode() != os.fsencode(path):
         raise InputError(
             readable,
-            found="bytes in the path that are no UTF-8",
-            expected="a path that can be written down",
+            found="bytes in the path that are not UTF-8",
+            expected="a path in UTF-8",
             advice="Rename the file or its folder.",
         )
 
 
 def check_key(key: str) -> str:
-    """Return `key` if it may name a drop, else raise InputError: it becomes a folder and a partition."""
+    """Return `key` if it is a valid name of a drop, else raise InputError: it becomes a folder and a partition."""
     if not KEY.fullmatch(key):
         raise InputError(
             "drop key",

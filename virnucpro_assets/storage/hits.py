@@ -15,11 +15,10 @@ import pyarrow.compute as pc
 
 from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.files.atomic import atomic_file
+from virnucpro_assets.files.parquet import column_values, opened_table, table_batches
 from virnucpro_assets.sequences.batches import ReadBatch
-from virnucpro_assets.sequences.index_tables import column_values, opened_table, table_batches
 from virnucpro_assets.storage.calls import CALLS, VIRAL
-from virnucpro_assets.storage.columns import joined
-from virnucpro_assets.storage.number_text import Texts, float32_text, three_decimals
+from virnucpro_assets.storage.text_columns import Texts, float32_text, joined, three_decimals
 
 HITS_FILE = "hits.fasta"
 CALLS_AT_A_TIME = 1 << 16
@@ -44,10 +43,8 @@ def write_hits(
 ) -> int:
     """Write the reads called Viral whose largest P(virus) is at least `min_score`; return how many.
 
-    Each description ends with `note`, if there is one.
-
-    `read_batches` are all reads of the drop in input order. Raises IntegrityError if they are not
-    the reads of `read_calls`.
+    Each description ends with `note`, if there is one. `read_batches` are all reads of the drop in input order. Raises
+    IntegrityError if they are not the reads of `read_calls`.
     """
     hits, ending = _hits(read_calls, min_score), f" {note}" if note else ""
     hit = next(hits, None)
@@ -78,7 +75,7 @@ def _hits(read_calls: Path, min_score: float) -> Iterator[_Hit]:
     first = 0
     for calls in table_batches(read_calls, columns, CALLS_AT_A_TIME):
         is_viral = pc.equal(calls["call"], pa.scalar(CALLS[VIRAL])).fill_null(False)
-        # A read without a call has NaN here, which is not at least anything.
+        # A read without a call has NaN here, and every comparison with NaN is false.
         scores = column_values(calls["max_score_1"], np.float32)
         positions = np.flatnonzero(column_values(is_viral, np.bool_) & (scores >= np.float32(min_score)))
         hits = calls.take(positions)
@@ -98,5 +95,5 @@ def _headers(hits: Any) -> Texts:
 
 def _other_reads(read_calls: Path, found: str, expected: str) -> IntegrityError:
     return IntegrityError(
-        f"{read_calls}: found {found}; expected {expected}. Make the calls of this drop again."
+        read_calls, found=found, expected=expected, advice="Make the calls of this drop again."
     )

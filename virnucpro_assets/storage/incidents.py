@@ -1,8 +1,7 @@
-"""Incidents: what went other than planned while a part was computed.
+"""Incidents: deviations from the plan while a part was computed.
 
-They are stored in the part itself and in the manifest of its shard, so that a result never
-hides that some of its rows came about in another way, or not at all. Rows are positions in the
-index.
+They are stored in the part itself and in the manifest of its shard, so that it stays visible which rows were computed
+differently, or not at all. Rows are positions in the index.
 """
 
 import numpy as np
@@ -13,7 +12,7 @@ from virnucpro_assets.vocabulary import QuarantineReason
 
 
 class QuarantinedRow(BaseModel):
-    """A row without an embedding, which is stored as NaN, and why it has none."""
+    """A row without an embedding, which is stored as NaN, and the reason."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,10 +23,9 @@ class QuarantinedRow(BaseModel):
 class Incidents(BaseModel):
     """The incidents of one or more parts.
 
-    `recomputed` are the rows whose embedding held NaN or Inf and was computed again in float32.
-    `split_packs` counts packs that were cut smaller than planned, after out of memory or because
-    they ended their process; `token_limit` is the lowest token budget that was used after out of
-    memory.
+    `recomputed` are the rows whose embedding had NaN or Inf and was computed again in float32. `split_packs` counts
+    packs that were split, after out of memory or because their process died; `token_limit` is the lowest token budget
+    that was used after out of memory.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,39 +45,39 @@ class Incidents(BaseModel):
         )
 
     def contradiction(self, rows: npt.NDArray[np.int64], embeddings: npt.NDArray[np.float32]) -> str | None:
-        """What in `embeddings` [len(rows), width] contradicts this record, or None.
+        """How `embeddings` [len(rows), width] contradict this record, or None.
 
-        Quarantined rows are NaN throughout, all others are finite, and only rows of `rows` are named.
+        Quarantined rows must be all NaN, all others finite, and the record must only have rows of `rows`.
         """
         quarantined = np.array([entry.row for entry in self.quarantined], np.int64)
         named = np.concatenate([quarantined, np.array(self.recomputed, np.int64)])
         if foreign := np.setdiff1d(named, rows).tolist():
-            return f"row {foreign[0]} named, which is not among its rows"
+            return f"an incident of row {foreign[0]}, which is not one of its rows"
         if len(np.unique(named)) != len(named):
-            return "a row that is named twice"
+            return "two incidents of one row"
         return nan_contradiction(rows, embeddings, quarantined)
 
 
 def nan_contradiction(
     rows: npt.NDArray[np.int64], embeddings: npt.NDArray[np.float32], quarantined: npt.NDArray[np.int64]
 ) -> str | None:
-    """Where `embeddings` [len(rows), width] are not NaN in the `quarantined` rows and finite in all others, or None."""
+    """The first row of `embeddings` [len(rows), width] that is quarantined and not NaN, or else not finite, or None."""
     is_quarantined = np.isin(rows, quarantined)
     whole = finite_rows(embeddings)
     whole[is_quarantined] = np.isnan(embeddings[is_quarantined]).all(axis=1)
     if whole.all():
         return None
-    place = int(np.argmin(whole))
-    if is_quarantined[place]:
-        return f"numbers in row {rows[place]}, which is recorded as quarantined"
-    return f"NaN or Inf in row {rows[place]}, which is not recorded as quarantined"
+    first = int(np.argmin(whole))
+    if is_quarantined[first]:
+        return f"numbers in row {rows[first]}, which is recorded as quarantined"
+    return f"NaN or Inf in row {rows[first]}, which is not recorded as quarantined"
 
 
 def finite_rows(embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """bool [n]: the rows of [n, width] without NaN or Inf.
 
-    A sum is no finite number if one of its terms is none, and it is much faster to look at than every
-    term. Finite terms may add up to Inf, so the terms of such a row are looked at.
+    The sum of a row is checked first, which is much faster: it is not finite if one of its terms is not. Finite terms
+    may add up to Inf, so then the terms are checked.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         finite: npt.NDArray[np.bool_] = np.isfinite(embeddings.sum(axis=1))

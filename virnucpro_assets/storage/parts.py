@@ -148,11 +148,18 @@ def verify_part(path: Path, plan: PartPlan, recipe: Recipe) -> PartRecord:
         content = str(file.attrs["content_sha256"])
     if content != _content_digest(rows, embeddings) or not np.array_equal(rows, rows_of(plan, recipe.ranks)):
         raise DamagedFileError(
-            f"{path}: found rows that are not those of rank {plan.rank}, {plan.start} to {plan.stop}. "
-            "Move the file away and materialise it again."
+            path,
+            found="other rows",
+            expected=f"those of rank {plan.rank}, {plan.start} to {plan.stop}",
+            advice="Move the file away and materialise it again.",
         )
     if contradiction := incidents.contradiction(rows, embeddings):
-        raise DamagedFileError(f"{path}: found {contradiction}. Move the file away and materialise it again.")
+        raise DamagedFileError(
+            path,
+            found=contradiction,
+            expected="NaN in quarantined rows and nowhere else",
+            advice="Move the file away and materialise it again.",
+        )
     return PartRecord(
         name=plan.file_name,
         start=plan.start,
@@ -193,9 +200,11 @@ def _incidents_in(path: Path, file: h5py.File) -> Incidents:
 def _of_other_version(path: Path, what: str, error: ValidationError | KeyError) -> OtherVersionError:
     found = describe_validation_error(error) if isinstance(error, ValidationError) else "none"
     return OtherVersionError(
-        f"{path}: found a {what} that this version does not know ({found}); expected one of engine format "
-        f"{ENGINE_FORMAT}. Go back to the version that wrote it, or replace the stored embeddings (virnucpro "
-        "materialize DROP --replace)."
+        path,
+        found=f"a {what} that this version does not know ({found})",
+        expected=f"one of engine format {ENGINE_FORMAT}",
+        advice="Go back to the version that wrote it, or replace the stored embeddings (virnucpro materialize "
+        "DROP --replace).",
     )
 
 
@@ -203,9 +212,11 @@ def refuse_other_recipe(path: Path, found: Recipe, expected: Recipe) -> None:
     """Raise IntegrityError, naming both digests and what differs, unless the recipes are equal."""
     if found != expected:
         raise IntegrityError(
-            f"{path}: found embeddings of recipe {found.digest}; expected recipe {expected.digest} "
-            f"({'; '.join(found.differences(expected))}). Embeddings of two recipes are never mixed: go back to the "
-            "former settings, or replace the stored embeddings (virnucpro materialize DROP --replace)."
+            path,
+            found=f"embeddings of recipe {found.digest}",
+            expected=f"recipe {expected.digest} ({'; '.join(found.differences(expected))})",
+            advice="Embeddings of two recipes are never mixed: go back to the former settings, or replace the stored "
+            "embeddings (virnucpro materialize DROP --replace).",
         )
 
 

@@ -16,13 +16,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from virnucpro_assets.files.atomic import atomic_file
+from virnucpro_assets.files.parquet import table_writer
 from virnucpro_assets.sequences.batches import FRAMES
 from virnucpro_assets.sequences.index import ReadTableBatch
-from virnucpro_assets.sequences.index_tables import table_writer
-from virnucpro_assets.storage.columns import chosen, joined, schema, text_lines, with_note
-from virnucpro_assets.storage.number_text import Texts, float32_text
-from virnucpro_assets.storage.routes import JOINT_ALONE, ScoredBy, calibrated_column
-from virnucpro_assets.storage.scored_members import ScoredMembers, scored_reads
+from virnucpro_assets.storage.scored_members import (
+    JOINT_ALONE,
+    ScoredBy,
+    ScoredMembers,
+    calibrated_column,
+    scored_reads,
+)
+from virnucpro_assets.storage.text_columns import (
+    Texts,
+    chosen,
+    float32_text,
+    joined,
+    schema,
+    text_lines,
+    with_note,
+)
 
 PREDICTIONS_FILE = "predictions.parquet"
 PREDICTION_RESULTS_FILE = "prediction_results.txt"
@@ -43,7 +55,7 @@ HEADER = b"Sequence_ID\tPrediction\tscore1\tscore2\n"
 
 @dataclass(frozen=True, slots=True)
 class PredictionSummary:
-    """Counts of members: written, of those labelled virus, and left out for want of scores."""
+    """Counts of members: written, those of them labelled virus, and left out because they have no scores."""
 
     members: int
     virus: int
@@ -60,9 +72,8 @@ def write_predictions(
 ) -> PredictionSummary:
     """Write both files into `folder` from all members and all reads of a drop, in input order.
 
-    The members' routes are positions in `by`; `note` is put into the metadata of the Parquet file.
-
-    Raises IntegrityError if the members are not those of the reads.
+    The routes of members are positions in `by`; `note` is added to the metadata of the Parquet file. Raises
+    IntegrityError if members and reads do not match.
     """
     written = virus = not_scored = 0
     with (

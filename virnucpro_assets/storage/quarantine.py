@@ -1,9 +1,8 @@
-"""The quarantine of a drop: the sequences that cannot be embedded, for people to look at.
+"""The quarantine of a drop: the sequences that cannot be embedded, with their names.
 
-The folder holds one record for each encoder and rank that has such sequences, and
-`quarantine.tsv`, which is made from all of them. Where there are none, neither is there. What
-decides is in the parts themselves; this says the same with names. A record is of one index: rows
-of another index are other sequences.
+The folder has one record for each encoder and rank with such sequences, and `quarantine.tsv`, which is made from all of
+them; without such sequences it has neither. The parts contain the same information by row number, and are
+authoritative. A record belongs to one index: rows of another index are other sequences.
 """
 
 from pathlib import Path
@@ -25,7 +24,7 @@ QUARANTINE_IN_WORDS: dict[QuarantineReason, str] = {
 
 
 class QuarantineEntry(BaseModel):
-    """A row of the index that cannot be embedded, how many candidates it stands for, and the first of them."""
+    """A row of the index that cannot be embedded, the number of its candidates, and the first of them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,7 +35,7 @@ class QuarantineEntry(BaseModel):
 
 
 class QuarantineRecord(BaseModel):
-    """What one rank of a drop cannot embed with one encoder, in the order of the rows."""
+    """The rows that one rank of a drop cannot embed with one encoder, in order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,7 +51,7 @@ class QuarantineRecord(BaseModel):
 
 
 def write_quarantine(folder: Path, record: QuarantineRecord) -> None:
-    """Put `record` in place of the one of its encoder and rank; without entries there is none."""
+    """Replace the record of this encoder and rank; one without entries is removed."""
     if record.entries:
         write_manifest(folder / record.file_name, record)
     else:
@@ -60,19 +59,19 @@ def write_quarantine(folder: Path, record: QuarantineRecord) -> None:
 
 
 def read_quarantine(folder: Path) -> list[QuarantineRecord]:
-    """All records of a drop, by encoder and rank; DamagedFileError if one is not what was written."""
+    """All records of a drop, by encoder and rank; DamagedFileError if one is damaged."""
     return [read_manifest(path, QuarantineRecord) for path in sorted(folder.glob("*.toml"))]
 
 
 def remove_former_quarantine(folder: Path, index_digest: str) -> None:
-    """Remove the records that are of another index than the one of this digest."""
+    """Remove the records of other indexes than the one with this digest."""
     for record in read_quarantine(folder):
         if record.index_digest != index_digest:
             _remove(folder / record.file_name)
 
 
 def write_quarantine_table(folder: Path) -> Path | None:
-    """Write all records as one table, a line for each row; returns its path, or None where there are none."""
+    """Write all records as one table, a line for each row; returns its path, or None if there are none."""
     lines = [
         (record.encoder, record.rank, entry.row, entry.reason, entry.members, entry.first_member)
         for record in read_quarantine(folder)

@@ -1,8 +1,7 @@
-"""The recipe of embeddings: everything that decides their values.
+"""The recipe of embeddings: everything that determines their values.
 
-Two files may be joined, or one run may go on with another's work, only if their recipes are
-equal. The digest of the recipe is that identity, and is also what the orchestrator shows as
-the version of the data.
+Files may be merged, and a run may resume another one, only if their recipes are equal. The digest of the recipe is this
+identity; the orchestrator shows it as the data version.
 """
 
 import hashlib
@@ -14,14 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
 
 ENGINE_FORMAT = 4
-"""Raised by one whenever a change of the code may change stored results."""
+"""To be increased by one with every change of the code that may change stored results."""
 
 
 class Recipe(BaseModel):
     """What made the embeddings of one encoder for one drop.
 
-    With `cached` rows may come from the embedding cache: they were computed in other packs, so their last
-    bits may differ. It is left out of what is stored where it is not so.
+    With `cached` rows may come from the embedding cache: they were computed in other packs, so their last bits may
+    differ. The field is stored only if it is true.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

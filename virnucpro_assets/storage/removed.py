@@ -1,8 +1,7 @@
-"""What a clean-up leaves of data that were kept long enough: a record that says so.
+"""The record that a clean-up leaves of data that it removed after their retention time.
 
-It stands in the folder of the generation, beside `drop.toml`. So a drop whose data are gone is
-still known by its files' digests, and nobody takes its delivery for a new one. A record counts
-only as long as nothing was made again in place of what it speaks of.
+It is in the folder of the generation, beside `drop.toml`. So the digests of the drop's files are still known, and its
+delivery is not mistaken for a new one. A record is valid as long as the removed data were not made again.
 """
 
 from datetime import datetime
@@ -19,9 +18,9 @@ FILE = "removed.toml"
 
 
 class Removed(BaseModel):
-    """What was removed of a generation: its embeddings, or all its data; when (UTC), how many bytes, and why.
+    """What was removed of a generation, its embeddings or all its data; when (UTC), how many bytes, and why.
 
-    `counts` are those of its calls, which may be all that is left of them.
+    `counts` are those of its calls, which may have been removed as well.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,17 +33,17 @@ class Removed(BaseModel):
 
     @property
     def line(self) -> str:
-        """The record as a phrase."""
+        """The record as a sentence."""
         return f"{self.what} removed by the clean-up on {self.at:%Y-%m-%d}: {self.why}"
 
 
 def note_removed(folder: DropFolder, record: Removed) -> None:
-    """Keep the record of a generation; write it before anything is removed."""
+    """Store the record of a generation; to be called before anything is removed."""
     write_manifest(folder.path / FILE, record)
 
 
 def removed_of(folder: DropFolder) -> Removed | None:
-    """What was removed of a generation and is not there again, if anything."""
+    """What was removed of a generation and not made again, or None."""
     path = folder.path / FILE
     if not path.exists():
         return None

@@ -1,21 +1,44 @@
-"""Members with their scores, brought together with the reads they come from.
+"""Members with their scores, grouped by the reads they come from.
 
-Members and reads arrive as two streams in input order, each in batches of its own. `scored_reads`
-cuts both at the same reads, so that whoever makes a table has whole reads in hand, and never more
-than PIECE_MEMBERS members at a time, unless a single read has more.
+Members and reads are two streams in input order, each with batches of its own. `scored_reads` cuts both at the same
+reads, so that tables are written from whole reads, with at most PIECE_MEMBERS members at a time unless a single read
+has more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.sequences.index import ReadTableBatch
+from virnucpro_assets.vocabulary import Route
 
 PIECE_MEMBERS = 1 << 16
+
+Doubles = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredBy:
+    """A classifier as the tables see it.
+
+    `calibrate` computes calibrated P(virus) from raw ones, float64 of the same shape; None if its card has no
+    calibration. `threshold` is the lowest calibrated P(virus) that reaches the wanted precision or
+    false discovery rate, None without one.
+    """
+
+    route: Route = "joint"
+    calibrate: Callable[[npt.NDArray[np.float32]], Doubles] | None = None
+    threshold: float | None = None
+
+
+JOINT_ALONE = (ScoredBy(),)
+"""One classifier that takes both embeddings, without a calibration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +47,7 @@ class ScoredMembers:
 
     `read` int64 [m] is the read's position in the drop, `chunk` int32 [m] counts from 1, `frame`
     int8 [m] is a position in FRAMES, `scores` float32 [m, 2] are P(others) and P(virus): NaN for a
-    member that could not be scored. `route` int8 [m] says by which of the drop's classifiers.
+    member that could not be scored. `route` int8 [m] is the position of the classifier that scored it.
     """
 
     read: npt.NDArray[np.int64]
@@ -49,7 +72,7 @@ class ScoredMembers:
 
 @dataclass(frozen=True, slots=True)
 class ScoredReads:
-    """Consecutive reads and all members of theirs."""
+    """Consecutive reads and all their members."""
 
     reads: ReadTableBatch
     members: ScoredMembers
@@ -60,7 +83,7 @@ def scored_reads(
 ) -> Iterator[ScoredReads]:
     """Pair the streams, in input order, in pieces of whole reads.
 
-    Raises IntegrityError if the members are not those that the reads are said to have.
+    Raises IntegrityError if members and reads do not match.
     """
     source = _MemberSource(members)
     for batch in reads:
@@ -70,19 +93,23 @@ def scored_reads(
             expected = np.repeat(np.arange(piece.first, piece.first + len(counts)), counts)
             if not np.array_equal(taken.read, expected):
                 raise IntegrityError(
-                    f"scores: found other members at the reads from {excerpt(repr(piece.names[0]))} on; expected the "
-                    f"{len(expected)} of the drop's index. Make the predictions again from the current index."
+                    "scores",
+                    found=f"other members at the reads from {excerpt(repr(piece.names[0]))} on",
+                    expected=f"the {len(expected)} of the drop's index",
+                    advice="Make the predictions again from the current index.",
                 )
             yield ScoredReads(piece, taken)
     if len(source.take(1)):
         raise IntegrityError(
-            "scores: found more members than the drop's index has; expected as many. "
-            "Make the predictions again from the current index."
+            "scores",
+            found="more members than the drop's index has",
+            expected="as many",
+            advice="Make the predictions again from the current index.",
         )
 
 
 class _MemberSource:
-    """Hands out members by number, whatever the batches they come in."""
+    """A stream of members from which any number can be taken, whatever the size of its batches."""
 
     def __init__(self, batches: Iterator[ScoredMembers]) -> None:
         self._batches = batches
@@ -118,7 +145,7 @@ def _concatenated(pieces: list[ScoredMembers]) -> ScoredMembers:
 
 
 def _pieces(batch: ReadTableBatch, piece_members: int) -> Iterator[ReadTableBatch]:
-    """Cut `batch` where the running number of members passes a multiple of `piece_members`."""
+    """Cut `batch` where the running count of members passes a multiple of `piece_members`."""
     piece = (np.cumsum(batch.members, dtype=np.int64) - 1) // piece_members
     cuts = (np.flatnonzero(np.diff(piece)) + 1).tolist()
     for start, end in zip(chain([0], cuts), chain(cuts, [len(batch.names)]), strict=True):
@@ -133,3 +160,22 @@ def _pieces(batch: ReadTableBatch, piece_members: int) -> Iterator[ReadTableBatc
             batch.reasons[start:end],
             batch.unreadable[start:end],
         )
+
+
+def calibrated(
+    by: Sequence[ScoredBy], route: npt.NDArray[np.int8], p_virus: npt.NDArray[np.float32]
+) -> Doubles:
+    """float64 [n]: calibrated P(virus), NaN by a classifier without a calibration; `route` are positions in `by`."""
+    values = np.full(len(route), np.nan)
+    for number, one in enumerate(by):
+        if one.calibrate is not None:
+            values[route == number] = one.calibrate(p_virus[route == number])
+    return values
+
+
+def calibrated_column(
+    by: Sequence[ScoredBy], route: npt.NDArray[np.int8], p_virus: npt.NDArray[np.float32]
+) -> Any:
+    """Arrow double [n]: calibrated P(virus), null by a classifier without a calibration."""
+    values = calibrated(by, route, p_virus)
+    return pa.array(values, mask=np.isnan(values))

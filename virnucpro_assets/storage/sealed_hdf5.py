@@ -1,8 +1,7 @@
-"""HDF5 files that carry the digest of their own content.
+"""HDF5 files with a digest of their own content.
 
-HDF5 leaves room for a user block before its data. Ours is one line of text with the SHA-256
-of every byte after it, so that a damaged file is found without looking anywhere else, and
-every HDF5 reader still opens it.
+HDF5 allows a user block before its data. Here it is one line of text with the SHA-256 of every byte after it, so that
+damage is found without any other file, and every HDF5 reader can still open the file.
 """
 
 import hashlib
@@ -24,13 +23,13 @@ _MARK = b"virnucpro sealed hdf5 sha256="
 def write_sealed(path: Path, fill: Callable[[h5py.File], None]) -> FileRecord:
     """Write the HDF5 file that `fill` makes, sealed, and return its size and SHA-256.
 
-    The file is made in memory: the bytes depend on the content alone, not on clock or path.
+    The file is made in memory; its bytes depend on the content only, not on time or path.
     """
     with h5py.File("in-memory", "w", driver="core", backing_store=False) as file:
         fill(file)
         file.flush()
         image = file.id.get_file_image()
-    # Not joined: a copy would hold up the thread that computes beside this one.
+    # Not concatenated: a copy would delay the thread that computes at the same time.
     seal = _seal(image)
     with atomic_file(path) as stream:
         stream.write(seal)
@@ -45,8 +44,10 @@ def open_sealed(path: Path) -> Iterator[tuple[h5py.File, FileRecord]]:
     seal, image = content[:SEAL_SIZE], content[SEAL_SIZE:]
     if seal != _seal(image):
         raise DamagedFileError(
-            f"{path}: found content that does not match the SHA-256 in its first {SEAL_SIZE} bytes; "
-            "expected a whole file. Materialise it again."
+            path,
+            found=f"content that does not match the SHA-256 in its first {SEAL_SIZE} bytes",
+            expected="an undamaged file",
+            advice="Materialise it again.",
         )
     with h5py.File(io.BytesIO(image), "r") as file:
         yield file, record_of_bytes(content)

@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.errors import DamagedFileError, IntegrityError, OtherVersionError
-from virnucpro_assets.files.aside import set_aside
+from virnucpro_assets.files.atomic import set_aside
 from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files, record_of_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.storage.incidents import Incidents
@@ -32,9 +32,13 @@ from virnucpro_assets.storage.parts import (
 from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.storage.telemetry import Telemetry
 from virnucpro_assets.storage.virtual import Block, write_view
+from virnucpro_assets.vocabulary import EncoderKind
 
 MANIFEST = "manifest.toml"
 VIEW = "shard.h5"
+
+ShardKey = tuple[EncoderKind, int]
+"""A shard of a drop by its encoder and rank."""
 
 _NO_TELEMETRY = Telemetry()
 
@@ -130,11 +134,14 @@ def read_shard(folder: Path, *, content: bool = False) -> ShardManifest:
     ends = [0, *(part.stop for part in manifest.parts)]
     if [part.start for part in manifest.parts] != ends[:-1] or ends[-1] != manifest.rows:
         raise IntegrityError(
-            f"{folder / MANIFEST}: found parts that do not cover rows 0 to {manifest.rows} once. Materialise it again."
+            folder / MANIFEST,
+            found="parts with gaps or overlaps",
+            expected=f"parts that cover rows 0 to {manifest.rows} once",
+            advice="Materialise it again.",
         )
     if manifest.view is None:
         raise IntegrityError(
-            f"{folder / MANIFEST}: found no record of {VIEW}; expected one. Materialise it again."
+            folder / MANIFEST, found=f"no record of {VIEW}", expected="one", advice="Materialise it again."
         )
     for part in manifest.parts:
         check_file(folder / part.name, part.file, content=content)

@@ -1,10 +1,9 @@
-"""Sort more lines than memory holds.
+"""Sorting more lines than fit into memory.
 
-Lines come in any order; whenever `run_bytes` of them are waiting they are sorted and appended to
-one unnamed temporary file, as a run. At the end the runs are read side by side, a block of each at
-a time: every line up to the smallest of the blocks' last lines is final, so those lines are sorted
-together (which is quick, as they are sorted pieces) and handed out. Memory is a few times
-`run_bytes`, and the temporary file vanishes with the process.
+Lines are added in any order; whenever `run_bytes` of them are in memory they are sorted and appended to one unnamed
+temporary file, as a run. At the end the runs are merged, a block of each at a time: all lines up to the smallest of the
+blocks' last lines are complete, so they are sorted together (which is fast, as they are sorted pieces) and returned.
+Memory is a few times `run_bytes`, and the temporary file disappears with the process.
 """
 
 import io
@@ -20,7 +19,7 @@ SMALLEST_BLOCK = 1 << 16
 
 @dataclass(slots=True)
 class _Run:
-    """A sorted stretch of the temporary file, and the lines of it that are in memory."""
+    """A sorted part of the temporary file, and its lines that are in memory."""
 
     position: int
     end: int
@@ -29,7 +28,7 @@ class _Run:
 
 
 class SortedLines:
-    """Collects lines and gives them back in the order of their bytes, the newline's included.
+    """Collects lines and returns them in the order of their bytes, the newline included.
 
     UTF-8 keeps the order of the characters, so this is plain string order too.
     """
@@ -58,7 +57,7 @@ class SortedLines:
             self._spill()
 
     def merged(self) -> Iterator[bytes]:
-        """All lines in order, as blocks of whole lines. Call it once, when everything was added."""
+        """All lines in order, as blocks of whole lines. To be called once, after the last `add`."""
         if not self._runs:
             yield self._sort_waiting()
             return
@@ -90,7 +89,7 @@ class SortedLines:
             self._runs.append(_Run(start, self._file.tell()))
 
     def _filled(self, runs: list[_Run], block_bytes: int) -> list[_Run]:
-        """Read the next block of every run whose lines are used up; leave out the runs that ended."""
+        """Read the next block of every run without lines in memory; runs that have ended are left out."""
         for run in runs:
             if run.taken == len(run.lines) and run.position < run.end:
                 self._file.seek(run.position)

@@ -1,7 +1,7 @@
-"""What a drop's tables were made from, and the record of each file.
+"""The manifest of a drop's tables: what they were made from, and the record of each file.
 
-Predictions and calls are written to folders of their own, `predictions/` and `calls/`, each
-with a manifest, written last.
+Predictions and calls are in folders of their own, `predictions/` and `calls/`, each with a manifest that is written
+last.
 """
 
 from collections.abc import Iterable

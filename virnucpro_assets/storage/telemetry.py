@@ -1,4 +1,4 @@
-"""Telemetry: what computing a shard took, and what its devices waited for. No result depends on it."""
+"""Telemetry: how long computing a shard took, and how long its devices waited. No result depends on it."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -6,11 +6,10 @@ from pydantic import BaseModel, ConfigDict
 class Telemetry(BaseModel):
     """Figures of the parts of a shard that its last run computed.
 
-    `sequences` went through the model and took `flops` operations in its matrices and in attention.
-    `possible_flops` is what the devices could have done in the same time at the peak of their matrix
-    products, 0 where that is not known. For `loading` seconds models were loaded; for
-    `waited_for_input` and `waited_for_output` seconds devices stood still; `peak_memory` is the most
-    bytes that one of them held.
+    The model computed `sequences` with `flops` operations in its matrices and in attention. `possible_flops` is what
+    the devices could have done in the same time at the peak rate of their matrix products, 0 if that is unknown.
+    Models were loaded for `loading` seconds; devices were idle for `waited_for_input` and `waited_for_output`
+    seconds; `peak_memory` is the largest number of bytes that one of them used.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,5 +35,5 @@ class Telemetry(BaseModel):
 
     @property
     def mfu(self) -> float | None:
-        """Model FLOPs utilisation: operations over those possible; None where the peak is not known."""
+        """Model FLOPs utilisation: operations over those possible; None if the peak is unknown."""
         return self.flops / self.possible_flops if self.possible_flops else None

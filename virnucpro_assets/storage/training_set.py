@@ -1,8 +1,8 @@
-"""Training sets: labelled embeddings in one file, so that training computes none again.
+"""Training sets: labelled embeddings in one file, so that training does not compute them again.
 
-A folder with `training_set.h5`, which holds `embeddings` float32 [n, width], DNA first, and beside each row
-its class, split, source, read length, drop and place in the drop's index; and `training_set.toml`, written
-last, which says what it was made from, what was left out and why, and the digest of the file.
+A folder with `training_set.h5`, which has `embeddings` float32 [n, width], DNA first, and for each row its class,
+split, source, read length, drop and row of the drop's index; and `training_set.toml`, written last, with what it was
+made from, what was left out and why, and the digest of the file.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ FILE, MANIFEST = "training_set.h5", "training_set.toml"
 
 
 class SourceRecord(BaseModel):
-    """A source: its class, the split it stands in, or `regions`, and its rows in each split."""
+    """A source: its class, its split (or `regions`), and the number of its rows in each split."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,14 +39,14 @@ class TrainingSetManifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    inputs: dict[str, str] = Field(description="digest or value of whatever decides about the content")
+    inputs: dict[str, str] = Field(description="digest or value of everything that determines the content")
     chunk_length: int
     widths: dict[EncoderKind, int]
     encoders: dict[EncoderKind, str] = Field(description="digest of the model folder of each encoder")
     precision: Precision
     drops: list[str]
     counts: dict[str, dict[Label, int]] = Field(description="rows by split and class")
-    left_out: dict[str, int] = Field(description="rows by the reason why they are not in it")
+    left_out: dict[str, int] = Field(description="rows that were left out, by reason")
     notes: list[str] = []
     sources: list[SourceRecord]
     file: FileRecord
@@ -74,7 +74,7 @@ class LabelledRows:
     read_length: npt.NDArray[np.int64]
 
     def take(self, which: npt.NDArray[np.bool_]) -> "LabelledRows":
-        """The rows at the True of bool [n]."""
+        """The rows where `which`, bool [n], is True."""
         return LabelledRows(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
@@ -83,7 +83,7 @@ def write_rows(folder: Path, blocks: Iterable[LabelledRows], count: int, width: 
     with atomic_path(folder / FILE) as temporary:
         with h5py.File(temporary, "w", libver="latest") as file:
             for name, shape, kind in _columns(count, width):
-                # With the time of writing in it, the same content would never have the same digest.
+                # Without the time of writing, so that the same content has the same digest.
                 file.create_dataset(name, shape, kind, track_times=False)
             first = 0
             for block in blocks:
@@ -92,17 +92,17 @@ def write_rows(folder: Path, blocks: Iterable[LabelledRows], count: int, width: 
                     file[name][first:last] = getattr(block, name)
                 first = last
             if first != count:
-                raise ValueError(f"{first} rows were given where {count} were announced")
+                raise ValueError(f"{first} rows instead of {count}")
         return record_of_file(temporary)
 
 
 def write_training_set(folder: Path, manifest: TrainingSetManifest) -> None:
-    """Write the manifest of a file that is there."""
+    """Write the manifest, after the file."""
     write_manifest(folder / MANIFEST, manifest)
 
 
 def read_manifest_of(folder: Path) -> TrainingSetManifest | None:
-    """The manifest in `folder` if there is a training set, its file checked by size."""
+    """The manifest in `folder`, its file checked by size; None if there is no training set."""
     if not (folder / MANIFEST).exists():
         return None
     manifest = read_manifest(folder / MANIFEST, TrainingSetManifest)

@@ -1,8 +1,7 @@
-"""Virtual HDF5 datasets: one view over the rows of many parts, without a copy.
+"""Virtual HDF5 datasets: one view of the rows of many parts, without a copy.
 
-Sources are named by paths relative to the view, so that a folder can be moved as a whole.
-HDF5 reads a missing source as the fill value without an error; the fill value is NaN, and
-whoever opens a view checks its sources first.
+Sources have paths relative to the view, so that a folder can be moved as a whole. HDF5 reads a missing source as the
+fill value without an error; the fill value is NaN, and every reader of a view checks its sources first.
 """
 
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from virnucpro_assets.files.digests import FileRecord, record_of_file
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows `start` and following, columns `left` and following of a view come from one part."""
+    """The block of a view, from row `start` and column `left` on, that comes from one part."""
 
     part: Path
     start: int
@@ -34,7 +33,7 @@ def write_view(path: Path, rows: npt.NDArray[np.int64], width: int, blocks: Sequ
     Returns the size and SHA-256 of the view itself, without its sources.
     """
     layout = h5py.VirtualLayout(shape=(len(rows), width), dtype=np.float32)
-    # With the time of writing in it, the same view would never have the same digest.
+    # Without the time of writing, so that the same view has the same digest.
     layout.dcpl.set_obj_track_times(False)
     for block in blocks:
         source = h5py.VirtualSource(

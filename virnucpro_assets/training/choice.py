@@ -1,9 +1,9 @@
-"""From all rows of labelled drops to those of a training set, each in its split.
+"""Which rows of labelled drops are in a training set, and in which split.
 
-1. Rows whose nucleotides stand in both classes are left out: nobody can say what they are.
-2. Sources are dealt out to the splits, see `splits`.
-3. The test split is balanced. Then validation and training lose what is identical or near-identical to
-   a split that is filled already, and are balanced themselves. So nothing judges that also taught.
+1. Rows whose nucleotides occur in both classes are left out: their class is unknown.
+2. Sources are assigned to the splits, see `splits`.
+3. The test split is balanced. Then rows that are identical or near-identical to a row of an earlier split are removed
+   from validation and training, and these are balanced. So no row of the test split resembles a training row.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Choice:
-    """int64 [n]: the split of every row, or LEFT_OUT; and what is to be said of it."""
+    """int64 [n]: the split of every row, or LEFT_OUT; with counts and notes about the choice."""
 
     split: Integers
     left_out: dict[str, int]
@@ -44,67 +44,68 @@ class Choice:
 
 
 def choose_rows(rows: SourceRows, options: SetOptions) -> Choice:
-    """Deal out, clear and balance; InputError if a split is left without one of the classes."""
-    split, by_regions = _dealt(rows, options)
+    """Assign, remove leaks and balance; InputError if a split has no rows of one of the classes."""
+    split, by_regions = _assigned(rows, options)
     left_out = {"quarantined": rows.quarantined, "at_borders_of_regions": int((split == LEFT_OUT).sum())}
     if rows.whole_chunks:
         left_out["whole_chunks"] = rows.whole_chunks
     contradicting = _contradicting(rows)
     left_out["in_both_classes"] = int((contradicting & (split != LEFT_OUT)).sum())
     split[contradicting] = LEFT_OUT
-    left_out |= _cleared_and_balanced(rows, split, options)
+    left_out |= _without_leaks_and_balanced(rows, split, options)
     counts = {
         name: {
-            label: int(((split == place) & (rows.is_virus == (label == "virus"))).sum()) for label in LABELS
+            label: int(((split == position) & (rows.is_virus == (label == "virus"))).sum())
+            for label in LABELS
         }
-        for place, name in enumerate(SPLITS)
+        for position, name in enumerate(SPLITS)
     }
     _require_both_classes(counts)
     return Choice(split, left_out, counts, _records(rows, split, by_regions), _notes(rows, by_regions))
 
 
-def _dealt(rows: SourceRows, options: SetOptions) -> tuple[Integers, set[Label]]:
+def _assigned(rows: SourceRows, options: SetOptions) -> tuple[Integers, set[Label]]:
     """The split of every row, and the classes that are split by regions."""
     split = np.full(len(rows.row), LEFT_OUT, np.int64)
     shares = (options.validation_share, options.test_share)
     by_regions: set[Label] = set()
     for label in LABELS:
-        places = [place for place, (of, _) in enumerate(rows.sources) if of == label]
-        places = [place for place in places if (rows.source == place).any()]
-        if len(places) >= FEWEST_SOURCES:
-            names = [rows.sources[place][1] for place in places]
-            counts = np.bincount(rows.source, minlength=len(rows.sources))[places]
+        positions = [position for position, (of, _) in enumerate(rows.sources) if of == label]
+        positions = [position for position in positions if (rows.source == position).any()]
+        if len(positions) >= FEWEST_SOURCES:
+            names = [rows.sources[position][1] for position in positions]
+            counts = np.bincount(rows.source, minlength=len(rows.sources))[positions]
             dealt = split_of_sources(names, counts, shares, options.seed)
             of_source = np.full(len(rows.sources), LEFT_OUT, np.int64)
-            of_source[places] = dealt
-            own = np.isin(rows.source, places)
+            of_source[positions] = dealt
+            own = np.isin(rows.source, positions)
             split[own] = of_source[rows.source[own]]
         else:
             by_regions.add(label)
-            for place in places:
-                own = rows.source == place
-                split[own] = split_of_regions(rows.place[own], shares)
+            for position in positions:
+                own = rows.source == position
+                split[own] = split_of_regions(rows.position[own], shares)
     return split, by_regions
 
 
 def _contradicting(rows: SourceRows) -> npt.NDArray[np.bool_]:
     digests = np.zeros(len(rows.row), np.uint64)
-    for places, batch in rows.sequences(np.arange(len(rows.row))):
-        digests[places] = digests_of(batch.nucleotides)
+    for positions, batch in rows.sequences(np.arange(len(rows.row))):
+        digests[positions] = digests_of(batch.nucleotides)
     both = np.intersect1d(digests[rows.is_virus], digests[~rows.is_virus])
     return np.isin(digests, both)
 
 
-def _cleared_and_balanced(rows: SourceRows, split: Integers, options: SetOptions) -> dict[str, int]:
-    """Take leaks and what is too much out of `split`; how many rows went for which reason."""
+def _without_leaks_and_balanced(rows: SourceRows, split: Integers, options: SetOptions) -> dict[str, int]:
+    """Remove leaks and surplus rows from `split`; returns how many rows by reason."""
     seen, random = Seen(), np.random.default_rng(options.seed)
     gone = {"identical_to_another_split": 0, "near_identical_to_another_split": 0, "for_balance": 0}
     for this in (TEST, VALIDATION, TRAINING):
         wanted = np.flatnonzero(split == this)
-        for places, batch in rows.sequences(wanted):
+        for positions, batch in rows.sequences(wanted):
             identical = seen.identical(batch)
             near = ~identical & (seen.shared(batch) >= options.near_identical)
-            split[places[identical | near]] = LEFT_OUT
+            split[positions[identical | near]] = LEFT_OUT
             gone["identical_to_another_split"] += int(identical.sum())
             gone["near_identical_to_another_split"] += int(near.sum())
         wanted = wanted[split[wanted] == this]
@@ -120,7 +121,7 @@ def _cleared_and_balanced(rows: SourceRows, split: Integers, options: SetOptions
 
 def _require_both_classes(counts: dict[str, dict[Label, int]]) -> None:
     for name, by_label in counts.items():
-        # One row is too few for the variance that batch norm takes, and for the interval of an AUROC.
+        # One row is too few for the variance in batch norm, and for the interval of an AUROC.
         if min(by_label.values()) < 2:
             found = ", ".join(f"{count} rows of class {label}" for label, count in by_label.items())
             raise InputError(
@@ -150,16 +151,16 @@ def _notes(rows: SourceRows, by_regions: set[Label]) -> list[str]:
         if label in by_regions:
             notes.append(
                 f"{label}: {len(names)} source{'s' if len(names) > 1 else ''}, too few to split by genome; split by "
-                "regions of the input, so it is not known how well other genomes are told."
+                "regions of the input, so the accuracy on other genomes is unknown."
             )
         elif len(names) > 100 and _reads(rows, label) < 2 * len(names):
             notes.append(
-                f"{label}: nearly every read is a source of its own; if they are reads of few genomes, say so with "
-                "the column source of the table, or with --sources drops."
+                f"{label}: nearly every read is a source of its own; if the reads are of few genomes, name them in "
+                "the column source of the table, or use --sources drops."
             )
     return notes
 
 
 def _reads(rows: SourceRows, label: str) -> int:
-    """How many chunks the rows of a class are from: of short reads about as many as reads."""
-    return len(np.unique(rows.place[rows.is_virus == (label == "virus")]))
+    """How many chunks the rows of a class come from: for short reads about as many as reads."""
+    return len(np.unique(rows.position[rows.is_virus == (label == "virus")]))

@@ -1,4 +1,4 @@
-"""Judging a classifier on the test split, beside the one in use, and the check between the two."""
+"""Evaluating a classifier on the test split, together with the one in use, and the check that compares them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,12 +16,11 @@ from virnucpro_assets.models.evaluation import auroc, confusion, roc_points
 from virnucpro_assets.models.folders import WEIGHTS_FILE
 from virnucpro_assets.reports.classifier_report import ComparedFigures, GroupFigures
 from virnucpro_assets.storage.training_set import LabelledRows, TrainingSetManifest
-from virnucpro_assets.vocabulary import EncoderKind
 
 CHECK = "not_worse_than_in_use"
 CHECKED = "classifier_evaluation"
 LENGTHS = (0, 150, 200, 300, 500)
-"""Where the groups of read lengths begin, in bases."""
+"""The lower bounds of the groups of read lengths, in bases."""
 
 Scores = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
@@ -29,7 +28,7 @@ Booleans = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Compared:
-    """The classifier in use on the test split, or why there is nothing to compare with."""
+    """The figures of the classifier in use on the test split, or why there are none."""
 
     figures: ComparedFigures | None
     why_not: str = ""
@@ -41,7 +40,7 @@ def virus_scores(classifier: Classifier, rows: npt.NDArray[np.float32]) -> Score
 
 
 def groups_of(scores: Scores, rows: LabelledRows, calibration: Calibration) -> Iterator[GroupFigures]:
-    """The figures of all rows, then of those from reads of each length that there is."""
+    """The figures of all rows, then of each group of read lengths that occurs."""
     everything = np.ones(len(scores), np.bool_)
     yield _group("all", everything, scores, rows.is_virus, calibration)
     for start, stop in zip(LENGTHS, (*LENGTHS[1:], None), strict=True):
@@ -60,9 +59,9 @@ def compare_with_in_use(folder: Path, manifest: TrainingSetManifest, test: Label
     Raises IntegrityError if it is damaged.
     """
     if not (folder / CARD_FILE).exists():
-        return Compared(None, "there was none in use")
+        return Compared(None, "no classifier was in use")
     card = read_card(folder)
-    if why_not := _unlike(card, manifest):
+    if why_not := _mismatch(card, manifest):
         return Compared(None, f"the one in use, {folder.name}, {why_not}, so nothing could be compared")
     classifier, _ = load_classifier(folder)
     scores = virus_scores(classifier, test.embeddings[:, card.columns(manifest.widths["dnabert_s"])])
@@ -107,12 +106,11 @@ def verdict_of(check: CheckResult) -> str:
     return f"{new} on the test split, against {than}: {'not worse' if check.passed else 'worse'}."
 
 
-def _unlike(card: ClassifierCard, manifest: TrainingSetManifest) -> str:
+def _mismatch(card: ClassifierCard, manifest: TrainingSetManifest) -> str:
     """Why a classifier cannot score the rows of a training set; empty if it can."""
-    widths: dict[EncoderKind, int] = {"dnabert_s": card.d_dna, "esm2": card.d_protein}
-    for kind in card.takes:
+    for kind in card.used_encoders:
         digest = manifest.encoders[kind]
-        if widths[kind] != manifest.widths[kind] or card.encoders.get(kind, digest) != digest:
+        if card.widths[kind] != manifest.widths[kind] or card.encoders.get(kind, digest) != digest:
             return f"is for another {kind}"
     return ""
 

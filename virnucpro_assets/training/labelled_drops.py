@@ -1,4 +1,4 @@
-"""Files of a class as drops: registered as any other, and named in a table of labels."""
+"""Files of a class as drops: registered like all others, and listed in a table of labels."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from virnucpro_assets.checks.gate import require_passed, subjects_of_merged
 from virnucpro_assets.checks.results import CheckError
-from virnucpro_assets.drops.stage_locks import claimed_drop
+from virnucpro_assets.drops.stage_locks import registration_lock
 from virnucpro_assets.drops.work import DropWork, fitting_merged
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.inference.progress import Reporter
@@ -19,7 +19,7 @@ from virnucpro_assets.vocabulary import LABELS
 
 
 def labelled_paths(virus: Sequence[Path], others: Sequence[Path]) -> dict[LabelledDrop, Path]:
-    """Each path, a file of reads or a folder of them, as a drop of its class, called by class and path."""
+    """Each path, a file of reads or a folder of them, as a drop of its class, named by class and path."""
     labelled: dict[str, tuple[LabelledDrop, Path]] = {}
     for label in LABELS:
         for path in virus if label == "virus" else others:
@@ -39,16 +39,18 @@ def register_labelled(
 
 
 @contextmanager
-def claimed_drops(labelled: Iterable[LabelledDrop], settings: Settings, report: Reporter) -> Iterator[None]:
-    """Hold the registrations of labelled drops for the block, as `claimed_drop` does of one."""
+def registration_locks(
+    labelled: Iterable[LabelledDrop], settings: Settings, report: Reporter
+) -> Iterator[None]:
+    """Hold the registrations of labelled drops for the block, as `registration_lock` does of one."""
     with ExitStack() as held:
         for key in sorted({one.drop for one in labelled}):
-            held.enter_context(claimed_drop(key, settings, report))
+            held.enter_context(registration_lock(key, settings, report))
         yield
 
 
 def is_embedded(drop: str, settings: Settings) -> bool:
-    """Whether the files registered for a drop are embedded and merged under these settings, and their checks passed."""
+    """Whether the registered files of a drop are embedded and merged under these settings, and their checks passed."""
     if not DropStore(settings.data_root).is_listed(drop):
         return False
     try:
@@ -68,13 +70,13 @@ def _files_of(path: Path) -> list[ReadFile]:
             path,
             found="a folder without a file",
             expected="files of reads or genomes",
-            advice="Give the folder that holds the files; folders in it are not looked into.",
+            advice="Give the folder that contains the files; its subfolders are not read.",
         )
     return pair_files(files)
 
 
 def _free_key(key: str, taken: Collection[str]) -> str:
-    """The key, with a number behind it if another path of the command has it."""
+    """The key, with a number appended if another path of the command has the same key."""
     return next(
         free
         for number in range(1, 10_000)

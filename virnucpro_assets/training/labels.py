@@ -1,9 +1,9 @@
-"""Labels: which drops are training sources, of which class, and from which genome each of their reads is.
+"""Labels: which drops are used for training, their class, and the genome of each of their reads.
 
-The table is tab-separated with the header `drop label source`; `source` may be empty or missing. A
-source is a genome, or whatever must not stand on both sides of a split. If the table names none for a
-drop, the names of its reads tell: what stands before the first colon, as `lambda` in `lambda:1-9000`,
-else the whole name, without the `/1` or `/2` of a mate. Or the drop as a whole is one source.
+The table is tab-separated with the header `drop label source`; `source` may be empty or missing. A source is a genome,
+or any other group of reads that must not be in two splits. If the table has no source for a drop, it is taken from the
+names of the reads: the part before the first colon, as `lambda` in `lambda:1-9000`, else the whole name without the
+`/1` or `/2` of a mate. Alternatively each drop is one source.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ from virnucpro_assets.vocabulary import Label
 SourcesBy = Literal["names", "drops"]
 
 COLUMNS = ("drop", "label", "source")
-_ADVICE = "Mend the table; its columns are drop, label (virus or others) and, if you like, source."
+_ADVICE = "Correct the table; its columns are drop, label (virus or others) and optionally source."
 
 
 class LabelledDrop(BaseModel):
-    """A drop and its class; `source` is its genome, empty if the names of its reads tell theirs."""
+    """A drop and its class; `source` is its genome, empty if it is taken from the names of the reads."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,7 +42,7 @@ class LabelledDrop(BaseModel):
 
 
 def source_in_name(read: str) -> str:
-    """The source that a read's name tells."""
+    """The source in the name of a read."""
     before, colon, _ = read.partition(":")
     if colon and before:
         return before
@@ -52,19 +52,23 @@ def source_in_name(read: str) -> str:
 def read_labels(path: Path) -> list[LabelledDrop]:
     """The table at `path`.
 
-    Raises InputError, with the line, for a row that does not fit the columns, a label that is none, a
-    key that can be no drop's, or a drop that is named twice, and for what is no plain file.
+    Raises InputError, with the line, for a row that does not fit the columns, an unknown label, an invalid key of a
+    drop, or a drop that occurs twice, and for a path that is no regular file.
     """
     require_plain_file(path, "a table of labelled drops")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise InputError(path, found="text that is no UTF-8", expected="UTF-8", advice=_ADVICE) from error
+        raise InputError(path, found="text that is not UTF-8", expected="UTF-8", advice=_ADVICE) from error
     header = tuple(lines[0].split("\t")) if lines else ()
     if header not in {COLUMNS, COLUMNS[:2]}:
         found = repr(lines[0][:80]) if lines else "nothing"
         raise InputError(
-            path, where="line 1", found=found, expected="drop, label and source by tabs", advice=_ADVICE
+            path,
+            where="line 1",
+            found=found,
+            expected="drop, label and source, separated by tabs",
+            advice=_ADVICE,
         )
     labelled: dict[str, LabelledDrop] = {}
     lines_of: dict[str, int] = {}
@@ -75,7 +79,7 @@ def read_labels(path: Path) -> list[LabelledDrop]:
                 raise InputError(
                     path,
                     where=f"line {number}",
-                    found=f"drop {one.drop} again, which line {lines_of[one.drop]} has",
+                    found=f"drop {one.drop}, which line {lines_of[one.drop]} has too",
                     expected="each drop once",
                     advice=_ADVICE,
                 )
@@ -86,7 +90,7 @@ def read_labels(path: Path) -> list[LabelledDrop]:
 def keep_labels(folder: Path, labelled: Sequence[LabelledDrop]) -> Path:
     """Write the table into `folder`, named by the digest of its content; returns its path.
 
-    A training reads it hours later: under this name nobody else can have written another one.
+    A training reads it hours later: the name guarantees that the content is still the same.
     """
     rows = [COLUMNS, *((one.drop, one.label, one.source) for one in labelled)]
     text = "".join("\t".join(row) + "\n" for row in rows)
@@ -102,7 +106,7 @@ def _labelled(path: Path, number: int, line: str, columns: int) -> LabelledDrop:
             path,
             where=where,
             found=f"{len(fields)} fields",
-            expected=f"{columns} by tabs, as in the header",
+            expected=f"{columns}, separated by tabs, as in the header",
             advice=_ADVICE,
         )
     try:

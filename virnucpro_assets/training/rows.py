@@ -1,4 +1,4 @@
-"""The rows of labelled drops: of each its class, its source, and where in the input it stands."""
+"""The rows of labelled drops: class, source, and position in the input."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ _BLOCK = 8192
 class SourceRows:
     """All rows of some drops that could be embedded, drop after drop, in the order of each index.
 
-    Whole chunks of reads without a stop-free frame are none of them: they have no protein to learn from.
+    Whole chunks of reads without an open frame are left out: they have no protein.
 
-    int64 [n] each: `drop` and `source` are positions in `works` and `sources`, `row` is of the drop's index,
-    `place` counts the chunks of all drops in the order of the input, by the first member of the row, and
-    `read_length` is that of its read in bases. `is_virus` is bool [n].
+    int64 [n] each: `drop` and `source` are positions in `works` and `sources`, `row` is the row of the drop's index,
+    `position` is the number of the chunk of the row's first member, counted over all drops in the order of the input,
+    and `read_length` is the length of its read in bases. `is_virus` is bool [n].
     """
 
     works: list[DropWork]
@@ -36,13 +36,13 @@ class SourceRows:
     row: Integers
     is_virus: npt.NDArray[np.bool_]
     source: Integers
-    place: Integers
+    position: Integers
     read_length: Integers
     quarantined: int
     whole_chunks: int
 
     def sequences(self, wanted: Integers) -> Iterator[tuple[Integers, RowBatch]]:
-        """The rows at `wanted`, ascending positions, in blocks, each with those positions."""
+        """The rows at the ascending positions `wanted`, in blocks, each with its positions."""
         for drop, work in enumerate(self.works):
             of_drop = wanted[self.drop[wanted] == drop]
             for start in range(0, work.index.manifest.rows, _BLOCK):
@@ -57,9 +57,9 @@ class SourceRows:
 
 
 def gather_rows(works: Sequence[DropWork], labelled: Sequence[LabelledDrop], by: SourcesBy) -> SourceRows:
-    """The rows of drops that are indexed, embedded and merged; `by` says how sources are told.
+    """The rows of drops that are indexed, embedded and merged; `by` says where sources are taken from.
 
-    Raises IntegrityError if embeddings of a drop are missing or of other settings, InputError if the
+    Raises IntegrityError if embeddings of a drop are missing or made with other settings, InputError if the
     drops are cut into chunks of different lengths.
     """
     lengths = {work.drop.key: work.index.manifest.chunk_length for work in works}
@@ -75,8 +75,8 @@ def gather_rows(works: Sequence[DropWork], labelled: Sequence[LabelledDrop], by:
     columns: list[tuple[Integers, ...]] = []
     chunks = quarantined = whole_chunks = 0
     for number, (work, view, one) in enumerate(zip(works, merged, labelled, strict=True)):
-        read, place = _first_members(work.index, chunks)
-        chunks = max(chunks, int(place.max(initial=chunks - 1)) + 1)
+        read, position = _first_members(work.index, chunks)
+        chunks = max(chunks, int(position.max(initial=chunks - 1)) + 1)
         of_read, length = _of_reads(work.index, one, by, sources)
         missing = np.unique(np.concatenate([*quarantined_rows(work.folder.path, view).values()]))
         with_protein = work.index.manifest.rows_with_protein
@@ -85,8 +85,8 @@ def gather_rows(works: Sequence[DropWork], labelled: Sequence[LabelledDrop], by:
         whole_chunks += work.index.manifest.rows - with_protein
         whole = np.full(len(row), number, np.int64)
         virus = np.full(len(row), one.label == "virus", np.int64)
-        columns.append((whole, row, virus, of_read[read[row]], place[row], length[read[row]]))
-    drop, row, virus, source, place, read_length = (
+        columns.append((whole, row, virus, of_read[read[row]], position[row], length[read[row]]))
+    drop, row, virus, source, position, read_length = (
         np.concatenate(column) for column in zip(*columns, strict=True)
     )
     return SourceRows(
@@ -97,7 +97,7 @@ def gather_rows(works: Sequence[DropWork], labelled: Sequence[LabelledDrop], by:
         row=row,
         is_virus=virus == 1,
         source=source,
-        place=place,
+        position=position,
         read_length=read_length,
         quarantined=quarantined,
         whole_chunks=whole_chunks,
@@ -105,9 +105,9 @@ def gather_rows(works: Sequence[DropWork], labelled: Sequence[LabelledDrop], by:
 
 
 def _first_members(index: SequenceIndex, chunks: int) -> tuple[Integers, Integers]:
-    """int64 [rows] each: the read of the first member of every row, and its chunk, counted on from `chunks`."""
+    """int64 [rows] each: the read of the first member of every row, and its chunk, counted from `chunks`."""
     read = np.full(index.manifest.rows, -1, np.int64)
-    place = np.full(index.manifest.rows, -1, np.int64)
+    position = np.full(index.manifest.rows, -1, np.int64)
     last = (-1, -1)
     for batch in index.member_batches():
         if not len(batch.row):
@@ -118,9 +118,9 @@ def _first_members(index: SequenceIndex, chunks: int) -> tuple[Integers, Integer
         numbers = chunks - 1 + np.cumsum(changes)
         rows, first = np.unique(batch.row, return_index=True)
         new = read[rows] < 0
-        read[rows[new]], place[rows[new]] = batch.read[first[new]], numbers[first[new]]
+        read[rows[new]], position[rows[new]] = batch.read[first[new]], numbers[first[new]]
         chunks, last = int(numbers[-1]) + 1, (int(batch.read[-1]), int(batch.chunk[-1]))
-    return read, place
+    return read, position
 
 
 def _of_reads(

@@ -1,13 +1,12 @@
-"""Splits: which rows teach, which stop the training, and which judge, by genome and not by row.
+"""Splits: which rows are for training, validation and test, by genome and not by row.
 
-Rows of one genome resemble each other, so a classifier that has seen one of them knows the others: a
-source stands in one split as a whole. Which one follows from its name and the seed alone, in such a way
-that most sources stay where they are when others come or go. A class with fewer than three sources
-cannot be split so: each of them is cut into three regions in the order of the input instead, with a
-chunk left out between two regions, because neighbours overlap.
+Rows of one genome resemble each other, so a source is in one split as a whole. The split follows from the source's name
+and the seed, in such a way that most sources keep their split when others are added or removed. A class with fewer than
+three sources cannot be split this way: each source is cut into three regions in the order of the input instead, and a
+chunk between two regions is left out, because neighbours overlap.
 
-Then each split is balanced: as many rows of viruses as of others, and no source with much more than
-the others of its class. Rows are left out at random, by the seed.
+Then each split is balanced: as many rows of viruses as of others, and no source with many more rows than the others of
+its class. Rows are left out at random, by the seed.
 """
 
 import hashlib
@@ -24,7 +23,7 @@ LEFT_OUT = -1
 FEWEST_SOURCES = 3
 FEWEST_CHUNKS = 5
 TOO_LARGE = 1.5
-"""A source of more than so many times the rows that a split still wants is left to another one."""
+"""A source with more than this many times the rows that a split still needs is left for another split."""
 
 
 def split_of_sources(
@@ -32,39 +31,38 @@ def split_of_sources(
 ) -> Integers:
     """int64 [n]: the split of each of n different sources, at least three, of int64 [n] `rows`.
 
-    `shares` are the shares of all rows wanted in validation and test. Sources are taken in the order of a
-    digest of seed and name, those that are much larger than what is still wanted passed over, and each
-    split gets at least one.
+    `shares` are the shares of all rows for validation and test. Sources are taken in the order of a digest of seed and
+    name; those with many more rows than a split still needs are skipped. Each split gets at least one source.
     """
     order = sorted(
-        range(len(names)), key=lambda place: hashlib.sha256(f"{seed}\0{names[place]}".encode()).digest()
+        range(len(names)), key=lambda position: hashlib.sha256(f"{seed}\0{names[position]}".encode()).digest()
     )
     splits = np.full(len(names), TRAINING, np.int64)
     for split, share, later in ((TEST, shares[1], 2), (VALIDATION, shares[0], 1)):
         wanted = share * float(rows.sum())
         taken: list[int] = []
-        for place in order:
+        for position in order:
             left = wanted - float(rows[taken].sum())
             if left <= 0 or len(order) - len(taken) == later:
                 break
-            if rows[place] <= TOO_LARGE * left:
-                taken.append(place)
-        taken = taken or [min(order, key=lambda place: abs(float(rows[place]) - wanted))]
+            if rows[position] <= TOO_LARGE * left:
+                taken.append(position)
+        taken = taken or [min(order, key=lambda position: abs(float(rows[position]) - wanted))]
         splits[taken] = split
-        order = [place for place in order if place not in taken]
+        order = [position for position in order if position not in taken]
     return splits
 
 
-def split_of_regions(places: Integers, shares: tuple[float, float]) -> Integers:
-    """int64 [n]: the split of each row of one source by its place in the input, the chunk that it is from.
+def split_of_regions(positions: Integers, shares: tuple[float, float]) -> Integers:
+    """int64 [n]: the split of each row of one source by its position in the input, which is its chunk.
 
     The first region is for training, then come validation and test with their `shares` of the chunks;
     the chunk at each border is LEFT_OUT. A source of fewer than five chunks is for training as a whole.
     """
-    chunks, chunk = np.unique(places, return_inverse=True)
+    chunks, chunk = np.unique(positions, return_inverse=True)
     count = len(chunks)
     if count < FEWEST_CHUNKS:
-        return np.full(len(places), TRAINING, np.int64)
+        return np.full(len(positions), TRAINING, np.int64)
     validation, test = (max(1, round(share * count)) for share in shares)
     test_begins = count - test
     validation_begins = max(2, test_begins - 1 - validation)
@@ -79,9 +77,9 @@ def split_of_regions(places: Integers, shares: tuple[float, float]) -> Integers:
 def balanced(
     is_virus: npt.NDArray[np.bool_], source: Integers, factor: float, random: np.random.Generator
 ) -> Integers:
-    """int64 [k]: the places of the rows that stay, ascending.
+    """int64 [k]: the positions of the rows that are kept, ascending.
 
-    `source` int64 [n] tells the sources apart. A source keeps at most `factor` times the median number of
+    `source` int64 [n] is the source of each row. A source keeps at most `factor` times the median number of
     rows of the sources of its class. Then the larger class loses rows of its largest sources until
     both are equal.
     """
@@ -103,7 +101,7 @@ def balanced(
 def quotas_of(counts: Integers, target: int) -> Integers:
     """int64 [n]: how many rows each source gives, `target` in all, none more than it has in `counts`.
 
-    The quotas are as equal as they can be: what small sources lack the larger ones give. Raises
+    The quotas are as equal as they can be: what small sources lack is taken from larger ones. Raises
     ValueError if there are fewer rows than the target.
     """
     if counts.sum() < target:
@@ -111,7 +109,7 @@ def quotas_of(counts: Integers, target: int) -> Integers:
     quotas = np.zeros(len(counts), np.int64)
     order = np.argsort(counts, kind="stable")
     left = target
-    for done, place in enumerate(order.tolist()):
-        quotas[place] = min(int(counts[place]), left // (len(order) - done))
-        left -= quotas[place]
+    for done, position in enumerate(order.tolist()):
+        quotas[position] = min(int(counts[position]), left // (len(order) - done))
+        left -= quotas[position]
     return quotas

@@ -1,11 +1,10 @@
-"""Training a classifier on labelled drops: from their embeddings to a version that is in use, or is not.
+"""Training a classifier on labelled drops: from their embeddings to a stored version, which may be put in use.
 
-1. The training set is made, or found (`training_set`).
-2. The classifier learns from its training split and stops by its validation split, on which its scores
-   are calibrated too.
-3. It is judged on the test split, beside the one in use.
-4. It is kept as a version, with its evaluation. If it is not worse, it takes its place: one that takes
-   DNA alone that of the classifier for short reads, any other that of the usual classifier.
+1. The training set is made, or reused (`training_set`).
+2. The classifier is trained on the training split; the validation split decides when to stop and calibrates scores.
+3. It is evaluated on the test split, together with the one in use.
+4. It is stored as a version, with its evaluation. If it is not worse than the one in use, it replaces it: a classifier
+   of DNA only the one for short reads, any other the default one.
 """
 
 import shutil
@@ -31,7 +30,7 @@ from virnucpro_assets.models.calibration import (
     fit_calibration,
     reliability,
 )
-from virnucpro_assets.models.cards import TAKEN, Calibration, ClassifierCard, columns_of
+from virnucpro_assets.models.cards import ENCODERS_OF_INPUTS, Calibration, ClassifierCard, columns_of
 from virnucpro_assets.models.classifier import Classifier, save_classifier
 from virnucpro_assets.models.evaluation import roc_points, thresholds
 from virnucpro_assets.models.folders import WEIGHTS_FILE
@@ -69,7 +68,7 @@ DEMO_NOTE = "Trained on the demo's encoders, which are tiny and have random weig
 
 @dataclass(frozen=True)
 class TrainedVersion:
-    """A classifier that was trained: what from, how good it is, whether it took its place."""
+    """A trained classifier: its training set, its evaluation, and whether it is in use now."""
 
     set_folder: Path
     training_set: TrainingSetManifest
@@ -80,7 +79,7 @@ class TrainedVersion:
 
 @dataclass(frozen=True)
 class _Judged:
-    """A classifier on the test split: its calibration, from the validation split, and its figures."""
+    """The evaluation of a classifier: its calibration, from the validation split, and its figures on the test split."""
 
     calibration: Calibration
     scores: Scores
@@ -97,10 +96,10 @@ def train(
     settings: Settings,
     report: Reporter,
 ) -> TrainedVersion:
-    """Train, judge and keep a classifier on embedded drops; raises as `make_training_set` does.
+    """Train a classifier on embedded drops, evaluate and store it; raises as `make_training_set` does.
 
-    Whether it passed the check is in what is returned; if it did, it is in use. One training at a time:
-    waits for another one, or raises BusyError, as the settings say.
+    The result says whether it passed the check; if it did, it is in use. Only one training runs at a time: depending on
+    the settings this waits for another one, or raises BusyError.
     """
     if line := demo_line(settings.model_folders()):
         report(line)
@@ -143,7 +142,7 @@ def train(
 
 
 def _remove_unfinished(root: Path) -> None:
-    """Remove what a killed training left half-made; whoever holds the lock of trainings writes alone."""
+    """Remove unfinished files of a killed training; the lock of trainings must be held."""
     for path in (
         *root.glob(f"sets/*/*{TEMPORARY_MARK}*"),
         *root.glob(f"classifiers/*/.new{TEMPORARY_MARK}*"),
@@ -160,7 +159,7 @@ def _learn(rows: LabelledRows, columns: slice, options: TrainOptions, report: Re
     def say(number: int, epoch: Epoch) -> None:
         report(
             f"epoch {number}: loss {epoch.training_loss:.4f} in training, {epoch.validation_loss:.4f} in validation, "
-            f"{epoch.validation_accuracy:.1%} of validation called rightly"
+            f"{epoch.validation_accuracy:.1%} of validation rows called correctly"
         )
 
     chosen = {
@@ -212,7 +211,7 @@ def _card(
         chunk_length=manifest.chunk_length,
         d_dna=manifest.widths["dnabert_s"],
         d_protein=manifest.widths["esm2"],
-        encoders={kind: manifest.encoders[kind] for kind in TAKEN[options.inputs]},
+        encoders={kind: manifest.encoders[kind] for kind in ENCODERS_OF_INPUTS[options.inputs]},
         precision=manifest.precision,
         inputs=options.inputs,
         calibration=judged.calibration,

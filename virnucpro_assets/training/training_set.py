@@ -1,4 +1,4 @@
-"""Making a training set of labelled drops, once: what was made from the same stays."""
+"""Making the training set of labelled drops; one that was made from the same inputs is reused."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from virnucpro_assets.checks.gate import require_passed, subjects_of_merged
-from virnucpro_assets.drops.disk_space import check_data_root, require_room
+from virnucpro_assets.drops.disk_space import check_data_root, require_disk_space
 from virnucpro_assets.drops.recipes import EncoderChoices
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.files.digests import digest_of_files
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.merged import merged_blocks
+from virnucpro_assets.storage.merged_reader import merged_blocks
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 from virnucpro_assets.storage.training_set import (
     LabelledRows,
@@ -33,11 +33,11 @@ from virnucpro_assets.vocabulary import ENCODER_KINDS
 def make_training_set(
     labelled: Sequence[LabelledDrop], options: SetOptions, settings: Settings, report: Reporter
 ) -> tuple[Path, TrainingSetManifest]:
-    """The folder and the manifest of the training set of some drops, made unless it is there.
+    """The folder and the manifest of the training set of some drops; it is made unless it exists.
 
-    Raises InputError if there is no labelled drop or a class is missing, IntegrityError if the embeddings
-    of a drop are missing or of other settings, NoRoomError if the disk has too little room, CheckError if
-    a check holds the embeddings of a drop back.
+    Raises InputError if there is no labelled drop or a class is missing, IntegrityError if the embeddings of a drop
+    are missing or made with other settings, InsufficientDiskSpaceError if the disk has too little space, CheckError
+    if a check of the embeddings of a drop failed.
     """
     if len({one.label for one in labelled}) < 2:
         raise InputError(
@@ -54,7 +54,7 @@ def make_training_set(
     inputs = _inputs(rows, labelled, options)
     folder = settings.training_root / "sets" / digest_of_files(inputs.items())[:12]
     if (manifest := read_manifest_of(folder)) and manifest.inputs == inputs:
-        report(f"training set {folder}: there already")
+        report(f"training set {folder}: exists already")
         return folder, manifest
     choice = choose_rows(rows, options)
     return folder, _write(folder, rows, choice, inputs, report)
@@ -74,7 +74,7 @@ def _write(
     merged = rows.merged[0]
     count = int((choice.split != LEFT_OUT).sum())
     check_data_root(folder)
-    require_room(folder, count * (4 * merged.width + 6 * 8) + 65536, "the training set")
+    require_disk_space(folder, count * (4 * merged.width + 6 * 8) + 65536, "the training set")
     record = write_rows(folder, _blocks(rows, choice), count, merged.width)
     manifest = TrainingSetManifest(
         inputs=inputs,
@@ -106,15 +106,15 @@ def _blocks(rows: SourceRows, choice: Choice) -> Iterator[LabelledRows]:
         position = np.full(work.index.manifest.rows, -1, np.int64)
         position[rows.row[kept]] = kept
         for of_index, embeddings in merged_blocks(work.folder.path):
-            places = position[of_index]
-            wanted = places >= 0
-            places = places[wanted]
+            chosen = position[of_index]
+            wanted = chosen >= 0
+            chosen = chosen[wanted]
             yield LabelledRows(
                 embeddings=embeddings[wanted],
-                is_virus=rows.is_virus[places],
-                split=choice.split[places],
-                source=rows.source[places],
-                drop=rows.drop[places],
-                row=rows.row[places],
-                read_length=rows.read_length[places],
+                is_virus=rows.is_virus[chosen],
+                split=choice.split[chosen],
+                source=rows.source[chosen],
+                drop=rows.drop[chosen],
+                row=rows.row[chosen],
+                read_length=rows.read_length[chosen],
             )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from virnucpro_assets.models.threads import limit_threads
+from virnucpro_assets.models.hardware import limit_threads
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -84,7 +84,7 @@ def test_a_classifier_that_does_not_fit_is_refused_before_a_device_is_touched(
     with open_pool(work.settings) as pool, pool.lease() as lease:
         for kind in ("dnabert_s", "esm2"):
             with pytest.raises(IntegrityError, match=f"found a classifier {complaint}"):
-                list(embed_drop(work, kind, [0], lease))
+                list(embed_drop(work, {kind: [0]}, lease))
     assert not list(work.folder.path.glob("*/rank-*"))
 
 
@@ -122,7 +122,7 @@ def test_what_only_names_speak_for_is_said_to_be_unverified(tmp_path: Path, mode
     )
     check_fit(work)
     (line,) = (line for line in said if line.startswith("warning"))
-    assert "classifier_300: it was trained with DNABERT-S; that" in line
+    assert "classifier_300: it was trained with DNABERT-S; whether" in line
     assert "holds the same weights is not verified" in line
 
 

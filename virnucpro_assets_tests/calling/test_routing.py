@@ -8,9 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from virnucpro_assets.calling.false_discovery import BINS
 from virnucpro_assets.calling.fit import check_fit
 from virnucpro_assets.calling.routing import classifiers_in_use
 from virnucpro_assets.demo.paths import MODELS_FOLDER
+from virnucpro_assets.drops.stage_records import read_stages
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.files.digests import sha256_of_file
@@ -23,8 +25,8 @@ from virnucpro_assets.pipeline.embed import embed_drop
 from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, check_precision
 from virnucpro_assets.pipeline.predict import predict_drop
 from virnucpro_assets.pipeline.report import gather_report, report_drop, summary_lines
-from virnucpro_assets.storage.calls import CallThresholds
-from virnucpro_assets.storage.merged import merged_blocks
+from virnucpro_assets.settings_groups import CallThresholds
+from virnucpro_assets.storage.merged_reader import merged_blocks
 from virnucpro_assets_tests.models.published_files import change_json
 from virnucpro_assets_tests.passed_checks import pass_checks_of_predictions
 
@@ -84,7 +86,7 @@ def test_short_reads_have_the_scores_of_the_dna_classifier_and_all_others_those_
     lengths = lengths_of(finished)
     before, before_texts = table(finished, "predictions/predictions.parquet"), texts(finished)
     assert set(before["route"]) == {"joint"}
-    work = under(finished, models, short_below=BELOW)
+    work = under(finished, models, dna_only_below_bases=BELOW)
     predict_drop(work)
     after = table(work, "predictions/predictions.parquet")
     assert after["id"] == before["id"]
@@ -112,7 +114,7 @@ def test_short_reads_have_the_scores_of_the_dna_classifier_and_all_others_those_
 
 
 def test_the_report_and_the_tables_count_reads_by_route(finished: DropWork, models: Path) -> None:
-    work = under(finished, models, short_below=BELOW)
+    work = under(finished, models, dna_only_below_bases=BELOW)
     tables, _ = predict_drop(work)
     assert tables.inputs["short_below"] == "300"
     assert tables.inputs["short classifier"] != tables.inputs["classifier"]
@@ -143,7 +145,7 @@ def test_without_routes_there_is_nothing_to_report_of_them(finished: DropWork) -
 
 def test_a_border_is_not_below_itself(finished: DropWork, models: Path) -> None:
     longest = max(lengths_of(finished).values())
-    work = under(finished, models, short_below=longest)
+    work = under(finished, models, dna_only_below_bases=longest)
     predict_drop(work)
     found = table(work, "predictions/predictions.parquet")
     of_longest = {name for name, length in lengths_of(finished).items() if length == longest}
@@ -156,33 +158,32 @@ def test_a_border_is_not_below_itself(finished: DropWork, models: Path) -> None:
 
 
 def test_calls_of_predictions_by_other_classifiers_are_refused(finished: DropWork, models: Path) -> None:
-    work = under(finished, models, short_below=BELOW)
+    work = under(finished, models, dna_only_below_bases=BELOW)
     with pytest.raises(
         IntegrityError, match=r"predictions made with short classifier none; expected [0-9a-f]{64}"
     ):
         call_drop(work)
     predict_drop(work)
-    with pytest.raises(IntegrityError, match="made with short_below 300; expected 200"):
-        call_drop(under(finished, models, short_below=200))
+    with pytest.raises(IntegrityError, match="made with dna_only_below_bases 300; expected 200"):
+        call_drop(under(finished, models, dna_only_below_bases=200))
     with pytest.raises(IntegrityError, match=r"made with short classifier [0-9a-f]{64}; expected none"):
         call_drop(under(finished, models))
 
 
 def test_precision_is_checked_for_every_classifier(finished: DropWork, models: Path) -> None:
-    work = under(finished, models, short_below=BELOW)
+    work = under(finished, models, dna_only_below_bases=BELOW)
     predict_drop(work)
-    with open_pool(work.settings) as pool, pool.lease() as lease:
-        results = list(check_precision(work, lease))
+    results = list(check_precision(work))
     assert [result.name for result in results if result.passed] == list(PRECISION_CHECKS)
 
 
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
-        (shutil.rmtree, "setting short_below: found 300, but no classifier in .*classifier_300_dna"),
+        (shutil.rmtree, "setting dna_only_below_bases: found 300, but no classifier in .*classifier_300_dna"),
         (
             lambda folder: change_json(folder / "card.json", inputs="protein"),
-            "found a classifier that takes protein; expected one that takes dna alone",
+            "found a classifier that uses protein; expected one that uses dna only",
         ),
     ],
 )
@@ -190,13 +191,13 @@ def test_routes_without_a_dna_classifier_are_refused_before_an_embedding(
     finished: DropWork, models: Path, damage, complaint: str
 ) -> None:
     damage(models / "classifier_300_dna")
-    work = under(finished, models, short_below=BELOW)
+    work = under(finished, models, dna_only_below_bases=BELOW)
     with (
         open_pool(work.settings) as pool,
         pool.lease() as lease,
         pytest.raises(InputError, match=complaint),
     ):
-        list(embed_drop(work, "esm2", [0], lease))
+        list(embed_drop(work, {"esm2": [0]}, lease))
 
 
 def calibrate(models: Path, name: str, **fields: object) -> None:
@@ -210,7 +211,7 @@ def test_calibrated_probabilities_stand_beside_the_raw_ones_where_the_card_has_a
     finished: DropWork, models: Path
 ) -> None:
     calibrate(models, "classifier_300")
-    work = under(finished, models, short_below=BELOW)
+    work = under(finished, models, dna_only_below_bases=BELOW)
     tables, _ = predict_drop(work)
     assert tables.inputs["calibration of classifier"] == "slope 2.0, intercept -0.5"
     pass_checks_of_predictions(work)
@@ -269,15 +270,13 @@ def test_a_precision_that_the_card_does_not_know_is_refused_at_the_start(
 ) -> None:
     calibrate(models, "classifier_300", **changed)
     work = under(finished, models, calls=CallThresholds(wanted_precision=0.95))
-    with pytest.raises(
-        InputError, match=f"0.95, for which .*classifier_300 has no .* its card knows: {known}"
-    ):
+    with pytest.raises(InputError, match=f"0.95, for which .*classifier_300 has no .* on its card: {known}"):
         check_fit(work)
 
 
 def test_a_wanted_precision_needs_a_threshold_of_both_classifiers(finished: DropWork, models: Path) -> None:
     calibrate(models, "classifier_300")
-    work = under(finished, models, short_below=BELOW, calls=CallThresholds(wanted_precision=0.95))
+    work = under(finished, models, dna_only_below_bases=BELOW, calls=CallThresholds(wanted_precision=0.95))
     with pytest.raises(InputError, match="classifier_300_dna has no threshold"):
         check_fit(work)
     calibrate(models, "classifier_300_dna")
@@ -288,8 +287,83 @@ def test_the_digest_of_one_classifier_is_its_own_and_of_routes_tells_their_borde
     finished: DropWork, models: Path
 ) -> None:
     alone, routed, other = (
-        classifiers_in_use(under(finished, models, short_below=below).settings, 300)
+        classifiers_in_use(under(finished, models, dna_only_below_bases=below).settings, 300)
         for below in (0, 300, 200)
     )
     assert alone.digest == sha256_of_file(models / "classifier_300" / "model.safetensors")
     assert len({alone.digest, routed.digest, other.digest}) == 3
+
+
+def _of_reads(work: DropWork) -> tuple[np.ndarray, np.ndarray, list[object]]:
+    """Calibrated P(virus) and q-value of the called reads, and their calls."""
+    reads = table(work, "calls/read_calls.parquet")
+    called = [position for position, call in enumerate(reads["call"]) if call is not None]
+    p_virus, q_values = (
+        np.array([reads[name][position] for position in called], float)
+        for name in ("p_virus_calibrated", "q_value")
+    )
+    return p_virus, q_values, [reads["call"][position] for position in called]
+
+
+def _called(finished: DropWork, models: Path, **changes: object) -> DropWork:
+    work = under(finished, models, **changes)
+    predict_drop(work)
+    pass_checks_of_predictions(work)
+    call_drop(work)
+    return work
+
+
+def _as_sure(p_virus: np.ndarray) -> np.ndarray:
+    """The mean of 1 - p over all reads that are at least as sure as each, to the width of a bin."""
+    bins = np.minimum((p_virus * BINS).astype(int), BINS - 1)
+    return np.array([(1 - p_virus)[bins >= one].mean() for one in bins])
+
+
+def test_the_q_value_of_a_read_is_the_mean_error_of_all_that_are_as_sure(
+    finished: DropWork, models: Path
+) -> None:
+    calibrate(models, "classifier_300", calibration=CALIBRATION | {"virus_share": 0.5})
+    work = _called(finished, models)
+    p_virus, q_values, calls = _of_reads(work)
+    assert q_values == pytest.approx(_as_sure(p_virus))
+    wrong = read_stages(work.folder.stages)["calls"].figures["expected false calls"]
+    is_viral = np.array([call == "Viral" for call in calls])
+    assert wrong == pytest.approx((1 - p_virus)[is_viral].sum(), abs=1e-3)
+    assert 0 < wrong < is_viral.sum()
+
+    rarer = _called(finished, models, expected_viral_share=0.1)
+    odds = p_virus / (1 - p_virus) / 9
+    assert _of_reads(rarer)[1] == pytest.approx(_as_sure(odds / (1 + odds)), abs=1e-4)
+    assert _of_reads(rarer)[2] == calls
+
+
+@pytest.mark.parametrize("expected_share", [None, 0.2])
+def test_with_a_wanted_false_discovery_rate_the_q_value_calls(
+    finished: DropWork, models: Path, expected_share: float | None
+) -> None:
+    calibrate(models, "classifier_300", calibration=CALIBRATION | {"virus_share": 0.5})
+    wanted = CallThresholds(wanted_fdr=0.3)
+    _, q_values, calls = _of_reads(
+        _called(finished, models, calls=wanted, expected_viral_share=expected_share)
+    )
+    assert [call == "Viral" for call in calls] == (q_values <= 0.3).tolist()
+    assert "Viral" in calls
+    none = CallThresholds(wanted_fdr=1e-9)
+    assert (
+        "Viral"
+        not in _of_reads(_called(finished, models, calls=none, expected_viral_share=expected_share))[2]
+    )
+
+
+def test_without_a_calibration_q_values_are_null_and_what_needs_them_is_refused(
+    finished: DropWork, models: Path
+) -> None:
+    work = _called(finished, models)
+    assert set(table(work, "calls/read_calls.parquet")["q_value"]) == {None}
+    assert read_stages(work.folder.stages)["calls"].figures["expected false calls"] == "unknown"
+    with pytest.raises(InputError, match=r"setting calls\.wanted_fdr: found 0\.05, for which the card of"):
+        check_fit(under(finished, models, calls=CallThresholds(wanted_fdr=0.05)))
+    calibrate(models, "classifier_300")
+    check_fit(under(finished, models, calls=CallThresholds(wanted_fdr=0.05)))
+    with pytest.raises(InputError, match="expected a calibration that says the share of viruses"):
+        check_fit(under(finished, models, expected_viral_share=0.05))

@@ -27,7 +27,7 @@ from virnucpro_assets.training.training_set import make_training_set
 
 def embed_again(work: DropWork) -> None:
     with open_pool(work.settings) as pool, pool.lease() as lease:
-        list(embed_drop(work, "esm2", [0], lease))
+        list(embed_drop(work, {"esm2": [0]}, lease))
 
 
 def train_again(work: DropWork) -> None:

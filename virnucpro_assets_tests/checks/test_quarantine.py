@@ -33,7 +33,7 @@ from virnucpro_assets.sequences.member_names import member_counts, member_name
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
-from virnucpro_assets.storage.merged import merged_blocks
+from virnucpro_assets.storage.merged_reader import merged_blocks
 from virnucpro_assets.storage.parts import PackCounts, PartPlan, rows_of, write_part
 from virnucpro_assets.storage.quarantine import read_quarantine
 from virnucpro_assets.storage.shards import ShardManifest, finish_shard
@@ -202,7 +202,7 @@ def test_quarantined_rows_have_no_score_and_all_others_the_one_they_would_have(
 
 def test_the_dna_alone_scores_what_only_esm2_could_not_embed(troubled: tuple[DropWork, Quarantined]) -> None:
     work, quarantined = troubled
-    routed = replace(work, settings=work.settings.model_copy(update={"short_below": 1_000_000}))
+    routed = replace(work, settings=work.settings.model_copy(update={"dna_only_below_bases": 1_000_000}))
     (members,) = work.index.member_batches()
     _, summary = predict_drop(routed)
     (lost,) = quarantined["dnabert_s"]
@@ -308,18 +308,17 @@ def test_a_shard_that_lacks_rows_is_another_version_and_says_so_in_its_metadata(
         lacking.parts[0].model_copy(update={"incidents": lacking.parts[0].incidents + more}),
         *lacking.parts[1:],
     ]
-    event = _materialisation("esm2_embeddings", work, lacking.model_copy(update={"parts": parts}), {})
+    event = _materialisation(work, lacking.model_copy(update={"parts": parts}), {})
     shown = {name: value.value for name, value in event.metadata.items()}
     figures = {"recomputed_in_float32": 2, "quarantined": 1, "split_packs": 4, "token_limit": 512}
     assert figures.items() <= shown.items()
     assert event.tags["dagster/data_version"] == lacking.digest
-    assert not figures.keys() & _materialisation("esm2_embeddings", work, complete, {}).metadata.keys()
+    assert not figures.keys() & _materialisation(work, complete, {}).metadata.keys()
 
 
-def test_nan_that_no_shard_records_is_refused_with_its_row(
+def test_a_source_that_goes_away_after_it_was_verified_is_named(
     work: DropWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A source that goes away between the check and the reading is NaN to HDF5."""
     for kind in ENCODER_KINDS:
         embed(work, kind, [])
     pass_checks_of_shards(work)
@@ -332,11 +331,10 @@ def test_nan_that_no_shard_records_is_refused_with_its_row(
         if path == lost and content:
             path.unlink()
 
-    monkeypatch.setattr("virnucpro_assets.storage.merged.check_file", check_and_lose)
+    monkeypatch.setattr("virnucpro_assets.files.digests.check_file", check_and_lose)
     blocks = merged_blocks(work.folder.path, 2)
-    first = int(rows_of(PartPlan(1, 1, len(range(1, work.index.manifest.rows, RANKS)) // 2, 10**6), RANKS)[0])
     with pytest.raises(
-        IntegrityError, match=rf"merged\.h5: found, of esm2, NaN or Inf in row {first}, which"
+        IntegrityError, match=r"part-00001\.h5: found no file; expected the part that was verified"
     ):
         list(blocks)
     assert not lost.exists()
@@ -361,7 +359,7 @@ def test_a_classifier_that_gives_no_number_is_refused_with_the_row(work: DropWor
     card = read_card(models / "classifier_300")
     write_card(models / "classifier_300", card.model_copy(update={"digest": ""}))
     broken = replace(work, settings=work.settings.model_copy(update={"classifiers": models}))
-    with pytest.raises(IntegrityError, match="found scores that are no numbers for row 0 of the index"):
+    with pytest.raises(IntegrityError, match="found NaN as a score of row 0 of the index"):
         predict_drop(broken)
 
 

@@ -56,7 +56,7 @@ def test_a_sample_must_be_as_near_to_its_reference_as_the_settings_say(
     settings = Settings(min_cosine=0.999, min_label_agreement=0.98, max_packed_difference=0.001)
     found = Comparison(np.array([1.0, cosine]), difference, frames, chunks)
 
-    result = _judge(settings, "packed_matches_one_at_a_time", found, "note", exact=exact)
+    result = _judge(settings, "packed_matches_one_at_a_time", found, "note", is_bound=exact)
 
     assert result.passed is passed
     assert result.threshold.startswith("cosine at least 0.999, equal labels at least 0.98")

@@ -62,11 +62,11 @@ def test_a_run_works_on_one_generation_whatever_is_registered_meanwhile(
     def merge(work: DropWork) -> None:
         register(settings, "theirs", replace=True)
         assert list_drop("d", settings).digest != listed.digest
-        raise IntegrityError("no shards")
+        raise IntegrityError("merge", found="none", expected="shards", advice="")
 
     def report(work: DropWork) -> None:
         reported.append(work.drop)
-        raise IntegrityError("no report")
+        raise IntegrityError("report", found="none", expected="one", advice="")
 
     monkeypatch.setattr(calls, "merge_drop", merge)
     monkeypatch.setattr(calls, "write_check_report", report)

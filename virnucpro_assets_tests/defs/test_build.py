@@ -36,7 +36,7 @@ def test_every_step_that_drives_devices_takes_a_slot_of_the_pool(definitions):
         for node in definitions.resolve_job_def(job.name).graph.nodes
     }
 
-    assert {name for name, pool in pools.items() if pool} == {"embed", "call"}
+    assert {name for name, pool in pools.items() if pool} == {"embed"}
     assert {pool for pool in pools.values() if pool} == {POOL}
 
 

@@ -38,7 +38,9 @@ def test_a_border_for_short_reads_is_part_of_the_version(
     usual, dna = (
         sha256_of_file(classifier_folder(300, inputs) / "model.safetensors") for inputs in ("both", "dna")
     )
-    plain, routed, other = (Settings(data_root=tmp_path, short_below=below) for below in (0, 300, 200))
+    plain, routed, other = (
+        Settings(data_root=tmp_path, dna_only_below_bases=below) for below in (0, 300, 200)
+    )
     assert dg.materialize([classifier(plain)], instance=instance).success
     version, shown = recorded(instance)
     assert version == shown["digest"] == usual
@@ -57,7 +59,7 @@ def test_settings_that_ask_for_more_than_is_installed_leave_the_record_as_it_is(
 ) -> None:
     (tmp_path / "classifier_300").symlink_to(MODELS_FOLDER / "classifier_300")
     plain, routed = (
-        Settings(data_root=tmp_path, classifiers=tmp_path, short_below=below) for below in (0, 300)
+        Settings(data_root=tmp_path, classifiers=tmp_path, dna_only_below_bases=below) for below in (0, 300)
     )
     record_in_use(instance, plain)
     before = recorded(instance)
@@ -76,7 +78,7 @@ def test_predictions_name_the_classifier_that_scored_them_after_the_settings_cha
     instance.add_dynamic_partitions(DROPS, ["d"])
     named, digests = [], []
     for below in (0, 300):
-        settings = Settings(data_root=tmp_path, short_below=below)
+        settings = Settings(data_root=tmp_path, dna_only_below_bases=below)
         record_in_use(instance, settings)
         job = build_definitions(settings).resolve_job_def("call_drop")
         done = job.execute_in_process(

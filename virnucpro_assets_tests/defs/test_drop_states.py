@@ -110,7 +110,7 @@ def test_each_drop_is_a_line_with_its_state_and_its_reason(
     ]
     instance.add_dynamic_partitions(DROPS, ["../a b"])
     assert next(line for line in drop_states(instance, settings) if line.startswith("../a b")).endswith(
-        "not begun  no drop can have this name"
+        "not begun  this is not a valid name of a drop"
     )
     assert state_of_drop(instance, settings, "b").exit_code == 4
     assert state_of_drop(instance, settings, "later_with_a_long_name").exit_code == 2

@@ -8,7 +8,7 @@ import pytest
 
 from virnucpro_assets.defs.forget import forget_drop
 from virnucpro_assets.defs.partitions import DROPS, PARTITION, RANGE_END, RANGE_START
-from virnucpro_assets.drops.stage_locks import claimed_drop
+from virnucpro_assets.drops.stage_locks import registration_lock
 from virnucpro_assets.errors import BusyError, InputError, VirnucproError
 from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.sequences.read_files import ReadFile
@@ -142,7 +142,7 @@ def test_a_drop_with_a_run_is_left_alone(
 def test_a_drop_that_a_command_holds_is_left_alone(instance: dg.DagsterInstance, settings: Settings) -> None:
     make(instance, settings)
     with (
-        claimed_drop("d", settings, [].append),
+        registration_lock("d", settings, [].append),
         pytest.raises(VirnucproError, match="registration of drop d"),
     ):
         list(forget_drop(instance, settings, "d", delete=True))

@@ -66,7 +66,7 @@ def ended_with(settings: Settings, error: Exception) -> tuple[dg.ExecuteInProces
         (DeviceError("no device"), 2, 3),
         (BusyError("held by another"), 2, 3),
         (DeviceError("no device"), 0, 1),
-        (IntegrityError("damaged"), 2, 1),
+        (IntegrityError("a", found="damage", expected="none", advice=""), 2, 1),
     ],
 )
 def test_a_step_is_tried_again_only_for_want_of_a_device_or_a_lock(error, retries, tries):
@@ -95,10 +95,10 @@ def test_a_failed_step_is_not_retried_even_where_a_policy_asks_for_it():
 
 
 def test_errors_are_told_by_drop_each_line_once() -> None:
-    both = [DeviceError("no GPU"), IntegrityError("damaged")]
+    both = [DeviceError("no GPU"), IntegrityError("a", found="damage", expected="none", advice="")]
     failure = failure_of([("one", both[0]), ("one", both[0]), ("two", both[1])])
-    assert failure.description == "drop one: no GPU; drop two: damaged"
-    assert failure.metadata["drops"].value == {"one": "no GPU", "two": "damaged"}
+    assert failure.description == f"drop one: no GPU; drop two: {both[1]}"
+    assert failure.metadata["drops"].value == {"one": "no GPU", "two": str(both[1])}
     assert failure.metadata["exit_codes"].value == {"one": 4, "two": IntegrityError.exit_code}
 
 

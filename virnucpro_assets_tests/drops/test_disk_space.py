@@ -15,15 +15,15 @@ from virnucpro_assets.drops.disk_space import (
     check_data_root,
     embedding_bytes,
     index_bytes,
-    require_room,
+    require_disk_space,
     table_bytes,
 )
 from virnucpro_assets.drops.recipes import EncoderChoices
 from virnucpro_assets.drops.work import DropWork
-from virnucpro_assets.errors import InputError, NoRoomError
+from virnucpro_assets.errors import InputError, InsufficientDiskSpaceError
 from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embed import embed_drop, require_room_for_embeddings
+from virnucpro_assets.pipeline.embed import embed_drop, require_space_for_embeddings
 from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.run import run_drop
@@ -57,7 +57,7 @@ def written(folder: Path) -> int:
 def test_the_room_for_embeddings_is_what_they_take_but_for_the_frames(indexed: DropWork) -> None:
     before = sum(embedding_bytes(indexed, kind, range(4)) for kind in ENCODER_KINDS)
     with open_pool(indexed.settings) as pool, pool.lease() as lease:
-        shards = [shard for kind in ENCODER_KINDS for shard in embed_drop(indexed, kind, range(4), lease)]
+        shards = list(embed_drop(indexed, dict.fromkeys(ENCODER_KINDS, range(4)), lease))
     pass_checks_of_shards(indexed)
     merge_drop(indexed)
     parts = sum(len(shard.parts) for shard in shards)
@@ -77,7 +77,7 @@ def test_the_room_for_embeddings_is_what_they_take_but_for_the_frames(indexed: D
 def test_the_cache_asks_for_room_up_to_its_limit_and_what_it_holds_already_lies_there(
     indexed: DropWork,
 ) -> None:
-    assert cache_bytes(indexed, ENCODER_KINDS, range(4)) == 0
+    assert cache_bytes(indexed, 1 << 30) == 0
     large, small = (
         dataclasses.replace(
             indexed, settings=indexed.settings.model_copy(update={"embedding_cache_gib": size / 2**30})
@@ -85,15 +85,14 @@ def test_the_cache_asks_for_room_up_to_its_limit_and_what_it_holds_already_lies_
         for size in (1 << 30, 30_000)
     )
     all_of_it = sum(embedding_bytes(indexed, kind, range(4)) for kind in ENCODER_KINDS)
-    assert cache_bytes(large, ENCODER_KINDS, range(4)) == all_of_it
-    assert cache_bytes(small, ENCODER_KINDS, range(4)) == 30_000
+    assert cache_bytes(large, all_of_it) == all_of_it
+    assert cache_bytes(small, all_of_it) == 30_000
     with open_pool(small.settings) as pool, pool.lease() as lease:
-        for kind in ENCODER_KINDS:
-            list(embed_drop(small, kind, range(4), lease))
+        list(embed_drop(small, dict.fromkeys(ENCODER_KINDS, range(4)), lease))
     taken = sum(path.stat().st_size for path in small.settings.cache_folder.rglob("*.npy"))
     assert 10_000 < taken <= 30_000
     shutil.rmtree(small.folder.path / "esm2")
-    assert cache_bytes(small, ENCODER_KINDS, range(4)) == 30_000 - taken
+    assert cache_bytes(small, all_of_it) == 30_000 - taken
 
 
 def test_packed_reads_ask_for_more_room_a_byte_than_plain_ones(tmp_path: Path, small_reads: Path) -> None:
@@ -107,13 +106,13 @@ def test_packed_reads_ask_for_more_room_a_byte_than_plain_ones(tmp_path: Path, s
 
 def test_a_disk_with_too_little_room_is_named_with_both_sizes(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
-    require_room(tmp_path / "not" / "yet", free // 2, "the index of drop d")
-    with pytest.raises(NoRoomError) as raised:
-        require_room(tmp_path / "not" / "yet", 3 * 10**18, "the index of drop d")
+    require_disk_space(tmp_path / "not" / "yet", free // 2, "the index of drop d")
+    with pytest.raises(InsufficientDiskSpaceError) as raised:
+        require_disk_space(tmp_path / "not" / "yet", 3 * 10**18, "the index of drop d")
     message = str(raised.value)
     assert message.startswith(f"{tmp_path}: found ")
     assert (
-        " free on its disk; expected about 3e+06 TB for the index of drop d. Free some room there" in message
+        " free on its disk; expected about 3e+06 TB for the index of drop d. Free some space there" in message
     )
     assert raised.value.exit_code == 1
 
@@ -129,17 +128,17 @@ def test_a_run_without_room_for_both_encoders_ends_before_it_computes_anything(i
         indexed, settings=without_classifier, encoders={"dnabert_s": wide["dnabert_s"], "esm2": large}
     )
     assert embedding_bytes(work, "esm2", [0]) > 10**13
-    require_room_for_embeddings(work, ["dnabert_s"], range(4))
+    require_space_for_embeddings(work, {"dnabert_s": range(4)})
     with pytest.raises(
-        NoRoomError, match=r"for the dnabert_s and esm2 embeddings and the tables of drop d\."
+        InsufficientDiskSpaceError, match=r"for the dnabert_s and esm2 embeddings and the tables of drop d\."
     ):
-        require_room_for_embeddings(work, ENCODER_KINDS, range(4))
+        require_space_for_embeddings(work, dict.fromkeys(ENCODER_KINDS, range(4)))
     with (
         open_pool(work.settings) as pool,
         pool.lease() as lease,
-        pytest.raises(NoRoomError, match=r"for the esm2 embeddings"),
+        pytest.raises(InsufficientDiskSpaceError, match=r"for the esm2 embeddings"),
     ):
-        list(embed_drop(work, "esm2", range(4), lease))
+        list(embed_drop(work, {"esm2": range(4)}, lease))
     assert list(work.folder.path.glob("*/*/part-*")) == []
 
 

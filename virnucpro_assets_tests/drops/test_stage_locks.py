@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from virnucpro_assets.drops.stage_locks import claimed, claimed_shards
+from virnucpro_assets.drops.stage_locks import shard_locks, stage_lock
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import BusyError
 from virnucpro_assets.files.locks import FileLock
@@ -39,7 +39,7 @@ with open_pool(settings) as pool, pool.lease() as lease:
     for kind in sys.argv[1:]:
         sys.stdin.readline()
         work = DropWork.on("d", settings, say)
-        for shard in embed_drop(work, kind, range(settings.ranks), lease):
+        for shard in embed_drop(work, {kind: range(settings.ranks)}, lease):
             say(f"{kind} rank {shard.rank} reused {shard.reused_parts} of {len(shard.parts)}")
         say(f"{kind} done")
 """
@@ -109,6 +109,7 @@ def work(tmp_path: Path, small_reads: Path) -> DropWork:
         data_root=tmp_path / "data",
         locks_folder=tmp_path / "locks",
         devices="cpu:1",
+        check_sample=2,
         token_budget=1024,
         packs_per_part=1,
     )
@@ -127,6 +128,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "VIRNUCPRO_DEVICES": settings.devices,
         "VIRNUCPRO_TOKEN_BUDGET": str(settings.token_budget),
         "VIRNUCPRO_PACKS_PER_PART": str(settings.packs_per_part),
+        "VIRNUCPRO_CHECK_SAMPLE": str(settings.check_sample),
     }
 
 
@@ -147,9 +149,9 @@ def test_a_rank_that_another_run_holds_fails_alone_where_nobody_waits(
         pool.lease() as lease,
         pytest.raises(EmbeddingError) as raised,
     ):
-        finished += [shard.rank for shard in embed_drop(refusing(work, print), "esm2", range(4), lease)]
-    assert raised.value.failures.keys() == {2}
-    assert raised.value.failures[2].startswith(f"{lock}: found it held by somebody (process ")
+        finished += [shard.rank for shard in embed_drop(refusing(work, print), {"esm2": range(4)}, lease)]
+    assert raised.value.failures.keys() == {("esm2", 2)}
+    assert raised.value.failures["esm2", 2].startswith(f"{lock}: found it held by somebody (process ")
     assert raised.value.exit_code == 4
     folders = [work.folder.shard("esm2", rank, 4) for rank in range(4)]
     assert [(folder / "manifest.toml").exists() for folder in folders] == [True, True, False, True]
@@ -157,22 +159,22 @@ def test_a_rank_that_another_run_holds_fails_alone_where_nobody_waits(
 
 
 def test_other_places_are_refused_with_their_holder(work: DropWork, start: Callable[..., Process]) -> None:
-    for place in ("index", "merged", "predictions", "calls", "report"):
+    for place in ("index", "check_sample", "merged", "predictions", "calls", "report"):
         holder = start(HOLD, str(work.folder.path / f"{place}.lock"))
         holder.wait_for("held")
         with (
             pytest.raises(BusyError, match=rf"{place}\.lock: found it held by somebody"),
-            claimed(refusing(work, print), place),
+            stage_lock(refusing(work, print), place),
         ):
             pass
         assert holder.end() == 0
-        with claimed(refusing(work, print), place):
+        with stage_lock(refusing(work, print), place):
             about = json.loads((work.folder.path / f"{place}.lock").read_text())
         assert about["owner"] == f"{place} of drop d"
 
 
 def test_shards_name_encoder_rank_and_drop_to_whoever_waits(work: DropWork) -> None:
-    with claimed_shards(work, "esm2", [3, 1], before_waiting=lambda: None) as busy:
+    with shard_locks(work, {"esm2": [3, 1]}, before_waiting=lambda: None) as busy:
         locks = sorted((work.folder.path / "esm2").glob("*.lock"))
         owners = [json.loads(lock.read_text())["owner"] for lock in locks]
         assert busy == {}
@@ -181,11 +183,11 @@ def test_shards_name_encoder_rank_and_drop_to_whoever_waits(work: DropWork) -> N
 
 def test_ranks_of_one_drop_are_computed_side_by_side(work: DropWork) -> None:
     with (
-        claimed_shards(work, "esm2", [0, 1], before_waiting=lambda: None) as first,
-        claimed_shards(refusing(work, print), "esm2", [1, 2, 3], before_waiting=lambda: None) as second,
-        claimed_shards(refusing(work, print), "dnabert_s", [0, 1], before_waiting=lambda: None) as third,
+        shard_locks(work, {"esm2": [0, 1]}, before_waiting=lambda: None) as first,
+        shard_locks(refusing(work, print), {"esm2": [1, 2, 3]}, before_waiting=lambda: None) as second,
+        shard_locks(refusing(work, print), {"dnabert_s": [0, 1]}, before_waiting=lambda: None) as third,
     ):
-        assert (first, set(second), third) == ({}, {1}, {})
+        assert (first, set(second), third) == ({}, {("esm2", 1)}, {})
 
 
 @pytest.mark.slow
@@ -242,10 +244,10 @@ def test_what_a_killed_run_left_half_made_is_removed_where_the_lock_is_held_and_
         path.touch()
     said: list[str] = []
     work = DropWork.on("d", work.settings, said.append)
-    with claimed_shards(work, "esm2", [0], before_waiting=lambda: None):
+    with shard_locks(work, {"esm2": [0]}, before_waiting=lambda: None):
         pass
     for place in ("index", "merged", "calls"):
-        with claimed(work, place):
+        with stage_lock(work, place):
             pass
     assert [path for path in covered if path.exists() or path.parent.name == "index.partial-xyz"] == [
         covered[2]
@@ -258,7 +260,7 @@ def test_what_a_killed_run_left_half_made_is_removed_where_the_lock_is_held_and_
         "removed 1 unfinished files and folders of an ended run",
         "removed 2 unfinished files and folders of an ended run",
     ]
-    with claimed_shards(work, "esm2", range(4), before_waiting=lambda: None):
+    with shard_locks(work, {"esm2": range(4)}, before_waiting=lambda: None):
         pass
     assert [path.exists() for path in uncovered] == [False, False, True, True, True, True]
 
@@ -271,8 +273,8 @@ def test_nothing_is_removed_from_a_rank_that_another_run_holds(
     (shard / "part-00000.h5.partial-1-ab").touch()
     holder = start(HOLD, str(shard.with_name("rank-01-of-04.lock")))
     holder.wait_for("held")
-    with claimed_shards(refusing(work, print), "esm2", range(4), before_waiting=lambda: None) as busy:
-        assert set(busy) == {1}
+    with shard_locks(refusing(work, print), {"esm2": range(4)}, before_waiting=lambda: None) as busy:
+        assert set(busy) == {("esm2", 1)}
         assert (shard / "part-00000.h5.partial-1-ab").exists()
 
 
@@ -287,7 +289,7 @@ def test_devices_are_given_back_before_a_run_waits_and_at_no_other_time(work: Dr
     holder = FileLock(work.folder.path / "esm2" / "rank-01-of-04.lock", "somebody")
     assert holder.try_acquire() is None
     for _ in range(2):
-        with claimed_shards(waiter, "esm2", [0, 1], before_waiting=give_back) as busy:
+        with shard_locks(waiter, {"esm2": [0, 1]}, before_waiting=give_back) as busy:
             assert busy == {}
     gave_back, waiting = events
     assert gave_back == "gave back"

@@ -85,7 +85,7 @@ def test_the_second_run_waits_and_then_computes_nothing_again(
         assert sorted(computed) == [[], [f"{rows:,}"]]
         assert sum(f"{kind}: nothing to compute" in text for text in errors) == 1
     assert any(re.search(r"^waiting for .*\.lock, which .+ of drop small \(process", t, re.M) for t in errors)
-    assert sum("is there already, whole and of these reads: it is kept" in text for text in errors) == 1
+    assert sum("exists, is whole and of these reads: it is reused" in text for text in errors) == 1
     assert {name: [part.file for part in shard.parts] for name, shard in found.items()} == {
         name: [part.file for part in shard.parts] for name, shard in expected.items()
     }

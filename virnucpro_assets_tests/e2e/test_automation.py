@@ -18,7 +18,11 @@ from virnucpro_assets_tests.web_server import running_web_server
 
 pytestmark = [pytest.mark.timeout(1200), pytest.mark.daemon]
 
-AUTOMATION = {"VIRNUCPRO_AUTOMATION": "1", "VIRNUCPRO_LOOK_SECONDS": "5", "VIRNUCPRO_SETTLE_SECONDS": "4"}
+AUTOMATION = {
+    "VIRNUCPRO_AUTOMATION": "1",
+    "VIRNUCPRO_SCAN_INTERVAL_SECONDS": "5",
+    "VIRNUCPRO_SETTLE_SECONDS": "4",
+}
 HEALTHY = [f"drop{number}" for number in range(6)] + ["slow"]
 COPYING_SECONDS = 40
 

@@ -14,7 +14,7 @@ from virnucpro_assets_tests.conftest import Installation
 from virnucpro_assets_tests.frameless import mixed_reads
 
 FRAMELESS = {"frameless", "lower", "reverse", "long", "last"}
-SWITCH = {"VIRNUCPRO_SCORE_FRAMELESS": "1"}
+SWITCH = {"VIRNUCPRO_SCORE_READS_WITHOUT_OPEN_FRAME": "1"}
 
 
 def write_mixed(folder: Path) -> Path:
@@ -69,6 +69,7 @@ def test_without_a_classifier_of_the_dna_the_command_ends_before_it_begins(
     assert done.exit_code == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith(
-        "error: setting score_frameless: found reads without a stop-free frame to score, but no classifier in "
+        "error: setting score_reads_without_open_frame: found reads without an open frame to score, but no classifier "
+        "in "
     )
     assert not (installation.data_root / "mixed").exists()

@@ -64,7 +64,7 @@ def test_the_models_in_use_and_an_empty_registry_are_listed(
 ) -> None:
     out = outcomes["empty"].stdout
     assert f"esm2                          {ESM2_FOLDER}" in out
-    assert f"registry {place.folder / 'models'}\nholds no model" in out
+    assert f"registry {place.folder / 'models'}\nit is empty" in out
 
 
 def test_published_models_are_listed_with_size_and_licence(outcomes: dict[str, Outcome]) -> None:
@@ -84,7 +84,7 @@ def test_what_was_imported_is_listed_with_what_it_is(
     out = outcomes["list"].stdout
     models = place.folder / "models"
     assert f"esm2                          {models / 'esm2_mine'}\n" in out
-    assert f"classifier for chunks of 500  {models / 'classifier_500'} (not there)" in out
+    assert f"classifier for chunks of 500  {models / 'classifier_500'} (missing)" in out
     rows = {line.split()[0]: line for line in out.split("registry ")[1].splitlines()[2:]}
     assert set(rows) == {"classifier_300", "dna", "esm2_mine"}
     kind = ("esm2,", "32", "wide:", "shape", "of", "no", "published", "model", "float16", "0.1")

@@ -75,13 +75,13 @@ def test_the_commands_end_as_they_should(told):
         "too_far": 2,
     }
     assert {name: outcome.trace for name, outcome in told.outcomes.items() if outcome.trace} == {}
-    assert "in use for chunks of 300: that of the settings" in told.outcomes["back"].stdout
+    assert "in use for chunks of 300: the one of the settings" in told.outcomes["back"].stdout
 
 
 def test_training_says_how_good_the_classifier_is_and_where_its_evaluation_is(told):
     lines = dict(line.split(": ", 1) for line in told.outcomes["first"].stdout.splitlines())
     assert re.fullmatch(
-        r"AUROC 0\.\d{3} and F1 0\.\d{3} on the test split; there was none in use\.", lines["verdict"]
+        r"AUROC 0\.\d{3} and F1 0\.\d{3} on the test split; no classifier was in use\.", lines["verdict"]
     )
     page = Path(lines["page"])
     assert lines["version"] == page.parent.name == sha256_of_file(page.parent / "model.safetensors")[:12]
@@ -104,7 +104,7 @@ def test_a_worse_one_is_kept_out_with_the_reason_in_one_line(told):
 def test_the_second_training_computes_no_embedding_again(told):
     assert "dnabert_s: " in told.outcomes["first"].stderr
     assert "dnabert_s: " not in told.outcomes["worse"].stderr
-    assert "there already" in told.outcomes["worse"].stderr
+    assert "exists already" in told.outcomes["worse"].stderr
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,10 @@ def test_the_second_training_computes_no_embedding_again(told):
             "error: training sources: found 0 of viruses and 0 of others; expected files of both classes",
         ),
         ("misspelt", "error: drop nobody: found no delivery of this name in drops and no registered files"),
-        ("too_far", "none before it; expected a version that was taken into use."),
+        (
+            "too_far",
+            "no activation before the classifier of the settings; expected a version that was put into use.",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(told, command, line):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from virnucpro_assets.models.threads import limit_threads
+from virnucpro_assets.models.hardware import limit_threads
 from virnucpro_assets_tests.deployments import Deployment
 from virnucpro_assets_tests.labelled import embedded_drops, write_labelled_reads
 from virnucpro_assets_tests.web_server import WebServer, running_web_server

@@ -10,7 +10,7 @@ from virnucpro_assets.defs.jobs import TRAINING
 
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.demo.paths import MODELS_FOLDER
-from virnucpro_assets.models.threads import limit_threads
+from virnucpro_assets.models.hardware import limit_threads
 from virnucpro_assets_tests.deployments import Deployment
 from virnucpro_assets_tests.labelled import embedded_drops, write_labelled_reads
 
@@ -95,7 +95,7 @@ def test_a_good_classifier_is_recorded_in_use_and_a_worse_one_ends_the_run(schoo
     [
         ({}, r"found none; expected drops of both classes"),
         ({"virus": ["virus"]}, r"found virus \(virus\); expected drops of both classes"),
-        (GOOD | {"inputs": "rna"}, "expected a value that fits"),
+        (GOOD | {"inputs": "rna"}, "expected a valid value"),
         (GOOD | {"virus": ["nobody"]}, "drop nobody: found no such drop"),
     ],
 )

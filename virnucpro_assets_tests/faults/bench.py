@@ -59,7 +59,7 @@ class Bench:
     ) -> list[ShardManifest]:
         """Do the job to its end, on the healthy pool unless told another; what it reports goes to `heard`."""
         with (pool or self.healthy).lease() as lease:
-            return list(embed_shards(job or self.job, lease, ([] if heard is None else heard).append))
+            return list(embed_shards([job or self.job], lease, ([] if heard is None else heard).append))
 
     def step(self, *numbers: int, out: str = "out", name: str = "step", **options: Any) -> Step:
         """The job as a process of its own, started on the CPU slots of these numbers."""

@@ -77,7 +77,7 @@ def main() -> int:
     started = time.monotonic()
     devices = [Device("cpu", number, 1) for number in given.devices]
     with DevicePool(devices, options) as pool, pool.lease() as lease:
-        for shard in embed_shards(job, lease, lambda line: _say(heard=line)):
+        for shard in embed_shards([job], lease, lambda line: _say(heard=line)):
             _say(
                 finished=shard.rank,
                 seconds=shard.seconds,

@@ -47,11 +47,11 @@ def test_a_rank_with_a_fatal_sequence_fails_alone_and_names_it_and_is_mended_by_
     job, fatal = trouble.job(quarantine="fail"), trouble.pack[2]
     with pytest.raises(EmbeddingError) as failed:
         trouble.run(job, Faults(crashing=trouble.proteins([fatal])))
-    assert failed.value.failures == {
+    assert failed.value.ranks_of("esm2") == {
         RANK: f"1 sequences cannot be embedded; the first is {trouble.name(fatal)}, row {fatal} of the index: "
         "kills_process"
     }
-    assert failed.value.quarantined == {RANK: [QuarantinedRow(row=fatal, reason="kills_process")]}
+    assert failed.value.quarantined == {("esm2", RANK): [QuarantinedRow(row=fatal, reason="kills_process")]}
     finished = [rank for rank, folder in job.folders.items() if (folder / "manifest.toml").exists()]
     assert finished == [0, 2, 3]
     before = {path: path.stat().st_ino for path in part_files(job)}

@@ -121,7 +121,7 @@ def test_a_broken_device_alone_blames_no_sequence(
     with pytest.raises(EmbeddingError, match="No device is left") as failed:
         trouble.run(job, Faults(broken={0: breaks}))
     assert failed.value.exit_code == DeviceError.exit_code
-    assert sorted(failed.value.failures) == [0, 1, 2, 3]
+    assert sorted(failed.value.ranks_of("esm2")) == [0, 1, 2, 3]
     assert failed.value.quarantined == {}
     assert part_files(job) == []
     finish(job, healthy_pool)

@@ -56,10 +56,10 @@ def test_a_sequence_that_gives_nan_fails_its_rank_alone_under_the_policy_fail(
     job, rank = trouble.job(model=model, quarantine="fail"), row % 4
     with pytest.raises(EmbeddingError) as failed:
         finish(job, healthy_pool)
-    assert failed.value.failures == {
+    assert failed.value.ranks_of("dnabert_s") == {
         rank: f"1 sequences cannot be embedded; the first is {trouble.name(row)}, row {row} of the index: not_finite"
     }
-    assert failed.value.quarantined == {rank: [QuarantinedRow(row=row, reason="not_finite")]}
+    assert failed.value.quarantined == {("dnabert_s", rank): [QuarantinedRow(row=row, reason="not_finite")]}
     finished = [other for other, folder in job.folders.items() if (folder / "manifest.toml").exists()]
     assert finished == [other for other in range(4) if other != rank]
     for other in finished:

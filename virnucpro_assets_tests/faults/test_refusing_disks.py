@@ -60,7 +60,7 @@ def test_a_disk_that_takes_no_more_in_the_middle_of_a_run_keeps_what_it_has(
     with small_disk(bench.folder / "disk", [writer], in_memory=in_memory) as disk:
         job = bench.job_at(disk.folder / "out")
         with bench.healthy.lease() as lease:
-            run = embed_shards(job, lease, [].append)
+            run = embed_shards([job], lease, [].append)
             assert next(run).rank == 0
             disk.fill(room=5 * PAGE) if way == "full" else disk.lock()
             with pytest.raises(EmbeddingError) as failed:
@@ -114,14 +114,14 @@ def test_a_shard_whose_folder_vanishes_in_the_middle_is_not_finished_and_goes_on
         (job.folders[rank] / name).unlink()
     away = bench.folder / "away"
     with bench.healthy.lease() as lease:
-        run = embed_shards(job, lease, [].append)
+        run = embed_shards([job], lease, [].append)
         assert {next(run).rank, next(run).rank} == {0, 3}
         job.folders[1].rename(away)
         finished = [next(run)]
         with pytest.raises(EmbeddingError) as failed:
             finished += run
     assert [shard.rank for shard in finished] == [2]
-    assert failed.value.failures.keys() == {1}
+    assert failed.value.failures.keys() == {("esm2", 1)}
     lost = job.folders[1] / "part-00000.h5"
     assert one_line(str(failed.value)).startswith(
         f"esm2: found 1 ranks that cannot be finished (rank 1: {lost}: found no file; expected "

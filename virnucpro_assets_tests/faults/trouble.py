@@ -74,13 +74,13 @@ class Trouble:
             pool.lease() as lease,
         ):
             report = ([] if heard is None else heard).append
-            return {shard.rank: shard for shard in embed_shards(job, lease, report)}
+            return {shard.rank: shard for shard in embed_shards([job], lease, report)}
 
 
 def finish(job: ShardJob, pool: DevicePool) -> dict[int, ShardManifest]:
     """Do a job on a pool without faults; the shards by rank."""
     with pool.lease() as lease:
-        return {shard.rank: shard for shard in embed_shards(job, lease, [].append)}
+        return {shard.rank: shard for shard in embed_shards([job], lease, [].append)}
 
 
 def incidents_of(shards: dict[int, ShardManifest]) -> Incidents:

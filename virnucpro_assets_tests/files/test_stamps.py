@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from virnucpro_assets.files import stamps
-from virnucpro_assets.files.stamps import is_unchanged, stamp_of
+from virnucpro_assets.files import digests
+from virnucpro_assets.files.digests import is_unchanged, stamp_of
 
 
 def rewrite(path: Path) -> None:
@@ -38,7 +38,7 @@ def longer(path: Path) -> None:
 def test_every_change_is_one(
     tmp_path: Path, change: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stamps, "SETTLED", 0.0)
+    monkeypatch.setattr(digests, "SETTLED", 0.0)
     path = tmp_path / "file"
     path.write_bytes(b"first")
     stamp = stamp_of(path)
@@ -52,8 +52,8 @@ def test_a_file_of_just_now_has_no_stamp_yet(tmp_path: Path, monkeypatch: pytest
     path = tmp_path / "file"
     path.write_bytes(b"first")
     now = path.stat().st_ctime
-    monkeypatch.setattr(stamps.time, "time", lambda: now + 0.9)
+    monkeypatch.setattr(digests.time, "time", lambda: now + 0.9)
     assert stamp_of(path) == ""
     assert not is_unchanged(path, "")
-    monkeypatch.setattr(stamps.time, "time", lambda: now + 1.1)
+    monkeypatch.setattr(digests.time, "time", lambda: now + 1.1)
     assert is_unchanged(path, stamp_of(path))

@@ -1,17 +1,21 @@
 """Which encoders a device process holds beside each other."""
 
 import shutil
+import threading
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.files import stamps
+from virnucpro_assets.files import digests
+from virnucpro_assets.inference import encoders as encoders_module
 from virnucpro_assets.inference.encoders import LoadedEncoders
 from virnucpro_assets.inference.messages import EncoderChoice
 from virnucpro_assets.models import folders
+from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.folders import read_model_folder
 from virnucpro_assets_tests.changed_models import scale_weights
 
@@ -52,7 +56,7 @@ def test_only_loading_takes_seconds(choice: EncoderChoice) -> None:
 def test_an_unchanged_model_is_not_digested_again_and_a_changed_one_is_refused(
     choice: EncoderChoice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stamps, "SETTLED", 0.0)
+    monkeypatch.setattr(digests, "SETTLED", 0.0)
     copy = shutil.copytree(choice.folder, tmp_path / "esm2")
     folder = read_model_folder(copy)
     chosen = choice.model_copy(update={"folder": copy, "stamps": folder.stamps})
@@ -62,3 +66,49 @@ def test_an_unchanged_model_is_not_digested_again_and_a_changed_one_is_refused(
     scale_weights(copy, 2.0)
     with pytest.raises(IntegrityError, match=f"found a model of digest .*; expected {choice.digest}"):
         LoadedEncoders("cpu").get(chosen)
+
+
+def test_an_encoder_is_loaded_beside_the_one_in_use_where_there_is_room(
+    choice: EncoderChoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = read_model_folder(MODELS_FOLDER / "dnabert_s")
+    other = choice.model_copy(
+        update={"kind": "dnabert_s", "folder": folder.path, "digest": folder.digest, "stamps": folder.stamps}
+    )
+    encoders = LoadedEncoders("cpu")
+    first = weakref.ref(encoders.get(choice))
+    encoders.prefetch(other)
+    assert encoders.get(other).width == folder.width
+    assert first() is None, "a CPU slot keeps one model"
+
+    monkeypatch.setattr(LoadedEncoders, "has_room", lambda self, choice: True)
+    threads: list[str] = []
+    load = encoders_module.load_encoder
+
+    def noted(*arguments: Any, **options: Any) -> PackedEncoder:
+        threads.append(threading.current_thread().name.split("_")[0])
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(encoders_module, "load_encoder", noted)
+    encoders = LoadedEncoders("cpu")
+    in_use = encoders.get(choice)
+    for wanted in (other, other, None, choice):
+        encoders.prefetch(wanted)
+    assert (encoders.get(other).width, encoders.get(choice)) == (folder.width, in_use)
+    assert threads == ["MainThread", "next encoder"]
+
+
+def test_an_encoder_that_cannot_be_prefetched_is_refused_when_its_turn_comes(
+    choice: EncoderChoice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LoadedEncoders, "has_room", lambda self, choice: True)
+    copy = shutil.copytree(choice.folder, tmp_path / "esm2")
+    changed = choice.model_copy(update={"folder": copy, "stamps": ()})
+    scale_weights(copy, 2.0)
+    encoders = LoadedEncoders("cpu")
+    in_use = encoders.get(choice)
+    encoders.prefetch(changed)
+    assert encoders.get(choice) is in_use
+    with pytest.raises(IntegrityError, match="found a model of digest"):
+        encoders.get(changed)
+    assert encoders.get(choice) is in_use

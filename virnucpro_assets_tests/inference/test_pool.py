@@ -127,17 +127,17 @@ def test_a_killed_process_is_started_again_and_the_result_is_the_same(
     job, others, heard = make_job(out=tmp_path / "killed"), device_processes(), list[str]()
 
     with open_pool(3) as pool, pool.lease() as lease:
-        run = embed_shards(job, lease, heard.append)
+        run = embed_shards([job], lease, heard.append)
         finished = [next(run)]
         os.kill(pool.process(lease.devices[0]).pid, signal.SIGKILL)
         assert 0 < len(part_names(job)) < planned
         finished += run
     assert device_processes() == others
     (death,) = [line for line in heard if "ended" in line]
-    # On a busy machine the process may be done with the tasks that it had before the pool sees its end.
-    work = (
-        r"(at esm2 rank 1 part \d \(it left no message\); tried again|between tasks \(it left no message\))"
-    )
+    # On a busy machine it may hold two tasks, or none any more when the pool sees its end.
+    part, none = r"esm2 rank 1 part \d", r"\(it left no message\)"
+    several = rf"at {part} or {part} {none}; each of them is tried again alone"
+    work = rf"(at {part} {none}; tried again|between tasks {none}|{several})"
     assert re.fullmatch(rf"device process cpu:3: ended by signal SIGKILL {work}", death)
     assert contents(finished) == contents(whole)
 
@@ -149,7 +149,7 @@ def test_a_device_whose_process_always_dies_is_given_up_and_finished_parts_serve
     whole = run_job(shared_pool, make_job(out=tmp_path / "whole"))
     job, heard = make_job(out=tmp_path / "killed"), list[str]()
     with open_pool(3, restarts=0) as pool, pool.lease() as lease:
-        run = embed_shards(job, lease, heard.append)
+        run = embed_shards([job], lease, heard.append)
         assert next(run).rank == 0
         os.kill(pool.process(lease.devices[0]).pid, signal.SIGKILL)
         with pytest.raises(EmbeddingError, match=r"ended by signal SIGKILL .* No device is left") as error:
@@ -169,7 +169,7 @@ def test_leaving_a_run_early_ends_its_processes(
 ) -> None:
     others = device_processes()
     with open_pool(0) as pool, pool.lease() as lease:
-        run = embed_shards(make_job(), lease, [].append)
+        run = embed_shards([make_job()], lease, [].append)
         next(run)
         assert len(device_processes()) == len(others) + 1
         run.close()

@@ -1,6 +1,5 @@
 """From an index to shards by real device processes: values, what is kept, what is refused."""
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,20 +11,21 @@ import pytest
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.inference.embedding import embed_sequences
-from virnucpro_assets.inference.inputs import sequences_for
 from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embed_shards
-from virnucpro_assets.models.flops import count_flops
+from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.models.folders import read_config, read_model_folder
 from virnucpro_assets.models.loading import load_encoder
+from virnucpro_assets.models.sizes import count_flops
 from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.incidents import QuarantinedRow
-from virnucpro_assets.storage.shards import read_shard, set_aside_shard
+from virnucpro_assets.storage.shards import ShardManifest, read_shard, set_aside_shard
+from virnucpro_assets.vocabulary import ENCODER_KINDS
 from virnucpro_assets_tests.changed_models import copied_model, dna_model_with, rare_dna_token, scale_weights
 from virnucpro_assets_tests.damage import flip_byte
-from virnucpro_assets_tests.jobs import run_job
+from virnucpro_assets_tests.jobs import contents, run_job
 
 MakeJob = Callable[..., ShardJob]
 OpenPool = Callable[..., DevicePool]
@@ -47,7 +47,7 @@ def test_every_part_of_every_rank_holds_what_its_encoder_gives(
             with h5py.File(job.folders[shard.rank] / part.name) as file:
                 rows, stored = file["rows"][:], file["embeddings"][:]
             batch = small_index.rows(int(rows[0]), int(rows[-1]) + 1, ranks)
-            expected = embed_sequences(encoder, sequences_for(job.encoder.kind, batch), 256)
+            expected = embed_sequences(encoder, ENCODERS[job.encoder.kind].sequences(batch), 256)
             assert part.counts == expected.counts
             np.testing.assert_array_equal(rows, batch.rows)
             np.testing.assert_array_equal(stored, expected.embeddings)
@@ -91,6 +91,48 @@ def test_a_device_measures_the_peak_that_it_is_not_told(shared_pool: DevicePool,
     assert all(1e9 < peak < 1e14 for peak in peaks)
 
 
+def both(make_job: MakeJob, out: Path) -> list[ShardJob]:
+    """A job of each encoder, with its shards under `out`."""
+    return [make_job(MODELS_FOLDER / kind, out=out) for kind in ENCODER_KINDS]
+
+
+def test_both_encoders_share_one_queue_and_one_start_of_their_processes(
+    open_pool: OpenPool, shared_pool: DevicePool, make_job: MakeJob, tmp_path: Path
+) -> None:
+    expected = [
+        contents(run_job(shared_pool, job)) for job in both(make_job, tmp_path / "one after the other")
+    ]
+    finished: list[ShardManifest] = []
+    lines: list[str] = []
+    with open_pool(7, 8) as pool, pool.lease() as lease:
+        for shard in embed_shards(both(make_job, tmp_path / "together"), lease, lines.append):
+            if not finished:
+                started = {process.pid for process in pool.running(pool.devices)}
+            finished.append(shard)
+        assert {process.pid for process in pool.running(pool.devices)} == started
+    kinds = [shard.recipe.encoder for shard in finished]
+    assert kinds == [*["dnabert_s"] * 4, *["esm2"] * 4]
+    assert [contents(finished[:4]), contents(finished[4:])] == expected
+    last_lines = [line for line in lines if "(100%)" in line]
+    assert [line.split(":")[0] for line in last_lines] == list(ENCODER_KINDS)
+
+
+def test_a_rank_of_one_encoder_that_fails_stops_no_rank_of_the_other(
+    open_pool: OpenPool, make_job: MakeJob, tmp_path: Path
+) -> None:
+    dna, protein = both(make_job, tmp_path)
+    damaged = replace(
+        dna, folders={1: dna.folders[1]}, encoder=dna.encoder.model_copy(update={"digest": "f" * 64})
+    )
+    finished: list[tuple[str, int]] = []
+    with open_pool(7) as pool, pool.lease() as lease, pytest.raises(EmbeddingError) as failed:
+        for shard in embed_shards([damaged, protein], lease, [].append):
+            finished.append((shard.recipe.encoder, shard.rank))
+    assert sorted(finished) == [("esm2", rank) for rank in range(4)]
+    assert failed.value.failures.keys() == {("dnabert_s", 1)}
+    assert all(read_shard(folder, content=True).rank == rank for rank, folder in protein.folders.items())
+
+
 def test_a_finished_shard_is_not_computed_again(shared_pool: DevicePool, make_job: MakeJob) -> None:
     first, again = run_job(shared_pool, make_job()), run_job(shared_pool, make_job())
     kept = [shard.model_copy(update={"reused_parts": len(shard.parts)}) for shard in first]
@@ -106,7 +148,7 @@ def test_an_index_that_was_built_anew_under_a_run_is_refused(
     found = f"found an index of digest {job.index.manifest.digest}; expected {'f' * 64}"
     with pytest.raises(EmbeddingError, match=found) as failed:
         run_job(shared_pool, former)
-    assert sorted(failed.value.failures) == [0, 1, 2, 3]
+    assert sorted(failed.value.ranks_of("esm2")) == [0, 1, 2, 3]
     assert not list(former.folders[0].glob("part-*"))
 
 
@@ -117,7 +159,7 @@ def test_a_shard_that_is_opened_again_is_not_finished_until_it_is(
     run_job(shared_pool, job)
     (job.folders[2] / "part-00000.h5").unlink()
     with shared_pool.lease() as lease:
-        shards = embed_shards(job, lease, [].append)
+        shards = embed_shards([job], lease, [].append)
         assert next(shards).rank == 0
         assert not (job.folders[2] / "manifest.toml").exists()
         assert {shard.rank for shard in shards} == {1, 2, 3}
@@ -146,7 +188,7 @@ def test_weights_that_changed_since_the_run_began_are_refused(
     with pytest.raises(EmbeddingError) as error:
         run_job(shared_pool, job)
     found = read_model_folder(model).digest
-    assert error.value.failures == dict.fromkeys(
+    assert error.value.ranks_of("esm2") == dict.fromkeys(
         range(4),
         f"{model}: found a model of digest {found}; expected {job.encoder.digest}, as it was when the run "
         "began. Start the run again once the model no longer changes.",
@@ -204,8 +246,8 @@ def test_a_candidate_that_gives_nan_is_named_and_the_other_ranks_are_finished(
 
     with pytest.raises(EmbeddingError) as error:
         run_job(shared_pool, job)
-    assert error.value.not_finite == {rank}
-    assert error.value.failures == {
+    assert error.value.not_finite == {("dnabert_s", rank)}
+    assert error.value.ranks_of("dnabert_s") == {
         rank: f"1 sequences cannot be embedded; the first is {member_of(small_index, row)}, row {row} of the "
         "index: not_finite"
     }
@@ -222,8 +264,8 @@ def test_a_model_that_gives_no_number_at_all_names_the_first_row_of_each_rank(
     scale_weights(model, float("nan"))
     with pytest.raises(EmbeddingError) as error:
         run_job(shared_pool, make_job(model))
-    assert error.value.not_finite == {0, 1, 2, 3}
-    for rank, reason in error.value.failures.items():
+    assert error.value.not_finite == {("esm2", rank) for rank in range(4)}
+    for rank, reason in error.value.ranks_of("esm2").items():
         name = member_of(small_index, rank)
         assert reason.endswith(f"the first is {name}, row {rank} of the index: not_finite")
 
@@ -267,11 +309,14 @@ def test_an_empty_index_needs_no_device_process(
     assert [(shard.rank, shard.rows, shard.parts) for shard in shards] == [(0, 0, []), (1, 0, []), (2, 0, [])]
 
 
-def test_an_error_names_the_encoder_and_each_rank_in_order() -> None:
+def test_an_error_names_each_encoder_and_each_of_its_ranks_in_order() -> None:
     error = EmbeddingError(
-        "esm2", {2: "second", 0: "first"}, {2: [QuarantinedRow(row=2, reason="not_finite")]}
+        {("esm2", 2): "second", ("dnabert_s", 1): "first", ("esm2", 0): "first", ("esm2", 3): "second"},
+        {("esm2", 2): [QuarantinedRow(row=2, reason="not_finite")]},
     )
-    assert error.not_finite == {2}
-    assert re.fullmatch(
-        r"esm2: found 2 ranks that cannot be finished \(rank 0: first; rank 2: second\).*", str(error)
+    assert error.not_finite == {("esm2", 2)}
+    assert error.ranks_of("esm2") == {0: "first", 2: "second", 3: "second"}
+    assert str(error) == (
+        "dnabert_s: found 1 ranks that cannot be finished (rank 1: first); "
+        "esm2: found 3 ranks that cannot be finished (rank 0: first; ranks 2, 3: second)"
     )

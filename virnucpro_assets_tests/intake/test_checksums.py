@@ -59,7 +59,7 @@ def test_a_file_must_be_as_the_lists_of_its_delivery_say(
         list_drop("d", arrivals.settings)
     assert str(caught.value) == (
         f"{reads}: found {kind} {right}; expected {expected}, as {beside.name} says. Copy the file again; or correct "
-        f"{beside} or take it away."
+        f"or remove {beside}."
     )
     assert not arrivals.store.was_listed("d")
     beside.unlink()

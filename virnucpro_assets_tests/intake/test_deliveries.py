@@ -1,27 +1,28 @@
-"""When a delivery is complete: slow copies, pauses, markers, late files, clocks, restarts."""
+"""What may be a delivery: names, kinds of files, links, and sample sheets."""
 
+import gzip
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+import re
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from virnucpro_assets.files import content_passes
-from virnucpro_assets.intake import settling
-from virnucpro_assets.intake.registration import list_drop, register_delivery, register_reads
-from virnucpro_assets.sequences.read_files import ReadFile
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.intake.deliveries import find_deliveries
+from virnucpro_assets.intake.registration import check_arrived, key_from_name, list_drop
 from virnucpro_assets_tests.arriving import READS, Arrivals
+from virnucpro_assets_tests.names_of_mates import NAMES_OF_MATES
 
-COPIER = """
-import sys
-target = open(sys.argv[1], "ab", buffering=0)
-for line in sys.stdin:
-    target.write(b"ACGT" * int(line))
-    print("written", flush=True)
-"""
+NOBODY = 65534
+NO_KEY = "a name that no drop can have"
+IN_FOLDERS = (
+    "reads in the folder {} in it; the reads of a delivery lie in one folder, so move them up, make deliveries of the "
+    "folders, or name the files in a sample sheet"
+)
 
 
 @pytest.fixture
@@ -29,339 +30,627 @@ def arrivals(tmp_path: Path) -> Arrivals:
     return Arrivals.under(tmp_path)
 
 
-@pytest.fixture
-def copier(arrivals: Arrivals) -> Iterator[Callable[[int], None]]:
-    """A process that appends to drops/d/a.fa, so many times four bytes, whenever it is told to."""
-    path = arrivals.write("d/a.fa", ">a\n")
-    with subprocess.Popen(
-        [sys.executable, "-c", COPIER, str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-
-        def write(number: int) -> None:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(f"{number}\n")
-            process.stdin.flush()
-            assert process.stdout.readline() == "written\n"
-
-        yield write
-        process.stdin.close()
-
-
-def test_a_folder_is_ready_a_settle_time_after_its_content_was_read(arrivals: Arrivals) -> None:
-    arrivals.write("d/a.fa")
-    found = [arrivals.scan() for _ in range(5)]
-    assert [scan.deliveries[0].state for scan in found] == ["settling"] * 3 + ["ready"] * 2
-    reasons = [scan.deliveries[0].reason for scan in found[:3]]
-    assert reasons == [
-        "files that have just come or changed",
-        "content that must stay the same for 60 s",
-        "content that must stay the same for 60 s",
-    ]
-    ready = found[3].deliveries[0]
-    assert (ready.name, ready.key, ready.files) == ("d/", "d", (ReadFile(arrivals.drops / "d" / "a.fa"),))
-    assert found[4].deliveries[0] == ready
-    assert arrivals.store.keys() == []
-
-
-def test_what_is_registered_and_listed_is_known_without_another_look(arrivals: Arrivals) -> None:
-    arrivals.write("d/a.fa")
-    (ready,) = arrivals.wait().of("ready")
-    register_delivery(ready, arrivals.settings)
-    assert arrivals.states() == {"d/": "ready"}
-    list_drop("d", arrivals.settings)
-    assert arrivals.states() == {"d/": "known"}
-    assert arrivals.names_of("d") == [("a.fa", 0)]
-    before = arrivals.store.source("d")
-    register_delivery(ready, arrivals.settings)
-    assert arrivals.store.source("d") == before
-
-
-def test_a_file_that_grows_is_no_drop_until_it_is_whole(
-    arrivals: Arrivals, copier: Callable[[int], None]
-) -> None:
-    sizes = []
-    for _ in range(8):
-        copier(25)
-        sizes.append((arrivals.drops / "d" / "a.fa").stat().st_size)
-        assert arrivals.states() == {"d/": "settling"}
-    assert sizes == [3 + 100 * number for number in range(1, 9)]
-    assert [arrivals.states()["d/"] for _ in range(3)] == ["settling", "settling", "ready"]
-
-
-def test_a_pause_shorter_than_the_settle_time_makes_no_drop(
-    arrivals: Arrivals, copier: Callable[[int], None]
-) -> None:
-    for _ in range(3):
-        copier(25)
-        assert arrivals.states() == {"d/": "settling"}
-        assert arrivals.states() == {"d/": "settling"}
-        # 59 s after the content was read for the first time.
-        assert arrivals.states(59) == {"d/": "settling"}
-    assert arrivals.states(1.5) == {"d/": "ready"}
-
-
-def test_content_that_changes_with_its_size_and_times_kept_is_not_at_rest(arrivals: Arrivals) -> None:
-    # A file system whose times stand still while a file of its final size is filled.
-    path = arrivals.write("d/a.fa", bytes(100))
-    arrivals.wait(2)
-    before = arrivals.cursor
-    path.write_bytes(b"A" * 100)
-    arrivals.scan()
-    assert before is not None
-    assert arrivals.cursor is not None
-    # The former digest under the present fingerprint is what such a file system would have left.
-    seen = [text.split('"s":"')[1][:16] for text in (before, arrivals.cursor)]
-    assert seen[0] != seen[1]
-    arrivals.cursor = before.replace(seen[0], seen[1])
-    assert arrivals.states(60) == {"d/": "settling"}
-    assert arrivals.states(30) == {"d/": "settling"}
-    assert arrivals.states(31) == {"d/": "ready"}
-
-
-def test_a_file_that_changes_while_it_is_read_settles_anew(
-    arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = arrivals.write("d/a.fa", bytes(100))
-    arrivals.scan()
-    grown: list[int] = []
-
-    def read_beside_a_writer(*arguments: Any) -> Any:
-        if not grown:
-            grown.append(path.write_bytes(bytes(200)))
-        return content_passes.go_on(*arguments)
-
-    monkeypatch.setattr(settling, "go_on", read_beside_a_writer)
-    (found,) = arrivals.scan().deliveries
-    assert grown == [200]
-    assert (found.state, found.reason) == ("settling", "files that changed while they were read")
-    assert [arrivals.states()["d/"] for _ in range(4)] == ["settling"] * 3 + ["ready"]
+def refusals(arrivals: Arrivals) -> dict[str, str]:
+    """Reasons by name after some scans; nothing else may be there, or be made of it."""
+    found = arrivals.wait()
+    assert found.of("ready", "changed", "settling") == []
+    assert not arrivals.settings.data_root.exists()
+    return {delivery.name: delivery.reason for delivery in found.deliveries}
 
 
 @pytest.mark.parametrize(
-    ("files", "marker", "name"),
+    ("name", "shown"),
     [
-        (["d/a.fa"], "d/READY", "d/"),
-        (["d/a.fa", "d/b.fa"], "d.READY", "d/"),
-        (["d.fa"], "d.fa.READY", "d.fa"),
-        (["d_R1.fq", "d_R2.fq"], "d.READY", "d_R1.fq d_R2.fq"),
+        ("a|b", "a|b/"),
+        ("a b", "a b/"),
+        ("a,b", "a,b/"),
+        ("a...b", "a...b/"),
+        ("*", "*/"),
+        ("..d", None),
+        ("-rf", "-rf/"),
+        ("_d", "_d/"),
+        ("dröp", "dröp/"),
+        ("d\n", r"d\n/"),
+        ("a\x1b[31mb\x07", r"a\x1b[31mb\x07/"),
+        ("a\u202eb", r"a\u202eb/"),
+        ("$(reboot)", "$(reboot)/"),
+        ("a" * 65, "a" * 65 + "/"),
+        ("a" * 255, "a" * 79 + "…/"),
+        (os.fsdecode(b"a\xffb"), None),
     ],
 )
-def test_a_marker_makes_ready_at_once(arrivals: Arrivals, files: list[str], marker: str, name: str) -> None:
-    for file in files:
-        arrivals.write(file)
-    arrivals.write(marker, b"")
-    (found,) = arrivals.scan().deliveries
-    assert (found.name, found.key, found.state) == (name, "d", "ready")
-    assert [str(file.path.relative_to(arrivals.drops)) for file in found.files] == files
-
-
-def test_a_marker_that_came_before_a_file_says_nothing_about_it(arrivals: Arrivals) -> None:
-    marker = arrivals.write("d/READY", b"")
-    file = arrivals.write("d/a.fa")
-    while file.stat().st_ctime_ns <= marker.stat().st_ctime_ns:
-        file.write_text(READS)
-    os.utime(marker, (2e9, 2e9))
-    while file.stat().st_ctime_ns <= marker.stat().st_ctime_ns:
-        os.utime(file, (1, 1))
-    assert arrivals.states() == {"d/": "settling"}
-    assert arrivals.wait().of("ready")
-
-
-def test_a_marker_does_not_make_ready_what_is_still_being_copied(arrivals: Arrivals) -> None:
-    arrivals.write("d/a.fa")
-    arrivals.write("d/.b.fa.x7Gh2k")
-    arrivals.write("d/READY", b"")
-    (found,) = arrivals.wait().deliveries
-    assert (found.state, found.reason) == ("settling", ".b.fa.x7Gh2k, which is still being copied")
-    (arrivals.drops / "d" / ".b.fa.x7Gh2k").rename(arrivals.drops / "d" / "b.fa")
-    (arrivals.drops / "d" / "READY").touch()
-    (found,) = arrivals.scan().of("ready")
-    assert [file.path.name for file in found.files] == ["a.fa", "b.fa"]
-
-
-def test_another_marker_may_be_chosen(tmp_path: Path) -> None:
-    arrivals = Arrivals.under(tmp_path, ready_marker="done")
-    arrivals.write("d/a.fa")
-    arrivals.write("d/done", b"")
-    assert arrivals.states() == {"d/": "ready"}
+def test_a_folder_with_a_name_that_no_drop_can_have_is_refused(
+    arrivals: Arrivals, name: str, shown: str | None
+) -> None:
+    arrivals.write(f"{name}/a.fa")
+    if shown is None:
+        assert arrivals.wait().of("ready", "changed", "known") == []
+        return
+    ((found, reason),) = refusals(arrivals).items()
+    assert found == shown
+    assert reason.startswith(NO_KEY)
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "reason"),
     [
-        "d/a.fa.part",
-        "d/a.fa.partial",
-        "d/a.fa.filepart",
-        "d/a.fa.tmp",
-        "d/.a.fa.Ab3dE6",
-        "d/.in.a.fa.",
-        "d/a.fa.6eF78aBc",
-        "d/a.fa.crdownload",
-        "d/.~tmp~/x",
-        "d/.hidden",
-        "d.part/x",
+        ("a b.fastq.gz", NO_KEY),
+        ("a|b.fa", NO_KEY),
+        ("-a.fa", NO_KEY),
+        (".fa", None),
+        ("x" * 65 + ".fa", NO_KEY),
+        ("a\n.fa", NO_KEY),
+        ("README.txt", "a name without an ending of reads"),
+        ("a.fastq.gz.md5", "a name without an ending of reads"),
+        ("gz", "a name without an ending of reads"),
+        ("dagster.fa", "the name of a folder of the platform in the data root"),
     ],
 )
-def test_a_temporary_name_holds_its_delivery_back_while_it_is_there(arrivals: Arrivals, name: str) -> None:
-    arrivals.write("d/b.fa")
-    temporary = arrivals.write(name)
-    states = [arrivals.states()["d/"] for _ in range(5)]
-    assert states == ["settling"] * 5
-    temporary.unlink()
-    if temporary.parent.name != "d":
-        temporary.parent.rmdir()
-    (ready,) = arrivals.wait().of("ready")
-    assert [file.path.name for file in ready.files] == ["b.fa"]
-
-
-@pytest.mark.parametrize("name", ["d/.DS_Store", "d/._b.fa", "d/.directory"])
-def test_litter_of_desktops_holds_nothing_back_and_is_no_file_of_reads(arrivals: Arrivals, name: str) -> None:
-    arrivals.write("d/b.fa")
+def test_a_file_with_a_name_that_makes_no_key_is_refused(
+    arrivals: Arrivals, name: str, reason: str | None
+) -> None:
     arrivals.write(name)
-    (ready,) = arrivals.wait().of("ready")
-    assert [file.path.name for file in ready.files] == ["b.fa"]
+    found = refusals(arrivals) if reason else arrivals.states()
+    assert [text.startswith(reason or "") for text in found.values()] == [True] * (reason is not None)
 
 
-def test_a_late_file_makes_a_new_generation_once_it_has_settled(
-    arrivals: Arrivals, copier: Callable[[int], None]
-) -> None:
-    copier(100)
-    arrivals.take(arrivals.wait())
-    first, folder = arrivals.store.current("d")
-    (folder.path / "kept").touch()
-    arrivals.write("d/b.fa", ">b\nATG\n")
-    for _ in range(4):
-        copier(10)
-        assert arrivals.states() == {"d/": "settling"}
-        list_drop("d", arrivals.settings)
-        assert arrivals.names_of("d") == [("a.fa", 0)]
-    (changed,) = arrivals.wait(3).of("changed")
-    assert [file.path.name for file in changed.files] == ["a.fa", "b.fa"]
-    arrivals.take(arrivals.scan())
-    second, _ = arrivals.store.current("d")
-    assert arrivals.names_of("d") == [("a.fa", 0), ("b.fa", 0)]
-    assert [record.size for record in second.records] == [3 + 4 * 140, 7]
-    assert first.generation != second.generation
-    assert (folder.path / "kept").exists()
-    assert arrivals.states() == {"d/": "known"}
-
-
-def test_a_mate_that_arrives_later_joins_the_drop(arrivals: Arrivals) -> None:
-    arrivals.write("s_R1.fastq", "@r\nACGT\n+\nIIII\n")
-    (first,) = arrivals.take(arrivals.wait())
-    assert (first.key, arrivals.names_of("s")) == ("s", [("s_R1.fastq", 0)])
-    arrivals.write("s_R2.fastq", "@r\nTTTT\n+\nIIII\n")
-    assert arrivals.states() == {"s_R1.fastq s_R2.fastq": "settling"}
-    (second,) = arrivals.take(arrivals.wait(3))
-    assert (second.key, second.state) == ("s", "changed")
-    assert arrivals.names_of("s") == [("s_R1.fastq", 1), ("s_R2.fastq", 2)]
-    assert arrivals.states() == {"s_R1.fastq s_R2.fastq": "known"}
-
-
-def test_new_times_alone_make_no_new_generation(arrivals: Arrivals) -> None:
-    path = arrivals.write("d/a.fa")
-    arrivals.take(arrivals.wait())
-    assert arrivals.states() == {"d/": "known"}
-    os.utime(path, (1, 1))
-    assert [arrivals.states()["d/"] for _ in range(5)] == ["settling"] * 3 + ["known"] * 2
-    path.write_text(READS.replace("ATGG", "TTTT"))
-    (changed,) = arrivals.wait().deliveries
-    assert changed.state == "changed"
-
-
-def test_a_clock_that_is_set_back_makes_nothing_ready_earlier(arrivals: Arrivals) -> None:
+def test_a_file_that_is_there_twice_by_links_refuses_its_delivery_and_no_other(arrivals: Arrivals) -> None:
     arrivals.write("d/a.fa")
-    arrivals.wait(2)
-    assert arrivals.states(-7200) == {"d/": "settling"}
-    assert [arrivals.states(20)["d/"] for _ in range(3)] == ["settling", "settling", "ready"]
+    arrivals.write("e/a.fa")
+    (arrivals.drops / "d" / "b.fa").hardlink_to(arrivals.drops / "d" / "a.fa")
+    (arrivals.drops / "d" / "c.fa").symlink_to("a.fa")
+    found = {one.name: one for one in arrivals.wait().deliveries}
+    assert {name: one.state for name, one in found.items()} == {"d/": "refused", "e/": "ready"}
+    assert found["d/"].reason.startswith(f"{arrivals.drops / 'd' / 'b.fa'}: found the same file as ")
 
 
-def test_a_clock_that_is_set_back_again_and_again_only_delays(arrivals: Arrivals) -> None:
-    arrivals.write("d/a.fa")
-    arrivals.wait(2)
-    assert [arrivals.states(step)["d/"] for step in (40, -40) * 5] == ["settling"] * 10
-    assert arrivals.states(61) == {"d/": "ready"}
-
-
-def test_a_lost_cursor_makes_new_ones_settle_again_and_leaves_known_ones_known(arrivals: Arrivals) -> None:
-    arrivals.write("old/a.fa")
-    arrivals.take(arrivals.wait())
-    arrivals.write("new/a.fa")
-    arrivals.wait(3)
-    for lost in (None, "", "{}", "no json", '{"pending": 3}'):
-        arrivals.cursor = lost
-        assert arrivals.states(60) == {"new/": "settling", "old/": "known"}
-    assert arrivals.wait(3).of("ready")[0].key == "new"
-
-
-def test_what_was_registered_in_a_scan_whose_outcome_was_lost_is_ready_again(arrivals: Arrivals) -> None:
-    arrivals.write("d/a.fa")
-    arrivals.wait(3)
-    before = arrivals.cursor
-    (ready,) = arrivals.scan().of("ready")
-    register_delivery(ready, arrivals.settings)
-    arrivals.cursor = before
-    assert arrivals.scan().of("ready") == [ready]
-    arrivals.cursor = None
-    assert arrivals.scan().of("ready") == [ready]
-
-
-def test_a_drop_that_was_asked_for_by_name_is_known(arrivals: Arrivals) -> None:
-    arrivals.write("d/a.fa")
-    arrivals.write("s.fa")
-    for key in ("d", "s"):
-        list_drop(key, arrivals.settings)
-    assert arrivals.states() == {"d/": "known", "s.fa": "known"}
-    arrivals.write("d/b.fa", ">b\nATG\n")
-    (changed,) = arrivals.take(arrivals.wait())
-    assert (changed.key, changed.state) == ("d", "changed")
-    assert arrivals.names_of("d") == [("a.fa", 0), ("b.fa", 0)]
-
-
-def test_a_delivery_does_not_take_the_name_of_another_drop(arrivals: Arrivals) -> None:
-    (arrivals.root / "mine.fa").write_text(READS)
-    register_reads("d", [ReadFile(arrivals.root / "mine.fa")], arrivals.settings)
-    list_drop("d", arrivals.settings)
-    arrivals.write("d/a.fa")
-    (found,) = arrivals.wait().deliveries
-    assert (found.state, found.reason) == (
-        "refused",
-        "the name of a drop that was made of other files (`virnucpro forget d` frees it)",
-    )
-
-
-def test_content_is_read_for_a_limited_time_and_reading_goes_on_in_the_next_scan(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A limit that is over at once: each scan reads one block.
-    arrivals = Arrivals.under(tmp_path, scan_seconds=1e-9, settle_seconds=10)
-    monkeypatch.setattr(content_passes.go_on, "__defaults__", (1024,))
-    arrivals.write("d/a.fa", b">a\n" + b"A" * 2500)
-    reasons = [arrivals.scan().deliveries[0].reason for _ in range(7)]
-    assert reasons == [
-        "files that have just come or changed",
-        *["content that is being read"] * 2,
-        "content that must stay the same for 10 s",
-        *["content that is being read"] * 2,
-        "",
+def test_names_of_300_characters_end_where_the_system_ends_them_and_print_in_80(arrivals: Arrivals) -> None:
+    text = f"sample,fastq_1\n{'n' * 300},a.fa\n{'../' * 100}etc,b.fa\n"
+    arrivals.write("s.csv", text)
+    arrivals.write("a.fa")
+    arrivals.write("b.fa")
+    found = {one.name: one for one in arrivals.wait().deliveries}
+    assert [one.state for one in found.values()] == ["known", "refused", "refused"]
+    assert list(found)[1:] == [
+        f"s.csv, line 2: {'n' * 79}…",
+        f"s.csv, line 3: {('../' * 100)[:79]}…",
     ]
-    assert arrivals.states() == {"d/": "ready"}
+    assert {one.key for one in found.values()} == {""}
 
 
-def test_a_delivery_that_goes_leaves_its_drop_as_it_is(arrivals: Arrivals) -> None:
-    path = arrivals.write("d/a.fa")
+@pytest.mark.parametrize("key", ["../d", "..", "/etc", "a/b", "", "d\n", "a" * 65])
+def test_a_key_is_checked_before_a_path_is_made_of_it(arrivals: Arrivals, key: str) -> None:
+    arrivals.write("d/a.fa")
+    for use in (check_arrived, list_drop):
+        with pytest.raises(InputError, match=re.escape(f"drop key, {key!r}")):
+            use(key, arrivals.settings)
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "reason"),
+    [
+        ("out", "..", "out, which lies outside the drops folder"),
+        ("out.fa", "../secret.fa", "out.fa, which lies outside the drops folder"),
+        ("d/out.fa", "../../secret.fa", "out.fa, which lies outside the drops folder"),
+        ("d/etc.fa", "/etc/passwd", "etc.fa, which lies outside the drops folder"),
+        ("d/twice.fa", "../hop.fa", "twice.fa, which lies outside the drops folder"),
+        ("d/gone.fa", "nothing", "gone.fa, a symbolic link that leads nowhere (No such file or directory)"),
+        (
+            "d/loop.fa",
+            "loop.fa",
+            "loop.fa, a symbolic link that leads nowhere (Too many levels of symbolic links)",
+        ),
+        ("d/beside.fa", "../../drops-other/x.fa", "beside.fa, which lies outside the drops folder"),
+    ],
+)
+def test_a_link_out_of_the_drops_folder_or_to_nowhere_is_refused(
+    arrivals: Arrivals, link: str, target: str, reason: str
+) -> None:
+    (arrivals.root / "secret.fa").write_text(READS)
+    (arrivals.root / "drops-other").mkdir()
+    (arrivals.root / "drops-other" / "x.fa").write_text(READS)
+    path = arrivals.drops / link
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(target)
+    if target == "../hop.fa":
+        (arrivals.drops / "hop.fa").symlink_to("../secret.fa")
+    found = refusals(arrivals)
+    assert found[link if "/" not in link else "d/"] == reason
+
+
+def test_a_link_within_the_drops_folder_is_the_file_that_it_leads_to(arrivals: Arrivals) -> None:
+    target = arrivals.write("d/a.fa")
+    (arrivals.drops / "e").mkdir()
+    (arrivals.drops / "e" / "b.fa").symlink_to("../d/a.fa")
     arrivals.take(arrivals.wait())
-    path.unlink()
-    assert arrivals.states() == {"d/": "settling"}
-    path.parent.rmdir()
-    assert arrivals.states() == {}
-    assert arrivals.names_of("d") == [("a.fa", 0)]
+    assert arrivals.names_of("e") == [("b.fa", 0)]
+    target.write_text(READS + READS)
+    assert arrivals.states() == {"d/": "settling", "e/": "settling"}
 
 
-def test_without_a_drops_folder_nothing_is_found(arrivals: Arrivals) -> None:
-    arrivals.drops.rmdir()
-    assert arrivals.states() == {}
+def test_a_drops_folder_may_be_a_link_itself(tmp_path: Path) -> None:
+    arrivals = Arrivals.under(tmp_path)
+    (tmp_path / "link").symlink_to("drops")
+    arrivals.settings = arrivals.settings.model_copy(update={"drops_folder": tmp_path / "link"})
+    arrivals.write("d/a.fa")
+    arrivals.write("d/b.fa")
+    arrivals.write("e/c.fa")
+    (tmp_path / "drops" / "d" / "c.fa").symlink_to("../e/c.fa")
+    assert [file.path.name for file in arrivals.wait().of("ready")[0].files] == ["a.fa", "b.fa", "c.fa"]
+
+
+def test_pipes_and_sockets_are_refused_and_never_opened(arrivals: Arrivals) -> None:
+    for name in ("pipe", "socket", "device"):
+        arrivals.write(f"{name}/a.fa")
+    os.mkfifo(arrivals.drops / "pipe" / "b.fa")
+    os.mkfifo(arrivals.drops / "top.fa")
+    (arrivals.drops / "device" / "null.fa").symlink_to("/dev/null")
+    with socket.socket(socket.AF_UNIX) as listener:
+        here = Path.cwd()
+        os.chdir(arrivals.drops / "socket")
+        try:
+            listener.bind("b.fa")
+        finally:
+            os.chdir(here)
+    assert refusals(arrivals) == {
+        "device/": "null.fa, which lies outside the drops folder",
+        "pipe/": "b.fa, no regular file but a pipe",
+        "socket/": "b.fa, no regular file but a socket",
+        "top.fa": "top.fa, no regular file but a pipe",
+    }
+
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """As a user whom permission bits bind; the superuser reads everything."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+def test_what_cannot_be_read_is_refused_until_it_can() -> None:
+    # Permission bits bind on every folder of the way, and those above tmp_path are closed.
+    with tempfile.TemporaryDirectory(prefix="drops-") as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        arrivals = Arrivals.under(root)
+        file = arrivals.write("d/a.fa")
+        closed = arrivals.write("closed/a.fa").parent
+        arrivals.write("fine/a.fa")
+        file.chmod(0)
+        closed.chmod(0)
+        with without_rights():
+            found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+        assert found == {
+            "closed/": ("refused", "a folder that cannot be read (Permission denied)"),
+            "d/": ("refused", "a.fa, which cannot be read (Permission denied)"),
+            "fine/": ("ready", ""),
+        }
+        file.chmod(0o644)
+        closed.chmod(0o755)
+        with without_rights():
+            assert {one.key for one in arrivals.wait().of("ready")} == {"closed", "d", "fine"}
+
+
+def test_two_deliveries_of_one_key_are_refused_both(arrivals: Arrivals) -> None:
+    arrivals.write("s/a.fa")
+    arrivals.write("s.fa")
+    arrivals.write("t.fa")
+    arrivals.write("t.fastq.gz")
+    arrivals.write("u_1.fq")
+    arrivals.write("u_2.fa")
+    assert refusals(arrivals) == {
+        "s/": "a name that s.fa has too",
+        "s.fa": "a name that s/ has too",
+        "t.fa t.fastq.gz": "2 files of one name that are no pair; they belong in a folder",
+        "u_1.fq u_2.fa": "2 files of one name that are no pair; they belong in a folder",
+    }
+    with pytest.raises(InputError, match=r"drops/s\.fa: found a name that s/ has too"):
+        list_drop("s", arrivals.settings)
+
+
+def test_a_drop_keeps_its_name_against_a_later_delivery(arrivals: Arrivals) -> None:
+    arrivals.write("s/a.fa")
+    arrivals.take(arrivals.wait())
+    arrivals.write("s.fa")
+    found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+    assert found == {"s/": ("known", ""), "s.fa": ("refused", "a name that s/ has too")}
+
+
+def test_an_empty_folder_waits_and_one_with_folders_is_refused(arrivals: Arrivals) -> None:
+    (arrivals.drops / "empty").mkdir()
+    arrivals.write("nested/a.fa")
+    arrivals.write("nested/more/b.fa")
+    found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+    assert found == {
+        "empty/": ("settling", "a folder without files of reads"),
+        "nested/": (
+            "refused",
+            IN_FOLDERS.format("more"),
+        ),
+    }
+
+
+def test_the_data_of_the_platform_is_no_delivery(tmp_path: Path) -> None:
+    arrivals = Arrivals.under(tmp_path)
+    data = arrivals.drops / "data"
+    arrivals.settings = arrivals.settings.model_copy(update={"data_root": data})
+    arrivals.write("d/a.fa")
+    arrivals.take(arrivals.wait())
+    assert arrivals.states() == {"d/": "known", "data/": "refused"}
+
+
+@pytest.mark.parametrize(
+    ("names", "key", "mates"),
+    [
+        (["a.fastq"], "a", [0]),
+        (["a.FASTQ.GZ"], "a", [0]),
+        (["a.fa.zst"], "a", [0]),
+        (["a.fq.bz2"], "a", [0]),
+        (["a_R1.fq.xz", "a_R2.fq.xz"], "a", [1, 2]),
+        (["a.bam"], "a", [0]),
+        (["a_R1.fq.gz", "a_R2.fq.gz"], "a", [1, 2]),
+        (["a_1.fq", "a_2.fq"], "a", [1, 2]),
+        (["a_S1_L001_R1_001.fastq.gz", "a_S1_L001_R2_001.fastq.gz"], "a_S1_L001", [1, 2]),
+        (["a_R2.fq"], "a", [0]),
+        (["a_12.fq"], "a_12", [0]),
+        (["a_3.fq"], "a_3", [0]),
+        (["a.trimmed.fq"], "a-trimmed", [0]),
+        (["a_1.fq", "a_2.fq.gz"], "a", [1, 2]),
+        (["ERR1.fastq.gz", "ERR1_1.fastq.gz", "ERR1_2.fastq.gz"], "ERR1", [0, 1, 2]),
+        (["s_1P.fq", "s_1U.fq", "s_2P.fq", "s_2U.fq"], "s", [1, 1, 2, 2]),
+        (["s_1P.fq", "s_1U.fq", "s_2P.fq"], "s", [1, 0, 2]),
+        (["s_R1_unpaired_1.fq", "s_R1_val_1.fq", "s_R2_val_2.fq"], "s", [0, 1, 2]),
+        (["s.interleaved.fq"], "s-interleaved", [3]),
+    ],
+)
+def test_a_file_gives_its_drop_the_name_without_endings_and_mates(
+    arrivals: Arrivals, names: list[str], key: str, mates: list[int]
+) -> None:
+    for name in names:
+        arrivals.write(name)
+    (found,) = arrivals.wait().of("ready")
+    assert found.key == key
+    assert [(file.path.name, file.mate) for file in found.files] == list(zip(names, mates, strict=True))
+
+
+@pytest.mark.parametrize(("origin", "one", "two", "drop"), NAMES_OF_MATES)
+def test_a_pair_has_one_name_in_the_drops_folder_and_on_the_command_line(
+    arrivals: Arrivals, origin: str, one: str, two: str, drop: str
+) -> None:
+    names = [name.replace(".txt.gz", ".fq.gz") for name in (one, two)]
+    paths = [arrivals.write(name) for name in names]
+    (found,) = find_deliveries(arrivals.settings)
+    assert (found.key, found.rejected_because, [file.mate for file in found.files]) == (drop, "", [1, 2]), (
+        origin
+    )
+    assert {key_from_name(path) for path in paths} == {drop}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("s_1.fq", "s_1_trimmed.fq", "s_2.fq", "s_2_trimmed.fq"),
+        ("s.fa", "s_1.fq", "s_2.fq"),
+        ("s_R1.fq", "s_R1_trimmed.fq"),
+        ("s_R1_001.fq", "s_R1_002.fq", "s_R2_001.fq", "s_R2_002.fq"),
+    ],
+)
+def test_files_of_one_name_that_are_no_set_are_refused(arrivals: Arrivals, names: tuple[str, ...]) -> None:
+    for name in names:
+        arrivals.write(name)
+    assert refusals(arrivals) == {
+        " ".join(names): f"{len(names)} files of one name that are no pair; they belong in a folder"
+    }
+
+
+def test_each_sample_of_a_sheet_becomes_a_drop_of_its_lanes(arrivals: Arrivals) -> None:
+    for name in ("run/l1_1.fq", "run/l1_2.fq", "run/l2_1.fq", "run/l2_2.fq", "single.fq"):
+        arrivals.write(name, f"@{name}\nACGT\n+\nIIII\n")
+    arrivals.write(
+        "run.csv",
+        "sample,fastq_1,fastq_2\np,run/l1_1.fq,run/l1_2.fq\nq,single.fq,\np,run/l2_1.fq,run/l2_2.fq\n",
+    )
+    assert arrivals.states() == {
+        "run.csv": "settling",
+        "run.csv, line 2: p": "settling",
+        "run.csv, line 3: q": "settling",
+    }
+    assert [one.key for one in arrivals.take(arrivals.wait(3))] == ["p", "q"]
+    assert arrivals.names_of("p") == [("l1_1.fq", 1), ("l1_2.fq", 2), ("l2_1.fq", 1), ("l2_2.fq", 2)]
+    assert arrivals.names_of("q") == [("single.fq", 0)]
+    assert set(arrivals.states().values()) == {"known"}
+    assert arrivals.store.keys() == ["p", "q"]
+
+
+def test_a_sheet_may_lie_in_the_folder_of_its_files(arrivals: Arrivals) -> None:
+    arrivals.write("run/a.fq")
+    arrivals.write("run/undetermined.fq")
+    arrivals.write("run/sheet.csv", "sample,fastq_1,fastq_2\ns,a.fq,\n")
+    found = {one.name: one for one in arrivals.wait().deliveries}
+    assert {name: one.state for name, one in found.items()} == {
+        "run/": "refused",
+        "run/sheet.csv": "known",
+        "run/sheet.csv, line 2: s": "ready",
+    }
+    assert found["run/"].reason == "files that no sample sheet names: 1, undetermined.fq first"
+
+
+def test_a_sheet_waits_for_its_files_and_its_samples_for_the_sheet(arrivals: Arrivals) -> None:
+    arrivals.write("a.fq")
+    arrivals.write("s.csv", "sample,fastq_1,fastq_2\na,a.fq,\n")
+    arrivals.wait(3)
+    sheet = arrivals.write("s.csv", "sample,fastq_1,fastq_2\na,a.fq,\nb,b_1.fq,b_2.fq\n")
+    found = {one.key: one.reason for one in arrivals.scan().deliveries}
+    assert (found["a"], found["b"]) == ("a sample sheet that settles", "no file b_1.fq yet")
+    arrivals.write("b_1.fq")
+    arrivals.write("b_2.fq")
+    arrivals.write("b_2.fq.aria2")
+    assert [one.key for one in arrivals.wait(3).of("ready")] == ["a"]
+    (arrivals.drops / "b_2.fq.aria2").unlink()
+    assert [one.key for one in arrivals.wait().of("ready")] == ["a", "b"]
+    assert sheet.exists()
+
+
+def test_a_changed_sheet_changes_the_samples_whose_files_it_changes(arrivals: Arrivals) -> None:
+    for name in "abc":
+        arrivals.write(f"{name}.fq", f"@{name}\nACGT\n+\nIIII\n")
+    arrivals.write("s.csv", "sample,fastq_1\nx,a.fq\ny,b.fq\n")
+    arrivals.take(arrivals.wait())
+    assert set(arrivals.states().values()) == {"known"}
+    arrivals.write("s.csv", "sample,fastq_1\nx,a.fq\ny,b.fq\ny,c.fq\n")
+    assert [(one.key, one.state) for one in arrivals.take(arrivals.wait())] == [("y", "changed")]
+    assert arrivals.names_of("y") == [("b.fq", 0), ("c.fq", 0)]
+
+
+def test_the_marker_of_a_sheet_speaks_for_its_samples(arrivals: Arrivals) -> None:
+    arrivals.write("a.fq")
+    arrivals.write("s.csv", "sample,fastq_1\nx,a.fq\n")
+    arrivals.write("s.csv.READY", b"")
+    assert arrivals.states() == {"s.csv": "known", "s.csv, line 2: x": "ready"}
+
+
+def test_a_sheet_leads_out_of_the_drops_folder_only_if_the_settings_say_so(arrivals: Arrivals) -> None:
+    outside = arrivals.root / "outside.fq"
+    outside.write_text(READS)
+    (arrivals.drops / "link.fq").symlink_to(outside)
+    rows = f"x,{outside}\ny,../outside.fq\nz,../drops/in.fq\nw,link.fq\n"
+    arrivals.write("in.fq")
+    arrivals.write("s.csv", "sample,fastq_1\n" + rows.replace("y,../outside.fq\n", ""))
+    found = {one.key: (one.state, one.reason) for one in arrivals.wait().deliveries if one.key}
+    assert found == {
+        "x": ("refused", "outside.fq, which lies outside the drops folder"),
+        "z": ("ready", ""),
+        "w": ("refused", "link.fq, which lies outside the drops folder"),
+    }
+    arrivals.settings = arrivals.settings.model_copy(update={"allow_external_sample_paths": True})
+    assert {one.key for one in arrivals.wait().of("ready")} == {"x", "w", "z"}
+
+
+CORRECT = "Correct the sheet; its columns are sample,fastq_1,fastq_2."
+
+
+def test_a_sheet_of_taxprofiler_gives_the_samples_that_can_be_used(arrivals: Arrivals) -> None:
+    for name in ("un_R1.fq", "un_R2.fq", "one.fq"):
+        arrivals.write(name, "@r\nACGT\n+\nIIII\n")
+    arrivals.write(
+        "sheet.csv",
+        "sample,run_accession,instrument_platform,fastq_1,fastq_2,fasta\n"
+        "liver,R1,ILLUMINA,un_R1.fq,un_R2.fq,\nnano,R2,OXFORD_NANOPORE,one.fq,,\ncontigs,R3,ILLUMINA,,,x.fa\n",
+    )
+    found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+    assert found == {
+        "sheet.csv": ("known", ""),
+        "sheet.csv, line 2: liver": ("ready", ""),
+        "sheet.csv, line 3: nano": ("ready", ""),
+        "sheet.csv, line 4: contigs": ("settling", "no file x.fa yet"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "refused"),
+    [
+        ("x,\ny,a.fq\n", {"s.csv, line 2: x": "line 2: found nothing in column fastq_1; expected a value. "}),
+        (
+            ",b.fq\ny,a.fq\n",
+            {"s.csv, line 2: ": "line 2: found nothing in column sample; expected a value. "},
+        ),
+        ("x,b.fq,c\ny,a.fq\n", {"s.csv, line 2: x": "line 2: found 3 values; expected 2. "}),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_refused_and_its_files_are_no_deliveries(
+    arrivals: Arrivals, rows: str, refused: dict[str, str]
+) -> None:
+    for name in ("a.fq", "b.fq"):
+        arrivals.write(name)
+    arrivals.write("s.csv", f"sample,fastq_1\n{rows}")
+    if "b.fq" not in rows:
+        (arrivals.drops / "b.fq").unlink()
+    found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+    assert found == {
+        "s.csv": ("known", ""),
+        "s.csv, line 3: y": ("ready", ""),
+        **{name: ("refused", reason + CORRECT) for name, reason in refused.items()},
+    }
+
+
+@pytest.mark.parametrize(
+    ("sheet", "reason"),
+    [
+        (
+            b"name,fastq_1\nx,a.fq\n",
+            "line 1: found no column sample; expected the header of a sample sheet. ",
+        ),
+        (
+            b"sample,reads\nx,a.fq\n",
+            "line 1: found no column fastq_1; expected the header of a sample sheet. ",
+        ),
+        (
+            b'sample,fastq_1\nx,"a.fq\n',
+            "line 2: found no CSV (unexpected end of data); expected values between commas. ",
+        ),
+        (
+            b"sample,fastq_1\nx\xff,run/a.fq\n",
+            "line 2: found bytes that are no UTF-8; expected text in UTF-8. ",
+        ),
+        (
+            b"sample,fastq_1,fastq_1\nx,a.fq,\n",
+            "line 1: found column fastq_1 twice; expected each column once. ",
+        ),
+    ],
+)
+@pytest.mark.parametrize("place", ["a.fq", "run/a.fq"])
+def test_a_sheet_that_cannot_be_used_holds_its_files_back(
+    arrivals: Arrivals, sheet: bytes, reason: str, place: str
+) -> None:
+    arrivals.write(place)
+    arrivals.write("other.fq")
+    arrivals.write("s.csv", sheet)
+    found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+    assert found == {"s.csv": ("refused", reason + CORRECT), "other.fq": ("ready", "")}
+
+
+READY = ("ready", "")
+ASIDE = ("aside", "left aside, for there are no reads of a sample in it")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected", "reads"),
+    [
+        (
+            {
+                "d/a.fq": "@a\nA\n+\nI\n",
+                "d/md5sum.txt": "d41d8  b.fq\n",
+                "d/RunInfo.xml": '<?xml version="1.0"?>',
+                "d/multiqc_report.html": "<!DOCTYPE html>",
+                "d/fastp.json": "{}",
+            },
+            {"d/": READY, "d/RunInfo.xml, fastp.json, md5sum.txt, multiqc_report.html": ASIDE},
+            "a.fq",
+        ),
+        (
+            {
+                "d/a.fq.gz": gzip.compress(b"@a\nA\n+\nI\n"),
+                "d/a.fq.gz.md5": "d41d8",
+                "d/a_fastqc.zip": b"PK\x03\x04",
+                "d/a.fq.gz_trimming_report.txt": "SUMMARISING RUN PARAMETERS\n",
+                "d/README": "Dear customer\n",
+                "d/checkSize.xls": "1\ta.fq.gz\n",
+                "d/a.log": "",
+                "d/stats.pdf": b"%PDF-1.5",
+            },
+            {
+                "d/": READY,
+                "d/README, a.fq.gz.md5, a.fq.gz_trimming_report.txt, a.log, a_fastqc.zip and 2 more": ASIDE,
+            },
+            "a.fq.gz",
+        ),
+        (
+            {"d/lane1": "@a\nA\n+\nI\n", "d/reads.txt": ">a\nACGT\n", "d/x.dat": gzip.compress(b">a\nA\n")},
+            {"d/": READY},
+            "lane1 reads.txt x.dat",
+        ),
+        (
+            {f"d/s_S1_L001_{kind}_001.fastq": "@a\nACGT\n+\nIIII\n" for kind in ("I1", "I2", "R1", "R2")},
+            {"d/": READY, "d/s_S1_L001_I1_001.fastq, s_S1_L001_I2_001.fastq": ASIDE},
+            "s_S1_L001_R1_001.fastq s_S1_L001_R2_001.fastq",
+        ),
+        ({"d/s.cram": "CRAM", "d/t.fastq.bz2": "BZh9"}, {"d/": READY}, "s.cram t.fastq.bz2"),
+        ({"d/lane1": gzip.compress(b">a\nACGT\n")[:12]}, {"d/": READY}, "lane1"),
+        (
+            {"d/RunInfo.xml": "<a/>"},
+            {"d/": ("settling", "a folder without files of reads"), "d/RunInfo.xml": ASIDE},
+            "",
+        ),
+        (
+            {"a.fq": ">a\nA\n", "a.fq.md5": "d41", "run.html": "<html>"},
+            {"a.fq": READY, "a.fq.md5, run.html": ASIDE},
+            "a.fq",
+        ),
+        (
+            {"README": ">a\nA\n"},
+            {"README": ("refused", "a name without an ending of reads (.fastq.gz, .fa, .bam ...)")},
+            "",
+        ),
+        ({"d/fastq/a.fq": ">a\nA\n", "d/RunInfo.xml": "<a/>"}, {"d/": READY, "d/RunInfo.xml": ASIDE}, "a.fq"),
+        (
+            {
+                "d/Unaligned/Project_x/Sample_y/y_R1.fq": ">a\nA\n",
+                "d/Unaligned/Project_x/Sample_y/y_R2.fq": ">a\nA\n",
+                "d/Unaligned/Reports/html/index.html": "<html>",
+                "d/Stats/Stats.json": "{}",
+            },
+            {"d/": READY, "d/Stats/, Reports/": ASIDE},
+            "y_R1.fq y_R2.fq",
+        ),
+        (
+            {"d/a.fq": ">a\nA\n", "d/fastqc/a.html": "<html>", "d/e/f.txt": ""},
+            {"d/": READY, "d/e/, fastqc/": ASIDE},
+            "a.fq",
+        ),
+        ({"d/a.fq": ">a\nA\n", "d/more/b.fq": ">a\nA\n"}, {"d/": ("refused", IN_FOLDERS.format("more"))}, ""),
+        ({"d/A/a.fq": ">a\nA\n", "d/B/a.fq": ">a\nA\n"}, {"d/": ("refused", IN_FOLDERS.format("A"))}, ""),
+        (
+            {"d/fastq/a.fq": ">a\nA\n", "d/fastq/s.csv": "sample,fastq_1\nx,a.fq\n"},
+            {"d/": ("refused", IN_FOLDERS.format("fastq"))},
+            "",
+        ),
+        (
+            {"d/fastq/a.fq": ">a\nA\n", "d/fastq/b.fq.part": ">a\nA\n"},
+            {"d/": ("settling", "b.fq.part, which is still being copied")},
+            "",
+        ),
+        (
+            {
+                "d/A/a.fq": ">a\nA\n",
+                "d/B/a.fq": ">a\nA\n",
+                "s.csv": "sample,fastq_1\nx,d/A/a.fq\ny,d/B/a.fq\n",
+            },
+            {"s.csv": ("known", ""), "s.csv, line 2: x": READY, "s.csv, line 3: y": READY},
+            "a.fq a.fq",
+        ),
+    ],
+)
+def test_a_delivery_as_it_comes_is_taken_with_what_lies_beside_the_reads(
+    arrivals: Arrivals, files: dict[str, str | bytes], expected: dict[str, tuple[str, str]], reads: str
+) -> None:
+    for name, content in files.items():
+        arrivals.write(name, content)
+    found = arrivals.wait()
+    assert {one.name: (one.state, one.reason) for one in found.deliveries} == expected
+    assert [file.path.name for one in found.of("ready") for file in one.files] == reads.split()
+
+
+def test_a_table_that_is_no_sample_sheet_is_left_aside(arrivals: Arrivals) -> None:
+    arrivals.write("d/metrics.csv", "lane,yield\n1,2\n")
+    arrivals.write("d/SampleSheet.csv", "[Header]\nIEMFileVersion,4\n")
+    arrivals.write("d/a.fa")
+    arrivals.write("stats.tsv", "lane\tyield\n1\t2\n")
+    found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+    assert found == {
+        "d/": ("ready", ""),
+        "d/SampleSheet.csv, metrics.csv": ("aside", "left aside, for there are no reads of a sample in it"),
+        "stats.tsv": ("aside", "left aside, for there are no reads of a sample in it"),
+    }
+    assert [file.path.name for file in arrivals.scan().of("ready")[0].files] == ["a.fa"]
+
+
+def test_a_sheet_that_cannot_be_read_holds_back_what_lies_beside_it() -> None:
+    with tempfile.TemporaryDirectory(prefix="drops-") as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        arrivals = Arrivals.under(root)
+        arrivals.write("a.fq")
+        arrivals.write("d/a.fq")
+        arrivals.write("s.csv", "sample,fastq_1\nx,a.fq\n").chmod(0)
+        with without_rights():
+            found = {one.name: (one.state, one.reason) for one in arrivals.wait().deliveries}
+        assert found == {
+            "d/": ("ready", ""),
+            "s.csv": ("refused", "a file that cannot be read (Permission denied)"),
+        }

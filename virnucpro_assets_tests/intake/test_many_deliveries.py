@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from virnucpro_assets.intake.observations import PENDING
 from virnucpro_assets_tests.arriving import Arrivals
 
 KNOWN = 2000
@@ -41,19 +40,13 @@ def test_a_scan_of_2000_known_drops_reads_nothing_and_is_quick_and_its_cursor_sm
     assert len(arrivals.scan().of("known")) == KNOWN
 
 
-def test_of_many_that_arrive_at_once_a_limited_number_settles_and_all_have_their_turn(
-    arrivals: Arrivals,
-) -> None:
-    number = PENDING + 40
+def test_all_that_arrive_at_once_settle_together_and_the_cursor_stays_small(arrivals: Arrivals) -> None:
+    number = 300
     for position in range(number):
         arrivals.write(f"d{position:03d}.fa")
-    found = arrivals.wait(2)
-    reasons = [one.reason for one in found.deliveries]
-    assert reasons.count(f"no turn yet, for {PENDING} others settle") == 40
+    assert {one.state for one in arrivals.scan().deliveries} == {"settling"}
     assert arrivals.cursor is not None
     assert len(arrivals.cursor.encode()) < 64 * 1024
-    first = arrivals.take(arrivals.scan())
-    second = arrivals.take(arrivals.wait(3))
-    assert [len(first), len(second)] == [PENDING, 40]
-    assert sorted(one.key for one in first + second) == [f"d{position:03d}" for position in range(number)]
+    taken = arrivals.take(arrivals.scan())
+    assert sorted(one.key for one in taken) == [f"d{position:03d}" for position in range(number)]
     assert set(arrivals.states().values()) == {"known"}

@@ -90,7 +90,7 @@ def test_every_record_of_another_version_is_set_aside_and_found_by_the_clean_up(
 
     register_reads("d", reads_of(finished), finished.settings)
     store.list_files("d")
-    listed = {remains.path for remains in clean_up(finished.settings).remains}
+    listed = {remains.path for remains in clean_up(finished.settings).candidates}
     assert set(aside) <= listed
 
 

@@ -96,7 +96,7 @@ def test_odd_letters_in_a_path_are_kept_and_bytes_that_are_no_text_refused(
     index("odd", settings)
     assert DropStore(settings.data_root).current("odd")[0].read_files == [odd]
     no_text = written(tmp_path / os.fsdecode(b"r\xff.fa"), ">a\nATGC\n")
-    with pytest.raises(InputError, match=r"r\\xff\.fa: found bytes in the path that are no UTF-8"):
+    with pytest.raises(InputError, match=r"r\\xff\.fa: found bytes in the path that are not UTF-8"):
         register_reads("bytes", [no_text], settings)
 
 

@@ -13,6 +13,7 @@ import pytest
 from virnucpro_assets.drops.stage_records import StageRecord
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.files.digests import VerifiedFiles
 from virnucpro_assets.files.locks import FileLock
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.maintenance.cleanup import CleanUp, clean_up
@@ -48,7 +49,7 @@ def tree(folder: Path) -> dict[str, str]:
 
 def found(outcome: CleanUp) -> dict[str, tuple[str, int]]:
     """Kind and size of each thing by its place under the data root."""
-    return {str(r.path.relative_to(outcome.root)): (r.kind, r.size) for r in outcome.remains}
+    return {str(r.path.relative_to(outcome.root)): (r.kind, r.size) for r in outcome.candidates}
 
 
 def finish_at(work: DropWork, when: datetime | None) -> None:
@@ -107,11 +108,11 @@ def test_a_dry_run_lists_everything_with_its_size_and_touches_nothing(littered: 
 
     assert found(outcome) == expected(littered)
     assert outcome.size == sum(size for _, size in expected(littered).values())
-    assert not outcome.kept
+    assert not outcome.skipped
     assert (tree(root), sorted(root.rglob("*"))) == before
     lines = list(outcome.lines())
     assert lines[-1].endswith("nothing was removed (--delete does it)")
-    assert len(lines) == 1 + len(outcome.remains) + 1
+    assert len(lines) == 1 + len(outcome.candidates) + 1
 
 
 def test_deleting_removes_what_the_dry_run_listed_and_nothing_else(littered: DropWork) -> None:
@@ -125,8 +126,8 @@ def test_deleting_removes_what_the_dry_run_listed_and_nothing_else(littered: Dro
     assert len(gone) > len(listed)
     assert tree(root) == {path: digest for path, digest in before.items() if path not in gone}
     assert not (root / "d" / FORMER).exists()
-    assert not clean_up(littered.settings, delete=True).remains
-    read_merged(littered.folder.path, content=True)
+    assert not clean_up(littered.settings, delete=True).candidates
+    read_merged(littered.folder.path, verified=VerifiedFiles())
     read_tables(littered.folder.calls)
 
 
@@ -152,7 +153,9 @@ def test_a_generation_that_a_run_works_on_is_left_alone_and_the_holder_is_named(
     outcome = clean_up(littered.settings, delete=True)
     holder.communicate("\n")
 
-    assert [(kept.path, f"process {holder.pid}" in kept.why) for kept in outcome.kept] == [(root / "d", True)]
+    assert [(kept.path, f"process {holder.pid}" in kept.why) for kept in outcome.skipped] == [
+        (root / "d", True)
+    ]
     own = f"d/{littered.drop.generation}/"
     assert {name for name in tree(root) if name.startswith(own)} == {n for n in before if n.startswith(own)}
     assert set(found(clean_up(littered.settings, delete=True))) >= {
@@ -170,8 +173,8 @@ def test_a_drop_on_which_a_run_is_at_work_between_two_steps_is_left_alone(litter
 
     outcome = clean_up(littered.settings, delete=True, at_work={"d": "run 12 is at work on it"})
 
-    assert [(kept.path.name, kept.why) for kept in outcome.kept] == [("d", "run 12 is at work on it")]
-    assert not outcome.remains
+    assert [(kept.path.name, kept.why) for kept in outcome.skipped] == [("d", "run 12 is at work on it")]
+    assert not outcome.candidates
     assert tree(littered.settings.data_root) == before
 
 
@@ -192,9 +195,9 @@ def test_nothing_is_removed_through_a_symbolic_link(littered: DropWork, tmp_path
 
     outcome = clean_up(change(littered.settings, keep_embeddings_days=0.5), delete=True, now=days_ago(-1))
 
-    assert place in [kept.path for kept in outcome.kept]
+    assert place in [kept.path for kept in outcome.skipped]
     assert place.is_symlink()
-    assert bool(outcome.remains) == (where != "drop")
+    assert bool(outcome.candidates) == (where != "drop")
     assert (tree(outside) if outside.is_dir() else outside.read_bytes()) == before
 
     clean_up(change(littered.settings, keep_drops_days=0.5), delete=True, now=days_ago(-1))
@@ -206,7 +209,7 @@ def test_nothing_is_removed_through_a_symbolic_link(littered: DropWork, tmp_path
 def test_embeddings_go_after_their_time_and_results_stay_and_can_be_made_again(finished: DropWork) -> None:
     settings = change(finished.settings, keep_embeddings_days=30)
     finish_at(finished, days_ago(29.5))
-    assert not clean_up(settings).remains
+    assert not clean_up(settings).candidates
     finish_at(finished, days_ago(31))
     before = tree(finished.folder.path)
     page = finished.folder.report.read_text()
@@ -214,19 +217,19 @@ def test_embeddings_go_after_their_time_and_results_stay_and_can_be_made_again(f
     outcome = clean_up(settings, delete=True)
 
     gone = {name for name in before if name.endswith(".h5")}
-    assert len(gone) == 1 + 2 * 4 * 2
+    assert len(gone) == 2 + 2 * 4 * 2
     after = tree(finished.folder.path)
     assert after.pop("removed.toml")
     assert after == {name: digest for name, digest in before.items() if name not in gone}
     assert list(found(outcome)) == [f"d/{finished.drop.generation}"]
-    assert outcome.remains[0].why == "finished 31 days ago, more than 30, keep_embeddings_days"
+    assert outcome.candidates[0].why == "finished 31 days ago, more than 30, keep_embeddings_days"
     record = removed_of(finished.folder)
     assert record is not None
     assert (record.what, record.size) == ("embeddings", outcome.size)
     report_drop(finished)
     assert finished.folder.report.read_text() == page
     assert any("embeddings removed by the clean-up on" in line for line in summary_lines("d", settings))
-    assert not clean_up(settings, delete=True).remains
+    assert not clean_up(settings, delete=True).candidates
 
     folder = run_drop("d", finished.settings, [].append)
 
@@ -252,11 +255,11 @@ def test_all_data_go_after_their_time_and_the_drop_is_still_known(finished: Drop
     record = removed_of(finished.folder)
     assert record is not None
     assert (record.what, record.counts) == ("data", counts)
-    assert [(r.kind, r.size) for r in outcome.remains] == [("data", record.size)]
+    assert [(r.kind, r.size) for r in outcome.candidates] == [("data", record.size)]
     assert DropStore(settings.data_root).current("d")[0].digest == finished.drop.digest
     with pytest.raises(InputError, match="data removed by the clean-up on"):
         list(summary_lines("d", settings))
-    assert not clean_up(settings, delete=True).remains
+    assert not clean_up(settings, delete=True).candidates
 
 
 def test_age_is_what_the_record_says_and_not_the_time_of_files(finished: DropWork) -> None:
@@ -264,29 +267,29 @@ def test_age_is_what_the_record_says_and_not_the_time_of_files(finished: DropWor
     finish_at(finished, days_ago(1))
     for path in finished.folder.path.rglob("*"):
         os.utime(path, (0, 0))
-    assert not clean_up(settings).remains
+    assert not clean_up(settings).candidates
 
     finish_at(finished, days_ago(11))
-    assert [r.kind for r in clean_up(settings).remains] == ["data"]
+    assert [r.kind for r in clean_up(settings).candidates] == ["data"]
 
     finish_at(finished, None)
-    assert not clean_up(settings).remains
+    assert not clean_up(settings).candidates
     for path in finished.folder.stages.iterdir():
         os.utime(path, (0, days_ago(11).timestamp()))
-    assert [r.kind for r in clean_up(settings).remains] == ["data"]
+    assert [r.kind for r in clean_up(settings).candidates] == ["data"]
 
 
 @pytest.mark.parametrize("stage", ["esm2", "dnabert_s", "merge"])
 def test_embeddings_that_were_computed_again_count_from_then(finished: DropWork, stage: str) -> None:
     settings = change(finished.settings, keep_drops_days=10, keep_embeddings_days=5)
     finish_at(finished, days_ago(100))
-    assert [r.kind for r in clean_up(settings).remains] == ["data"]
+    assert [r.kind for r in clean_up(settings).candidates] == ["data"]
     path = finished.folder.stages / f"{stage}.toml"
 
     write_manifest(path, read_manifest(path, StageRecord).model_copy(update={"ended_at": days_ago(1)}))
-    assert not clean_up(settings).remains
+    assert not clean_up(settings).candidates
     write_manifest(path, read_manifest(path, StageRecord).model_copy(update={"ended_at": days_ago(6)}))
-    assert [r.kind for r in clean_up(settings).remains] == ["embeddings"]
+    assert [r.kind for r in clean_up(settings).candidates] == ["embeddings"]
 
 
 def test_a_drop_that_a_command_holds_is_left_alone_between_its_steps_too(littered: DropWork) -> None:
@@ -301,8 +304,10 @@ def test_a_drop_that_a_command_holds_is_left_alone_between_its_steps_too(littere
         outcome = clean_up(littered.settings, delete=True)
         holder.communicate("\n")
 
-    assert [(kept.path.name, f"process {holder.pid}" in kept.why) for kept in outcome.kept] == [("d", True)]
-    assert not outcome.remains
+    assert [(kept.path.name, f"process {holder.pid}" in kept.why) for kept in outcome.skipped] == [
+        ("d", True)
+    ]
+    assert not outcome.candidates
     assert tree(littered.settings.data_root) == before
 
 
@@ -310,7 +315,7 @@ def test_a_drop_that_is_not_finished_is_kept_whatever_its_age(finished: DropWork
     finish_at(finished, days_ago(1000))
     (finished.folder.calls / "manifest.toml").unlink()
 
-    assert not clean_up(change(finished.settings, keep_drops_days=1, keep_embeddings_days=1)).remains
+    assert not clean_up(change(finished.settings, keep_drops_days=1, keep_embeddings_days=1)).candidates
 
 
 def test_what_a_killed_clean_up_left_is_found_by_the_next(littered: DropWork) -> None:
@@ -356,7 +361,7 @@ def test_a_damaged_record_keeps_its_drop_and_the_others_are_cleaned(littered: Dr
 
     outcome = clean_up(littered.settings, delete=True)
 
-    assert [(kept.path, str(record) in kept.why) for kept in outcome.kept] == [(root / "d", True)]
+    assert [(kept.path, str(record) in kept.why) for kept in outcome.skipped] == [(root / "d", True)]
     assert {name.split("/")[0] for name in found(outcome)} == {"e"}
     assert tree(root / "d") == before
 
@@ -398,7 +403,9 @@ def test_of_the_registry_only_what_killed_imports_left_goes(finished: DropWork, 
     }
     for delete in (False, True):
         outcome = clean_up(settings, delete=delete)
-        assert {r.path: (r.kind, r.size) for r in outcome.remains if r.path.is_relative_to(disk)} == expected
+        assert {
+            r.path: (r.kind, r.size) for r in outcome.candidates if r.path.is_relative_to(disk)
+        } == expected
         assert any(str(disk / ".mine.partial-ab") in line for line in outcome.lines())
     assert sorted(str(path.relative_to(disk)) for path in disk.rglob("*")) == [
         ".downloads",

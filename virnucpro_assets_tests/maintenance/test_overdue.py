@@ -112,7 +112,7 @@ def test_a_drop_whose_data_are_cleaned_up_is_neither_overdue_nor_missing_nor_a_n
 
     outcome = clean_up(settings, delete=True, now=NOW)
 
-    assert [found.kind for found in outcome.remains] == ["data"]
+    assert [found.kind for found in outcome.candidates] == ["data"]
     assert not folder.calls.exists()
     assert overdue_drops(settings, NOW) == {}
     assert missing_drops(settings, {}) == {}

@@ -7,8 +7,8 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
+from virnucpro_assets.models.hardware import limit_threads
 from virnucpro_assets.models.loading import random_weights, save_encoder
-from virnucpro_assets.models.threads import limit_threads
 from virnucpro_assets.sequences.ragged import Ragged
 
 

@@ -13,11 +13,11 @@ from torch.nn import functional
 from virnucpro_assets.models.attention import (
     Alibi,
     Rotary,
+    apply_rotary,
     attend_dense_runs,
     attend_flash,
     attend_varlen,
     rotary_frequencies,
-    turned,
 )
 from virnucpro_assets.models.dnabert_s import alibi_slopes
 from virnucpro_assets.models.packs import TokenPack
@@ -94,6 +94,6 @@ def test_flash_attn_is_given_bounds_longest_and_slopes(
 def test_turning_in_place_and_as_a_new_tensor_are_the_same() -> None:
     pack = pack_of(9, 4, 4)
     rotary, qkv = Rotary.of(pack, rotary_frequencies(WIDTH), torch.float32), random_qkv(pack)
-    new = turned(qkv, rotary.cos, rotary.sin)
+    new = apply_rotary(qkv, rotary.cos, rotary.sin)
     assert not torch.equal(new, qkv)
-    torch.testing.assert_close(new, rotary.turn(qkv.clone()), rtol=0, atol=1e-6)
+    torch.testing.assert_close(new, rotary.apply(qkv.clone()), rtol=0, atol=1e-6)

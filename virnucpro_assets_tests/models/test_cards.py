@@ -21,4 +21,4 @@ def test_a_classifier_takes_the_columns_of_its_encoders(
         chunk_length=300, d_dna=2, d_protein=3, encoders={}, inputs=inputs, training_data="", created_with="0"
     )
     assert np.arange(5)[card.columns(2)].tolist() == columns
-    assert (card.width, card.takes, card.route) == (len(columns), takes, route)
+    assert (card.width, card.used_encoders, card.route) == (len(columns), takes, route)

@@ -14,9 +14,8 @@ from virnucpro_assets.models.configs import DnabertSConfig
 from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.loading import DTYPES
 from virnucpro_assets.models.packs import TokenPack
-from virnucpro_assets.models.tokens import Tokens
 from virnucpro_assets.models.weights import read_weights
-from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets.vocabulary import Precision
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "dnabert_s"
@@ -38,7 +37,9 @@ def encoder(precision: Precision = "float32") -> PackedEncoder:
     )
     model = dnabert_s.DnabertS.from_published(config, state)
     width = config.hidden_size
-    return PackedEncoder("dnabert_s", width, precision, torch.device("cpu"), model, no_tokeniser, trimmed=0)
+    return PackedEncoder(
+        "dnabert_s", width, precision, torch.device("cpu"), model, no_tokeniser, excluded_special_tokens=0
+    )
 
 
 @cache

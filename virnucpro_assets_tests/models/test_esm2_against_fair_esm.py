@@ -14,8 +14,7 @@ from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.loading import DTYPES, random_weights
 from virnucpro_assets.models.packs import TokenPack
-from virnucpro_assets.models.tokens import Tokens
-from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets.vocabulary import Attention, Precision
 
 SHAPES = [(6, 320, 20), (3, 64, 4), (2, 480, 20)]
@@ -35,7 +34,9 @@ def encoder(shape: tuple[int, int, int], precision: Precision = "float32") -> Pa
         name: tensor.to(DTYPES[precision]) for name, tensor in random_weights(config, seed=layers).items()
     }
     model = esm2.Esm2.from_published(config, state)
-    return PackedEncoder("esm2", width, precision, torch.device("cpu"), model, tokenise_proteins, trimmed=1)
+    return PackedEncoder(
+        "esm2", width, precision, torch.device("cpu"), model, tokenise_proteins, excluded_special_tokens=1
+    )
 
 
 @cache

@@ -7,10 +7,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from virnucpro_assets.models import dnabert_s, esm2
-from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
-from virnucpro_assets.models.flops import count_flops, flops_per_token
+from virnucpro_assets.models.configs import DnabertSConfig, EncoderConfig, Esm2Config
 from virnucpro_assets.models.loading import random_weights
 from virnucpro_assets.models.packs import TokenPack
+from virnucpro_assets.models.sizes import count_flops, flops_per_token
 
 ESM2_3B = Esm2Config(num_hidden_layers=36, hidden_size=2560, num_attention_heads=40)
 DNABERT_S = DnabertSConfig(
@@ -23,7 +23,7 @@ SMALL_DNA = DnabertSConfig(
 
 
 @pytest.mark.parametrize(("config", "flops"), [(ESM2_3B, 5_662_310_400), (DNABERT_S, 226_492_416)])
-def test_a_token_costs_what_is_published(config: Esm2Config | DnabertSConfig, flops: int) -> None:
+def test_a_token_costs_what_is_published(config: EncoderConfig, flops: int) -> None:
     assert flops_per_token(config) == flops
 
 
@@ -34,7 +34,7 @@ def test_attention_adds_little_at_the_lengths_of_reads(length: int, share: float
 
 
 @pytest.mark.parametrize("config", [SMALL_ESM2, SMALL_DNA])
-def test_the_counts_are_those_of_torch(config: Esm2Config | DnabertSConfig) -> None:
+def test_the_counts_are_those_of_torch(config: EncoderConfig) -> None:
     lengths = np.array([9, 9, 5, 1])
     # Tensors without content: the counter knows torch's own products, not the fused kernels of a CPU.
     pack = TokenPack(torch.empty(int(lengths.sum()), dtype=torch.int64, device="meta"), lengths)

@@ -20,9 +20,8 @@ from virnucpro_assets.models import fetching
 from virnucpro_assets.models.cards import EncoderCard
 from virnucpro_assets.models.catalogue import PublishedModel
 from virnucpro_assets.models.fetching import fetch_encoder
-from virnucpro_assets.models.formats.readers import read_encoder
 from virnucpro_assets.models.hub import HubError, fetch_files
-from virnucpro_assets.models.imports import import_classifier, import_encoder
+from virnucpro_assets.models.imports import import_classifier, import_encoder, read_encoder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.models.registry import Registry
 from virnucpro_assets_tests.conftest import Installation
@@ -79,7 +78,7 @@ def test_what_is_installed_is_not_fetched_again(tmp_path: Path, hub: Hub) -> Non
     _, was_there = fetch_encoder(registry, REPOSITORY, endpoint=hub.url, revision=COMMIT)
     assert was_there
     assert len(hub.requests) == before
-    flip_byte(registry.place("esm2_tiny") / "model.safetensors", -1)
+    flip_byte(registry.path("esm2_tiny") / "model.safetensors", -1)
     with pytest.raises(IntegrityError, match=r"model.safetensors of digest .* as card.json says"):
         fetch(registry, hub)
     fetch(registry, hub, replace=True)
@@ -316,7 +315,7 @@ def test_after_a_fetch_nothing_needs_the_network(
     import_encoder(registry, DNABERT_S_FOLDER, "dna")
     program = Path(__file__).with_name("save_classifier.py")
     subprocess.run([sys.executable, str(program), str(96 + 32), str(tmp_path)], check=True)
-    encoders = {"dnabert_s": registry.place("dna"), "esm2": registry.place("esm2_tiny")}
+    encoders = {"dnabert_s": registry.path("dna"), "esm2": registry.path("esm2_tiny")}
     import_classifier(registry, tmp_path / "model.pth", 300, encoders=encoders)
     (place.folder / "reads.fa").write_text(">one\nATGGCTGCAGGTCTGAAAGTTCGTGACATGGCTGCAGGTCTGAAAGTTCGT\n")
     chosen = {

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from virnucpro_assets.models.memory import is_out_of_memory, peak_memory, release_memory
-from virnucpro_assets.models.peak import measure_peak
+from virnucpro_assets.models.hardware import is_out_of_memory, measure_peak, peak_memory, release_memory
 
 MIB = 1 << 20
 

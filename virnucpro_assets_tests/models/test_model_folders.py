@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.files import stamps
+from virnucpro_assets.files import digests
 from virnucpro_assets.models import folders
 from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.encoder import Encoder
@@ -226,7 +226,7 @@ def digested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(folders, "sha256_of_file", noted)
     monkeypatch.setattr(folders, "LARGE", 0)
     monkeypatch.setattr(folders, "SETTLED", 0.0)
-    monkeypatch.setattr(stamps, "SETTLED", 0.0)
+    monkeypatch.setattr(digests, "SETTLED", 0.0)
     return names
 
 
@@ -290,8 +290,8 @@ def test_a_model_of_just_now_is_stamped_once_it_is_a_second_old(
     now = max((esm2_folder / name).stat().st_ctime for name in ALL)
     clock = [now]
     monkeypatch.setattr(folders, "SETTLED", 1.0)
-    monkeypatch.setattr(stamps, "SETTLED", 1.0)
-    monkeypatch.setattr(stamps.time, "time", lambda: clock[0])
+    monkeypatch.setattr(digests, "SETTLED", 1.0)
+    monkeypatch.setattr(digests.time, "time", lambda: clock[0])
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)

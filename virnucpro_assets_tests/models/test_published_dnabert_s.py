@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.models.formats.readers import read_encoder
+from virnucpro_assets.models.imports import read_encoder
 from virnucpro_assets.models.loading import load_encoder, save_encoder
 from virnucpro_assets.models.packs import TokenPack
-from virnucpro_assets.models.tokens import Tokens
+from virnucpro_assets.sequences.ragged import Tokens
 from virnucpro_assets_tests.models.published_files import change_json
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "dnabert_s"

@@ -12,11 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.models.alphabet import tokenise_proteins
-from virnucpro_assets.models.formats.readers import read_encoder
+from virnucpro_assets.models.imports import read_encoder
 from virnucpro_assets.models.loading import load_encoder, save_encoder
 from virnucpro_assets.models.packs import TokenPack
-from virnucpro_assets.models.tokens import Tokens
-from virnucpro_assets.sequences.ragged import Ragged
+from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets_tests.models.published_files import (
     LAYERS,
     change_json,

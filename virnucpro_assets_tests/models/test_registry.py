@@ -11,7 +11,7 @@ import torch
 
 from virnucpro_assets.demo.paths import DNABERT_S_FOLDER, ESM2_FOLDER
 from virnucpro_assets.errors import InputError, IntegrityError
-from virnucpro_assets.files.aside import set_aside
+from virnucpro_assets.files.atomic import set_aside
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.models import registry as registry_module
 from virnucpro_assets.models.catalogue import CATALOGUE, model_of_shape, published_model
@@ -20,7 +20,7 @@ from virnucpro_assets.models.folders import read_model_folder
 from virnucpro_assets.models.imports import import_classifier, import_encoder
 from virnucpro_assets.models.loading import published_shapes
 from virnucpro_assets.models.registry import Registry
-from virnucpro_assets.models.sizes import count_parameters, weights_bytes
+from virnucpro_assets.models.sizes import weights_bytes
 from virnucpro_assets_tests.models.published_files import change_json, fair_esm_module, save_fair_esm
 
 PROGRAM = Path(__file__).with_name("save_classifier.py")
@@ -81,12 +81,12 @@ def test_what_was_replaced_is_no_model_and_no_name_for_one(registry: Registry) -
     import_encoder(registry, ESM2_FOLDER, "mine")
     import_encoder(registry, DNABERT_S_FOLDER, "mine", replace=True)
     assert registry.names() == ["mine"]
-    for use in (registry.model, registry.place):
+    for use in (registry.model, registry.path):
         with pytest.raises(
             InputError, match=r"found 'mine\.replaced-1'; expected .* no \.replaced-1 at its end"
         ):
             use("mine.replaced-1")
-    assert registry.place("mine.replaced-x").name == "mine.replaced-x"
+    assert registry.path("mine.replaced-x").name == "mine.replaced-x"
 
 
 def install(registry: Registry, who: str, during: Callable[[], None] = lambda: None, **options: bool) -> None:
@@ -173,7 +173,7 @@ def test_a_classifier_is_bound_to_the_encoders_it_is_imported_with(
 ) -> None:
     import_encoder(registry, ESM2_FOLDER, "esm2")
     import_encoder(registry, DNABERT_S_FOLDER, "dna")
-    encoders = {"dnabert_s": registry.place("dna"), "esm2": registry.place("esm2")}
+    encoders = {"dnabert_s": registry.path("dna"), "esm2": registry.path("esm2")}
     model = import_classifier(registry, classifier_file, 500, encoders=encoders)
     classifier, card = load_classifier(model.path)
     assert (model.name, card.chunk_length, card.d_dna, card.d_protein) == ("classifier_500", 500, 96, 64)
@@ -187,7 +187,7 @@ def test_a_classifier_without_encoders_has_the_widths_of_the_authors_or_is_refus
     registry: Registry, classifier_file: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        InputError, match="found a classifier that takes 160 numbers; expected 768 of dnabert_s"
+        InputError, match="found a classifier of 160 numbers per row; expected 768 of dnabert_s"
     ):
         import_classifier(registry, classifier_file, 300)
     subprocess.run([sys.executable, str(PROGRAM), "3328", str(tmp_path)], check=True)
@@ -231,7 +231,7 @@ def test_encoders_in_the_wrong_place_are_refused(registry: Registry, classifier_
 def test_the_size_of_a_published_model_is_that_of_its_tensors(model) -> None:
     shapes = published_shapes(model.config).values()
     parameters = sum(torch.Size(shape).numel() for shape in shapes)
-    assert count_parameters(model.config) == parameters
+    assert model.config.parameters == parameters
     assert weights_bytes(model.config, "float16") == 2 * parameters
     assert (
         model_of_shape(model.config)

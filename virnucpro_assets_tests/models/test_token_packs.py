@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virnucpro_assets.models.packs import Run, TokenPack, runs_of_equal_length
-from virnucpro_assets.models.tokens import Tokens
+from virnucpro_assets.sequences.ragged import Tokens
 
 sequences = st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=4), max_size=30)
 

@@ -13,7 +13,7 @@ from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.models import references
 from virnucpro_assets.models.configs import DnabertSConfig
 from virnucpro_assets.models.encoder import PackedEncoder
-from virnucpro_assets.models.formats.readers import read_encoder
+from virnucpro_assets.models.imports import read_encoder
 from virnucpro_assets.models.loading import save_encoder
 from virnucpro_assets.models.verification import verify_encoder
 from virnucpro_assets_tests.models.published_files import fair_esm_module, save_fair_esm
@@ -84,6 +84,6 @@ def test_stored_figures_are_taken_as_long_as_the_model_is_the_same(
 
 
 def test_fixed_sequences_have_the_lengths_that_occur(tokenizer: Tokenizer) -> None:
-    assert references.fixed_sequences("esm2").lengths.tolist() == [1, 25, 76, 100, 152]
-    assert references.fixed_sequences("dnabert_s").lengths.tolist() == [3, 83, 166, 300, 500]
-    assert np.unique(references.fixed_sequences("dnabert_s").data).tobytes() == b"ACGT"
+    assert references.PROTEINS.lengths.tolist() == [1, 25, 76, 100, 152]
+    assert references.NUCLEOTIDES.lengths.tolist() == [3, 83, 166, 300, 500]
+    assert np.unique(references.NUCLEOTIDES.data).tobytes() == b"ACGT"

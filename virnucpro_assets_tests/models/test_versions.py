@@ -67,12 +67,12 @@ def test_the_settings_resolve_to_the_version_in_use_and_back_again(versions, tmp
         versions.use(version.name)
         assert settings.classifier_folder(300) == version.path
     assert settings.classifier_folder(500) == classifier_folder(500)
-    assert versions.back() == first.name
+    assert versions.rollback() == first.name
     assert settings.classifier_folder(300) == first.path
-    assert versions.back() == CONFIGURED
+    assert versions.rollback() == CONFIGURED
     assert settings.classifier_folder(300) == configured
-    with pytest.raises(InputError, match="none before it"):
-        versions.back()
+    with pytest.raises(InputError, match="no activation before"):
+        versions.rollback()
 
 
 def test_the_classifier_of_the_settings_can_be_chosen_too(versions):
@@ -80,7 +80,7 @@ def test_the_classifier_of_the_settings_can_be_chosen_too(versions):
     versions.use(version.name)
     versions.use(CONFIGURED)
     assert versions.folder_in_use() is None
-    assert versions.back() == version.name
+    assert versions.rollback() == version.name
 
 
 @pytest.mark.parametrize("name", ["0" * 12, "../300", "in_use.toml", ""])
@@ -100,7 +100,7 @@ def test_a_damaged_version_in_use_is_refused_and_not_replaced_by_another(version
     version.path.rename(tmp_path / "elsewhere")
     with pytest.raises(IntegrityError, match="expected the classifier in use"):
         Settings(data_root=tmp_path).classifier_folder(300)
-    assert versions.back() == CONFIGURED
+    assert versions.rollback() == CONFIGURED
 
 
 def test_a_damaged_pointer_is_refused(versions, tmp_path):

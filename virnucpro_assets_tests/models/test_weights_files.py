@@ -77,7 +77,7 @@ def test_tensors_read_in_pieces_some_ahead_are_those_of_the_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: int
 ) -> None:
     monkeypatch.setattr(file_reading, "PIECE", 7)
-    monkeypatch.setattr(file_reading, "AHEAD", ahead)
+    monkeypatch.setattr(file_reading, "PREFETCHED", ahead)
     path = tmp_path / "model.safetensors"
     state = {name: tensor.contiguous() for name, tensor in tensors().items()} | {"none": torch.empty(0, 3)}
     save_file(state, path, metadata={"format": "pt"})

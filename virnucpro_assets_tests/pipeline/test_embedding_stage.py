@@ -31,10 +31,10 @@ def test_replacing_keeps_the_former_shards_aside(tmp_path: Path) -> None:
     pass_checks_of_index(work)
     now = DropWork.on("d", former.model_copy(update={"precision": "bfloat16"}), [].append)
     with open_pool(former) as pool, pool.lease() as lease:
-        before = list(embed_drop(work, "esm2", [0, 1, 2], lease))
+        before = list(embed_drop(work, {"esm2": [0, 1, 2]}, lease))
         with pytest.raises(IntegrityError, match=r"precision float32 is now bfloat16"):
-            list(embed_drop(now, "esm2", [0, 1, 2], lease))
-        after = list(embed_drop(now, "esm2", [1], lease, replace=True))
+            list(embed_drop(now, {"esm2": [0, 1, 2]}, lease))
+        after = list(embed_drop(now, {"esm2": [1]}, lease, replace=True))
     assert [(shard.rank, shard.recipe.precision) for shard in after] == [(1, "bfloat16")]
     folders = sorted(path.name for path in (work.folder.path / "esm2").iterdir() if path.is_dir())
     assert folders == ["rank-00-of-03", "rank-01-of-03", "rank-01-of-03.superseded-1", "rank-02-of-03"]
@@ -55,7 +55,7 @@ def test_an_index_for_other_ranks_is_refused(tmp_path: Path) -> None:
         open_pool(settings) as pool,
         pool.lease() as lease,
     ):
-        list(embed_drop(other, "esm2", [0], lease))
+        list(embed_drop(other, {"esm2": [0]}, lease))
 
 
 @pytest.mark.slow
@@ -72,7 +72,7 @@ def test_weights_that_changed_in_place_are_refused_with_both_digests(tmp_path: P
     index_drop(work)
     pass_checks_of_index(work)
     with open_pool(settings) as pool, pool.lease() as lease:
-        list(embed_drop(work, "esm2", [0], lease))
+        list(embed_drop(work, {"esm2": [0]}, lease))
     before, weights = work.encoders["esm2"].digest, model / "model.safetensors"
     content, state = bytearray(weights.read_bytes()), weights.stat()
     content[-2] ^= 1
@@ -84,8 +84,8 @@ def test_weights_that_changed_in_place_are_refused_with_both_digests(tmp_path: P
 
     with open_pool(settings) as pool, pool.lease() as lease:
         with pytest.raises(IntegrityError, match=f"weights_digest {before} is now {after}"):
-            list(embed_drop(now, "esm2", [0, 1], lease))
+            list(embed_drop(now, {"esm2": [0, 1]}, lease))
         # A run that chose its models before the change does not compute with those of now.
         with pytest.raises(EmbeddingError, match=f"found a model of digest {after}; expected {before}"):
-            list(embed_drop(work, "esm2", [1], lease))
+            list(embed_drop(work, {"esm2": [1]}, lease))
     assert not list((work.folder.shard("esm2", 1, 2)).glob("part-*"))

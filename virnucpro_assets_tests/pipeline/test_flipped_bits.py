@@ -32,7 +32,7 @@ from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.cached_rows import CachedRows
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache, keep_rows, keys_of
-from virnucpro_assets.storage.merged import read_merged_at
+from virnucpro_assets.storage.merged_reader import read_merged_at
 from virnucpro_assets.storage.training_set import (
     LabelledRows,
     TrainingSetManifest,
@@ -154,9 +154,9 @@ def training_set_read(place: Place) -> object:
 
 def cache_looked_up(place: Place) -> object:
     found = CachedRows(place.cache, "0" * 64, 4).find(KEYS)
-    if found.said:
+    if found.warnings:
         # A damaged segment is set aside and its rows are computed again.
-        raise IntegrityError("; ".join(found.said))
+        raise IntegrityError("cache", found="; ".join(found.warnings), expected="whole segments", advice="")
     return found.positions.tolist(), found.rows.tolist()
 
 

@@ -39,9 +39,8 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> DropWork:
     work = DropWork.on("d", settings, [].append)
     record_check(work.folder.checks, every_read_accounted_for(index_drop(work), 2))
     with open_pool(settings) as pool, pool.lease() as lease:
-        for kind in ENCODER_KINDS:
-            for shard in embed_drop(work, kind, [0], lease):
-                record_check(work.folder.checks, finite_values(f"{kind}_embeddings", shard))
+        for shard in embed_drop(work, dict.fromkeys(ENCODER_KINDS, range(1)), lease):
+            record_check(work.folder.checks, finite_values(f"{shard.recipe.encoder}_embeddings", shard))
     merge_drop(work)
     record_check(work.folder.checks, completeness(work))
     predict_drop(work)
@@ -61,12 +60,8 @@ def test_embeddings_of_other_settings_are_neither_scored_nor_checked(called: Dro
         IntegrityError, match=r"merged\.toml: found embeddings.*precision float32 is now bfloat16"
     ):
         predict_drop(now)
-    with (
-        open_pool(now.settings) as pool,
-        pool.lease() as lease,
-        pytest.raises(IntegrityError, match="precision float32 is now bfloat16"),
-    ):
-        list(check_precision(now, lease))
+    with pytest.raises(IntegrityError, match="precision float32 is now bfloat16"):
+        list(check_precision(now))
 
 
 def test_a_report_shows_the_settings_that_the_calls_were_made_under(called: DropWork) -> None:

@@ -30,7 +30,7 @@ from virnucpro_assets.sequences.index import WholeChunks
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.merged import merged_blocks, read_merged_at
+from virnucpro_assets.storage.merged_reader import merged_blocks, read_merged_at
 from virnucpro_assets.storage.tables_manifest import read_tables
 from virnucpro_assets_tests.frameless import coding_bases, frameless_bases, mixed_reads
 from virnucpro_assets_tests.models.published_files import change_json
@@ -47,7 +47,7 @@ def write_reads(path: Path, reads: dict[str, bytes]) -> Path:
 
 
 def settings_in(folder: Path, **changes: object) -> Settings:
-    kept = {"devices": "cpu:1", "ranks": 2, "check_sample": 64, "score_frameless": True}
+    kept = {"devices": "cpu:1", "ranks": 2, "check_sample": 64, "score_reads_without_open_frame": True}
     return Settings(data_root=folder / "data", **kept | changes)
 
 
@@ -179,7 +179,11 @@ def test_the_tables_name_the_route_of_each_read_and_a_reason_only_where_there_is
 
 def test_the_report_counts_them_and_names_their_classifier(mixed: DropWork) -> None:
     report = report_drop(mixed)
-    assert (report.frameless, report.whole_chunks, report.routes) == (5, 7, {"joint": 3, "dna": 5})
+    assert (report.reads_without_open_frame, report.whole_chunks, report.routes) == (
+        5,
+        7,
+        {"joint": 3, "dna": 5},
+    )
     assert [model.role for model in report.models][2:] == ["classifier", "frameless classifier"]
     assert report.protein_lengths is not None
     assert report.protein_lengths.total == mixed.index.manifest.rows_with_protein
@@ -196,13 +200,14 @@ def test_the_report_counts_them_and_names_their_classifier(mixed: DropWork) -> N
     page = mixed.folder.report.read_text()
     assert "and 7 whole chunks of 5 reads that have no such frame" in page
     assert (
-        "Reads without a stop-free frame, and short ones if the settings say so, go to a classifier" in page
+        "Reads without an open frame, and short ones if the settings say so, are scored by a classifier"
+        in page
     )
 
 
 def test_short_reads_and_frameless_ones_go_to_the_same_classifier(mixed: DropWork) -> None:
     before = table(mixed, "predictions/predictions.parquet")
-    work = under(mixed, short_below=200)
+    work = under(mixed, dna_only_below_bases=200)
     tables, _ = predict_drop(work)
     assert {"short classifier", "short_below"} <= set(tables.inputs)
     assert "frameless classifier" not in tables.inputs
@@ -250,9 +255,9 @@ def test_the_precision_checks_leave_out_the_proteins_that_are_none(mixed: DropWo
     [
         (
             None,
-            "setting score_frameless: found reads without a stop-free frame to score, but no classifier in",
+            "setting score_reads_without_open_frame: found reads without an open frame to score, but no classifier in",
         ),
-        ("protein", "found a classifier that takes protein; expected one that takes dna alone"),
+        ("protein", "found a classifier that uses protein; expected one that uses dna only"),
     ],
 )
 def test_without_a_classifier_of_the_dna_nothing_is_embedded(
@@ -268,7 +273,7 @@ def test_without_a_classifier_of_the_dna_nothing_is_embedded(
     index_drop(work)
     pass_checks_of_index(work)
     with open_pool(settings) as pool, pool.lease() as lease, pytest.raises(InputError, match=complaint):
-        list(embed_drop(work, "dnabert_s", [0], lease))
+        list(embed_drop(work, {"dnabert_s": [0]}, lease))
     assert not list(work.folder.path.rglob("part-*"))
 
 
@@ -276,11 +281,11 @@ def test_what_an_index_holds_is_scored_so_also_after_the_switch_was_turned(
     mixed: DropWork, without_dna: Path
 ) -> None:
     before = table(mixed, "predictions/predictions.parquet")
-    off = under(mixed, score_frameless=False)
+    off = under(mixed, score_reads_without_open_frame=False)
     predict_drop(off)
     assert table(off, "predictions/predictions.parquet") == before
     with pytest.raises(InputError, match=r"Train one .* and materialise sequence_index again"):
-        predict_drop(under(mixed, score_frameless=False, classifiers=without_dna))
+        predict_drop(under(mixed, score_reads_without_open_frame=False, classifiers=without_dna))
     lines: list[str] = []
     again = index_drop(DropWork.on("d", off.settings, lines.append))
     assert lines[0].startswith("the index was made from something else (frameless kept is now None)")
@@ -290,12 +295,12 @@ def test_what_an_index_holds_is_scored_so_also_after_the_switch_was_turned(
 @pytest.mark.slow
 def test_a_drop_without_frameless_reads_keeps_every_result_when_the_switch_is_turned(tmp_path: Path) -> None:
     framed = {f"r{number}": coding_bases(70, number) for number in range(4)}
-    settings = settings_in(tmp_path, score_frameless=False)
+    settings = settings_in(tmp_path, score_reads_without_open_frame=False)
     register_reads("d", [ReadFile(write_reads(tmp_path / "framed.fa", framed))], settings)
     run_drop("d", settings, [].append)
     work = DropWork.on("d", settings, [].append)
     before, manifest = read_tables(work.folder.calls), work.index.manifest
-    on = settings.model_copy(update={"score_frameless": True})
+    on = settings.model_copy(update={"score_reads_without_open_frame": True})
     run_drop("d", on, [].append)
     work = DropWork.on("d", on, [].append)
     assert work.index.manifest.frameless == "kept"
@@ -322,11 +327,11 @@ def test_a_drop_of_frameless_reads_alone_is_scored_by_the_dna_alone(tmp_path: Pa
 def test_the_classifier_for_them_is_listed_among_those_in_use(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     assert any(
-        line.startswith("classifier for reads without a stop-free frame, chunks of 300")
+        line.startswith("classifier for reads without an open frame, chunks of 300")
         for line in installed_lines(settings)
     )
-    both = settings.model_copy(update={"short_below": 300})
+    both = settings.model_copy(update={"dna_only_below_bases": 300})
     assert any(
-        "classifier for reads below 300 and reads without a stop-free frame" in line
+        "classifier for reads below 300 and reads without an open frame" in line
         for line in installed_lines(both)
     )

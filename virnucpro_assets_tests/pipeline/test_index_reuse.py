@@ -62,7 +62,7 @@ def test_a_whole_index_of_the_same_reads_is_kept_and_so_is_the_record_of_its_mak
     stage, files = read_stages(folder.parent / "stages")["index"], inodes(folder)
     after, said = index()
     assert after == before
-    assert said == [f"index {before.digest[:12]} is there already, whole and of these reads: it is kept"]
+    assert said == [f"index {before.digest[:12]} exists, is whole and of these reads: it is reused"]
     assert inodes(folder) == files
     assert read_stages(folder.parent / "stages")["index"] == stage
 
@@ -80,7 +80,7 @@ def test_an_index_made_otherwise_is_made_anew(
 ) -> None:
     before, _ = index()
     after, said = index(**changes)
-    assert said == [f"the index was made from something else ({'; '.join(words)}) and is made anew"]
+    assert said == [f"the index was made from something else ({'; '.join(words)}) and is built again"]
     assert (after.digest == before.digest) == same_content
     assert SequenceIndex.open(folder_of(settings), verify_content=True).manifest == after
     assert index(**changes)[0] == after
@@ -113,7 +113,7 @@ def test_an_index_of_another_format_or_engine_is_made_anew(settings: Settings, i
         (name,) = changes
         assert said == [
             f"the index was made from something else ({name} {changes[name]} is now {getattr(before, name)}) "
-            "and is made anew"
+            "and is built again"
         ]
         assert after == before
 
@@ -140,7 +140,7 @@ def test_a_damaged_index_is_set_aside_and_made_anew_equal(
         assert (said, aside.exists()) == ([], False)
         return
     assert [line.partition(":")[0] for line in said] == [
-        f"a damaged index was set aside as {aside} and is made anew"
+        f"a damaged index was renamed to {aside} and is built again"
     ]
     assert sorted(path.name for path in aside.iterdir()) == sorted(
         {*FILES, "manifest.toml"} - ({name} if damage == "remove" else set())

@@ -1,6 +1,8 @@
 """The checks that compute a sample again: which rows they take, what they count, what they record."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +11,16 @@ import pytest
 from virnucpro_assets.checks.results import read_checks, record_check
 from virnucpro_assets.checks.samples import CHUNK_BITS, sample_chunks
 from virnucpro_assets.drops.work import DropWork
+from virnucpro_assets.errors import DamagedFileError, IntegrityError
+from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.messages import SampleTask
-from virnucpro_assets.inference.pool import Lease
+from virnucpro_assets.inference.pool import DevicePool, Lease, PoolOptions
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.inference.rounds import Work
 from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.models.classifier import load_classifier
+from virnucpro_assets.pipeline import check_sample
+from virnucpro_assets.pipeline.check_sample import embed_check_sample
 from virnucpro_assets.pipeline.devices import open_pool
 from virnucpro_assets.pipeline.embed import embed_drop
 from virnucpro_assets.pipeline.index import index_drop
@@ -24,10 +30,12 @@ from virnucpro_assets.pipeline.predict import predict_drop
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.merged import read_merged_at
+from virnucpro_assets.storage.check_sample import FILE, WAYS, read_check_sample, write_check_sample
+from virnucpro_assets.storage.merged_reader import read_merged_at
 from virnucpro_assets.storage.shards import read_shard
 from virnucpro_assets.storage.tables_manifest import read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS
+from virnucpro_assets_tests.damage import flip_byte
 from virnucpro_assets_tests.passed_checks import (
     pass_checks_of_index,
     pass_checks_of_merged,
@@ -47,14 +55,13 @@ def in_bfloat16(tmp_path_factory: pytest.TempPathFactory, small_reads: Path) -> 
     index_drop(work)
     pass_checks_of_index(work)
     with open_pool(settings) as pool, pool.lease() as lease:
-        for kind in ENCODER_KINDS:
-            list(embed_drop(work, kind, range(settings.ranks), lease))
-        pass_checks_of_shards(work)
-        merge_drop(work)
-        pass_checks_of_merged(work)
-        predict_drop(work)
-        for result in check_precision(work, lease):
-            record_check(work.folder.checks, result)
+        list(embed_drop(work, dict.fromkeys(ENCODER_KINDS, range(settings.ranks)), lease))
+    pass_checks_of_shards(work)
+    merge_drop(work)
+    pass_checks_of_merged(work)
+    predict_drop(work)
+    for result in check_precision(work):
+        record_check(work.folder.checks, result)
     return work
 
 
@@ -171,20 +178,111 @@ class ListeningLease(Lease):
         super().complete(tasks, report, flops)
 
 
+def samples_of(work: DropWork, pool: DevicePool) -> list[SampleTask]:
+    """What is computed when a drop has all shards and no sample."""
+    (work.folder.path / FILE).unlink()
+    lease = ListeningLease(pool, pool.devices)
+    embed_check_sample(work, lease)
+    return lease.samples
+
+
 @pytest.mark.slow
 def test_the_samples_of_one_model_come_together_those_in_the_precision_in_use_first(
     in_bfloat16: DropWork,
 ) -> None:
+    before = read_check_sample(in_bfloat16.folder.path)
     with open_pool(in_bfloat16.settings) as pool:
-        lease = ListeningLease(pool, pool.devices)
-        results = list(check_precision(in_bfloat16, lease))
-    assert [result.passed for result in results] == [True, True, True]
-    asked = [(task.encoder.kind, task.encoder.precision, task.one_at_a_time) for task in lease.samples]
-    assert asked == [
+        samples = samples_of(in_bfloat16, pool)
+    asked = dict.fromkeys((task.encoder.kind, task.encoder.precision, task.one_at_a_time) for task in samples)
+    assert list(asked) == [
         (kind, precision, precision == "bfloat16")
         for kind in ("esm2", "dnabert_s")
         for precision in ("bfloat16", "float16", "float32")
     ]
+    encoders = list(dict.fromkeys(task.encoder for task in samples))
+    following = dict(zip(encoders, [*encoders[1:], None], strict=True))
+    assert [task.next_encoder for task in samples] == [following[task.encoder] for task in samples]
+    again = read_check_sample(in_bfloat16.folder.path)
+    assert before is not None
+    assert again is not None
+    assert {way: again.embeddings[way].tobytes() for way in WAYS} == {
+        way: before.embeddings[way].tobytes() for way in WAYS
+    }
+
+
+@pytest.mark.slow
+def test_several_devices_load_other_precisions_first_and_share_what_is_computed_one_at_a_time(
+    in_bfloat16: DropWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = read_check_sample(in_bfloat16.folder.path)
+    monkeypatch.setattr(check_sample, "ROWS_OF_A_TASK", 7)
+    devices = [Device("cpu", number, 1) for number in (0, 1)]
+    with DevicePool(devices, PoolOptions(in_bfloat16.settings.device_locks)) as pool:
+        samples = samples_of(in_bfloat16, pool)
+    assert before is not None
+    precisions = [task.encoder.precision for task in samples]
+    assert precisions[:4] == ["float16", "float32", "float16", "float32"]
+    assert set(precisions[4:]) == {"bfloat16"}
+    alone = [task.rows for task in samples if task.one_at_a_time and task.encoder.kind == "esm2"]
+    assert max(map(len, alone)) <= 7
+    assert list(chain.from_iterable(alone)) == before.rows.tolist()
+    assert not any(task.next_encoder for task in samples)
+    again = read_check_sample(in_bfloat16.folder.path)
+    assert again is not None
+    assert again.embeddings["alone"].tobytes() == before.embeddings["alone"].tobytes()
+
+
+def test_a_sample_is_made_by_the_run_that_finishes_the_last_shard(tmp_path: Path, small_reads: Path) -> None:
+    settings = Settings(data_root=tmp_path / "data", devices="cpu:1", check_sample=4, ranks=2)
+    register_reads("d", [ReadFile(small_reads)], settings)
+    list_drop("d", settings)
+    lines: list[str] = []
+    work = DropWork.on("d", settings, lines.append)
+    index_drop(work)
+    pass_checks_of_index(work)
+    path = work.folder.path / FILE
+    with open_pool(settings) as pool, pool.lease() as lease:
+        list(embed_drop(work, {"esm2": [0, 1], "dnabert_s": [1]}, lease))
+        assert not path.exists()
+        list(embed_drop(work, {"dnabert_s": [0]}, lease))
+        content, inode = path.read_bytes(), path.stat().st_ino
+        # A whole one is kept, a damaged one set aside and made again.
+        list(embed_drop(work, {"dnabert_s": [0]}, lease))
+        assert (path.read_bytes(), path.stat().st_ino) == (content, inode)
+        flip_byte(path, -1, 4)
+        list(embed_drop(work, {"esm2": [1]}, lease))
+        assert path.read_bytes() == content
+        assert path.with_name(f"{FILE}.quarantine-1").exists()
+        # Another number of chunks is another sample.
+        larger = DropWork.on("d", settings.model_copy(update={"check_sample": 8}), lines.append)
+        list(embed_drop(larger, {"esm2": [1]}, lease))
+    stored = read_check_sample(work.folder.path)
+    assert stored is not None
+    assert stored.chunks == 8
+    np.testing.assert_array_equal(stored.rows, sample_chunks(work.index, 8).rows)
+    assert [line for line in lines if "quarantine-1" in line and "made again" in line]
+
+
+def test_checks_refuse_a_sample_of_other_embeddings_and_none(in_bfloat16: DropWork) -> None:
+    path = in_bfloat16.folder.path / FILE
+    content, stored = path.read_bytes(), read_check_sample(path.parent)
+    assert stored is not None
+    try:
+        write_check_sample(path.parent, replace(stored, made_from="f" * 64))
+        with pytest.raises(
+            IntegrityError, match=r"check_sample\.h5: found a sample of f{64}; expected the sample"
+        ):
+            list(check_precision(in_bfloat16))
+        path.unlink()
+        with pytest.raises(IntegrityError, match=r"found no sample; expected .* Materialise the embeddings"):
+            list(check_precision(in_bfloat16))
+        path.write_bytes(content)
+        flip_byte(path, -1, 4)
+        with pytest.raises(DamagedFileError, match=r"check_sample\.h5: found content that does not match"):
+            list(check_precision(in_bfloat16))
+    finally:
+        path.write_bytes(content)
+    assert [result.passed for result in check_precision(in_bfloat16)] == [True, True, True]
 
 
 def test_rows_of_bfloat16_name_it_in_their_recipe_and_differ_from_their_reference(

@@ -26,7 +26,7 @@ from virnucpro_assets.reports.check_pages import (
     write_check_report,
 )
 from virnucpro_assets.reports.check_report import CheckReport
-from virnucpro_assets.reports.drop_state import DropState, OnRecord, look_at, state_of
+from virnucpro_assets.reports.drop_state import DropState, OnRecord, state_of, state_on_disk
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.shards import unfinish_shard
@@ -68,7 +68,7 @@ def test_a_finished_drop_shows_every_check_once_with_what_is_on_record(finished:
     recorded = read_everything(finished)
     assert len(recorded) == len(expected)
     assert shown == {(r.asset, r.name, r.rank): (r.figures, r.threshold) for r in recorded}
-    assert state_of(look_at("d", finished.settings), OnRecord()) == DropState(
+    assert state_of(state_on_disk("d", finished.settings), OnRecord()) == DropState(
         "done", str(finished.folder.report), 0
     )
 
@@ -98,7 +98,7 @@ def test_a_rank_with_nan_is_the_only_one_that_failed_and_is_named(finished: Drop
     assert [line.split()[:4] for line in lines if line.startswith("FAILED")] == [
         ["FAILED", "finite_values", "esm2_embeddings", "2"]
     ]
-    assert state_of(look_at("d", finished.settings), OnRecord()) == DropState(
+    assert state_of(state_on_disk("d", finished.settings), OnRecord()) == DropState(
         "held back",
         "check finite_values of esm2_embeddings rank 2: row 6, r_chunk_1F1, holds NaN; needed no NaN and no Inf",
         5,
@@ -129,7 +129,7 @@ def test_a_failed_warning_holds_nothing_back(finished: DropWork) -> None:
 
     assert report.verdict == "warning"
     assert report.counts == {"passed": 20, "failed": 1, "not run": 0}
-    assert state_of(look_at("d", finished.settings), OnRecord()).state == "done"
+    assert state_of(state_on_disk("d", finished.settings), OnRecord()).state == "done"
     assert any(line.startswith("WARNING") for line in check_lines(report))
 
 
@@ -155,7 +155,7 @@ def test_a_result_of_something_made_before_does_not_count(finished: DropWork) ->
     (entry,) = [check for check in report.checks if check.name == "completeness"]
     assert (entry.state, entry.note, entry.figures) == (
         "not run",
-        "a result on record is of something made before",
+        "the recorded result is of an earlier version of the content",
         {},
     )
 

@@ -61,7 +61,7 @@ def report(**changes) -> ClassifierReport:
         "thresholds": [Threshold(precision=0.95, least=0.8765, recall=0.5)],
         "roc": [(0.0, 0.0), (0.2, 0.9), (1.0, 1.0)],
         "accepted": True,
-        "verdict": "AUROC 0.876 and F1 0.815 on the test split; there was none in use.",
+        "verdict": "AUROC 0.876 and F1 0.815 on the test split; no classifier was in use.",
     }
     return ClassifierReport.model_validate({**fields, **changes})
 
@@ -76,7 +76,7 @@ def test_the_page_says_how_good_the_classifier_is_and_stands_alone():
         "0.876",
         "0.851 to 0.901",
         "81.2",
-        "DNA alone",
+        "DNA only",
         "4,321",
         "0.8765",
         "0.5432",
@@ -84,14 +84,14 @@ def test_the_page_says_how_good_the_classifier_is_and_stands_alone():
         "0.123",
     ):
         assert shown in text
-    assert "It took its place." in text
+    assert "It is in use now." in text
     assert render_classifier_report(report()) == text
 
 
 def test_one_that_was_kept_out_says_beside_which_one():
     in_use = ComparedFigures(name="feedfeedfeed", digest="f" * 64, auroc=0.9123, f1=0.8, roc=[(0, 0), (1, 1)])
     text = render_classifier_report(report(in_use=in_use, accepted=False, verdict="It is worse."))
-    assert "It is kept, and not in use." in text
+    assert "It is stored, but not in use." in text
     assert "feedfeedfeed, has AUROC 0.912 and F1 0.800" in text
     assert "ROC curves of new, 0123456789ab and in use, feedfeedfeed" in text
 

@@ -1,10 +1,13 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
+from virnucpro_assets.calling.calls import call_members
 from virnucpro_assets.reports.drop_figures import chunk_scores, read_lengths, top_calls
 from virnucpro_assets.sequences.index import ReadTableBatch
+from virnucpro_assets.settings_groups import CallThresholds
 from virnucpro_assets.storage.call_tables import CHUNK_CALLS_FILE, READ_CALLS_FILE, write_calls
-from virnucpro_assets.storage.calls import CallThresholds
 from virnucpro_assets.storage.scored_members import ScoredMembers
 
 
@@ -30,7 +33,7 @@ def calls(tmp_path):
         np.array([0, 0, 0, 0, 2, 0], np.int8),
         np.zeros(6, np.int32),
     )
-    write_calls(iter([members]), iter([reads]), tmp_path, CallThresholds())
+    write_calls(iter([members]), iter([reads]), tmp_path, partial(call_members, thresholds=CallThresholds()))
     return tmp_path
 
 
@@ -53,7 +56,7 @@ def test_the_strongest_calls_come_by_tier_then_delta_then_order(calls):
 
 
 def test_an_empty_drop_has_empty_figures(tmp_path):
-    write_calls(iter([]), iter([]), tmp_path, CallThresholds())
+    write_calls(iter([]), iter([]), tmp_path, partial(call_members, thresholds=CallThresholds()))
     assert chunk_scores(tmp_path / CHUNK_CALLS_FILE).total == 0
     assert read_lengths(tmp_path / READ_CALLS_FILE).total == 0
     assert top_calls(tmp_path / READ_CALLS_FILE) == []

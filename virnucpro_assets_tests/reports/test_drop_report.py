@@ -118,7 +118,7 @@ def test_the_figures_appear(report):
     text = Page(render_report(report)).text
     for expected in (
         "run-12", "9f8e7d6c5b4a", "made by virnucpro-assets 1.2.3.", "Classifier: A demo model.", "4,000", "58.7 M",
-        "58,700,112", "10,000 candidates", "25.0 % were repeats", "612",
+        "58,700,112", "10,000 candidates", "25.0 % are repeats", "612",
         "no reading frame without a stop codon 280 7.0 %",
         "shorter than 3 bases 1 <0.1 %", "43 min 04 s", "16,533 318 57.4 % 98.7 %",
         "2.0 s 12,345", "1 of 2 checks did not pass.",

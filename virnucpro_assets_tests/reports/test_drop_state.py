@@ -15,10 +15,10 @@ from virnucpro_assets.reports.drop_state import (
     DropState,
     OnDisk,
     OnRecord,
-    look_at,
     missing_drops,
     require_done,
     state_of,
+    state_on_disk,
 )
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
@@ -163,7 +163,7 @@ def test_the_disk_says_what_a_drop_lacks(
     finished: DropWork, change: Callable[[DropWork], None], state: str, reason: str
 ) -> None:
     change(finished)
-    found = state_of(look_at("d", finished.settings), OnRecord())
+    found = state_of(state_on_disk("d", finished.settings), OnRecord())
     assert found.state == state
     assert reason in found.reason
     assert "\n" not in found.reason
@@ -176,9 +176,9 @@ def test_a_drop_that_teaches_is_done_with_its_embeddings(finished: DropWork) -> 
     DropStore(finished.settings.data_root).register("d", source)
     write_manifest(finished.folder.manifest, manifest)
     _without("report.html", "calls", "predictions")(finished)
-    assert look_at("d", finished.settings) == OnDisk(result=str(finished.folder.path / "merged.toml"))
+    assert state_on_disk("d", finished.settings) == OnDisk(result=str(finished.folder.path / "merged.toml"))
     _without("merged.toml")(finished)
-    assert look_at("d", finished.settings).lacks == "it has no merged embeddings"
+    assert state_on_disk("d", finished.settings).missing == "it has no merged embeddings"
     assert missing_drops(finished.settings, {}) == {}, "nobody waits for its predictions"
 
 

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.manifests import write_manifest
+from virnucpro_assets.files.parquet import TableWriter
 from virnucpro_assets.sequences import index_builder, merge
 from virnucpro_assets.sequences.batches import FRAMES, ReadBatch
 from virnucpro_assets.sequences.frames import REASONS
 from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin, SequenceIndex, WholeChunks
 from virnucpro_assets.sequences.index_builder import build_index, index_batches
-from virnucpro_assets.sequences.index_tables import TableWriter
 from virnucpro_assets.sequences.member_names import first_members, member_counts
 from virnucpro_assets.sequences.read_files import ReadFile, pair_files
 from virnucpro_assets_tests.frameless import STOPS

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from virnucpro_assets.sequences.likely_mates import likely_mates
 from virnucpro_assets.sequences.read_files import pair_files
+from virnucpro_assets.sequences.reads import likely_mates
 
 PAIRED = "They are taken as single reads; if they hold mates, give --paired"
-TURN = "They are taken as single reads; if the file holds mates in turn, give --interleaved"
+TURN = "They are taken as single reads; if the file holds alternating mates, give --interleaved"
 
 
 def fasta(path: Path, names: str) -> Path:

@@ -204,7 +204,7 @@ SAY_SO = "If they are mates, say so with --paired or --interleaved"
         Prepared(
             {"inter.fa": "aabb"},
             "a a_1 b b_1",
-            said=f"note: inter.fa begins with two reads called a. {SINGLE} the file holds mates in turn, give "
+            said=f"note: inter.fa begins with two reads called a. {SINGLE} the file holds alternating mates, give "
             f"--interleaved.\n{RENAMED}2 of 4 (a to a_1). {SAY_SO}\n",
         ),
         Prepared(
@@ -216,7 +216,7 @@ SAY_SO = "If they are mates, say so with --paired or --interleaved"
         Prepared(
             {"t.fa": "aab"},
             options=("--interleaved",),
-            said="error: t.fa, record 3: found the last record, without a mate; expected mates in turn, as in an "
+            said="error: t.fa, record 3: found the last record, without a mate; expected alternating mates, as in an "
             "interleaved file. Repair the file (for example with BBTools' repair.sh); or leave out --interleaved, and "
             "the word `interleaved` in the file's name.\n",
             exit_code=2,
@@ -225,7 +225,7 @@ SAY_SO = "If they are mates, say so with --paired or --interleaved"
             {"t.fa": "aa"},
             options=("--interleaved", "--paired"),
             said="error: options: found --paired and --interleaved; expected one of them at most. --paired is for "
-            "mates in two files, --interleaved for mates in turn in one.\n",
+            "mates in two files, --interleaved for alternating mates in one.\n",
             exit_code=2,
         ),
     ],

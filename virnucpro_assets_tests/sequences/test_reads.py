@@ -231,7 +231,7 @@ def test_a_read_without_its_mate_in_an_interleaved_file_is_named(
     with pytest.raises(InputError) as caught:
         list(read_batches([ReadFile(path, INTERLEAVED)], batch_bases=batch_bases))
     assert str(caught.value) == (
-        f"{path}, {where}: found {found}; expected mates in turn, as in an interleaved file. Repair the file (for "
+        f"{path}, {where}: found {found}; expected alternating mates, as in an interleaved file. Repair the file (for "
         "example with BBTools' repair.sh); or leave out --interleaved, and the word `interleaved` in the file's name."
     )
 

@@ -18,7 +18,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 UNITS = DEPLOY / "systemd"
 QUICK = {
     "VIRNUCPRO_AUTOMATION": "false",
-    "VIRNUCPRO_LOOK_SECONDS": "2",
+    "VIRNUCPRO_SCAN_INTERVAL_SECONDS": "2",
     "VIRNUCPRO_SETTLE_SECONDS": "1",
     "VIRNUCPRO_CHECK_SAMPLE": "4",
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from virnucpro_assets.models.threads import limit_threads
+from virnucpro_assets.models.hardware import limit_threads
 from virnucpro_assets.settings import Settings
 from virnucpro_assets_tests.labelled import embedded_drops, write_labelled_reads
 from virnucpro_assets_tests.sites.browser import Browser, open_browser

@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from virnucpro_assets.calling.calls import call_members
 from virnucpro_assets.sequences.batches import FRAMES
 from virnucpro_assets.sequences.frames import REASONS
 from virnucpro_assets.sequences.index import ReadTableBatch
-from virnucpro_assets.storage.call_summary import CallSummary
+from virnucpro_assets.settings_groups import CallThresholds
 from virnucpro_assets.storage.call_tables import write_calls
-from virnucpro_assets.storage.calls import CallThresholds
+from virnucpro_assets.storage.calls import CallSummary
 from virnucpro_assets.storage.prediction_tables import PredictionSummary, write_predictions
 from virnucpro_assets.storage.scored_members import ScoredMembers
 
@@ -54,7 +56,12 @@ class ScoredDrop:
         self, folder: Path, thresholds: CallThresholds = DEFAULTS, members: int = 10, reads: int = 4
     ) -> CallSummary:
         """Write the tables of calls from batches of these sizes."""
-        return write_calls(self.member_batches(members), self.read_batches(reads), folder, thresholds)
+        return write_calls(
+            self.member_batches(members),
+            self.read_batches(reads),
+            folder,
+            partial(call_members, thresholds=thresholds),
+        )
 
 
 def _scored_drop(

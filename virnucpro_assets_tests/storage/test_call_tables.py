@@ -1,11 +1,15 @@
+from functools import partial
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from virnucpro_assets.calling.calls import call_members, call_reads
+from virnucpro_assets.settings_groups import CallThresholds
 from virnucpro_assets.storage.call_tables import write_calls
-from virnucpro_assets.storage.calls import CALLS, TIERS, CallThresholds, ChunkCalls, call_reads
-from virnucpro_assets.storage.routes import ScoredBy
-from virnucpro_assets_tests.storage.test_calls import call_and_tier, figures, largest_scores, weighted_delta
+from virnucpro_assets.storage.calls import CALLS, TIERS, ChunkCalls
+from virnucpro_assets.storage.scored_members import ScoredBy
+from virnucpro_assets_tests.calling.test_calls import call_and_tier, figures, largest_scores, weighted_delta
 
 SORTED = ("prediction_results_highestscore.csv", "contig_calls.tsv")
 FILES = (*SORTED, "chunk_calls.parquet", "read_calls.parquet")
@@ -62,7 +66,7 @@ def test_every_read_has_a_row_with_its_call_or_its_reason(golden_drop, tmp_path)
         "call": None, "tier": None, "weighted_delta": None,
         "n_confident_viral": None, "n_confident_nonviral": None, "n_ambiguous": None,
         "viral_proportion": None, "nonviral_proportion": None, "max_score_0": None, "max_score_1": None,
-        "reason": "no_stop_free_frame", "route": None, "p_virus_calibrated": None,
+        "reason": "no_stop_free_frame", "route": None, "p_virus_calibrated": None, "q_value": None,
     }  # fmt: skip
     contig = table[-1]
     assert contig["weighted_delta"] == pytest.approx(0.938, abs=5e-4)
@@ -95,7 +99,7 @@ def test_the_summary_counts_calls_by_tier(golden_drop, golden_tables, tmp_path):
 
 
 def test_the_row_of_a_read_says_how_many_of_its_frames_are_hardly_readable(golden_drop, tmp_path):
-    write_calls(golden_drop.member_batches(10), golden_drop.read_batches(4), tmp_path, CallThresholds())
+    golden_drop.call(tmp_path)
     found = pq.read_table(tmp_path / "read_calls.parquet")["unreadable_frames"].to_pylist()
     assert found == golden_drop.reads.unreadable.tolist()
     assert sum(found) > 2
@@ -151,7 +155,7 @@ def test_a_tier_of_confidence_needs_a_weighted_delta_on_the_side_of_the_call(
 
 
 def test_an_empty_drop_gives_every_call_file_with_a_header_and_no_rows(golden_tables, tmp_path):
-    summary = write_calls(iter([]), iter([]), tmp_path, CallThresholds())
+    summary = write_calls(iter([]), iter([]), tmp_path, partial(call_members, thresholds=CallThresholds()))
     for name in SORTED:
         header = (golden_tables / name).read_text().splitlines(keepends=True)[0]
         assert (tmp_path / name).read_text() == header

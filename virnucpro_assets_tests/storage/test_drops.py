@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.files import digests, stamps
+from virnucpro_assets.files import digests
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.drops import DropSource, DropStore
 
@@ -39,7 +39,7 @@ def digested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return whole(path)
 
     monkeypatch.setattr(digests, "sha256_of_file", noted)
-    monkeypatch.setattr(stamps, "SETTLED", 0.0)
+    monkeypatch.setattr(digests, "SETTLED", 0.0)
     return names
 
 
@@ -82,7 +82,7 @@ def test_a_file_that_was_only_touched_is_read_and_found_the_same(
 def test_a_file_of_just_now_is_digested_each_time(
     store: DropStore, digested: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stamps, "SETTLED", 1e9)
+    monkeypatch.setattr(digests, "SETTLED", 1e9)
     first = store.list_files("d")
     assert first.stamps == [""]
     first.check_files()

@@ -16,17 +16,17 @@ from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.storage.cached_rows import CachedRows
 from virnucpro_assets.storage.embedding_cache import (
     EmbeddingCache,
+    cache_namespace,
     cache_size,
     keep_rows,
     keys_of,
-    maker_of,
 )
 from virnucpro_assets.storage.parts import PackCounts, PartPlan, part_recipe, verify_part, write_part
 from virnucpro_assets_tests.damage import flip_byte
 from virnucpro_assets_tests.recipes import some_recipe
 
 RECIPE = some_recipe()
-MAKER = maker_of(RECIPE)
+MAKER = cache_namespace(RECIPE)
 WIDTH = 5
 
 WRITER = """
@@ -75,7 +75,7 @@ def test_a_row_comes_back_by_its_sequence_from_any_segment(cache: EmbeddingCache
     assert found.positions.tolist() == [0, 2, 3, 4]
     one, two = some_rows(1, 3), some_rows(2, 2)
     np.testing.assert_array_equal(found.rows, [two[1], one[1], two[0], one[1]])
-    assert found.said == []
+    assert found.warnings == []
 
 
 def test_a_key_is_the_blake2b_of_its_sequence() -> None:
@@ -95,13 +95,13 @@ def test_a_segment_is_two_arrays_that_numpy_reads(cache: EmbeddingCache) -> None
 
 def test_a_row_of_other_weights_is_never_met(cache: EmbeddingCache) -> None:
     keep(cache, "MAD")
-    other = maker_of(some_recipe(weights_digest="3" * 64))
+    other = cache_namespace(some_recipe(weights_digest="3" * 64))
     assert len(reader(cache, other).find(some_keys("MAD")).positions) == 0
     # Nor does it where somebody moved the files.
     shutil.copytree(cache.folder / MAKER, cache.folder / other)
     found = reader(cache, other).find(some_keys("MAD"))
     assert len(found.positions) == 0
-    assert "set aside" in found.said[0]
+    assert "set aside" in found.warnings[0]
 
 
 def test_every_flipped_byte_is_found_or_harmless(cache: EmbeddingCache) -> None:
@@ -112,7 +112,7 @@ def test_every_flipped_byte_is_found_or_harmless(cache: EmbeddingCache) -> None:
         flip_byte(path, place, 4)
         found = reader(cache).find(some_keys("MAD", "MK", "MLLV"))
         assert found.positions.tolist() == []
-        assert "quarantine-" in found.said[0]
+        assert "quarantine-" in found.warnings[0]
         assert not path.exists()
     path.write_bytes(whole)
     np.testing.assert_array_equal(reader(cache).find(some_keys("MAD", "MK", "MLLV")).rows, expected)
@@ -124,9 +124,9 @@ def test_a_truncated_segment_is_set_aside(cache: EmbeddingCache, size: int) -> N
     content = path.read_bytes()
     path.write_bytes(content[:size])
     cached = reader(cache)
-    assert "set aside as" in cached.find(some_keys("MAD")).said[0]
+    assert "set aside as" in cached.find(some_keys("MAD")).warnings[0]
     assert [file.name for file in path.parent.iterdir()] == [f"{path.name}.quarantine-1"]
-    assert cached.find(some_keys("MAD")).said == []
+    assert cached.find(some_keys("MAD")).warnings == []
     keep(cache, "MAD", "MK", first=7)
     np.testing.assert_array_equal(cached.find(some_keys("MK")).rows, some_rows(7, 2)[1:])
 
@@ -138,7 +138,7 @@ def test_a_segment_that_breaks_after_its_keys_were_read_gives_nothing(cache: Emb
     os.truncate(path, path.stat().st_size - 1)
     found = cached.find(some_keys("MAD", "MK", "MQ"))
     assert found.positions.tolist() == [2]
-    assert "set aside as" in found.said[0]
+    assert "set aside as" in found.warnings[0]
     np.testing.assert_array_equal(found.rows, some_rows(3, 1))
 
 
@@ -179,7 +179,7 @@ def test_a_segment_that_was_removed_is_gone_on_without(cache: EmbeddingCache) ->
     assert len(cached.find(some_keys("MAD", "MK")).positions) == 2
     path.unlink()
     found = cached.find(some_keys("MAD", "MK"))
-    assert (found.positions.tolist(), found.said) == ([1], [])
+    assert (found.positions.tolist(), found.warnings) == ([1], [])
     np.testing.assert_array_equal(found.rows, some_rows(1, 1))
 
 
@@ -205,7 +205,7 @@ def test_two_processes_write_at_once_and_the_limit_holds_all_the_while(tmp_path:
     keys = np.array([[number * 100 + 7, 0] for number in [*range(40), *range(1000, 1040)]], np.uint64)
     while any(writer.poll() is None for writer in writers):
         found = cached.find(keys)
-        assert found.said == []
+        assert found.warnings == []
         np.testing.assert_array_equal(found.rows[:, 0], (keys[found.positions, 0] // 100).astype(np.float32))
         right, largest = right + len(found.positions), max(largest, cache_size(cache.folder))
         time.sleep(0.01)
@@ -225,7 +225,7 @@ def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(tmp_path: Path) 
     left.write_bytes(b"half")
     keys = np.array([[number * 100 + 7, 0] for number in range(40)], np.uint64)
     found = reader(cache).find(keys)
-    assert found.said == []
+    assert found.warnings == []
     assert 3 <= len(found.positions) < 40
     np.testing.assert_array_equal(found.rows[:, 0], (keys[found.positions, 0] // 100).astype(np.float32))
     keep(cache, "MAD")

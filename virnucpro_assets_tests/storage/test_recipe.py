@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virnucpro_assets.storage.embedding_cache import maker_of
+from virnucpro_assets.storage.embedding_cache import cache_namespace
 from virnucpro_assets.storage.recipe import Recipe
 
 NOT_OF_A_ROW = {"index_digest", "token_budget", "packs_per_part", "ranks", "cached"}
@@ -26,5 +26,5 @@ def test_every_changed_field_changes_the_digest_and_nothing_else_does(
         changed = Recipe(**fields | {name: value})
         is_same = value == fields[name]
         assert (changed.digest == recipe.digest) is is_same
-        assert (maker_of(changed) == maker_of(recipe)) is (is_same or name in NOT_OF_A_ROW)
+        assert (cache_namespace(changed) == cache_namespace(recipe)) is (is_same or name in NOT_OF_A_ROW)
         assert recipe.differences(changed) == ([] if is_same else [f"{name} {fields[name]} is now {value}"])

@@ -1,4 +1,5 @@
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -6,14 +7,10 @@ import numpy as np
 import pytest
 
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
+from virnucpro_assets.files.digests import VerifiedFiles
 from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow, finite_rows
-from virnucpro_assets.storage.merged import (
-    merged_blocks,
-    merged_rows,
-    read_merged,
-    read_merged_at,
-    write_merged,
-)
+from virnucpro_assets.storage.merged import merged_rows, read_merged, write_merged
+from virnucpro_assets.storage.merged_reader import MergedReader, merged_blocks, read_merged_at
 from virnucpro_assets.storage.parts import PackCounts, PartPlan, rows_of, verify_part, write_part
 from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.storage.sealed_hdf5 import SEAL_SIZE, write_sealed
@@ -37,7 +34,7 @@ def recipe_of(kind: str = "esm2", **changes) -> Recipe:
 
 
 def embedding(kind: str, row: int) -> np.ndarray:
-    return np.arange(WIDTHS[kind], dtype=np.float32) + 100 * row + (0 if kind == "esm2" else 0.5)
+    return np.arange(WIDTHS[kind], dtype=np.float32) + np.float32(100 * row + (0 if kind == "esm2" else 0.5))
 
 
 def write_shard(folder: Path, kind: str, rank: int, rows: int, rows_a_part: int = 2) -> ShardManifest:
@@ -127,8 +124,8 @@ def test_a_part_keeps_its_incidents_and_nan_in_the_quarantined_rows_alone(tmp_pa
         ((1,), INCIDENTS, "numbers in row 10, which is recorded as quarantined"),
         ((1, 7, 10), INCIDENTS, "NaN or Inf in row 7, which is not recorded as quarantined"),
         ((4,), Incidents(), "NaN or Inf in row 4, which is not recorded as quarantined"),
-        ((), Incidents(recomputed=[5]), "row 5 named, which is not among its rows"),
-        ((4,), INCIDENTS + INCIDENTS, "a row that is named twice"),
+        ((), Incidents(recomputed=[5]), "an incident of row 5, which is not one of its rows"),
+        ((4,), INCIDENTS + INCIDENTS, "two incidents of one row"),
     ],
 )
 def test_a_part_that_contradicts_its_incidents_is_neither_written_nor_accepted(
@@ -239,6 +236,29 @@ def test_merged_rows_are_found_by_their_place_in_the_index(tmp_path: Path) -> No
     assert merged_rows([2, 2, 1]).tolist() == [0, 3, 1, 4, 2]
 
 
+@pytest.mark.parametrize("rows_a_part", [{"dnabert_s": 2, "esm2": 2}, {"dnabert_s": 3, "esm2": 5}])
+def test_threads_read_the_rows_of_the_view_whatever_their_order(
+    tmp_path: Path, rows_a_part: dict[str, int]
+) -> None:
+    rows, folders = (
+        40,
+        {kind: [tmp_path / kind / rank_name(rank, RANKS) for rank in range(RANKS)] for kind in WIDTHS},
+    )
+    for kind, of_ranks in folders.items():
+        for rank, folder in enumerate(of_ranks):
+            write_shard(folder, kind, rank, rows, rows_a_part[kind])
+    write_merged(tmp_path, folders, RECIPES, rows)
+    with h5py.File(tmp_path / "merged.h5") as view:
+        places, values = view["rows"][:], view["embeddings"][:]
+    starts = np.random.default_rng(1).permutation(rows).tolist()
+    with MergedReader(tmp_path) as reader, ThreadPoolExecutor(8) as threads:
+        for start, (found, embeddings) in zip(
+            starts, threads.map(lambda first: reader.read(first, first + 4), starts), strict=True
+        ):
+            assert found.tolist() == places[start : start + 4].tolist()
+            assert embeddings.tobytes() == values[start : start + 4].tobytes()
+
+
 def test_a_merged_view_survives_moving_the_folder_and_misses_no_lost_part(tmp_path: Path) -> None:
     merged_drop(tmp_path / "a")
     (tmp_path / "a").rename(tmp_path / "b")
@@ -256,7 +276,7 @@ def test_a_merged_view_over_a_shard_that_was_made_again_is_refused(tmp_path: Pat
     shard = read_shard(folders["esm2"][1])
     path, plan = folders["esm2"][1] / "part-00000.h5", PartPlan(1, 0, 0, 2)
     size = path.stat().st_size
-    again = write_part(path, plan, recipe_of(), np.zeros((2, 6)), PackCounts(packs=1, tokens=9))
+    again = write_part(path, plan, recipe_of(), np.zeros((2, 6), np.float32), PackCounts(packs=1, tokens=9))
     assert path.stat().st_size == size
     finish_shard(path.parent, shard.model_copy(update={"parts": [again, *shard.parts[1:]]}))
     with pytest.raises(
@@ -273,7 +293,7 @@ def test_a_flipped_bit_in_a_source_is_found_before_a_row_of_it_is_given(tmp_path
     read_merged(tmp_path)
     error = rf"{kind}/{rank_name(2, RANKS)}/part-00000\.h5: found SHA-256"
     with pytest.raises(IntegrityError, match=error):
-        read_merged(tmp_path, content=True)
+        read_merged(tmp_path, verified=VerifiedFiles())
     blocks, given = merged_blocks(tmp_path, 1), list[int]()
     with pytest.raises(IntegrityError, match=error):
         given += (int(rows[0]) for rows, _ in blocks)

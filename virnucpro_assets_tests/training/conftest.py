@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from virnucpro_assets.models.threads import limit_threads
+from virnucpro_assets.models.hardware import limit_threads
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.training.labels import LabelledDrop
 from virnucpro_assets.training.options import SetOptions, TrainOptions

@@ -57,13 +57,13 @@ def test_the_column_source_may_be_missing_and_lines_may_be_blank(tmp_path: Path)
     ("content", "complaint"),
     [
         ("", "line 1: found nothing"),
-        ("drop,label\n", "line 1: found 'drop,label'; expected drop, label and source by tabs"),
+        ("drop,label\n", "line 1: found 'drop,label'; expected drop, label and source, separated by tabs"),
         ("drop\tlabel\na\tphage\n", "line 2: found label 'phage'; expected virus or others"),
-        ("drop\tlabel\na\n", "line 2: found 1 fields; expected 2 by tabs"),
-        ("drop\tlabel\na\tvirus\tx\n", "line 2: found 3 fields; expected 2 by tabs"),
+        ("drop\tlabel\na\n", "line 2: found 1 fields; expected 2, separated by tabs"),
+        ("drop\tlabel\na\tvirus\tx\n", "line 2: found 3 fields; expected 2, separated by tabs"),
         (
             "drop\tlabel\na\tvirus\na\tothers\n",
-            "line 3: found drop a again, which line 2 has; expected each drop once",
+            "line 3: found drop a, which line 2 has too; expected each drop once",
         ),
         ("drop\tlabel\n../a\tvirus\n", "drop key, '../a': found 4 characters that do not fit"),
     ],

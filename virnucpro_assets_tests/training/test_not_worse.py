@@ -43,6 +43,6 @@ def test_neither_auroc_nor_f1_may_be_lower_by_more_than_the_margin(auroc, f1, pa
 
 
 def test_without_one_in_use_any_classifier_passes_and_the_reason_is_said():
-    found = not_worse(new(0.3, 0.1), Compared(None, "there was none in use"), 0.01, "c" * 64)
+    found = not_worse(new(0.3, 0.1), Compared(None, "no classifier was in use"), 0.01, "c" * 64)
     assert found.passed
-    assert verdict_of(found) == "AUROC 0.300 and F1 0.100 on the test split; there was none in use."
+    assert verdict_of(found) == "AUROC 0.300 and F1 0.100 on the test split; no classifier was in use."

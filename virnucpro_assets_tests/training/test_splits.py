@@ -23,7 +23,7 @@ SHARES = (0.15, 0.15)
 def test_every_split_gets_its_share_of_the_sources_and_at_least_one(count, expected):
     names = [f"genome{n}" for n in range(count)]
     splits = split_of_sources(names, np.full(count, 50), SHARES, seed=0)
-    assert tuple((splits == place).sum() for place in (TRAINING, VALIDATION, TEST)) == expected
+    assert tuple((splits == position).sum() for position in (TRAINING, VALIDATION, TEST)) == expected
 
 
 def test_a_source_of_half_the_rows_teaches_whatever_its_name():
@@ -31,7 +31,7 @@ def test_a_source_of_half_the_rows_teaches_whatever_its_name():
     for seed in range(20):
         splits = split_of_sources(names, np.array([600, 100, 100, 100, 100, 100, 100]), SHARES, seed)
         assert splits[0] == TRAINING
-        assert [(splits == place).sum() for place in (VALIDATION, TEST)] == [2, 2]
+        assert [(splits == position).sum() for position in (VALIDATION, TEST)] == [2, 2]
 
 
 def test_the_split_of_a_source_follows_from_its_name_and_the_seed_alone():
@@ -49,10 +49,10 @@ def test_the_split_of_a_source_follows_from_its_name_and_the_seed_alone():
 
 
 def test_one_source_is_cut_into_regions_with_a_chunk_left_out_between_them():
-    # Two rows of each of 20 chunks, shuffled: what counts is the place and not the order of the rows.
-    places = np.random.default_rng(1).permutation(np.repeat(np.arange(100, 120), 2))
-    splits = split_of_regions(places, SHARES)
-    found = {place: set(splits[places == place].tolist()) for place in range(100, 120)}
+    # Two rows of each of 20 chunks, shuffled: what counts is the position and not the order of the rows.
+    positions = np.random.default_rng(1).permutation(np.repeat(np.arange(100, 120), 2))
+    splits = split_of_regions(positions, SHARES)
+    found = {position: set(splits[positions == position].tolist()) for position in range(100, 120)}
     expected = [TRAINING] * 12 + [LEFT_OUT] + [VALIDATION] * 3 + [LEFT_OUT] + [TEST] * 3
     assert found == {100 + n: {split} for n, split in enumerate(expected)}
 

@@ -26,7 +26,7 @@ def test_the_first_classifier_is_taken_into_use_and_predictions_name_it(open_sch
     school = open_school()
     trained = school.train()
     assert trained.check.passed
-    assert trained.check.figures["note"] == "there was none in use"
+    assert trained.check.figures["note"] == "no classifier was in use"
     versions = school.settings.classifier_versions(300)
     assert (versions.in_use(), versions.names()) == (trained.version.name, [trained.version.name])
     digest = sha256_of_file(trained.version.path / "model.safetensors")
@@ -63,7 +63,7 @@ def test_figures_are_those_of_the_stored_classifier_on_the_stored_test_rows(open
     page = (trained.version.path / "evaluation.html").read_text()
     assert page.count("<svg ") == 2
     assert f"{whole.auroc:.3f}" in page
-    assert "It took its place." in page
+    assert "It is in use now." in page
 
 
 def test_a_worse_classifier_is_kept_and_not_in_use(open_school):
@@ -79,7 +79,7 @@ def test_a_worse_classifier_is_kept_and_not_in_use(open_school):
     assert set(versions.names()) == {first.version.name, worse.version.name}
     assert not versions.version(worse.version.name).record.accepted
     page = (worse.version.path / "evaluation.html").read_text()
-    assert "It is kept, and not in use." in page
+    assert "It is stored, but not in use." in page
     assert predicted_with(school.settings) == first.version.record.digest
 
 
@@ -90,9 +90,9 @@ def test_a_margin_lets_a_slightly_worse_one_take_its_place_and_back_undoes_it(op
     assert second.check.passed
     assert predicted_with(school.settings) == second.version.record.digest
     versions = school.settings.classifier_versions(300)
-    assert versions.back() == first.version.name
+    assert versions.rollback() == first.version.name
     assert predicted_with(school.settings) == first.version.record.digest
-    assert versions.back() == CONFIGURED
+    assert versions.rollback() == CONFIGURED
 
 
 def test_the_same_training_gives_the_same_version(open_school):

@@ -13,7 +13,7 @@ from virnucpro_assets.pipeline.devices import open_pool
 from virnucpro_assets.sequences.member_names import first_members
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
-from virnucpro_assets.storage.merged import read_merged_at
+from virnucpro_assets.storage.merged_reader import read_merged_at
 from virnucpro_assets.storage.training_set import FILE, LabelledRows, TrainingSetManifest, read_training_set
 from virnucpro_assets.training.labels import LabelledDrop
 from virnucpro_assets.training.options import SetOptions
@@ -61,7 +61,7 @@ def made(
         others: Reads,
         second: Reads | None = None,
         *,
-        score_frameless: bool = False,
+        score_reads_without_open_frame: bool = False,
         **options: object,
     ):
         settings = Settings(
@@ -69,7 +69,7 @@ def made(
             classifiers=tmp_path,
             devices="cpu:1",
             ranks=1,
-            score_frameless=score_frameless,
+            score_reads_without_open_frame=score_reads_without_open_frame,
         )
         drops = {"v": virus, "o": others} | ({"w": second} if second else {})
         for key, reads in drops.items():
@@ -164,8 +164,8 @@ def test_a_single_genome_is_split_by_regions_and_the_manifest_says_so(made):
     (source,) = (source for source in manifest.sources if source.label == "virus")
     assert (source.name, source.split) == ("phage", "regions")
     assert manifest.notes == [
-        "virus: 1 source, too few to split by genome; split by regions of the input, so it is not known how well "
-        "other genomes are told."
+        "virus: 1 source, too few to split by genome; split by regions of the input, so the accuracy on "
+        "other genomes is unknown."
     ]
 
 
@@ -174,7 +174,7 @@ def test_reads_without_a_stop_free_frame_teach_nothing(made):
     frameless = {
         f"virus{genome}:frameless": frameless_bases(150, genome).decode() for genome in range(GENOMES)
     }
-    manifest, rows, settings = made(virus | frameless, others, score_frameless=True)
+    manifest, rows, settings = made(virus | frameless, others, score_reads_without_open_frame=True)
     index = DropWork.on("v", settings, [].append).index
     assert index.manifest.whole_chunks is not None
     assert manifest.left_out["whole_chunks"] == index.manifest.whole_chunks.rows == GENOMES

@@ -2,7 +2,7 @@
 
 Such a file is a dict: `model` has the tensors, their names with a prefix from training, and
 `cfg["model"]` the shape, an argparse.Namespace. The contact head comes in a file of its own or not
-at all; no head has a part in the representations.
+at all; the representations do not depend on the heads.
 """
 
 import re
@@ -26,8 +26,10 @@ def read_fair_esm(path: Path) -> PublishedEncoder:
     content = read_torch_file(path, admitted=[Namespace])
     if not isinstance(content, dict) or not {"cfg", "model"} <= content.keys():
         raise IntegrityError(
-            f"{path}: found no cfg and model; expected an ESM-2 file of fair-esm. "
-            "Use a file named esm2_t…_UR50D.pt, not that of an older model or of a contact head."
+            path,
+            found="no cfg and model",
+            expected="an ESM-2 file of fair-esm",
+            advice="Use a file named esm2_t…_UR50D.pt, not that of an older model or of a contact head.",
         )
     return PublishedEncoder(
         config=_config(path, content["cfg"]),
@@ -41,8 +43,10 @@ def _config(path: Path, cfg: Any) -> Esm2Config:
     fields = vars(shape) if isinstance(shape, Namespace) else {}
     if (dropout := fields.get("token_dropout")) is not True:
         raise IntegrityError(
-            f"{path}: found token_dropout {excerpt(dropout)}; expected True, as every published ESM-2 has it. "
-            "Use a published model."
+            path,
+            found=f"token_dropout {excerpt(dropout)}",
+            expected="True, as every published ESM-2 has it",
+            advice="Use a published model.",
         )
     try:
         # ValidationError is a ValueError.
@@ -53,8 +57,10 @@ def _config(path: Path, cfg: Any) -> Esm2Config:
         )
     except (KeyError, ValueError) as error:
         raise IntegrityError(
-            f"{path}: found no shape of an ESM-2 ({excerpt(str(error).splitlines()[0])}); expected encoder_layers, "
-            "encoder_embed_dim and encoder_attention_heads. Use a published model."
+            path,
+            found=f"no shape of an ESM-2 ({excerpt(str(error).splitlines()[0])})",
+            expected="encoder_layers, encoder_embed_dim and encoder_attention_heads",
+            advice="Use a published model.",
         ) from error
 
 

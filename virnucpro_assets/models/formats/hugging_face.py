@@ -1,10 +1,9 @@
 """Encoders in Hugging Face folders: ESM-2 as transformers names it, and DNABERT-S.
 
-A folder has `config.json` and its weights; that of DNABERT-S also `tokenizer.json`. The config says
-more than a shape: what would change the computation must be as in the published models. No code
-beside the weights is looked at, which is what `trust_remote_code` would run. transformers has
-written ESM-2 under several names: with the rotary frequencies by layer, once, or once for the layer
-`*`, and with the weights of norms as weight and bias or as gamma and beta. All are read.
+A folder has `config.json` and the weights; that of DNABERT-S also `tokenizer.json`. All fields of the config that
+affect the computation must be as in the published models. Python files beside the weights, which `trust_remote_code`
+would run, are ignored. transformers has written ESM-2 with several names: the rotary frequencies per layer, once, or
+once for the layer `*`, and the weights of norms as weight and bias or as gamma and beta. All are read.
 """
 
 import re
@@ -17,8 +16,9 @@ from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.models.alphabet import TOKENS
 from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
 from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
+from virnucpro_assets.models.encoders import TOKENIZER_FILE
 from virnucpro_assets.models.esm2 import FREQUENCIES
-from virnucpro_assets.models.folders import CONFIG_FILE, TOKENIZER_FILE, require_file
+from virnucpro_assets.models.folders import CONFIG_FILE, require_file
 from virnucpro_assets.models.formats.published import PublishedEncoder, one_of_all_layers
 from virnucpro_assets.models.formats.tensor_files import read_tensors_of_folder
 from virnucpro_assets.models.weights import State
@@ -45,13 +45,13 @@ _BERT_IGNORED = ("pooler.", "cls.")
 
 
 class _AnyConfig(BaseModel):
-    """config.json of any model: what kind it is."""
+    """config.json of any model: its type."""
 
     model_type: str
 
 
 class _EsmConfig(BaseModel):
-    """config.json of a published ESM-2: the shape, and what the computation relies on."""
+    """config.json of a published ESM-2: the shape, and the fields that affect the computation."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -73,7 +73,7 @@ class _EsmConfig(BaseModel):
 
 
 class _BertConfig(DnabertSConfig):
-    """config.json of DNABERT-S, which must say what it is."""
+    """config.json of DNABERT-S, which must have a model_type."""
 
     model_type: Literal["bert"]
 
@@ -83,8 +83,10 @@ def read_hugging_face_esm2(folder: Path) -> PublishedEncoder:
     config = _read(folder / CONFIG_FILE, _EsmConfig, "an ESM-2 (model_type esm)")
     if config.intermediate_size != 4 * config.hidden_size:
         raise IntegrityError(
-            f"{folder / CONFIG_FILE}: found intermediate_size {config.intermediate_size}; expected "
-            f"{4 * config.hidden_size}, four times the width. Use a published model."
+            folder / CONFIG_FILE,
+            found=f"intermediate_size {config.intermediate_size}",
+            expected=f"{4 * config.hidden_size}, four times the width",
+            advice="Use a published model.",
         )
     _check_vocabulary(folder / VOCABULARY_FILE)
     tensors, files = read_tensors_of_folder(folder)
@@ -119,7 +121,7 @@ def read_hugging_face_dnabert_s(folder: Path) -> PublishedEncoder:
 
 
 def model_type(folder: Path) -> str:
-    """The word by which config.json says what a folder holds; IntegrityError if there is none."""
+    """The `model_type` in config.json; IntegrityError if there is none."""
     return _read(folder / CONFIG_FILE, _AnyConfig, "a model").model_type
 
 
@@ -132,21 +134,26 @@ def _read(path: Path, kind: type[Config], meaning: str) -> Config:
         field = ".".join(map(str, first["loc"])) or "the file"
         found = f"{excerpt(repr(first['input']), 200)} at {excerpt(field, 80)}"
         raise IntegrityError(
-            f"{path}: found {found}, where {first['msg']!r}; expected the config of {meaning}. Use a published model."
+            path,
+            found=f"{found}, where {first['msg']!r}",
+            expected=f"the config of {meaning}",
+            advice="Use a published model.",
         ) from error
 
 
 def _check_vocabulary(path: Path) -> None:
-    """Raise IntegrityError if the folder lists other tokens than ours; it need not list them."""
+    """Raise IntegrityError if the folder lists other tokens than ours; the list is optional."""
     if path.exists() and (found := tuple(path.read_text(encoding="utf-8").split())) != TOKENS:
         raise IntegrityError(
-            f"{path}: found the tokens {excerpt(' '.join(found[:40]))}; expected {' '.join(TOKENS)}, the alphabet of "
-            "ESM-2. Use a published model."
+            path,
+            found=f"the tokens {excerpt(' '.join(found[:40]))}",
+            expected=f"{' '.join(TOKENS)}, the alphabet of ESM-2",
+            advice="Use a published model.",
         )
 
 
 def _esm_name(name: str) -> str:
-    """fair-esm's name of a tensor; a name that transformers does not give stays, and is refused later."""
+    """fair-esm's name of a tensor; an unknown name is returned unchanged, and refused later."""
     if name == "embeddings.word_embeddings.weight":
         return "embed_tokens.weight"
     if name.startswith("encoder.emb_layer_norm_after."):

@@ -1,25 +1,21 @@
-"""The authors' classifiers, `300_model.pth` and `500_model.pth`, brought to our names.
+"""The authors' classifiers, `300_model.pth` and `500_model.pth`, with the tensor names of `Classifier`.
 
-`train.py` of VirNucPro (Li et al. 2025) saves the whole module, whose class MLPClassifier lived in
-`__main__` and has `hidden_layer`, `bn1`, `output_layer` and `dropout`. What such a file must hold
-is checked part by part; the numbers are then those of `Classifier`.
+`train.py` of VirNucPro (Li et al. 2025) saves the whole module with `torch.save`: a pickle that names the module's
+classes. It is loaded with `weights_only`, and a stub without code stands in for each of these classes: no module is
+made, and nothing of the file runs. Then every part of it is checked.
 """
 
+import pickle
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.models.classifier import HIDDEN_WIDTH, classifier_shapes
-from virnucpro_assets.models.formats.pickled_module import (
-    Numbers,
-    Part,
-    PickledModule,
-    read_pickled_module,
-)
 from virnucpro_assets.models.formats.published import check_numbers
+from virnucpro_assets.models.formats.tensor_files import read_torch_file, require_state
 from virnucpro_assets.models.weights import State, check_shapes
-
-LEGACY_CLASS = "__main__ MLPClassifier"
 
 EPSILON = 1e-5
 
@@ -27,61 +23,94 @@ _NAMED_AT_MOST, _LONGEST_LIST = 8, 200
 _PARTS = {"hidden_layer": "Linear", "bn1": "BatchNorm1d", "output_layer": "Linear", "dropout": "Dropout"}
 
 
-def read_legacy_classifier(path: Path) -> State:
-    """The tensors of the classifier in `path`, named as in `Classifier`.
+class ModuleStub:
+    """Loaded in place of a module: its attributes, and no code."""
 
-    Raises IntegrityError if the file is missing, damaged, another network, or holds anything else;
-    nothing of it has run then.
+    attributes: dict[str, Any]
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, dict):
+            raise pickle.UnpicklingError("a module whose attributes are not a dict")
+        self.attributes = state
+
+
+STUBS = [
+    # The file's names are compared with module and name of a class.
+    type(name, (ModuleStub,), {"__module__": module})
+    for module, name in (
+        ("__main__", "MLPClassifier"),
+        ("torch.nn.modules.linear", "Linear"),
+        ("torch.nn.modules.batchnorm", "BatchNorm1d"),
+        ("torch.nn.modules.dropout", "Dropout"),
+    )
+]
+
+
+def read_legacy_classifier(path: Path) -> State:
+    """The tensors of the classifier in `path`, named as in `Classifier`, in memory of their own.
+
+    Raises IntegrityError if the file is missing, damaged, another network, or holds anything else; no code of the file
+    has run then.
     """
-    module = read_pickled_module(path, LEGACY_CLASS)
-    parts = _dict_of(module, module.root, "_modules")
-    found = {name: part.kind if isinstance(part, Part) else "" for name, part in parts.items()}
-    if found != _PARTS or _own_tensors(module, module.root):
-        listed = ", ".join(f"{name} {kind}" for name, kind in list(found.items())[:_NAMED_AT_MOST])
-        raise _other(path, f"the parts {listed[:_LONGEST_LIST]}")
-    _check_norm(path, parts["bn1"].attributes)
+    root = read_torch_file(path, admitted=STUBS)
+    if not isinstance(root, ModuleStub) or _kind(root) != "MLPClassifier":
+        raise _refused(path, f"a {_kind(root)}, not a MLPClassifier")
+    modules = _dict_of(path, root, "_modules")
+    kinds = {name: _kind(module) for name, module in modules.items()}
+    if kinds != _PARTS or _tensors_of(path, root):
+        listed = ", ".join(f"{name} {kind}" for name, kind in list(kinds.items())[:_NAMED_AT_MOST])
+        raise _refused(path, f"the parts {listed[:_LONGEST_LIST]}")
+    _check_norm(path, modules["bn1"])
     state = {
         f"{part}.{name}": tensor
         for part in _PARTS
-        for name, tensor in _own_tensors(module, parts[part]).items()
+        for name, tensor in _tensors_of(path, modules[part]).items()
     }
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     first = shapes.get("hidden_layer.weight", ())
     if len(first) != 2 or not first[1]:
-        raise _other(path, f"a first layer of shape {list(first)}")
+        raise _refused(path, f"a first layer of shape {list(first)}")
     check_shapes(path, shapes, classifier_shapes(first[1]))
-    numbers = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
-    check_numbers(path, numbers)
-    if state.keys() - numbers.keys() != {"bn1.num_batches_tracked"}:
-        raise _other(path, "weights that are whole numbers")
+    for name, tensor in state.items():
+        expected = torch.int64 if name == "bn1.num_batches_tracked" else torch.float32
+        # Overlapping numbers could be of any count, however small the file is.
+        if tensor.dtype != expected or not tensor.is_contiguous():
+            raise _refused(path, f"{name} of {tensor.dtype} with strides {tensor.stride()}")
+    state = {name: tensor.detach().clone() for name, tensor in state.items()}
+    check_numbers(path, {name: tensor for name, tensor in state.items() if tensor.is_floating_point()})
     return state
 
 
-def _own_tensors(module: PickledModule, part: Part) -> State:
-    """The parameters and buffers of a part; one that is None is left out, as in a state dict."""
-    held = {**_dict_of(module, part, "_parameters"), **_dict_of(module, part, "_buffers")}
-    if any(numbers is not None and not isinstance(numbers, Numbers) for numbers in held.values()):
-        raise _other(module.path, f"other things than tensors in a {part.kind}")
-    return {name: module.tensor(numbers) for name, numbers in held.items() if numbers is not None}
+def _kind(module: Any) -> str:
+    return type(module).__name__
 
 
-def _dict_of(module: PickledModule, part: Part, name: str) -> dict[str, Any]:
-    found = part.attributes.get(name)
+def _tensors_of(path: Path, module: ModuleStub) -> State:
+    """The parameters and buffers of a module; one that is None is left out, as in a state dict."""
+    tensors = {**_dict_of(path, module, "_parameters"), **_dict_of(path, module, "_buffers")}
+    return require_state(path, {name: tensor for name, tensor in tensors.items() if tensor is not None})
+
+
+def _dict_of(path: Path, module: ModuleStub, name: str) -> dict[str, Any]:
+    found = getattr(module, "attributes", {}).get(name)
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise _other(module.path, f"a {part.kind or 'part'} without {name}")
+        raise _refused(path, f"a {_kind(module)} without {name}")
     return found
 
 
-def _check_norm(path: Path, attributes: dict[str, Any]) -> None:
-    """Batch norm divides by √(variance + eps), and eps is no tensor: it must be the one we use."""
-    epsilon = attributes.get("eps")
-    if epsilon != EPSILON or attributes.get("affine") is not True:
-        shown = epsilon if isinstance(epsilon, float) else "of another kind"
-        raise _other(path, f"a batch norm with eps {shown}, or without weights")
+def _check_norm(path: Path, norm: ModuleStub) -> None:
+    """Batch norm divides by √(variance + eps), and eps is no tensor: it must be the one of `Classifier`."""
+    epsilon = norm.attributes.get("eps")
+    if epsilon != EPSILON or norm.attributes.get("affine") is not True:
+        shown = epsilon if isinstance(epsilon, float) else "of another type"
+        raise _refused(path, f"a batch norm with eps {shown}, or without weights")
 
 
-def _other(path: Path, found: str) -> IntegrityError:
+def _refused(path: Path, found: str) -> IntegrityError:
     return IntegrityError(
-        f"{path}: found {excerpt(found)}; expected Linear, batch norm (eps 1e-05), Linear from {HIDDEN_WIDTH} to 2 and "
-        "dropout. Import the file that the authors publish."
+        path,
+        found=excerpt(found),
+        expected="a classifier as VirNucPro's train.py saves it: Linear, batch norm (eps 1e-05), Linear from "
+        f"{HIDDEN_WIDTH} to 2 and dropout, in float32",
+        advice="Import the file that the authors publish.",
     )

@@ -1,9 +1,9 @@
 """Named tensors in published files: safetensors and torch's own, in one file or in several.
 
-Tensors come mapped to their file, so that a model of any size is named and converted without
-being in memory at once. torch's files are pickles: they are read with `weights_only`, which builds
-tensors and plain containers and the classes that are admitted by name, and refuses everything else
-before it runs. A compressed entry is refused as well, for it may hold any amount of nothing.
+Tensors are mapped from their file, so that a model of any size can be converted without being in memory as a whole.
+torch's files are pickles: they are read with `weights_only`, which builds tensors, plain containers and explicitly
+admitted classes, and refuses everything else before it runs. Compressed entries are refused as well, because a small
+one can expand to any size.
 """
 
 import json
@@ -24,11 +24,11 @@ from virnucpro_assets.models.folders import require_file
 from virnucpro_assets.models.weights import State
 
 SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
-"""The names that transformers gives to weights in one file; with more, a list of them ends in .index.json."""
+"""The names of transformers for weights in one file; the list of several files ends in .index.json."""
 
 _NAMED_AT_MOST = 5
 
-# How files of torch before 1.6 begin: a pickle of its magic number.
+# The start of files of torch before 1.6: a pickle of its magic number.
 _BEFORE_ARCHIVES = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _OF_DAMAGED_PICKLES = (
     *(RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError),
@@ -39,8 +39,8 @@ _OF_DAMAGED_PICKLES = (
 def read_tensors_of_folder(folder: Path) -> tuple[State, tuple[Path, ...]]:
     """All tensors of a Hugging Face folder, and the files that were read.
 
-    Of several forms beside each other safetensors is taken before torch's, one file before shards.
-    Raises IntegrityError if there is none, a shard is missing, or shards and their list disagree.
+    If there are several forms, safetensors is preferred to torch's, and one file to shards. Raises IntegrityError if
+    there is none, a shard is missing, or shards and their list disagree.
     """
     for name, read in ((SAFETENSORS, read_safetensors), (TORCH, read_torch_state)):
         if (path := folder / name).exists():
@@ -48,8 +48,10 @@ def read_tensors_of_folder(folder: Path) -> tuple[State, tuple[Path, ...]]:
         if (index := folder / f"{name}.index.json").exists():
             return _read_shards(index, read)
     raise IntegrityError(
-        f"{folder}: found neither {SAFETENSORS} nor {TORCH}, in one file or in shards; expected one of them. "
-        "Check the folder or fetch the model again."
+        folder,
+        found=f"neither {SAFETENSORS} nor {TORCH}, in one file or in shards",
+        expected="one of them",
+        advice="Check the folder or fetch the model again.",
     )
 
 
@@ -60,7 +62,10 @@ def read_safetensors(path: Path) -> State:
         return load_file(path)
     except SafetensorError as error:
         raise IntegrityError(
-            f"{path}: found a damaged file ({excerpt(error)}); expected safetensors. Fetch the model again."
+            path,
+            found=f"a damaged file ({excerpt(error)})",
+            expected="safetensors",
+            advice="Fetch the model again.",
         ) from error
 
 
@@ -72,47 +77,60 @@ def read_torch_state(path: Path) -> State:
 def read_torch_file(path: Path, *, admitted: Sequence[type] = ()) -> Any:
     """What `torch.save` wrote to `path`: tensors, plain containers, and objects of the `admitted` classes.
 
-    Raises IntegrityError if the file is missing or damaged, and naming what it held if that is
-    something else; nothing of it has run then.
+    Raises IntegrityError if the file is missing or damaged, and with the names of other classes and functions if it
+    refers to any; none of them has run then.
     """
     require_file(path)
     is_archive = _is_archive(path)
     if is_archive:
-        refuse_compressed(path)
+        _refuse_compressed(path)
     try:
         with torch.serialization.safe_globals(list(admitted)), warnings.catch_warnings():
-            # Of pickles by other programs or damaged ones: what is wrong is said below.
+            # About pickles of other programs or damaged ones: the errors below say what is wrong.
             warnings.simplefilter("ignore", UserWarning)
-            # A file of the time before torch wrote archives cannot be mapped.
+            # A file of torch before 1.6 cannot be mapped.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except pickle.UnpicklingError as error:
         # PyTorch's own text advises to load the file without this guard.
         held = ", ".join(_foreign(path, admitted)) if is_archive else ""
         raise IntegrityError(
-            f"{path}: found {excerpt(held or 'a pickle of other things, or a damaged one')}; expected tensors only. "
-            "Nothing of it was run. Do not trust this file."
+            path,
+            found=excerpt(held or "a pickle of other things, or a damaged one"),
+            expected="tensors only",
+            advice="Nothing of it was run. Do not trust this file.",
         ) from error
     except _OF_DAMAGED_PICKLES as error:
         what = f"{error}".partition("\n")[0].partition(". ")[0]
         raise IntegrityError(
-            f"{path}: found a damaged file ({excerpt(what)}); expected what torch.save writes. Fetch the model again."
+            path,
+            found=f"a damaged file ({excerpt(what)})",
+            expected="what torch.save writes",
+            advice="Fetch the model again.",
         ) from error
 
 
 def require_state(path: Path, found: Any) -> State:
-    """`found` if it maps names to tensors, else IntegrityError."""
+    """`found` if it maps names to dense tensors, else IntegrityError."""
     if not isinstance(found, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in found.items()
+        isinstance(name, str) and _is_dense(tensor) for name, tensor in found.items()
     ):
         raise IntegrityError(
-            f"{path}: found {type(found).__name__} with other things than named tensors; expected a dict of "
-            "tensors. Use the weights as published."
+            path,
+            found=f"{type(found).__name__} with other things than named tensors",
+            expected="a dict of tensors",
+            advice="Use the weights as published.",
         )
     return dict(found)
 
 
+def _is_dense(tensor: Any) -> bool:
+    """Whether this is a tensor with numbers in memory: neither sparse nor without content ("meta")."""
+    is_tensor = type(tensor) in {torch.Tensor, torch.nn.Parameter}
+    return is_tensor and tensor.device.type == "cpu" and tensor.layout == torch.strided
+
+
 def _is_archive(path: Path) -> bool:
-    """Whether the file is an archive, as torch writes since 1.6; IntegrityError if torch never wrote such a file."""
+    """Whether the file is an archive, as torch writes since 1.6; IntegrityError if it is no file of torch."""
     with path.open("rb") as file:
         start = file.read(len(_BEFORE_ARCHIVES))
     if start == _BEFORE_ARCHIVES:
@@ -122,28 +140,37 @@ def _is_archive(path: Path) -> bool:
         if zipfile.is_zipfile(path):
             return True
         found = "a zip archive without its end, which was cut"
-    raise IntegrityError(f"{path}: found {found}; expected what torch.save writes. Fetch the model again.")
+    raise IntegrityError(
+        path, found=found, expected="what torch.save writes", advice="Fetch the model again."
+    )
 
 
-def refuse_compressed(path: Path) -> None:
-    """Raise IntegrityError for an archive that torch did not write, or with a compressed entry: torch stores them."""
+def _refuse_compressed(path: Path) -> None:
+    """Raise IntegrityError for an archive that is not of torch, or has a compressed entry: torch makes none."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             compressed = [entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise IntegrityError(
-            f"{path}: found a damaged archive ({excerpt(error)}); expected what torch.save writes. Fetch the file "
-            "again."
+            path,
+            found=f"a damaged archive ({excerpt(error)})",
+            expected="what torch.save writes",
+            advice="Fetch the file again.",
         ) from error
     if compressed:
         raise IntegrityError(
-            f"{path}: found a compressed entry, {excerpt(compressed[0])}; expected what torch.save writes, which "
-            "stores entries as they are. Nothing of it was read. Do not trust this file."
+            path,
+            found=f"a compressed entry, {excerpt(compressed[0])}",
+            expected="what torch.save writes, which stores entries as they are",
+            advice="Nothing of it was read. Do not trust this file.",
         )
     if not any(entry.filename.endswith("/data.pkl") for entry in entries):
         raise IntegrityError(
-            f"{path}: found a zip archive without data.pkl; expected what torch.save writes. Use the file as published."
+            path,
+            found="a zip archive without data.pkl",
+            expected="what torch.save writes",
+            advice="Use the file as published.",
         )
 
 
@@ -158,27 +185,34 @@ def _foreign(path: Path, admitted: Sequence[type]) -> list[str]:
 
 def _read_shards(index: Path, read: Any) -> tuple[State, tuple[Path, ...]]:
     try:
-        places = json.loads(index.read_bytes())["weight_map"]
-        names = sorted(set(places.values()))
+        files = json.loads(index.read_bytes())["weight_map"]
+        names = sorted(set(files.values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(
-            f"{index}: found no list of tensors and their files; expected weight_map. Fetch the model again."
+            index,
+            found="no list of tensors and their files",
+            expected="weight_map",
+            advice="Fetch the model again.",
         ) from error
     for name in names:
         if not isinstance(name, str) or PurePosixPath(name).name != name:
             raise IntegrityError(
-                f"{index}: found the file {excerpt(repr(name))}; expected the name of a file beside it. "
-                "Do not trust this folder."
+                index,
+                found=f"the file {excerpt(repr(name))}",
+                expected="the name of a file beside it",
+                advice="Do not trust this folder.",
             )
     state: State = {}
     for name in names:
         path = index.with_name(name)
         found = read(path)
-        listed = {tensor for tensor, place in places.items() if place == name}
+        listed = {tensor for tensor, file in files.items() if file == name}
         if lost := sorted(listed - found.keys()):
             raise IntegrityError(
-                f"{path}: found no {excerpt(', '.join(lost[:_NAMED_AT_MOST]))}; expected what {index.name} lists. "
-                "Fetch the model again."
+                path,
+                found=f"no {excerpt(', '.join(lost[:_NAMED_AT_MOST]))}",
+                expected=f"what {index.name} lists",
+                advice="Fetch the model again.",
             )
         state |= {tensor: found[tensor] for tensor in sorted(listed)}
     return state, (index, *(index.with_name(name) for name in names))
