@@ -22,7 +22,7 @@ from virnucpro_assets.defs.by_drop import Event, checked, drop_of, is_selected
 from virnucpro_assets.defs.devices import step_tags
 from virnucpro_assets.defs.partitions import DROPS, Partitions, across_ranks
 from virnucpro_assets.defs.records import input_tags, latest_record, materialisation
-from virnucpro_assets.defs.steps import Error, fail_or_retry, mark_run
+from virnucpro_assets.defs.steps import step_of
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.files.digests import sha256_of_file
@@ -61,9 +61,7 @@ def calls(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     )
     def compute(context: dg.AssetExecutionContext) -> Iterator[Event]:
         drop = drop_of(context)
-        mark_run(context, settings, drop)
-        errors: list[tuple[str, Error]] = []
-        try:
+        with step_of(context, settings, drop) as errors:
             work = DropWork.on(drop, settings, context.log.info)
             try:
                 yield from _made(context, work)
@@ -71,9 +69,6 @@ def calls(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 errors.append((drop, error))
             if is_selected(context, "check_report"):
                 yield _check_report(work, write_check_report(work))
-        except (VirnucproError, OSError) as error:
-            errors.append((drop, error))
-        fail_or_retry(context, settings, errors)
 
     return compute
 

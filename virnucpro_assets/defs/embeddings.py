@@ -18,7 +18,7 @@ from virnucpro_assets.defs.by_drop import is_selected
 from virnucpro_assets.defs.devices import POOL, Devices, backfill_policy, step_tags
 from virnucpro_assets.defs.partitions import Partitions, across_ranks, drops_and_ranks
 from virnucpro_assets.defs.records import PARENT_RUN, Event, evaluation, input_tags, materialisation
-from virnucpro_assets.defs.steps import Error, fail_or_retry, mark_run
+from virnucpro_assets.defs.steps import step_of
 from virnucpro_assets.drops.recipes import EncoderChoices
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import VirnucproError
@@ -75,29 +75,20 @@ def embeddings(settings: Settings, partitions: Partitions) -> dg.AssetsDefinitio
     def compute(
         context: dg.AssetExecutionContext, config: EmbeddingConfig, devices: dg.ResourceParam[Devices]
     ) -> Iterator[Event]:
-        asked = drops_and_ranks(context)
-        mark_run(context, settings, ", ".join(asked))
-        errors: list[tuple[str, Error]] = []
+        asked, encoders = drops_and_ranks(context), EncoderChoices(settings)
         finished = _finished_before(context)
-        encoders = EncoderChoices(settings)
-        try:
-            with devices.lease(context.log.info) as lease:
-                for drop, ranks in asked.items():
-                    wanted = {
-                        kind: [
-                            rank for rank in ranks if (f"{kind}_embeddings", f"{drop}|{rank}") not in finished
-                        ]
-                        for kind in ENCODER_KINDS
-                        if is_selected(context, f"{kind}_embeddings")
-                    }
-                    try:
-                        work = DropWork.on(drop, settings, context.log.info, encoders)
-                        yield from _embed(context, work, wanted, lease, replace=config.replace)
-                    except (VirnucproError, OSError) as error:
-                        errors.append((drop, error))
-        except (VirnucproError, OSError) as error:
-            errors.append(("", error))
-        fail_or_retry(context, settings, errors)
+        with step_of(context, settings, ", ".join(asked)) as errors, devices.lease(context.log.info) as lease:
+            for drop, ranks in asked.items():
+                wanted = {
+                    kind: [rank for rank in ranks if (f"{kind}_embeddings", f"{drop}|{rank}") not in finished]
+                    for kind in ENCODER_KINDS
+                    if is_selected(context, f"{kind}_embeddings")
+                }
+                try:
+                    work = DropWork.on(drop, settings, context.log.info, encoders)
+                    yield from _embed(context, work, wanted, lease, replace=config.replace)
+                except (VirnucproError, OSError) as error:
+                    errors.append((drop, error))
         for spec in check_specs:
             if spec.key in context.selected_asset_check_keys:
                 yield dg.Output(None, output_name=spec.get_python_identifier())
@@ -155,17 +146,32 @@ def _embed(
     *,
     replace: bool,
 ) -> Iterator[Event]:
-    """The events of each rank as soon as it is finished; EmbeddingError at the end if some are not."""
+    """The events of each rank as soon as it is finished; EmbeddingError at the end if some are not.
+
+    The last rank is recorded when the sample of the precision checks is there too: a sample that failed would
+    otherwise show on no partition, and nothing would make it again.
+    """
     inputs = input_tags(context.instance, "sequence_index", [work.drop.key])
+
+    def recorded(shard: ShardManifest) -> Iterator[Event]:
+        yield _materialisation(work, shard, inputs)
+        for check in shard_checks(shard, work.settings.min_packing_efficiency):
+            yield _evaluation(context.instance, work, check)
+
+    left, last = sum(map(len, wanted.values())), None
     try:
         for shard in embed_drop(work, wanted, lease, replace=replace):
-            yield _materialisation(work, shard, inputs)
-            for check in shard_checks(shard, work.settings.min_packing_efficiency):
-                yield _evaluation(context.instance, work, check)
+            left -= 1
+            if left:
+                yield from recorded(shard)
+            else:
+                last = shard
     except EmbeddingError as error:
         for check in failure_checks(error):
             yield _evaluation(context.instance, work, check)
         raise
+    if last:
+        yield from recorded(last)
 
 
 def _evaluation(instance: dg.DagsterInstance, work: DropWork, result: CheckResult) -> dg.AssetCheckEvaluation:

@@ -9,9 +9,8 @@ from virnucpro_assets.defs import columns, metadata, pictures
 from virnucpro_assets.defs.by_drop import Event, checked, drop_of, is_selected
 from virnucpro_assets.defs.devices import step_tags
 from virnucpro_assets.defs.partitions import Partitions
-from virnucpro_assets.defs.steps import Error, fail_or_retry, mark_run
+from virnucpro_assets.defs.steps import step_of
 from virnucpro_assets.drops.work import DropWork
-from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.intake.registration import list_drop
 from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.sequences.index import IndexManifest
@@ -70,13 +69,8 @@ def index(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     )
     def compute(context: dg.AssetExecutionContext) -> Iterator[Event]:
         drop = drop_of(context)
-        mark_run(context, settings, drop)
-        errors: list[tuple[str, Error]] = []
-        try:
+        with step_of(context, settings, drop):
             yield from _made(context, drop, settings)
-        except (VirnucproError, OSError) as error:
-            errors.append((drop, error))
-        fail_or_retry(context, settings, errors)
 
     return compute
 

@@ -70,21 +70,29 @@ def clear_failures() -> Iterator[None]:
         raise failure_of([("", error)]) from error
 
 
-def fail_or_retry(context: Context, settings: Settings, errors: Sequence[tuple[str, Error]]) -> None:
-    """End a step with the errors of its drops, if there are any; with another try if each may go away.
+@contextmanager
+def step_of(context: Context, settings: Settings, drop: str) -> Iterator[list[tuple[str, Error]]]:
+    """Mark the run of a step, and end it with the errors of its drops: that of the block, and those put into the list.
 
-    Those are failures of a device or of another run that is at work: a wrong file stays wrong.
+    The step is tried again if each error may go away: those of a device or of another run that is at work. A wrong
+    file stays wrong.
     """
+    mark_run(context, settings, drop)
+    errors: list[tuple[str, Error]] = []
+    try:
+        yield errors
+    except (VirnucproError, OSError) as error:
+        errors.append((drop, error))
     if not errors:
         return
     failure = failure_of(errors)
+    failure.__cause__ = errors[0][1]
     if settings.step_retries and {_exit_code(error) for _, error in errors} == {DeviceError.exit_code}:
-        failure.__cause__ = errors[0][1]
         raise dg.RetryRequested(
             max_retries=settings.step_retries,
             seconds_to_wait=settings.step_retry_seconds * 2**context.retry_number,
         ) from failure
-    raise failure from errors[0][1]
+    raise failure
 
 
 def failure_of(errors: Sequence[tuple[str, Error]]) -> dg.Failure:

@@ -11,9 +11,9 @@ from virnucpro_assets.defs.steps import (
     PROCESS,
     clear_failures,
     fail_dead_runs,
-    fail_or_retry,
     failure_of,
     mark_run,
+    step_of,
     this_process,
 )
 from virnucpro_assets.errors import BusyError, DeviceError, InputError, IntegrityError
@@ -54,7 +54,8 @@ def ended_with(settings: Settings, error: Exception) -> tuple[dg.ExecuteInProces
     @dg.asset
     def step(context: dg.AssetExecutionContext) -> None:
         tries.append(1)
-        fail_or_retry(context, settings, [("one", error)])
+        with step_of(context, settings, "one"):
+            raise error
 
     with dg.DagsterInstance.ephemeral() as instance:
         return dg.materialize([step], instance=instance, raise_on_error=False), len(tries)

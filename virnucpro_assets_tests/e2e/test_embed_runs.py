@@ -8,7 +8,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from virnucpro_assets.defs.partitions import EMBEDDINGS
+from virnucpro_assets.defs.partitions import EMBEDDINGS, OF_CALL, Partitions
+from virnucpro_assets.defs.statuses import Statuses, Todo
 from virnucpro_assets.errors import DeviceError
 from virnucpro_assets.pipeline.embed import embed_drop
 
@@ -108,3 +109,26 @@ def test_a_run_that_is_repeated(deployment, monkeypatch, tags: dict[str, str], t
     made = Counter(deployment.made("esm2_embeddings")["esm2_embeddings"])
     assert sorted(made.values()) == [1, 1, times, times]
     assert sorted(made) == ranks_of("d")
+
+
+def test_a_drop_without_the_sample_of_its_precision_checks_lacks_a_rank_and_a_retry_makes_both(
+    deployment, monkeypatch
+) -> None:
+    def failing(*_: Any) -> None:
+        raise DeviceError("device process cpu:0: ended by signal SIGKILL")
+
+    deployment.deliver("d", 4)
+    assert deployment.run("index_drop", "d").success
+    with monkeypatch.context() as patched:
+        patched.setattr("virnucpro_assets.pipeline.embed.embed_check_sample", failing)
+        failed = deployment.run("embed_drop", "d", ranks=(0, 3))
+    assert not failed.success
+    with deployment.instance() as instance:
+        todo = Statuses.of(instance, Partitions(4)).failed("d", deployment.settings())
+    assert todo == Todo(index=False, ranks={"esm2_embeddings": [3]}, call=OF_CALL)
+
+    tags = {"dagster/is_resume_retry": "true", "dagster/parent_run_id": failed.run_id}
+    assert deployment.run("embed_drop", "d", ranks=(0, 3), tags=tags).success
+
+    assert deployment.run("call_drop", "d").success
+    assert Counter(deployment.made("esm2_embeddings")["esm2_embeddings"]) == Counter(ranks_of("d"))
