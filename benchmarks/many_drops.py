@@ -28,9 +28,7 @@ from typing import Any
 
 import dagster as dg
 
-from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, EMBEDDINGS
-from virnucpro_assets.defs.partitions import DROPS, Partitions
-from virnucpro_assets.defs.standing import BEFORE
+from virnucpro_assets.defs.partitions import ASSETS, DROPS, Partitions
 from virnucpro_assets.intake.registration import register_delivery
 from virnucpro_assets.intake.scan import Observations, scan
 from virnucpro_assets.settings import Settings
@@ -39,7 +37,6 @@ from virnucpro_assets_tests.deployments import Deployment
 from virnucpro_assets_tests.web_server import WebServer, running_web_server
 
 READS = 3
-ASSETS = (*BEFORE, *EMBEDDINGS, *AFTER_EMBEDDINGS)
 AUTOMATION = {
     "VIRNUCPRO_AUTOMATION": "1",
     "VIRNUCPRO_SCAN_INTERVAL_SECONDS": "5",
@@ -103,7 +100,7 @@ def on_record(drops: int) -> dict[str, Any]:
         written = time.monotonic() - started
         with running_web_server(deployment, **AUTOMATION) as web:
             time.sleep(120)
-            ticks = {name: _ticks(deployment, name) for name in ("new_drops", "automation")}
+            ticks = {name: _ticks(deployment, name) for name in ("new_drops", "next_runs")}
             page = _page(web)
         return {
             "drops": drops,

@@ -17,8 +17,7 @@ from dagster._core.loader import LoadingContextForTest
 
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.instance import open_instance
-from virnucpro_assets.defs.partitions import DROPS
-from virnucpro_assets.defs.runs import PARTITION, RANGE_END, RANGE_START
+from virnucpro_assets.defs.partitions import DROPS, PARTITION, RANGE_END, RANGE_START
 from virnucpro_assets.demo.paths import DROP_FILE
 from virnucpro_assets.settings import Settings
 
@@ -124,6 +123,15 @@ class Deployment:
                 raise_on_error=False,
                 asset_selection=[dg.AssetKey(name) for name in selection] if selection else None,
             )
+
+    def recorded(self, result: dg.ExecuteInProcessResult, asset: str) -> list[dg.AssetMaterialization]:
+        """What a run recorded of an asset, in order."""
+        events = result.get_asset_materialization_events()
+        return [
+            event.step_materialization_data.materialization
+            for event in events
+            if event.asset_key == dg.AssetKey(asset)
+        ]
 
     def made(self, *assets: str) -> dict[str, list[str]]:
         """The partitions of assets in the order in which they were materialised, each as often as it was."""

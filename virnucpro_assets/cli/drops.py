@@ -264,17 +264,15 @@ def retry(
 ) -> None:
     """Make again what failed and what depends on it: of the embeddings the failed ranks only."""
     with one_line_errors():
-        from virnucpro_assets.definitions import call_drop, embed_drop, index_drop
         from virnucpro_assets.defs.instance import open_instance
-        from virnucpro_assets.defs.repairs import repair_drops
+        from virnucpro_assets.defs.runs import retry_drops
         from virnucpro_assets.demo.recognise import saying_demo_models
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
         models = settings.model_folders(settings.chunk_length)
         with saying_demo_models(models, _progress), open_instance(settings) as instance:
-            jobs = (index_drop, embed_drop, call_drop)
-            errors = repair_drops(jobs, instance, settings, drops or [], typer.echo)
+            errors = retry_drops(instance, settings, drops or [], typer.echo)
     if errors:
         raise typer.Exit(errors[0].exit_code)
 
@@ -297,7 +295,7 @@ def report(drop: Drop) -> None:
 def checks(drop: Drop) -> None:
     """Print every check of a drop and write its check report; ends with 0 if it is done, with 5 if it is held back."""
     with one_line_errors():
-        from virnucpro_assets.defs.check_report import record_fresh_report
+        from virnucpro_assets.defs.calls import record_check_report
         from virnucpro_assets.defs.instance import open_instance
         from virnucpro_assets.drops.work import DropWork
         from virnucpro_assets.reports.check_pages import check_lines, write_check_report
@@ -308,7 +306,7 @@ def checks(drop: Drop) -> None:
         work = DropWork.on(drop, settings, _progress)
         found = write_check_report(work)
         with open_instance(settings) as instance:
-            record_fresh_report(instance, work, found)
+            record_check_report(instance, work, found)
         for line in check_lines(found):
             typer.echo(line)
         typer.echo(f"report: {work.folder.check_page.absolute()}")
@@ -324,7 +322,7 @@ def cleanup(
     """List what nobody needs any more, with size and reason: damaged, replaced, unfinished, past its time."""
     with one_line_errors():
         from virnucpro_assets.defs.instance import open_instance
-        from virnucpro_assets.defs.run_drops import drops_at_work
+        from virnucpro_assets.defs.statuses import drops_at_work
         from virnucpro_assets.maintenance.cleanup import clean_up
         from virnucpro_assets.settings import load_settings
 
@@ -489,7 +487,6 @@ def _state(drop: str) -> "DropState":
 
 
 def _materialise(drop: str, *, replace: bool) -> None:
-    from virnucpro_assets.definitions import call_drop, embed_drop, index_drop
     from virnucpro_assets.defs.instance import open_instance
     from virnucpro_assets.defs.runs import materialise_drop
     from virnucpro_assets.demo.recognise import saying_demo_models
@@ -505,10 +502,4 @@ def _materialise(drop: str, *, replace: bool) -> None:
     source = DropStore(settings.data_root).source(check_key(drop))
     models = settings.model_folders(source.chunk_length if source else settings.chunk_length)
     with saying_demo_models(models, _progress), open_instance(settings) as instance:
-        materialise_drop(
-            (index_drop, embed_drop, call_drop),
-            instance,
-            settings,
-            check_key(drop),
-            replace=replace,
-        )
+        materialise_drop(instance, settings, check_key(drop), replace=replace)

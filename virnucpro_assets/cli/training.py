@@ -213,13 +213,10 @@ def _train(
     replace: bool,
     options: dict[str, Any],
 ) -> None:
-    from virnucpro_assets.definitions import call_drop, embed_drop, index_drop, train_classifier
     from virnucpro_assets.defs.forget import forget_partition
     from virnucpro_assets.defs.instance import open_instance
-    from virnucpro_assets.defs.partitions import Partitions
     from virnucpro_assets.defs.records import latest_record
-    from virnucpro_assets.defs.runs import embed_drop as embed
-    from virnucpro_assets.defs.runs import run_training
+    from virnucpro_assets.defs.runs import embed_drop, run_training
     from virnucpro_assets.demo.recognise import saying_demo_models
     from virnucpro_assets.drops.disk_space import check_data_root
     from virnucpro_assets.errors import InputError
@@ -272,10 +269,9 @@ def _train(
             say(f"table of labels: {table.absolute()}")
             for one in labelled:
                 if not is_embedded(one.drop, settings):
-                    jobs = (index_drop, embed_drop, call_drop)
-                    embed(jobs, instance, Partitions(settings.ranks), one.drop)
+                    embed_drop(instance, settings, one.drop)
         config = {name: getattr(value, "value", value) for name, value in options.items()}
-        run_training(train_classifier, instance, {"labels": str(table.absolute()), **config})
+        run_training(instance, settings, {"labels": str(table.absolute()), **config})
         record = latest_record(instance, "classifier_evaluation", None)
         if record and (made := record.asset_materialization):
             for name in ("verdict", "version", "page"):

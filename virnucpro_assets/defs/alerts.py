@@ -2,8 +2,7 @@
 
 Each tick reads the runs that ended since the last one, in the order of the event log, and the deliveries
 and drops as they are now; `pipeline.alerts` sends what is new and sends again what a target did not take.
-One sensor reads the event log itself, because the run status sensors of Dagster do not see the runs of
-the command line and go on to the next event when sending fails. A run that the orchestrator is about to
+A run that the orchestrator is about to
 try again by itself is not told: the last try is.
 """
 
@@ -15,10 +14,8 @@ from typing import Any
 import dagster as dg
 
 from virnucpro_assets.checks.results import sentence
-from virnucpro_assets.defs.partitions import DROPS
-from virnucpro_assets.defs.process_runs import is_of_a_command
-from virnucpro_assets.defs.run_drops import drops_of
-from virnucpro_assets.defs.runs import INTERRUPTED, INTERRUPTED_CODE
+from virnucpro_assets.defs.events import ended_runs
+from virnucpro_assets.defs.partitions import DROPS, drops_of
 from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.intake.open_deliveries import read_open_deliveries
 from virnucpro_assets.maintenance.alerts import Alert, Failure, Kind, send
@@ -28,7 +25,7 @@ from virnucpro_assets.settings import Settings
 WILL_RETRY = "dagster/will_retry"
 SENSOR = "alerts"
 EVERY_SECONDS = 30
-RUNS_A_TICK = 200
+INTERRUPTED, INTERRUPTED_CODE = "interrupted; what is finished is kept, start again to go on", 130
 ENDS = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
 
 
@@ -44,37 +41,20 @@ def alerts(settings: Settings) -> dg.SensorDefinition:
     )
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = datetime.now(UTC).replace(microsecond=0)
-        found, cursor = _of_runs(context.instance, context.cursor, settings, now)
+        ended, cursors = ended_runs(context.instance, json.loads(context.cursor or "{}"), *ENDS)
+        found = [
+            alert
+            for run, message in ended
+            for alert in _of_run(context.instance, run, message, settings, now)
+        ]
         late = overdue_drops(settings, now)
         found += _of_deliveries(settings, now) + _of_overdue(late, settings, now)
         lines = [f"overdue: {drop} ({hours:.0f} h)" for drop, hours in list(late.items())[:20]]
         if settings.alerts.has_target:
             lines += [alert.title for alert in send(found, settings, context.log.error)]
-        return dg.SensorResult(skip_reason="; ".join(lines) or "nothing to tell", cursor=cursor)
+        return dg.SensorResult(skip_reason="; ".join(lines) or "nothing to tell", cursor=json.dumps(cursors))
 
     return look
-
-
-def _of_runs(
-    instance: dg.DagsterInstance, cursor: str | None, settings: Settings, now: datetime
-) -> tuple[list[Alert], str]:
-    """The alerts of the runs that ended after the cursor; the first look tells of none that ended before it."""
-    after: dict[str, str] = json.loads(cursor or "{}")
-    alerts: list[Alert] = []
-    for kind in ENDS:
-        if cursor is None:
-            last = instance.fetch_run_status_changes(kind, limit=1)
-            after[kind.value] = last.cursor
-            continue
-        ended = instance.fetch_run_status_changes(
-            kind, limit=RUNS_A_TICK, cursor=after.get(kind.value), ascending=True
-        )
-        after[kind.value] = ended.cursor
-        for record in ended.records:
-            if run := instance.get_run_by_id(record.run_id):
-                event = record.event_log_entry.dagster_event
-                alerts += _of_run(instance, run, (event and event.message) or "", settings, now)
-    return alerts, json.dumps(after)
 
 
 def _of_run(
@@ -92,7 +72,7 @@ def _of_run(
             )
 
     if run.status == dg.DagsterRunStatus.FAILURE:
-        if _is_tried_again(run):
+        if run.tags.get(WILL_RETRY, "").lower() == "true":
             return
         failures = failures_of(instance, run, message)
         told = {failure.drop for failure in failures}
@@ -204,11 +184,6 @@ def _by_drop(found: dict[tuple[str, str], dict[str, str]]) -> Iterable[Failure]:
                 ),
                 command=f"virnucpro checks {drop}",
             )
-
-
-def _is_tried_again(run: dg.DagsterRun) -> bool:
-    """Whether the orchestrator starts a run again; those of the command line it cannot, whatever it says."""
-    return run.tags.get(WILL_RETRY, "").lower() == "true" and not is_of_a_command(run)
 
 
 def _step_failures(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterable[dg.DagsterEvent]:

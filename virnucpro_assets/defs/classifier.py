@@ -4,32 +4,29 @@ import dagster as dg
 
 from virnucpro_assets.calling.routing import classifiers_in_use
 from virnucpro_assets.defs import metadata
-from virnucpro_assets.defs.automation import never_made
-from virnucpro_assets.defs.failures import mendable
+from virnucpro_assets.defs.partitions import CLASSIFIER
 from virnucpro_assets.defs.records import latest_record, version_tags
+from virnucpro_assets.defs.steps import clear_failures
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.models.cards import CARD_FILE
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
-
-ASSET = "classifier"
 
 
 def classifier(settings: Settings) -> dg.AssetsDefinition:
     """The asset `classifier`."""
 
     @dg.asset(
-        name=ASSET,
+        name=CLASSIFIER,
         group_name="models",
         kinds={"pytorch"},
         code_version=str(ENGINE_FORMAT),
-        automation_condition=never_made(),
         description="The small network in use that tells viruses from others, for the settings' chunk length.",
     )
     def observe(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-        with mendable():
+        with clear_failures():
             digest, shown = _in_use(settings)
-        return dg.MaterializeResult(data_version=metadata.data_version(digest), metadata=shown)
+        return dg.MaterializeResult(data_version=dg.DataVersion(digest), metadata=shown)
 
     return observe
 
@@ -46,11 +43,11 @@ def record_in_use(instance: dg.DagsterInstance, settings: Settings) -> None:
         digest, shown = _in_use(settings)
     except (InputError, IntegrityError):
         return
-    latest = latest_record(instance, ASSET, None)
+    latest = latest_record(instance, CLASSIFIER, None)
     found = latest.asset_materialization if latest else None
     if found is None or (found.tags or {}).get("dagster/data_version") != digest:
         instance.report_runless_asset_event(
-            dg.AssetMaterialization(ASSET, metadata=shown, tags=version_tags(digest))
+            dg.AssetMaterialization(CLASSIFIER, metadata=shown, tags=version_tags(digest))
         )
 
 

@@ -7,8 +7,8 @@ be made again. What was removed `virnucpro drops` shows.
 
 import dagster as dg
 
-from virnucpro_assets.defs.failures import mendable
-from virnucpro_assets.defs.run_drops import drops_at_work
+from virnucpro_assets.defs.statuses import drops_at_work
+from virnucpro_assets.defs.steps import clear_failures
 from virnucpro_assets.maintenance.cleanup import clean_up
 from virnucpro_assets.settings import Settings
 
@@ -31,7 +31,7 @@ def cleanup_job(settings: Settings) -> dg.JobDefinition:
         description="Lists what nobody needs any more, with sizes and reasons; removes it if `delete` is set.",
     )
     def clean(context: dg.OpExecutionContext, config: CleanUpConfig) -> None:
-        with mendable():
+        with clear_failures():
             at_work = drops_at_work(context.instance)
             outcome = clean_up(settings, delete=config.delete, at_work=at_work)
         *lines, last = outcome.lines()

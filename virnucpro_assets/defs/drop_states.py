@@ -6,9 +6,8 @@ import dagster as dg
 
 from virnucpro_assets.defs.alerts import exit_code_of, failures_of
 from virnucpro_assets.defs.partitions import Partitions
-from virnucpro_assets.defs.process_runs import fail_dead_runs
-from virnucpro_assets.defs.run_drops import drops_at_work
-from virnucpro_assets.defs.standing import FAILED, Standing, Work
+from virnucpro_assets.defs.statuses import FAILED, Statuses, Work, drops_at_work
+from virnucpro_assets.defs.steps import fail_dead_runs
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.reports.drop_state import DropState, OnRecord, state_of, state_on_disk
 from virnucpro_assets.settings import Settings
@@ -43,12 +42,12 @@ def state_of_drop(instance: dg.DagsterInstance, settings: Settings, drop: str) -
 def records_of(instance: dg.DagsterInstance, settings: Settings) -> dict[str, OnRecord]:
     """What is on record of each drop that has a partition. Runs whose process was killed are marked as failed first."""
     fail_dead_runs(instance)
-    standing, at_work = Standing.of(instance, Partitions(settings.ranks)), drops_at_work(instance)
+    statuses, at_work = Statuses.of(instance, Partitions(settings.ranks)), drops_at_work(instance)
     found = {}
-    for drop in standing.drops:
+    for drop in statuses.drops:
         if drop in at_work:
             found[drop] = OnRecord(running=at_work[drop])
-        elif failed := standing.having(drop, FAILED):
+        elif failed := statuses.having(drop, FAILED):
             found[drop] = _last_failure(instance, drop, failed)
         else:
             found[drop] = OnRecord()
@@ -76,6 +75,6 @@ def _last_failure(instance: dg.DagsterInstance, drop: str, failed: Work) -> OnRe
     ends = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.RUN_FAILURE).records
     event = ends[-1].event_log_entry.dagster_event if ends else None
     failures = failures_of(instance, run, (event and event.message) or "")
-    # What failed before this drop's turn may be told of another drop, or of none.
+    # A backfill of the UI may have several drops in a run.
     failure = next((one for one in failures if one.drop == drop), failures[0])
     return OnRecord(failed=f"{failure.reason} (run {run_id})", exit_code=exit_code_of(instance, run, drop))

@@ -1,27 +1,28 @@
-"""Assets by drop and rank: the embeddings of both encoders.
+"""The second run of a drop: the embeddings of its ranks by both encoders, the one step with several partitions.
 
-One run may cover any ranks of any drops. Each rank is recorded as materialised, with its own
-metadata and checks, as soon as its shard is finished; a rank that fails is missing and named.
-So the step yields events, each of one rank. The output that stands for the asset is skipped:
-it would materialise every rank of the run once more and hide what was recorded for each.
-The outputs that stand for the checks are given, empty, because a step must give them.
+Each rank is recorded as materialised, with its own metadata and checks, as soon as its shard is finished; a
+rank that fails is missing and named. So the step yields events, each of one rank. The outputs that stand
+for the assets are skipped: they would materialise every rank of the run once more and hide what was
+recorded for each. The outputs that stand for the checks are given, empty, because a step must give them.
+
+A backfill that a person asks for may cover several drops in a run. One that fails leaves the others alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
 from virnucpro_assets.checks.results import CheckResult, failure_checks, record_check, shard_checks
 from virnucpro_assets.defs import columns, metadata, pictures
-from virnucpro_assets.defs.automation import once
-from virnucpro_assets.defs.executors import backfill_policy, step_tags
-from virnucpro_assets.defs.failures import DropFailures
-from virnucpro_assets.defs.gpu_pool import POOL, GpuPool
+from virnucpro_assets.defs.by_drop import is_selected
+from virnucpro_assets.defs.devices import POOL, Devices, backfill_policy, step_tags
 from virnucpro_assets.defs.partitions import Partitions, across_ranks, drops_and_ranks
-from virnucpro_assets.defs.process_runs import mark_worker
-from virnucpro_assets.defs.records import EarlierTries, Event, evaluation, input_tags, materialisation
+from virnucpro_assets.defs.records import PARENT_RUN, Event, evaluation, input_tags, materialisation
+from virnucpro_assets.defs.steps import step_of
 from virnucpro_assets.drops.recipes import EncoderChoices
 from virnucpro_assets.drops.work import DropWork
+from virnucpro_assets.errors import VirnucproError
+from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.pipeline.embed import embed_drop
 from virnucpro_assets.settings import Settings
@@ -29,9 +30,15 @@ from virnucpro_assets.storage.incidents import Incidents
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 from virnucpro_assets.storage.shards import ShardManifest
 from virnucpro_assets.storage.telemetry import Telemetry
-from virnucpro_assets.vocabulary import EncoderKind
+from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
-GROUP, FINITE = "embeddings", "finite_values"
+GROUP, STEP, FINITE = "embeddings", "embed", "finite_values"
+RESUMES = {"dagster/retry_number", "dagster/is_resume_retry"}
+DESCRIPTIONS: dict[EncoderKind, str] = {
+    "dnabert_s": "The nucleotides of each distinct stop-free frame as numbers by the language model DNABERT-S.",
+    "esm2": "The protein of each distinct stop-free frame as numbers by the language model ESM-2.",
+}
+ABOUT_RANKS = "A drop is cut into ranks, which are computed, checked and repeated one by one."
 
 
 class EmbeddingConfig(dg.Config):
@@ -40,42 +47,77 @@ class EmbeddingConfig(dg.Config):
     replace: bool = False
 
 
-def embeddings(
-    kind: EncoderKind, settings: Settings, partitions: Partitions, description: str
-) -> dg.AssetsDefinition:
-    """The asset of one encoder's embeddings, `esm2_embeddings` or `dnabert_s_embeddings`."""
-    asset = f"{kind}_embeddings"
-    check_specs = _check_specs(asset, partitions)
+def embeddings(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+    """The assets `dnabert_s_embeddings` and `esm2_embeddings`."""
+    check_specs = [spec for kind in ENCODER_KINDS for spec in _check_specs(f"{kind}_embeddings", partitions)]
 
     @dg.multi_asset(
-        name=asset,
+        name=STEP,
         specs=[
             dg.AssetSpec(
-                asset,
+                f"{kind}_embeddings",
                 deps=[across_ranks("sequence_index")],
                 group_name=GROUP,
                 kinds={"pytorch", "hdf5"},
                 code_version=str(ENGINE_FORMAT),
                 skippable=True,
-                automation_condition=once(),
-                description=description,
+                description=f"{DESCRIPTIONS[kind]} {ABOUT_RANKS}",
             )
+            for kind in ENCODER_KINDS
         ],
         check_specs=check_specs,
         partitions_def=partitions.drop_ranks,
+        can_subset=True,
         backfill_policy=backfill_policy(settings),
         op_tags=step_tags(settings, devices=True),
         pool=POOL,
     )
     def compute(
-        context: dg.AssetExecutionContext, config: EmbeddingConfig, gpu_pool: GpuPool
+        context: dg.AssetExecutionContext, config: EmbeddingConfig, devices: dg.ResourceParam[Devices]
     ) -> Iterator[Event]:
-        mark_worker(context, settings)
-        yield from _embed(context, asset, kind, settings, gpu_pool, replace=config.replace)
+        asked, encoders = drops_and_ranks(context), EncoderChoices(settings)
+        finished = _finished_before(context)
+        with step_of(context, settings, ", ".join(asked)) as errors, devices.lease(context.log.info) as lease:
+            for drop, ranks in asked.items():
+                wanted = {
+                    kind: [rank for rank in ranks if (f"{kind}_embeddings", f"{drop}|{rank}") not in finished]
+                    for kind in ENCODER_KINDS
+                    if is_selected(context, f"{kind}_embeddings")
+                }
+                try:
+                    work = DropWork.on(drop, settings, context.log.info, encoders)
+                    yield from _embed(context, work, wanted, lease, replace=config.replace)
+                except (VirnucproError, OSError) as error:
+                    errors.append((drop, error))
         for spec in check_specs:
-            yield dg.Output(None, output_name=spec.get_python_identifier())
+            if spec.key in context.selected_asset_check_keys:
+                yield dg.Output(None, output_name=spec.get_python_identifier())
 
     return compute
+
+
+def _finished_before(context: dg.AssetExecutionContext) -> set[tuple[str, str]]:
+    """The asset and partition of each rank that earlier tries of this run have recorded with their checks.
+
+    Earlier tries are those of the step, and the runs that this one resumes: Dagster marks a retry by the
+    daemon, and a re-execution from failure. A run that a person starts anew has none.
+    """
+    finished: dict[tuple[str, str], bool] = {}
+    runs = [context.run.run_id] if context.retry_number else []
+    run: dg.DagsterRun | None = context.run
+    while run and not RESUMES.isdisjoint(run.tags):
+        runs.append(run.tags[PARENT_RUN])
+        run = context.instance.get_run_by_id(runs[-1])
+    for run_id in reversed(runs):
+        for record in context.instance.get_records_for_run(
+            run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        ).records:
+            if event := record.event_log_entry.dagster_event:
+                check = event.asset_check_evaluation_data
+                if check.check_name == FINITE and check.partition:
+                    key = check.asset_key.to_user_string(), check.partition
+                    finished[key] = check.passed or not check.blocking
+    return {key for key, is_finished in finished.items() if is_finished}
 
 
 def _check_specs(asset: str, partitions: Partitions) -> list[dg.AssetCheckSpec]:
@@ -98,37 +140,38 @@ def _check_specs(asset: str, partitions: Partitions) -> list[dg.AssetCheckSpec]:
 
 def _embed(
     context: dg.AssetExecutionContext,
-    asset: str,
-    kind: EncoderKind,
-    settings: Settings,
-    gpu_pool: GpuPool,
+    work: DropWork,
+    wanted: Mapping[EncoderKind, Sequence[int]],
+    lease: Lease,
     *,
     replace: bool,
 ) -> Iterator[Event]:
-    """Each rank's events as soon as it is finished, drop by drop; then the failures of all, if there are any."""
-    asked, earlier, encoders = drops_and_ranks(context), EarlierTries(context), EncoderChoices(settings)
-    failures = DropFailures(len(asked))
-    with gpu_pool.lease() as lease:
-        for drop, ranks in asked.items():
-            missing = [
-                rank
-                for rank in ranks
-                if not earlier.materialised(asset, f"{drop}|{rank}")
-                or not earlier.checked(asset, FINITE, f"{drop}|{rank}")
-            ]
-            with failures.of(drop):
-                inputs = input_tags(context.instance, "sequence_index", [drop])
-                work = DropWork.on(drop, settings, context.log.info, encoders)
-                try:
-                    for shard in embed_drop(work, {kind: missing}, lease, replace=replace):
-                        yield _materialisation(asset, work, shard, inputs)
-                        for check in shard_checks(shard, settings.min_packing_efficiency):
-                            yield _evaluation(context.instance, work, check)
-                except EmbeddingError as error:
-                    failures.add(drop, error)
-                    for check in failure_checks(error):
-                        yield _evaluation(context.instance, work, check)
-    failures.end_or_retry(context, settings)
+    """The events of each rank as soon as it is finished; EmbeddingError at the end if some are not.
+
+    The last rank is recorded when the sample of the precision checks is there too: a sample that failed would
+    otherwise show on no partition, and nothing would make it again.
+    """
+    inputs = input_tags(context.instance, "sequence_index", [work.drop.key])
+
+    def recorded(shard: ShardManifest) -> Iterator[Event]:
+        yield _materialisation(work, shard, inputs)
+        for check in shard_checks(shard, work.settings.min_packing_efficiency):
+            yield _evaluation(context.instance, work, check)
+
+    left, last = sum(map(len, wanted.values())), None
+    try:
+        for shard in embed_drop(work, wanted, lease, replace=replace):
+            left -= 1
+            if left:
+                yield from recorded(shard)
+            else:
+                last = shard
+    except EmbeddingError as error:
+        for check in failure_checks(error):
+            yield _evaluation(context.instance, work, check)
+        raise
+    if last:
+        yield from recorded(last)
 
 
 def _evaluation(instance: dg.DagsterInstance, work: DropWork, result: CheckResult) -> dg.AssetCheckEvaluation:
@@ -136,10 +179,9 @@ def _evaluation(instance: dg.DagsterInstance, work: DropWork, result: CheckResul
     return evaluation(instance, f"{work.drop.key}|{result.rank}", result)
 
 
-def _materialisation(
-    asset: str, work: DropWork, shard: ShardManifest, inputs: dict[str, str]
-) -> dg.AssetMaterialization:
+def _materialisation(work: DropWork, shard: ShardManifest, inputs: dict[str, str]) -> dg.AssetMaterialization:
     counts, recipe = shard.counts, shard.recipe
+    asset = f"{recipe.encoder}_embeddings"
     return materialisation(
         asset,
         f"{work.drop.key}|{shard.rank}",

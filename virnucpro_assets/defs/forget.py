@@ -5,10 +5,9 @@ from contextlib import ExitStack
 
 import dagster as dg
 
-from virnucpro_assets.defs.partitions import DROPS, Partitions
-from virnucpro_assets.defs.process_runs import fail_dead_runs
-from virnucpro_assets.defs.run_drops import drops_at_work
-from virnucpro_assets.defs.standing import ASSETS
+from virnucpro_assets.defs.partitions import ASSETS, DROPS, Partitions
+from virnucpro_assets.defs.statuses import drops_at_work
+from virnucpro_assets.defs.steps import fail_dead_runs
 from virnucpro_assets.drops.disk_space import readable_size
 from virnucpro_assets.drops.stage_locks import registration_lock
 from virnucpro_assets.errors import BusyError, InputError

@@ -17,7 +17,7 @@ import dagster as dg
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from virnucpro_assets.defs.gpu_pool import POOL
+from virnucpro_assets.defs.devices import POOL
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.files.atomic import set_aside, write_bytes, write_text
 from virnucpro_assets.files.locks import locked

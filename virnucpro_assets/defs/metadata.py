@@ -7,7 +7,6 @@ from typing import Any
 
 import dagster as dg
 
-from virnucpro_assets.checks.results import CheckResult
 from virnucpro_assets.settings import Settings
 
 Metadata = dict[str, Any]
@@ -35,13 +34,3 @@ def counts_table(counts: Mapping[str, int], what: str) -> dg.MetadataValue[Any]:
     """Counts by name, as a table of two columns."""
     rows = "\n".join(f"| {name} | {count:,} |" for name, count in counts.items())
     return dg.MetadataValue.md(f"| {what} | count |\n| --- | ---: |\n{rows}")
-
-
-def data_version(digest: str) -> dg.DataVersion:
-    """What identifies the content of a materialisation."""
-    return dg.DataVersion(digest)
-
-
-def check_metadata(result: CheckResult) -> Metadata:
-    """The figures of a check and the threshold that decided."""
-    return {"threshold": result.threshold, **result.figures}

@@ -1,12 +1,44 @@
-"""Partitions: drops come and go, ranks are fixed by the deployment."""
+"""Partitions and jobs: drops come and go, ranks are fixed by the deployment, and a drop takes three runs.
 
+A run has one set of partitions, so there is one run for what is cut by drop up to the index, one for the
+embeddings, which are cut by drop and rank, and one for what is cut by drop after them.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
 DROPS = "sequence_drops"
-BY_RANK = ("dnabert_s_embeddings", "esm2_embeddings")
-WITHOUT_PARTITIONS = ("classifier",)
+CLASSIFIER = "classifier"
+OF_INDEX = ("sequence_drop", "sequence_index")
+EMBEDDINGS = ("dnabert_s_embeddings", "esm2_embeddings")
+OF_CALL = ("merged_embeddings", "predictions", "virus_calls", "drop_report", "check_report")
+"""Each is made from the one before, but for the last, which is made whatever became of the others."""
+ASSETS = (*OF_INDEX, *EMBEDDINGS, *OF_CALL)
+TRAINING = ("training_set", "trained_classifier", "classifier_evaluation")
+
+INDEX_DROP, EMBED_DROP, CALL_DROP, TRAIN_CLASSIFIER = (
+    "index_drop",
+    "embed_drop",
+    "call_drop",
+    "train_classifier",
+)
+TRAINING_STEP = "train"
+STAGES = {INDEX_DROP: OF_INDEX, EMBED_DROP: EMBEDDINGS, CALL_DROP: OF_CALL}
+"""The jobs of a drop in their order, and what each makes."""
+JOBS = tuple(
+    dg.define_asset_job(job, list(STAGES[job]), description=description)
+    for job, description in (
+        (INDEX_DROP, "List the files of a drop and build its index."),
+        (EMBED_DROP, "Compute the embeddings of any ranks of a drop on the devices."),
+        (CALL_DROP, "Merge the embeddings of a drop, predict, call and report."),
+    )
+)
+
+PARTITION = "dagster/partition"
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+"""The tags of a run over a range of partitions: Dagster has them documented, and no argument for them."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +60,22 @@ class Partitions:
 
     def of_asset(self, asset: str, drop: str) -> list[str] | None:
         """The partitions of an asset that belong to a drop; None for the asset that has none."""
-        if asset in WITHOUT_PARTITIONS:
+        if asset == CLASSIFIER:
             return None
-        return [f"{drop}|{rank}" for rank in range(self.ranks)] if asset in BY_RANK else [drop]
+        return [f"{drop}|{rank}" for rank in range(self.ranks)] if asset in EMBEDDINGS else [drop]
 
-    def range_of(self, drop: str) -> tuple[str, str]:
-        """The first and last key of all ranks of a drop."""
-        return f"{drop}|0", f"{drop}|{self.ranks - 1}"
+
+def tags_of_ranks(drop: str, first: int, last: int) -> dict[str, str]:
+    """The tags of a run over the ranks of a drop from the first to the last."""
+    return {RANGE_START: f"{drop}|{first}", RANGE_END: f"{drop}|{last}"}
+
+
+def stretches(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """The first and last of each stretch of numbers without a gap, ascending."""
+    ordered = sorted(numbers)
+    starts = [n for n in ordered if n - 1 not in ordered]
+    ends = [n for n in ordered if n + 1 not in ordered]
+    return zip(starts, ends, strict=True)
 
 
 def across_ranks(asset: str) -> dg.AssetDep:
@@ -52,3 +93,13 @@ def drops_and_ranks(context: dg.AssetExecutionContext) -> dict[str, list[int]]:
             raise TypeError(f"partition {key!r} is not of a drop and a rank")
         asked.setdefault(key.keys_by_dimension["drop"], []).append(int(key.keys_by_dimension["rank"]))
     return {drop: sorted(ranks) for drop, ranks in asked.items()}
+
+
+def drops_of(run: dg.DagsterRun, drops: Sequence[str]) -> list[str]:
+    """The drops of a run by its tags; `drops` are all there are, in the order of their partitions."""
+    if partition := run.tags.get(PARTITION):
+        return [partition.split("|")[0]]
+    first, last = (run.tags.get(tag, "").split("|")[0] for tag in (RANGE_START, RANGE_END))
+    if first not in drops or last not in drops:
+        return sorted({first, last} - {""})
+    return list(drops[drops.index(first) : drops.index(last) + 1])

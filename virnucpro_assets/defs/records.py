@@ -1,23 +1,23 @@
-"""What the orchestrator writes by itself for a step of one partition, written for one of many.
+"""What the orchestrator writes by itself for a step of one partition, written for one rank of many.
 
-A run over several partitions records each of them by events of its own, as soon as it is
-finished. Such events must carry what makes a record whole: which inputs a materialisation was
-made from, else it shows as stale; and which materialisation a check looked at, else the check's
-partition shows no status.
+The step of the embeddings covers several ranks and records each as soon as it is finished, and what has no
+run of its own is recorded from outside. Such events must carry what makes a record whole: which
+inputs a materialisation was made from, else it shows as stale; and which materialisation a check looked
+at, else the check's partition shows no status.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData,
-)
 
 from virnucpro_assets.checks.results import CheckResult, sentence
 from virnucpro_assets.defs import metadata
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
-RETRY_NUMBER, PARENT_RUN = "dagster/retry_number", "dagster/parent_run_id"
+PARENT_RUN = "dagster/parent_run_id"
+CheckTarget: Any = dg.AssetCheckEvaluation.__annotations__["target_materialization_data"].__args__[0]
+"""What names the materialisation that a check looked at: Dagster exports it by this annotation only."""
 
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output[None]
 """What a step over several partitions yields."""
@@ -80,66 +80,34 @@ def evaluation(
     return dg.AssetCheckEvaluation(
         asset_key=dg.AssetKey(result.asset),
         check_name=result.name,
-        passed=result.passed,
-        metadata=metadata.check_metadata(result),
         target_materialization_data=check_target(instance, result.asset, partition),
-        severity=dg.AssetCheckSeverity.ERROR if result.blocking else dg.AssetCheckSeverity.WARN,
         blocking=result.blocking,
         partition=partition,
-        description=None if result.passed else sentence(result.name, result.figures, result.threshold),
+        **_shown(result),
     )
 
 
-def check_target(
-    instance: dg.DagsterInstance, asset: str, partition: str | None
-) -> AssetCheckEvaluationTargetMaterializationData | None:
+def check_target(instance: dg.DagsterInstance, asset: str, partition: str | None) -> Any:
     """The materialisation that a check of a partition speaks of: the last one, if there is one."""
     record = latest_record(instance, asset, [partition] if partition else None)
-    return record and AssetCheckEvaluationTargetMaterializationData(
+    return record and CheckTarget(
         storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
     )
 
 
-class EarlierTries:
-    """What the earlier tries of a step have recorded: it is not done, and not recorded, again.
+def check_result(result: CheckResult) -> dg.AssetCheckResult:
+    """The same result for a step of one partition, which Dagster completes."""
+    return dg.AssetCheckResult(
+        asset_key=result.asset,
+        check_name=result.name,
+        **_shown(result),
+    )
 
-    A step is tried again by its retry policy, in the same run, or by the daemon's retry of a run
-    whose process died, in a new run. A run that a person starts again has no earlier tries, and neither
-    do the daemon's retries of it have any before it. A blocking check that did not pass is run again:
-    what follows must meet it.
-    """
 
-    def __init__(self, context: dg.AssetExecutionContext) -> None:
-        self._materialised: set[tuple[str, str | None]] = set()
-        self._checked: set[tuple[str, str, str | None]] = set()
-        run: dg.DagsterRun | None = context.run
-        if context.retry_number:
-            self._read(context.instance, context.run.run_id)
-        # Dagster gives this tag to the daemon's retries alone, and a person's repeat does not inherit it.
-        while run and RETRY_NUMBER in run.tags:
-            run = context.instance.get_run_by_id(run.tags[PARENT_RUN])
-            if run:
-                self._read(context.instance, run.run_id)
-
-    def materialised(self, asset: str, partition: str) -> bool:
-        """Whether an earlier try has made this partition."""
-        return (asset, partition) in self._materialised
-
-    def checked(self, asset: str, check: str, partition: str) -> bool:
-        """Whether an earlier try has evaluated this check of this partition, and it holds nothing back."""
-        return (asset, check, partition) in self._checked
-
-    def _read(self, instance: dg.DagsterInstance, run_id: str) -> None:
-        for record in instance.get_records_for_run(
-            run_id,
-            of_type={dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_CHECK_EVALUATION},
-        ).records:
-            if made := record.asset_materialization:
-                self._materialised.add((made.asset_key.to_user_string(), made.partition))
-            elif (event := record.event_log_entry.dagster_event) is not None:
-                found = event.asset_check_evaluation_data
-                check = (found.asset_key.to_user_string(), found.check_name, found.partition)
-                if found.passed or not found.blocking:
-                    self._checked.add(check)
-                else:
-                    self._checked.discard(check)
+def _shown(result: CheckResult) -> dict[str, Any]:
+    return {
+        "passed": result.passed,
+        "metadata": {"threshold": result.threshold, **result.figures},
+        "severity": dg.AssetCheckSeverity.ERROR if result.blocking else dg.AssetCheckSeverity.WARN,
+        "description": None if result.passed else sentence(result.name, result.figures, result.threshold),
+    }

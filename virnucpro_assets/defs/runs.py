@@ -1,27 +1,33 @@
-"""Runs without the UI: the jobs of a drop, one after the other, on an instance."""
+"""Runs of the command line: the jobs of a drop, one after the other, in this process."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import dagster as dg
 
-from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, BEFORE_EMBEDDINGS, EMBEDDINGS, TRAINING_STEP
-from virnucpro_assets.defs.partitions import DROPS, Partitions
-from virnucpro_assets.defs.process_runs import COMMAND, TAG, fail_dead_runs, this_process
-from virnucpro_assets.defs.standing import Work, stretches
-from virnucpro_assets.errors import IntegrityError, VirnucproError
+from virnucpro_assets.defs.alerts import INTERRUPTED, INTERRUPTED_CODE
+from virnucpro_assets.defs.build import build_definitions
+from virnucpro_assets.defs.classifier import record_in_use
+from virnucpro_assets.defs.embeddings import STEP as EMBED
+from virnucpro_assets.defs.partitions import (
+    CALL_DROP,
+    DROPS,
+    EMBED_DROP,
+    INDEX_DROP,
+    OF_CALL,
+    PARTITION,
+    TRAIN_CLASSIFIER,
+    TRAINING_STEP,
+    Partitions,
+    tags_of_ranks,
+)
+from virnucpro_assets.defs.requests import ASKED_BY, COMMAND
+from virnucpro_assets.defs.statuses import AT_WORK, Statuses, Todo, failed_drops, whole
+from virnucpro_assets.defs.steps import DROP, fail_dead_runs
+from virnucpro_assets.errors import InputError, IntegrityError, VirnucproError
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
-
-RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-PARTITION = "dagster/partition"
-INTERRUPTED, INTERRUPTED_CODE = "interrupted; what is finished is kept, start again to go on", 130
-DROP = "virnucpro/drop"
-"""The drop of a run of the command line: its ranks are a range, by which nobody can look for a drop."""
-REPOSITORY, REPOSITORY_LABEL = ".dagster/repository", "__repository__@virnucpro_assets"
-"""The tag by which the UI lists the runs of a job; a process without a code location gives none."""
-
-Job = Callable[[], dg.JobDefinition]
 
 
 class RunError(VirnucproError):
@@ -33,34 +39,95 @@ class RunError(VirnucproError):
 
 
 def materialise_drop(
-    jobs: tuple[Job, Job, Job],
-    instance: dg.DagsterInstance,
-    settings: Settings,
-    drop: str,
-    *,
-    replace: bool = False,
+    instance: dg.DagsterInstance, settings: Settings, drop: str, *, replace: bool = False
 ) -> None:
     """Run the three jobs on a drop, all ranks of it, which is bound to the generation that the first one lists.
 
-    `jobs` are functions of a module, by whose names the jobs are found again. Earlier runs whose
-    process was killed are marked as failed first. Raises RunError with the line of the step that
-    failed, IntegrityError if somebody else made another generation the current one meanwhile.
+    Earlier runs whose process was killed are marked as failed first. Raises RunError with the line of the
+    step that failed, IntegrityError if somebody else made another generation the current one meanwhile.
     """
+    _prepare(instance, drop)
+    _run_all(instance, settings, drop, whole(settings.ranks), replace=replace)
+
+
+def embed_drop(instance: dg.DagsterInstance, settings: Settings, drop: str) -> None:
+    """Run as much of the three jobs on a drop as ends with its merged embeddings.
+
+    Raises RunError and IntegrityError as `materialise_drop` does.
+    """
+    _prepare(instance, drop)
+    ranks = whole(settings.ranks).ranks
+    _run_all(instance, settings, drop, Todo(index=True, ranks=ranks, call=OF_CALL[:1]))
+
+
+def retry_drops(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    drops: Sequence[str],
+    report: Callable[[str], None],
+) -> list[VirnucproError]:
+    """Make again what failed and what depends on it, and nothing else, drop by drop; returns the errors.
+
+    What a blocking check holds back is made again too, so that the check runs again. Without names all drops
+    of which something failed, the oldest failure first; of drops that are named also what was never made.
+    `report` is called with a line for each drop: how it ended.
+    """
+    fail_dead_runs(instance)
+    statuses = Statuses.of(instance, Partitions(settings.ranks))
+    errors: list[VirnucproError] = []
+    for drop in drops or [failed.drop for failed in failed_drops(instance, statuses)]:
+        try:
+            report(f"{drop}: {_retry(instance, statuses, settings, drop, named=bool(drops))}")
+        except VirnucproError as error:
+            report(f"{drop}: {error}")
+            errors.append(error)
+    return errors
+
+
+def run_training(instance: dg.DagsterInstance, settings: Settings, config: Mapping[str, Any]) -> None:
+    """Run the job that trains a classifier. Raises RunError as `materialise_drop` does."""
+    _run(instance, settings, TRAIN_CLASSIFIER, {}, config={TRAINING_STEP: dict(config)})
+
+
+def _prepare(instance: dg.DagsterInstance, drop: str) -> None:
     fail_dead_runs(instance)
     if not instance.has_dynamic_partition(DROPS, drop):
         instance.add_dynamic_partitions(DROPS, [drop])
-    first, last = Partitions(settings.ranks).range_of(drop)
-    by_drop = {PARTITION: drop, DROP: drop}
-    by_rank = {RANGE_START: first, RANGE_END: last, DROP: drop}
-    replacing = {"ops": {asset: {"config": {"replace": replace}} for asset in EMBEDDINGS}}
-    index_drop, embed_drop, call_drop = jobs
-    _run(index_drop, instance, by_drop, {})
-    store = DropStore(settings.data_root)
-    bound, _ = store.current(drop)
-    for job, tags, config in ((embed_drop, by_rank, replacing), (call_drop, by_drop, {})):
-        _run(job, instance, tags, config)
-        now, _ = store.current(drop)
-        if now.digest != bound.digest or not now.source.same_results(bound.source):
+
+
+def _retry(
+    instance: dg.DagsterInstance, statuses: Statuses, settings: Settings, drop: str, *, named: bool
+) -> str:
+    if drop not in statuses.drops:
+        raise InputError(
+            f"drop {drop}",
+            found="no partition of this name",
+            expected="a drop that was worked on",
+            advice=f"Check the name, or run `virnucpro materialize {drop}`.",
+        )
+    if statuses.having(drop, AT_WORK):
+        return "in progress; skipped"
+    todo = statuses.unmaterialized(drop, settings) if named else statuses.failed(drop, settings)
+    if not todo:
+        return "nothing failed"
+    _run_all(instance, settings, drop, todo)
+    return "done"
+
+
+def _run_all(
+    instance: dg.DagsterInstance, settings: Settings, drop: str, todo: Todo, *, replace: bool = False
+) -> None:
+    """The runs of a drop one after the other, all on one generation."""
+    # Dagster reads which classifier predictions are made from before their step begins.
+    record_in_use(instance, settings)
+    store, by_drop = DropStore(settings.data_root), {PARTITION: drop, DROP: drop}
+    if todo.index:
+        _run(instance, settings, INDEX_DROP, by_drop)
+    bound = store.current(drop)[0] if todo.index or store.was_listed(drop) else None
+
+    def check_generation() -> None:
+        now = store.current(drop)[0]
+        if bound and (now.digest != bound.digest or not now.source.same_results(bound.source)):
             raise IntegrityError(
                 f"drop {drop}",
                 found=f"generation {now.generation} of files or options registered meanwhile",
@@ -68,77 +135,48 @@ def materialise_drop(
                 advice="Start it again.",
             )
 
-
-def make_again(
-    jobs: tuple[Job, Job, Job], instance: dg.DagsterInstance, partitions: Partitions, drop: str, work: Work
-) -> None:
-    """Run as much of the three jobs on a drop as `work` says: some assets, and of the embeddings some ranks.
-
-    Raises RunError as `materialise_drop` does.
-    """
-    index_drop, embed_drop, call_drop = jobs
-    if before := [asset for asset in BEFORE_EMBEDDINGS if asset in work]:
-        _run(index_drop, instance, {PARTITION: drop, DROP: drop}, {}, before)
-    by_ranks: dict[tuple[int, ...], list[str]] = {}
-    for asset in EMBEDDINGS:
-        keys = partitions.of_asset(asset, drop) or []
-        ranks = tuple(rank for rank, key in enumerate(keys) if key in work.get(asset, ()))
-        by_ranks.setdefault(ranks, []).append(asset)
-    for ranks, assets in by_ranks.items():
-        for first, last in stretches(ranks):
-            tags = {RANGE_START: f"{drop}|{first}", RANGE_END: f"{drop}|{last}", DROP: drop}
-            _run(embed_drop, instance, tags, {}, assets)
-    if after := [asset for asset in AFTER_EMBEDDINGS if asset in work]:
-        _run(call_drop, instance, {PARTITION: drop, DROP: drop}, {}, after)
-
-
-def embed_drop(
-    jobs: tuple[Job, Job, Job], instance: dg.DagsterInstance, partitions: Partitions, drop: str
-) -> None:
-    """Run as much of the three jobs on a drop as ends with its merged embeddings.
-
-    Raises RunError as `materialise_drop` does.
-    """
-    fail_dead_runs(instance)
-    if not instance.has_dynamic_partition(DROPS, drop):
-        instance.add_dynamic_partitions(DROPS, [drop])
-    assets = ("sequence_drop", "sequence_index", *EMBEDDINGS, "merged_embeddings")
-    work = {asset: set(partitions.of_asset(asset, drop) or ()) for asset in assets}
-    make_again(jobs, instance, partitions, drop, work)
-
-
-def run_training(job: Job, instance: dg.DagsterInstance, config: Mapping[str, Any]) -> None:
-    """Run the job that trains a classifier. Raises RunError as `materialise_drop` does."""
-    _run(job, instance, {}, {"ops": {TRAINING_STEP: {"config": dict(config)}}})
+    for assets, first, last in todo.embed_runs():
+        tags = {**tags_of_ranks(drop, first, last), DROP: drop}
+        _run(instance, settings, EMBED_DROP, tags, config={EMBED: {"replace": replace}}, assets=assets)
+        check_generation()
+    if todo.call:
+        _run(instance, settings, CALL_DROP, by_drop, assets=todo.call)
+        check_generation()
 
 
 def _run(
-    job: Job,
     instance: dg.DagsterInstance,
-    tags: dict[str, str],
-    config: dict[str, Any],
+    settings: Settings,
+    job: str,
+    tags: Mapping[str, str],
+    *,
+    config: Mapping[str, Any] | None = None,
     assets: Sequence[str] | None = None,
 ) -> None:
-    with dg.execute_job(
-        dg.reconstructable(job),
-        instance=instance,
-        # Whoever typed the command sees that it was killed: the daemon shall not do it again.
-        tags={
-            **tags,
-            REPOSITORY: REPOSITORY_LABEL,
-            TAG: this_process(),
-            COMMAND: "yes",
-            "dagster/max_retries": "0",
-        },
-        run_config={"loggers": {"terminal": {}}, **config},
-        raise_on_error=False,
-        asset_selection=[dg.AssetKey(asset) for asset in assets] if assets else None,
-    ) as result:
-        if not result.success:
-            raise _error_of(result)
+    ops = {op: {"config": values} for op, values in (config or {}).items()}
+    result = (
+        _definitions(settings)
+        .resolve_job_def(job)
+        .execute_in_process(
+            instance=instance,
+            # Whoever typed the command sees that it was killed: the daemon shall not do it again.
+            tags={**tags, ASKED_BY: COMMAND, "dagster/max_retries": "0"},
+            run_config={"loggers": {"terminal": {}}, "ops": ops},
+            raise_on_error=False,
+            asset_selection=[dg.AssetKey(asset) for asset in assets] if assets else None,
+        )
+    )
+    if not result.success:
+        raise _error_of(result)
 
 
-def _error_of(result: dg.JobExecutionResult) -> RunError:
+@cache
+def _definitions(settings: Settings) -> dg.Definitions:
+    """The definitions for runs on the machine where the command is called."""
+    return build_definitions(settings.model_copy(update={"executor": "in_process"}))
+
+
+def _error_of(result: dg.ExecuteInProcessResult) -> RunError:
     for event in result.all_events:
         if event.is_step_failure:
             failure = event.step_failure_data

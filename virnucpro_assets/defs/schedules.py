@@ -1,25 +1,24 @@
 """Schedules for those who prefer fixed hours. Both are off until a person turns them on.
 
-Both ask for backfills of what is missing or failed now, and leave alone every drop of which
-something goes on. So neither does again what automation does, whichever comes first.
+Both leave a note of what is missing or failed now, and of no drop of which something is at work; the sensor
+`next_runs` asks for it at its next tick. They do not ask themselves: a schedule can launch runs of one job
+only, and the three runs of a drop are three jobs.
 """
 
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from virnucpro_assets.defs.arrivals import look_for_drops, summary, without_partition
-from virnucpro_assets.defs.attempts import failed_drops
-from virnucpro_assets.defs.backfills import ask_for, drops_in_backfills
-from virnucpro_assets.defs.held_back import held_back
-from virnucpro_assets.defs.partitions import DROPS, Partitions
-from virnucpro_assets.defs.standing import Standing, Work, joined
+from virnucpro_assets.defs.partitions import DROPS, OF_INDEX, Partitions
+from virnucpro_assets.defs.requests import NIGHTLY, RETRY, leave_note
+from virnucpro_assets.defs.sensors import look_for_drops, summary, without_partition
+from virnucpro_assets.defs.statuses import Statuses, Todo, drops_at_work, failed_drops, whole
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 
-NIGHTLY, RETRY = "nightly_drops", "retry_failed"
 CURSOR = f"virnucpro/{NIGHTLY}"
 
 
@@ -28,7 +27,7 @@ def nightly_drops(settings: Settings, partitions: Partitions) -> dg.ScheduleDefi
 
     @dg.schedule(
         name=NIGHTLY,
-        target=dg.AssetSelection.assets("sequence_drop"),
+        target=dg.AssetSelection.assets(*OF_INDEX),
         cron_schedule=[*_minutes_before(settings.nightly_at), _cron(settings.nightly_at)],
         execution_timezone=settings.timezone,
         description=(
@@ -43,14 +42,14 @@ def nightly_drops(settings: Settings, partitions: Partitions) -> dg.ScheduleDefi
         instance.add_dynamic_partitions(DROPS, [one.key for one in without_partition(instance, found)])
         if not begins_the_night(context.scheduled_execution_time, settings):
             return dg.SkipReason(summary(found))
-        standing = Standing.of(instance, partitions)
+        statuses, store = Statuses.of(instance, partitions), DropStore(settings.data_root)
         changed = {one.key for one in found.of("changed")}
-        work = {
-            drop: standing.anew(drop) if drop in changed else standing.never_begun(drop)
-            for drop in standing.drops
-            if not DropStore(settings.data_root).is_training_drop(drop)
-        }
-        return _ask(context, NIGHTLY, work, f"nothing to do; {summary(found)}")
+        todos = [
+            (drop, whole(settings.ranks) if drop in changed else statuses.never_started(drop))
+            for drop in statuses.drops
+            if not store.is_training_drop(drop)
+        ]
+        return _ask(context, NIGHTLY, todos, f"nothing to do; {summary(found)}")
 
     return process
 
@@ -60,7 +59,7 @@ def retry_failed(settings: Settings, partitions: Partitions) -> dg.ScheduleDefin
 
     @dg.schedule(
         name=RETRY,
-        target=dg.AssetSelection.assets("sequence_drop"),
+        target=dg.AssetSelection.assets(*OF_INDEX),
         cron_schedule=settings.retry_cron,
         execution_timezone=settings.timezone,
         description=(
@@ -69,13 +68,16 @@ def retry_failed(settings: Settings, partitions: Partitions) -> dg.ScheduleDefin
         ),
     )
     def retry(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
-        standing = Standing.of(context.instance, partitions)
-        failed = failed_drops(context.instance, standing)
-        again = [one.drop for one in failed if one.most < settings.retry_limit]
-        work = {drop: standing.to_repair(drop, held_back(drop, settings)) for drop in again}
+        statuses = Statuses.of(context.instance, partitions)
+        failed = failed_drops(context.instance, statuses)
+        todos = [
+            (one.drop, statuses.failed(one.drop, settings))
+            for one in failed
+            if one.most < settings.retry_limit
+        ]
         given_up = [one.drop for one in failed if one.most >= settings.retry_limit]
         left = f"; left to a person: {', '.join(given_up)}" if given_up else ""
-        return _ask(context, RETRY, work, f"nothing to try again{left}", most=settings.retry_drops)
+        return _ask(context, RETRY, todos, f"nothing to try again{left}", most=settings.retry_drops)
 
     return retry
 
@@ -101,24 +103,17 @@ def begins_the_night(tick: datetime, settings: Settings) -> bool:
 def _ask(
     context: dg.ScheduleEvaluationContext,
     schedule: str,
-    work: dict[str, Work],
+    todos: Iterable[tuple[str, Todo]],
     nothing: str,
     most: int | None = None,
 ) -> dg.SkipReason:
-    """Ask for the work on the first `most` drops that have any and are in no backfill; the tick says so."""
-    graph = context.repository_def.asset_graph
-    busy = drops_in_backfills(context.instance)
-    drops = [drop for drop in work if work[drop] and drop not in busy][:most]
-    if not drops:
+    """Leave a note of the first `most` drops of which there is something to do and nothing at work."""
+    at_work = drops_at_work(context.instance)
+    due = dict([(drop, todo) for drop, todo in todos if todo and drop not in at_work][:most])
+    if not due:
         return dg.SkipReason(nothing)
-    backfill = ask_for(
-        context.instance,
-        graph,
-        joined(work[drop] for drop in drops),
-        asked_by=schedule,
-        name=f"{schedule} {context.scheduled_execution_time.timestamp()}",
-    )
-    return dg.SkipReason(f"asked for {len(drops)} drops by backfill {backfill}: {', '.join(drops[:20])}")
+    leave_note(context.instance, schedule, str(context.scheduled_execution_time.timestamp()), due)
+    return dg.SkipReason(f"asked for {len(due)} drops: {', '.join(list(due)[:20])}")
 
 
 def _cron(at: str) -> str:

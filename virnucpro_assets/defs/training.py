@@ -16,12 +16,11 @@ from pydantic import Field, create_model
 from virnucpro_assets.checks.results import CheckError
 from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.classifier import record_in_use
-from virnucpro_assets.defs.executors import step_tags
-from virnucpro_assets.defs.failures import mendable
-from virnucpro_assets.defs.jobs import TRAIN_CLASSIFIER as JOB
-from virnucpro_assets.defs.jobs import TRAINING, TRAINING_STEP
-from virnucpro_assets.defs.process_runs import mark_worker
+from virnucpro_assets.defs.devices import step_tags
+from virnucpro_assets.defs.partitions import TRAIN_CLASSIFIER as JOB
+from virnucpro_assets.defs.partitions import TRAINING, TRAINING_STEP
 from virnucpro_assets.defs.records import Event, evaluation, latest_record, materialisation
+from virnucpro_assets.defs.steps import clear_failures, mark_run
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 from virnucpro_assets.training.labels import LabelledDrop, read_labels
@@ -110,11 +109,11 @@ def training_job(settings: Settings) -> dg.JobDefinition:
 
     @dg.op(name=TRAINING_STEP, tags=step_tags(settings, devices=False))
     def train(context: dg.OpExecutionContext, config: TrainingConfig) -> Iterator[Event]:
-        mark_worker(context, settings)
+        mark_run(context, settings)
         # torch and the plotting library stay out of the import path of the definitions.
         from virnucpro_assets.training.train import train as train_classifier  # noqa: PLC0415
 
-        with mendable():
+        with clear_failures():
             set_options, options = parse_options(dict(config))
             trained = train_classifier(_labelled(config), set_options, options, settings, context.log.info)
             yield from _results(trained)

@@ -308,12 +308,12 @@ def test_a_shard_that_lacks_rows_is_another_version_and_says_so_in_its_metadata(
         lacking.parts[0].model_copy(update={"incidents": lacking.parts[0].incidents + more}),
         *lacking.parts[1:],
     ]
-    event = _materialisation("esm2_embeddings", work, lacking.model_copy(update={"parts": parts}), {})
+    event = _materialisation(work, lacking.model_copy(update={"parts": parts}), {})
     shown = {name: value.value for name, value in event.metadata.items()}
     figures = {"recomputed_in_float32": 2, "quarantined": 1, "split_packs": 4, "token_limit": 512}
     assert figures.items() <= shown.items()
     assert event.tags["dagster/data_version"] == lacking.digest
-    assert not figures.keys() & _materialisation("esm2_embeddings", work, complete, {}).metadata.keys()
+    assert not figures.keys() & _materialisation(work, complete, {}).metadata.keys()
 
 
 def test_a_source_that_goes_away_after_it_was_verified_is_named(

@@ -6,9 +6,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from virnucpro_assets.defs import runs
-from virnucpro_assets.defs.chains import Turn
-from virnucpro_assets.drops.recipes import EncoderChoices
+from virnucpro_assets.defs import calls, runs
+from virnucpro_assets.defs.build import build_definitions
+from virnucpro_assets.defs.partitions import DROPS, STAGES
+from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.sequences.read_files import ReadFile
@@ -35,31 +36,42 @@ def test_the_jobs_of_a_command_end_where_somebody_else_changed_the_drop(
 ) -> None:
     done: list[int] = []
 
-    def run(job: int, *_: object) -> None:
-        done.append(job)
-        if job in {0, last}:
-            name, options = ("ours", {}) if job == 0 else meanwhile
+    def run(instance: Any, settings: Settings, job: str, tags: Any, **_: object) -> None:
+        done.append(list(STAGES).index(job))
+        if done[-1] in {0, last}:
+            name, options = ("ours", {}) if done[-1] == 0 else meanwhile
             register(settings, name, **options)
             list_drop("d", settings)
 
     monkeypatch.setattr(runs, "_run", run)
-    jobs: Any = (0, 1, 2)
     with (
         dg.DagsterInstance.ephemeral() as instance,
         pytest.raises(IntegrityError, match=r"drop d: found generation .* registered meanwhile; expected"),
     ):
-        runs.materialise_drop(jobs, instance, settings, "d")
+        runs.materialise_drop(instance, settings, "d")
     assert done == list(range(last + 1))
 
 
-def test_all_links_of_a_chain_work_on_one_generation(settings: Settings) -> None:
+def test_a_run_works_on_one_generation_whatever_is_registered_meanwhile(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     register(settings, "ours")
     listed = list_drop("d", settings)
-    turn = Turn("d", settings, lambda _: None, EncoderChoices(settings))
-    assert turn.work.drop == listed
+    reported: list[Any] = []
 
-    register(settings, "theirs", replace=True)
-    other = list_drop("d", settings)
+    def merge(work: DropWork) -> None:
+        register(settings, "theirs", replace=True)
+        assert list_drop("d", settings).digest != listed.digest
+        raise IntegrityError("merge", found="none", expected="shards", advice="")
 
-    assert other.digest != listed.digest
-    assert turn.work.drop == listed
+    def report(work: DropWork) -> None:
+        reported.append(work.drop)
+        raise IntegrityError("report", found="none", expected="one", advice="")
+
+    monkeypatch.setattr(calls, "merge_drop", merge)
+    monkeypatch.setattr(calls, "write_check_report", report)
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(DROPS, ["d"])
+        job = build_definitions(settings).resolve_job_def("call_drop")
+        assert not job.execute_in_process(instance=instance, partition_key="d", raise_on_error=False).success
+    assert reported == [listed]

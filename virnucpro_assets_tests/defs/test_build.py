@@ -4,14 +4,8 @@ import dagster as dg
 import pytest
 
 from virnucpro_assets.defs.build import build_definitions
-from virnucpro_assets.defs.gpu_pool import POOL
-from virnucpro_assets.defs.jobs import (
-    AFTER_EMBEDDINGS,
-    BEFORE_EMBEDDINGS,
-    EMBEDDINGS,
-    JOBS,
-    TRAINING,
-)
+from virnucpro_assets.defs.devices import POOL
+from virnucpro_assets.defs.partitions import ASSETS, CLASSIFIER, JOBS, TRAINING
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
@@ -21,7 +15,7 @@ def definitions() -> dg.Definitions:
     return build_definitions(Settings(ranks=3))
 
 
-def test_the_three_jobs_of_a_drop_make_every_asset_once_but_those_of_training(definitions):
+def test_the_three_jobs_of_a_drop_make_each_of_its_assets_once(definitions):
     graph = definitions.resolve_asset_graph()
     assets = {key.to_user_string() for key in graph.materializable_asset_keys}
     of_jobs = [
@@ -30,8 +24,8 @@ def test_the_three_jobs_of_a_drop_make_every_asset_once_but_those_of_training(de
         for key in definitions.resolve_job_def(job.name).asset_layer.selected_asset_keys
     ]
 
-    assert sorted(of_jobs) == sorted(assets)
-    assert assets == {*BEFORE_EMBEDDINGS, *EMBEDDINGS, *AFTER_EMBEDDINGS}
+    assert sorted(of_jobs) == sorted(ASSETS)
+    assert assets == {CLASSIFIER, *ASSETS}
     assert {key.to_user_string() for key in graph.external_asset_keys} == set(TRAINING)
 
 
@@ -42,7 +36,7 @@ def test_every_step_that_drives_devices_takes_a_slot_of_the_pool(definitions):
         for node in definitions.resolve_job_def(job.name).graph.nodes
     }
 
-    assert {name for name, pool in pools.items() if pool} == {*EMBEDDINGS, "call_drops"}
+    assert {name for name, pool in pools.items() if pool} == {"embed"}
     assert {pool for pool in pools.values() if pool} == {POOL}
 
 

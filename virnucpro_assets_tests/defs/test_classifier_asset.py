@@ -8,9 +8,10 @@ import dagster as dg
 import pytest
 
 from virnucpro_assets.calling.routing import classifiers_in_use
-from virnucpro_assets.defs.chains import Link, Made, chain
+from virnucpro_assets.defs import calls
+from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.classifier import classifier, record_in_use
-from virnucpro_assets.defs.partitions import DROPS, Partitions
+from virnucpro_assets.defs.partitions import DROPS
 from virnucpro_assets.demo.paths import MODELS_FOLDER, classifier_folder
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.settings import Settings
@@ -69,21 +70,21 @@ def test_settings_that_ask_for_more_than_is_installed_leave_the_record_as_it_is(
 
 
 def test_predictions_name_the_classifier_that_scored_them_after_the_settings_changed(
-    instance: dg.DagsterInstance, tmp_path: Path
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    partitions = Partitions(1)
+    monkeypatch.setattr(calls.DropWork, "on", lambda *_: None)
+    monkeypatch.setattr(calls, "checked", lambda *_: iter(()))
+    monkeypatch.setattr(calls, "_predictions", lambda _: dg.MaterializeResult("predictions"))
     instance.add_dynamic_partitions(DROPS, ["d"])
     named, digests = [], []
     for below in (0, 300):
         settings = Settings(data_root=tmp_path, dna_only_below_bases=below)
-        link = Link(dg.AssetSpec("predictions", deps=["classifier"]), lambda _: Made("1" * 64, {}))
-        definitions = dg.Definitions(
-            [chain("call_drops", [link], settings, partitions), classifier(settings)],
-            jobs=[dg.define_asset_job("predict", ["predictions"])],
-            executor=dg.in_process_executor,
+        record_in_use(instance, settings)
+        job = build_definitions(settings).resolve_job_def("call_drop")
+        done = job.execute_in_process(
+            instance=instance, partition_key="d", asset_selection=[dg.AssetKey("predictions")]
         )
-        job = definitions.resolve_job_def("predict")
-        assert job.execute_in_process(instance=instance, partition_key="d").success
+        assert done.success
         (record,) = instance.fetch_materializations(dg.AssetKey("predictions"), limit=1).records
         named.append(record.asset_materialization.tags["dagster/input_data_version/classifier"])
         digests.append(classifiers_in_use(settings, 300).digest)

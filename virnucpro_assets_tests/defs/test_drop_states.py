@@ -7,10 +7,8 @@ import dagster as dg
 import pytest
 
 from virnucpro_assets.defs.drop_states import drop_states, records_of, state_of_drop
-from virnucpro_assets.defs.failures import DropFailures
-from virnucpro_assets.defs.partitions import DROPS
-from virnucpro_assets.defs.process_runs import TAG, this_process
-from virnucpro_assets.defs.runs import PARTITION
+from virnucpro_assets.defs.partitions import DROPS, PARTITION
+from virnucpro_assets.defs.steps import PROCESS, failure_of, this_process
 from virnucpro_assets.errors import DeviceError, InputError
 from virnucpro_assets.reports.drop_state import OnRecord
 from virnucpro_assets.settings import Settings
@@ -29,14 +27,8 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @dg.asset(partitions_def=BY_DROP)
 def sequence_index(context: dg.AssetExecutionContext) -> None:
     """Fails for drops `a` and `b`, each with an error of its own."""
-    failures = DropFailures(len(context.partition_keys))
-    for drop, error in (
-        ("a", InputError("a.fa", found="x", expected="y", advice="Z.")),
-        ("b", DeviceError("no GPU")),
-    ):
-        if drop in context.partition_keys:
-            failures.add(drop if len(context.partition_keys) > 1 else "", error)
-    failures.end()
+    errors = {"a": InputError("a.fa", found="x", expected="y", advice="Z."), "b": DeviceError("no GPU")}
+    raise failure_of([(drop, error) for drop, error in errors.items() if drop in context.partition_keys])
 
 
 @dg.asset(partitions_def=BY_DROP)
@@ -88,10 +80,12 @@ def test_a_run_that_is_at_work_is_named_and_one_whose_process_was_killed_has_fai
     host, pid, started = this_process().split()
     ours, dead = (
         instance.create_run_for_job(
-            work, status=dg.DagsterRunStatus.STARTED, tags={PARTITION: drop, TAG: f"{host} {pid} {time}"}
+            work, status=dg.DagsterRunStatus.STARTED, tags={PARTITION: drop}
         ).run_id
-        for drop, time in (("a", started), ("b", "1"))
+        for drop in ("a", "b")
     )  # fmt: skip
+    for run_id, time in ((ours, started), (dead, "1")):
+        instance.add_run_tags(run_id, {PROCESS: f"{run_id} {host} {pid} {time}"})
     found = records_of(instance, Settings(data_root=tmp_path))
     assert found["a"] == OnRecord(running=f"run {ours} of work is to work on it, or does")
     assert found["b"] == OnRecord()

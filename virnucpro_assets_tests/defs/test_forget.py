@@ -7,8 +7,7 @@ import dagster as dg
 import pytest
 
 from virnucpro_assets.defs.forget import forget_drop
-from virnucpro_assets.defs.partitions import DROPS
-from virnucpro_assets.defs.runs import PARTITION, RANGE_END, RANGE_START
+from virnucpro_assets.defs.partitions import DROPS, PARTITION, RANGE_END, RANGE_START
 from virnucpro_assets.drops.stage_locks import registration_lock
 from virnucpro_assets.errors import BusyError, InputError, VirnucproError
 from virnucpro_assets.intake.registration import list_drop, register_reads

@@ -14,10 +14,18 @@ from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.classifier import classifier
 from virnucpro_assets.defs.forget import forget_drop
 from virnucpro_assets.defs.instance import open_instance
-from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, EMBEDDINGS
-from virnucpro_assets.defs.partitions import DROPS, Partitions
+from virnucpro_assets.defs.partitions import (
+    ASSETS,
+    DROPS,
+    EMBEDDINGS,
+    OF_CALL,
+    OF_INDEX,
+    Partitions,
+    tags_of_ranks,
+)
 from virnucpro_assets.defs.records import latest_record
-from virnucpro_assets.defs.standing import BEFORE
+from virnucpro_assets.defs.requests import NIGHTLY, RETRY, read_note
+from virnucpro_assets.defs.statuses import Todo, whole
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.settings import Settings
@@ -25,7 +33,6 @@ from virnucpro_assets.storage.drops import DropStore
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*in beta:dagster_shared.utils.warnings.BetaWarning")
 
-ASSETS = (*BEFORE, *EMBEDDINGS, *AFTER_EMBEDDINGS)
 READS = ">a\nATGGCTGCAGGTCTG\n"
 
 
@@ -38,6 +45,8 @@ class Daemon:
     repository: dg.RepositoryDefinition
     cursor: str | None = None
     said: list[str] = field(default_factory=list)
+    asked: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """The job and the drop of each run that was asked for, by the key of its request."""
 
     def deliver(self, name: str, content: str = READS) -> None:
         """A whole delivery, with a marker that is newer than its file."""
@@ -57,8 +66,10 @@ class Daemon:
             ) as context:
                 result: Any = self.repository.get_sensor_def("new_drops")(context)
             self.cursor = result.cursor
-            assert not result.run_requests
-            self.said.append(result.skip_reason.skip_message)
+            self.asked |= {
+                one.run_key: (one.job_name, one.partition_key) for one in result.run_requests or []
+            }
+            self.said.append(result.skip_reason.skip_message if result.skip_reason else "")
             for request in result.dynamic_partitions_requests:
                 self.instance.add_dynamic_partitions(DROPS, request.partition_keys)
                 new += request.partition_keys
@@ -79,23 +90,15 @@ class Daemon:
             for key in Partitions(self.settings.ranks).of_asset(asset, drop) or []:
                 self.instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=key))
 
-    def backfills(self) -> list[tuple[str, dict[str, set[str]]]]:
-        """Who asked for what, by asset, the oldest first."""
-        graph = self.repository.asset_graph
-        found = []
-        for backfill in sorted(self.instance.get_backfills(), key=lambda one: one.backfill_timestamp):
-            target = backfill.get_asset_backfill_data(graph).target_subset
-            keys = {
-                key.to_user_string(): set(subset.get_partition_keys())
-                for key, subset in target.partitions_subsets_by_asset_key.items()
-            }
-            found.append((backfill.tags["virnucpro/asked_by"], keys))
-        return found
+    @property
+    def indexed(self) -> list[str]:
+        """The drops whose index was asked for, once for each key."""
+        assert {job for job, _ in self.asked.values()} <= {"index_drop"}
+        return [drop for _, drop in self.asked.values()]
 
-
-def whole(drop: str, ranks: int = 2) -> dict[str, set[str]]:
-    """All partitions of a drop."""
-    return {asset: set(Partitions(ranks).of_asset(asset, drop) or []) for asset in ASSETS}
+    def noted(self, schedule: str) -> dict[str, Todo]:
+        """What a schedule found to do."""
+        return read_note(self.instance, schedule)[1]
 
 
 @pytest.fixture
@@ -108,14 +111,30 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
         yield Daemon(instance, settings, build_definitions(settings).get_repository_def())
 
 
-def test_a_new_drop_becomes_a_partition_once_and_nothing_is_asked_for(daemon: Daemon) -> None:
+def test_a_new_drop_becomes_a_partition_once_and_its_index_is_asked_for_once(daemon: Daemon) -> None:
     daemon.deliver("sample")
     daemon.deliver("bad name")
 
     assert daemon.tick() == ["sample"]
     assert daemon.tick() == []
-    assert daemon.backfills() == []
+    assert daemon.indexed == ["sample"]
+    daemon.finish("sample")
+    assert daemon.tick(1) == []
     assert "refused bad name/: found" in daemon.said[-1]
+
+
+def test_a_drop_that_a_run_works_on_is_asked_for_when_that_run_has_ended(daemon: Daemon) -> None:
+    daemon.deliver("sample")
+    daemon.instance.add_dynamic_partitions(DROPS, ["sample"])
+    job = build_definitions(daemon.settings).resolve_job_def("embed_drop")
+    run = daemon.instance.create_run_for_job(job, tags=tags_of_ranks("sample", 0, 1))
+    daemon.tick()
+    assert daemon.indexed == []
+
+    daemon.instance.report_run_canceled(run)
+    daemon.tick()
+
+    assert daemon.indexed == ["sample"]
 
 
 def test_a_drop_that_was_forgotten_comes_back_with_another_delivery_and_is_made_whole(daemon: Daemon) -> None:
@@ -132,7 +151,7 @@ def test_a_drop_that_was_forgotten_comes_back_with_another_delivery_and_is_made_
 
     assert daemon.tick() == ["sample"]
     assert daemon.tick() == []
-    assert daemon.backfills() == [("new_drops", whole("sample"))]
+    assert daemon.indexed == ["sample", "sample"]
 
 
 def test_a_classifier_that_is_there_after_a_failure_is_put_on_record(daemon: Daemon, tmp_path: Path) -> None:
@@ -153,7 +172,7 @@ def test_a_classifier_that_is_there_after_a_failure_is_put_on_record(daemon: Dae
     assert [record.asset_materialization.tags["dagster/data_version"] for record in made] == [digest]
 
 
-def test_a_changed_drop_is_asked_for_whole_and_once(daemon: Daemon) -> None:
+def test_a_changed_drop_is_asked_for_from_its_index_on_and_once(daemon: Daemon) -> None:
     daemon.deliver("sample")
     daemon.tick()
     daemon.finish("sample")
@@ -162,7 +181,7 @@ def test_a_changed_drop_is_asked_for_whole_and_once(daemon: Daemon) -> None:
 
     daemon.tick(5)
 
-    assert daemon.backfills() == [("new_drops", whole("sample"))]
+    assert daemon.indexed == ["sample", "sample"]
 
 
 @pytest.mark.slow
@@ -175,11 +194,24 @@ def test_without_automation_a_changed_drop_waits_for_the_night(daemon: Daemon) -
     daemon.tick()
     daemon.deliver("sample", READS + ">b\nATGGCTGCAGGT\n")
     daemon.tick(4)
-    assert daemon.backfills() == []
+    assert daemon.indexed == []
 
-    said = daemon.schedule("nightly_drops", datetime(2026, 5, 4, 2, 0, tzinfo=UTC))
+    said = daemon.schedule(NIGHTLY, datetime(2026, 5, 4, 2, 0, tzinfo=UTC))
 
-    assert daemon.backfills() == [("nightly_drops", whole("sample"))], said
+    assert daemon.noted(NIGHTLY) == {"sample": whole(2)}, said
+
+
+def test_a_drop_that_was_there_before_automation_was_turned_on_is_asked_for(daemon: Daemon) -> None:
+    on, off = daemon.repository, daemon.settings.model_copy(update={"automation": False})
+    daemon.repository = build_definitions(off).get_repository_def()
+    daemon.deliver("sample")
+    assert daemon.tick() == ["sample"]
+    assert daemon.indexed == []
+
+    daemon.repository = on
+    daemon.tick()
+
+    assert daemon.indexed == ["sample"]
 
 
 def test_the_night_finds_drops_and_asks_for_those_that_nobody_has_begun(daemon: Daemon) -> None:
@@ -189,14 +221,15 @@ def test_the_night_finds_drops_and_asks_for_those_that_nobody_has_begun(daemon: 
     daemon.deliver("found")
     for minute in (10, 11, 12):
         daemon.schedule("nightly_drops", datetime(2026, 5, 4, 1, minute, tzinfo=UTC))
-    assert daemon.backfills() == []
+    assert daemon.noted(NIGHTLY) == {}
     assert daemon.instance.get_dynamic_partitions(DROPS) == ["finished", "found"]
 
-    for _ in range(2):
-        said = daemon.schedule("nightly_drops", datetime(2026, 5, 4, 2, 0, tzinfo=UTC))
+    said = daemon.schedule(NIGHTLY, datetime(2026, 5, 4, 2, 0, tzinfo=UTC))
 
-    assert daemon.backfills() == [("nightly_drops", whole("found"))]
-    assert said.startswith("nothing to do")
+    assert daemon.noted(NIGHTLY) == {"found": whole(2)}
+    assert said == "asked for 1 drops: found"
+    daemon.finish("found")
+    assert daemon.schedule(NIGHTLY, datetime(2026, 5, 5, 2, 0, tzinfo=UTC)).startswith("nothing to do")
 
 
 @pytest.fixture
@@ -205,7 +238,7 @@ def failing(daemon: Daemon) -> Daemon:
     for drop in ("late", "early"):
         daemon.instance.add_dynamic_partitions(DROPS, [drop])
     for drop in ("early", "late"):
-        for asset in (*BEFORE, *EMBEDDINGS):
+        for asset in (*OF_INDEX, *EMBEDDINGS):
             for key in Partitions(2).of_asset(asset, drop) or []:
                 if (asset, key) != ("esm2_embeddings", f"{drop}|1"):
                     daemon.instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=key))
@@ -218,46 +251,47 @@ def fail_rank(daemon: Daemon, drop: str) -> None:
     definitions = build_definitions(daemon.settings)
     result = definitions.resolve_job_def("embed_drop").execute_in_process(
         instance=daemon.instance,
-        tags={
-            "dagster/asset_partition_range_start": f"{drop}|1",
-            "dagster/asset_partition_range_end": f"{drop}|1",
-        },
+        tags=tags_of_ranks(drop, 1, 1),
         asset_selection=[dg.AssetKey("esm2_embeddings")],
         raise_on_error=False,
     )
     assert not result.success
 
 
-def repaired(drop: str) -> dict[str, set[str]]:
-    return {"esm2_embeddings": {f"{drop}|1"}} | {asset: {drop} for asset in AFTER_EMBEDDINGS}
+FAILED_RANK = Todo(index=False, ranks={"esm2_embeddings": [1]}, call=OF_CALL)
 
 
-def test_what_failed_is_asked_for_again_by_one_backfill(failing: Daemon) -> None:
-    for minute in (0, 1):
-        failing.schedule("retry_failed", datetime(2026, 5, 4, 9, minute, tzinfo=UTC))
+def test_what_failed_is_asked_for_again_the_oldest_failure_first(failing: Daemon) -> None:
+    said = failing.schedule(RETRY, datetime(2026, 5, 4, 9, 0, tzinfo=UTC))
 
-    both = {asset: keys | repaired("late")[asset] for asset, keys in repaired("early").items()}
-    assert failing.backfills() == [("retry_failed", both)]
+    noted = failing.noted(RETRY)
+    assert list(noted) == ["early", "late"]
+    assert noted == dict.fromkeys(noted, FAILED_RANK)
+    assert said == "asked for 2 drops: early, late"
 
 
 @pytest.mark.slow
-def test_the_oldest_failure_comes_first(failing: Daemon) -> None:
+def test_so_many_drops_are_asked_for_at_a_time_and_none_that_is_at_work(failing: Daemon) -> None:
     one = failing.settings.model_copy(update={"retry_drops": 1})
     failing.repository = build_definitions(one).get_repository_def()
+    failing.schedule(RETRY, datetime(2026, 5, 4, 9, 0, tzinfo=UTC))
+    assert list(failing.noted(RETRY)) == ["early"]
+    job = build_definitions(one).resolve_job_def("embed_drop")
+    failing.instance.create_run_for_job(job, tags=tags_of_ranks("early", 1, 1))
 
-    for minute in (0, 1):
-        failing.schedule("retry_failed", datetime(2026, 5, 4, 9, minute, tzinfo=UTC))
+    failing.schedule(RETRY, datetime(2026, 5, 4, 10, 0, tzinfo=UTC))
 
-    assert failing.backfills() == [("retry_failed", repaired("early")), ("retry_failed", repaired("late"))]
+    assert list(failing.noted(RETRY)) == ["late"]
 
 
 @pytest.mark.slow
 def test_what_failed_too_often_is_left_to_a_person(failing: Daemon) -> None:
-    for _ in range(2):
-        fail_rank(failing, "early")
+    for drop in ("early", "early", "late"):
+        fail_rank(failing, drop)
 
-    failing.schedule("retry_failed", datetime(2026, 5, 4, 9, 0, tzinfo=UTC))
-    said = failing.schedule("retry_failed", datetime(2026, 5, 4, 10, 0, tzinfo=UTC))
+    failing.schedule(RETRY, datetime(2026, 5, 4, 9, 0, tzinfo=UTC))
+    assert list(failing.noted(RETRY)) == ["late"]
+    fail_rank(failing, "late")
+    said = failing.schedule(RETRY, datetime(2026, 5, 4, 10, 0, tzinfo=UTC))
 
-    assert failing.backfills() == [("retry_failed", repaired("late"))]
-    assert said == "nothing to try again; left to a person: early"
+    assert said == "nothing to try again; left to a person: early, late"

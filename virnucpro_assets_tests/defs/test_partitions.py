@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import dagster as dg
 import pytest
 
-from virnucpro_assets.defs.partitions import DROPS, Partitions, drops_and_ranks
+from virnucpro_assets.defs.partitions import DROPS, Partitions, drops_and_ranks, stretches
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:dagster_shared.utils.warnings.BetaWarning")
 
@@ -18,9 +18,9 @@ def test_every_rank_of_every_drop_is_a_partition():
     assert sorted(keys) == ["a|0", "a|1", "b|0", "b|1"]
 
 
-def test_the_range_of_a_drop_is_from_its_first_to_its_last_rank():
-    assert Partitions(4).range_of("d1") == ("d1|0", "d1|3")
-    assert Partitions(1).range_of("d1") == ("d1|0", "d1|0")
+def test_numbers_are_cut_where_one_is_missing():
+    assert list(stretches([3, 0, 1, 5])) == [(0, 1), (3, 3), (5, 5)]
+    assert list(stretches([])) == []
 
 
 def test_the_ranks_of_a_run_are_grouped_by_drop_in_order_and_may_have_gaps():

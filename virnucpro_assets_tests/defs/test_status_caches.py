@@ -8,7 +8,7 @@ import pytest
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus, AssetStatusCacheValue
 
 from virnucpro_assets.defs.partitions import DROPS, Partitions
-from virnucpro_assets.defs.status_caches import mend_status_caches
+from virnucpro_assets.defs.statuses import repair_status_tables
 
 PARTITIONS = Partitions(2)
 
@@ -64,19 +64,19 @@ def test_a_partition_that_the_table_passed_over_is_found_again(instance, asset: 
     pass_over(instance, asset, keys[1])
     assert statuses(instance, asset, *keys) == [AssetPartitionStatus.MATERIALIZED, None]
 
-    assert mend_status_caches(instance, PARTITIONS) == {asset: {keys[1]}}
+    assert repair_status_tables(instance, PARTITIONS) == {asset: {keys[1]}}
 
     assert statuses(instance, asset, *keys) == [AssetPartitionStatus.MATERIALIZED] * 2
-    assert mend_status_caches(instance, PARTITIONS) == {}
+    assert repair_status_tables(instance, PARTITIONS) == {}
 
 
 def test_a_table_that_is_merely_behind_or_missing_is_left_alone(instance) -> None:
     made(instance, "sequence_index", "first")
-    assert mend_status_caches(instance, PARTITIONS) == {}
+    assert repair_status_tables(instance, PARTITIONS) == {}
     statuses(instance, "sequence_index", "first")
     made(instance, "sequence_index", "second")
 
-    assert mend_status_caches(instance, PARTITIONS) == {}
+    assert repair_status_tables(instance, PARTITIONS) == {}
 
     assert statuses(instance, "sequence_index", "second") == [AssetPartitionStatus.MATERIALIZED]
 
@@ -87,4 +87,4 @@ def test_a_drop_that_was_removed_is_not_looked_for(instance) -> None:
     pass_over(instance, "sequence_index", "second")
     instance.delete_dynamic_partition(DROPS, "second")
 
-    assert mend_status_caches(instance, PARTITIONS) == {}
+    assert repair_status_tables(instance, PARTITIONS) == {}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.defs.partitions import Partitions
-from virnucpro_assets.defs.standing import FAILED, Standing
+from virnucpro_assets.defs.statuses import FAILED, Statuses
 from virnucpro_assets.intake.open_deliveries import read_open_deliveries
 from virnucpro_assets_tests.deployments import BY_DROP, BY_RANK, Deployment
 from virnucpro_assets_tests.waiting import wait_until
@@ -96,14 +96,14 @@ def test_nothing_is_made_twice_and_all_that_is_healthy_once(arrived: Deployment)
 def test_what_is_not_healthy_is_reported_with_its_reason(arrived: Deployment) -> None:
     reasons = {one.name: one.reason for one in read_open_deliveries(arrived.settings()).deliveries}
     with arrived.instance() as instance:
-        standing = Standing.of(instance, Partitions(4))
+        statuses = Statuses.of(instance, Partitions(4))
 
-    assert sorted(standing.drops) == sorted([*HEALTHY, "corrupt"])
+    assert sorted(statuses.drops) == sorted([*HEALTHY, "corrupt"])
     assert set(reasons) == {"bad name/", "empty/"}
     assert reasons["empty/"] == "a folder without files of reads"
     assert "name" in reasons["bad name/"]
-    assert standing.having("corrupt", FAILED) == {"sequence_index": {"corrupt"}}
-    assert [drop for drop in HEALTHY if standing.having(drop, FAILED, None)] == []
+    assert statuses.having("corrupt", FAILED) == {"sequence_index": {"corrupt"}}
+    assert [drop for drop in HEALTHY if statuses.having(drop, FAILED, None)] == []
 
 
 def test_the_failed_index_was_tried_once(arrived: Deployment) -> None:
@@ -114,7 +114,8 @@ def test_the_failed_index_was_tried_once(arrived: Deployment) -> None:
             for event in instance.all_logs(run.run_id)
             if event.dagster_event is not None
             and event.dagster_event.is_step_failure
-            and "corrupt" in (event.dagster_event.step_failure_data.user_failure_data.metadata["drops"].value)
+            and (failure := event.dagster_event.step_failure_data.user_failure_data) is not None
+            and "corrupt" in failure.metadata["drops"].value
         ]
     assert len(tries) == 1
 

@@ -87,7 +87,7 @@ def test_a_damaged_part_is_refused_by_the_merge_and_mended_by_its_rank_alone(dep
     after = digests(folder.path / "esm2")
     rank = "rank-02-of-04/"
     assert mended.success
-    assert mended.asset_materializations_for_node("esm2_embeddings")[0].metadata["reused_parts"].value == 0
+    assert deployment.recorded(mended, "esm2_embeddings")[0].metadata["reused_parts"].value == 0
     assert {name for name in before if before[name] != after[name]} <= {
         f"{rank}shard.h5",
         f"{rank}manifest.toml",
@@ -123,7 +123,7 @@ def test_ranks_that_were_finished_before_a_device_died_stay_recorded(deployment,
     result = deployment.run("embed_drop", "d1", ranks=(0, 3), selection=["esm2_embeddings"])
 
     assert failure_of(result).description == "device process cpu:0: ended by signal SIGKILL"
-    assert len(result.asset_materializations_for_node("esm2_embeddings")) == 2
+    assert len(deployment.recorded(result, "esm2_embeddings")) == 2
     with deployment.instance() as instance:
         assert len(instance.get_materialized_partitions(dg.AssetKey("esm2_embeddings"))) == 2
 
@@ -141,7 +141,7 @@ def test_no_step_takes_an_interruption_for_a_failure(deployment, monkeypatch, in
 
     result = deployment.run("embed_drop", "d", ranks=(0, 3), settings=deployment.settings(step_retries=2))
 
-    assert [event.step_key for event in result.all_events if event.is_step_start] == ["dnabert_s_embeddings"]
+    assert [event.step_key for event in result.all_events if event.is_step_start] == ["embed"]
     assert not any(event.event_type_value == "STEP_UP_FOR_RETRY" for event in result.all_events)
     assert not result.success
 

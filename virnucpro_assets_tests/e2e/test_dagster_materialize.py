@@ -161,11 +161,11 @@ def test_a_rank_that_is_run_again_adds_one_record_and_one_evaluation_and_reuses_
     with materialised.instance() as instance:
         after = _history(instance, "esm2_embeddings", "finite_values")
     assert result.success
-    assert [m.partition for m in result.asset_materializations_for_node("esm2_embeddings")] == ["d1|2"]
+    assert [m.partition for m in materialised.recorded(result, "esm2_embeddings")] == ["d1|2"]
     assert len(after) == len(before) + 1
     (evaluation,) = [e for e in result.get_asset_check_evaluations() if e.check_name == "finite_values"]
     assert evaluation.partition == "d1|2"
-    (record,) = result.asset_materializations_for_node("esm2_embeddings")
+    (record,) = materialised.recorded(result, "esm2_embeddings")
     assert record.metadata["reused_parts"].value == record.metadata["parts"].value > 0
     assert materialised.stale() == []
 

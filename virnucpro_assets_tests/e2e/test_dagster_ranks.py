@@ -51,7 +51,7 @@ def test_a_rank_without_rows_is_materialised_with_none(deployment):
 
     assert result.success
     for asset in ("dnabert_s_embeddings", "esm2_embeddings"):
-        (found,) = result.asset_materializations_for_node(asset)
+        (found,) = deployment.recorded(result, asset)
         assert found.partition == "few|11"
         assert found.metadata["dagster/row_count"].value == 0
     evaluations = result.get_asset_check_evaluations()

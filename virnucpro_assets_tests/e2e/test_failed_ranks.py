@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from virnucpro_assets.defs.partitions import DROPS, Partitions
-from virnucpro_assets.defs.standing import FAILED, MADE, Standing
+from virnucpro_assets.defs.partitions import ASSETS as ALL
+from virnucpro_assets.defs.partitions import DROPS, EMBEDDINGS, Partitions
+from virnucpro_assets.defs.partitions import OF_CALL as AFTER
+from virnucpro_assets.defs.statuses import FAILED, MADE, Statuses
 from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets_tests.deployments import Deployment
 from virnucpro_assets_tests.held_ranks import held_rank
@@ -18,9 +20,6 @@ from virnucpro_assets_tests.web_server import REPOSITORY, WebServer, running_web
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.daemon]
 
-EMBEDDINGS = ("dnabert_s_embeddings", "esm2_embeddings")
-AFTER = ("merged_embeddings", "predictions", "virus_calls", "drop_report", "check_report")
-ALL = ("sequence_drop", "sequence_index", *EMBEDDINGS, *AFTER)
 
 BACKFILL = """
 mutation ($params: LaunchBackfillParams!) {
@@ -62,9 +61,9 @@ class Server:
         found = self.web.ask(START, schedule={**REPOSITORY, "scheduleName": schedule})
         assert found["__typename"] == "ScheduleStateResult", found
 
-    def standing(self) -> Standing:
+    def statuses(self) -> Statuses:
         with self.deployment.instance() as instance:
-            return Standing.of(instance, Partitions(4))
+            return Statuses.of(instance, Partitions(4))
 
 
 def digests(deployment: Deployment, drop: str) -> dict[str, str]:
@@ -114,7 +113,7 @@ def test_from_failure_only_the_failed_rank_is_run_and_what_follows(server: Serve
     with held_rank(deployment, "failing", "esm2", 2):
         first = server.backfill(BACKFILL, params=selection((*EMBEDDINGS, *AFTER), "failing"))
     assert server.status(first) == "COMPLETED_FAILED"
-    assert server.standing().having("failing", FAILED) == {"esm2_embeddings": {"failing|2"}}
+    assert server.statuses().having("failing", FAILED) == {"esm2_embeddings": {"failing|2"}}
     before, made = digests(deployment, "failing"), deployment.made(*ALL)
     assert not any("esm2/rank-02" in name for name in before)
 
@@ -134,7 +133,7 @@ def test_the_schedule_of_retries_makes_the_failed_rank_and_what_follows(server: 
     deployment = server.deployment
     with held_rank(deployment, "hourly", "dnabert_s", 1):
         server.backfill(BACKFILL, params=selection(EMBEDDINGS, "hourly"))
-    assert server.standing().having("hourly", FAILED) == {"dnabert_s_embeddings": {"hourly|1"}}
+    assert server.statuses().having("hourly", FAILED) == {"dnabert_s_embeddings": {"hourly|1"}}
     made = deployment.made(*ALL)
 
     server.start("retry_failed")
@@ -162,4 +161,4 @@ def test_the_nightly_schedule_finds_a_drop_and_makes_all_of_it_once(server: Serv
     assert {asset: sorted(key for key in made[asset] if "nightly" in key) for asset in ALL} == keys
     with deployment.instance() as instance:
         assert set(instance.get_dynamic_partitions(DROPS)) == {"failing", "hourly", "nightly"}
-    assert server.standing().having("nightly", MADE).keys() == set(ALL)
+    assert server.statuses().having("nightly", MADE).keys() == set(ALL)

@@ -6,11 +6,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from virnucpro_assets.defs.build import build_definitions
-from virnucpro_assets.defs.held_back import held_back
-from virnucpro_assets.defs.partitions import Partitions
-from virnucpro_assets.defs.runs import PARTITION
-from virnucpro_assets.defs.standing import Standing
+from virnucpro_assets.defs.partitions import OF_CALL, Partitions
+from virnucpro_assets.defs.statuses import Statuses, Todo
 from virnucpro_assets_tests.deployments import Deployment
 from virnucpro_assets_tests.e2e.test_retry_command import virnucpro
 
@@ -70,16 +67,14 @@ def test_no_run_makes_calls_of_predictions_that_a_check_refused(
     assert {name: result.success for name, result in results.items()} == dict.fromkeys(results, False)
     refused = {name for name, result in results.items() if "drop held are held back" in reason(result)}
     assert refused == results.keys() - {"report alone"}
-    assert held.deployment.made("merged_embeddings", *AFTER) == {"merged_embeddings": ["held"]} | NOTHING
+    assert held.deployment.made(*AFTER) == NOTHING
 
 
 def test_the_schedule_for_what_failed_asks_for_what_is_held_back_too(held: Held) -> None:
     with held.deployment.instance() as instance:
-        standing = Standing.of(instance, Partitions(4))
-    work = standing.to_repair("held", held_back("held", held.settings))
+        statuses = Statuses.of(instance, Partitions(4))
 
-    wanted = ("predictions", *AFTER, "check_report")
-    assert {asset: work[asset] for asset in wanted} == {asset: {"held"} for asset in wanted}
+    assert statuses.failed("held", held.settings) == Todo(index=False, ranks={}, call=OF_CALL[1:])
 
 
 @pytest.mark.slow
@@ -93,24 +88,3 @@ def test_the_command_runs_the_check_again_and_goes_on_only_if_it_passes(held: He
 
     assert (done.returncode, done.stdout) == (0, "held: done\n"), done.stderr
     assert held.deployment.made(*AFTER) == {asset: ["held"] for asset in AFTER}
-
-
-@pytest.mark.slow
-def test_the_retry_of_a_run_that_a_person_started_again_makes_what_the_former_run_had_made(
-    held: Held,
-) -> None:
-    settings = held.deployment.settings()
-    former = held.call(settings=settings)
-    assert former.success
-    job = build_definitions(settings).resolve_job_def("call_drop")
-    with held.deployment.instance() as instance:
-        again = instance.create_run_for_job(
-            job, tags={PARTITION: "held", "dagster/parent_run_id": former.run_id}
-        )
-    before = held.deployment.made("merged_embeddings", "predictions", *AFTER)
-
-    tags = {"dagster/retry_number": "1", "dagster/parent_run_id": again.run_id}
-    assert held.call(settings=settings, tags=tags).success
-
-    after = held.deployment.made(*before)
-    assert {asset: len(keys) - len(before[asset]) for asset, keys in after.items()} == dict.fromkeys(after, 1)

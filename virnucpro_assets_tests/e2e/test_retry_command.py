@@ -52,6 +52,7 @@ def test_retry_makes_the_failed_rank_and_what_follows_and_says_what_fails_again(
 
     after = {asset: keys[len(made[asset]) :] for asset, keys in failed.made(*ALL).items()}
     assert {asset: keys for asset, keys in after.items() if keys} == {
+        "sequence_drop": ["wrong"],
         "esm2_embeddings": ["rank|1"],
         **{asset: ["rank"] for asset in AFTER},
     }

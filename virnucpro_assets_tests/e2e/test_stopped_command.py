@@ -11,7 +11,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
-from virnucpro_assets.defs.process_runs import TAG
+from virnucpro_assets.defs.steps import PROCESS
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
@@ -101,7 +101,9 @@ def test_the_next_command_goes_on_from_the_parts_that_a_stopped_one_left(
     }
     assert calls == expected_calls
     with deployment.instance() as instance:
-        of_the_stopped = [run for run in instance.get_runs() if run.tags[TAG].split()[1] == str(process.pid)]
+        of_the_stopped = [
+            run for run in instance.get_runs() if run.tags[PROCESS].split()[2] == str(process.pid)
+        ]
     assert [run.status for run in of_the_stopped] == [
         dg.DagsterRunStatus.FAILURE,
         dg.DagsterRunStatus.SUCCESS,

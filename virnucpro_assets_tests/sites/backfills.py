@@ -1,6 +1,6 @@
 """All assets of a drop that the arrival sensor found, asked for as the UI asks."""
 
-from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, BEFORE_EMBEDDINGS, EMBEDDINGS
+from virnucpro_assets.defs.partitions import ASSETS, CLASSIFIER
 from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import WebServer
 
@@ -21,7 +21,7 @@ query ($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on Partit
 def launch(web: WebServer, drop: str) -> str:
     """Launch a backfill of all that is made of a drop, once its partition is there; returns its id."""
     wait_until(lambda: drop in web.ask(PARTITIONS, asset={"path": ["sequence_drop"]})["partitionKeys"], 120)
-    selection = [{"path": [asset]} for asset in (*BEFORE_EMBEDDINGS, *EMBEDDINGS, *AFTER_EMBEDDINGS)]
+    selection = [{"path": [asset]} for asset in (CLASSIFIER, *ASSETS)]
     launched = web.ask(LAUNCH, params={"assetSelection": selection, "partitionNames": [drop]})
     assert launched["__typename"] == "LaunchBackfillSuccess", launched
     return str(launched["backfillId"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from virnucpro_assets.defs.jobs import EMBEDDINGS
+from virnucpro_assets.defs.partitions import EMBEDDINGS
 from virnucpro_assets_tests.sites.browser import SIZE, Browser, open_browser
 from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import running_web_server

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from virnucpro_assets.defs.jobs import EMBEDDINGS
-from virnucpro_assets.defs.runs import RANGE_END, RANGE_START
+from virnucpro_assets.defs.partitions import EMBEDDINGS, RANGE_END, RANGE_START
 from virnucpro_assets_tests.sites.backfills import materialise
 from virnucpro_assets_tests.sites.postgres import FRAGMENT, PASSWORD, running_postgres
 from virnucpro_assets_tests.sites.ray_cluster import RayCluster, running_ray

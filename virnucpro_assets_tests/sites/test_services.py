@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, BEFORE_EMBEDDINGS, EMBEDDINGS
+
 from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets_tests.sites.backfills import LAUNCH, materialise
 from virnucpro_assets_tests.sites.debian import program

@@ -1,24 +1,55 @@
-"""Where the steps of a run compute: in the run's own process, or as jobs of a Ray cluster.
+"""Where steps compute: the device processes of a run, and the jobs of a Ray cluster.
 
-On one machine a run is one process, which owns the device processes of all devices, so one run
-takes all ranks that it is asked for. On a cluster each rank is a run of its own, and each step of it
-a job of Ray, which gives it a GPU and says which by CUDA_VISIBLE_DEVICES. The steps are the same;
-the settings of this process go with them, without the secrets, which they do not need.
+On one machine a run is one process, which owns the processes of all devices, and one such run computes
+at a time. On a cluster each rank is a run of its own, and each step of it a job of Ray, which gives it a GPU
+and says which by CUDA_VISIBLE_DEVICES. The steps are the same; the settings of this process go with them,
+without the secrets, which they do not need.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from virnucpro_assets.demo.recognise import demo_line
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.inference.pool import Lease
+from virnucpro_assets.inference.progress import Reporter
+from virnucpro_assets.pipeline.devices import open_pool
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.settings_names import variable_of
 
+POOL = "gpu"
+"""The concurrency pool of every step that drives devices; one such run computes at a time."""
 RAY_TAG = "dagster-ray/config"
 KEPT_HERE = {"visible_gpus", "alerts", "hub", "hub_token"}
 """Settings that a step does not need, secrets among them, or that are the node's own."""
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The resource `devices`: one process per device, GPU or CPU slot, for as long as a step needs them.
+
+    A process starts with the first work for its device, owns it by a lock of this machine, loads
+    an encoder once, and ends with the step, also when the step fails or is cancelled.
+    """
+
+    settings: Settings
+
+    @contextmanager
+    def lease(self, report: Reporter) -> Iterator[Lease]:
+        """The devices for the block; `report` is called with a line if a model in use is the demo's.
+
+        Raises InputError and DeviceError as `open_pool` does.
+        """
+        if line := demo_line(self.settings.model_folders(self.settings.chunk_length)):
+            report(line)
+        with open_pool(self.settings) as pool, pool.lease() as lease:
+            yield lease
 
 
 def executor(settings: Settings) -> dg.ExecutorDefinition:
@@ -67,10 +98,9 @@ def step_tags(settings: Settings, *, devices: bool) -> dict[str, Any]:
 
 
 def backfill_policy(settings: Settings) -> dg.BackfillPolicy:
-    """One run for all ranks that one machine is asked for; a run for each rank on a cluster."""
-    if settings.executor == "in_process":
-        return dg.BackfillPolicy.single_run()
-    return dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
+    """As many ranks a run as a drop has, on one machine; on a cluster a run for each rank."""
+    ranks = settings.ranks if settings.executor == "in_process" else 1
+    return dg.BackfillPolicy.multi_run(max_partitions_per_run=ranks)
 
 
 def settings_of_steps(settings: Settings) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Where steps compute: what a cluster is asked for, and which settings travel with a step."""
+"""Where steps compute: the devices of a run, what a cluster is asked for, and which settings travel with a step."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.defs.build import build_definitions
-from virnucpro_assets.defs.executors import backfill_policy, executor, settings_of_steps, step_tags
+from virnucpro_assets.defs.devices import Devices, backfill_policy, executor, settings_of_steps, step_tags
+from virnucpro_assets.defs.terminal import terminal_logger
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.settings import Settings, load_settings
 
@@ -35,7 +36,7 @@ def on_ray(tmp_path: Path) -> Settings:
 def test_one_machine_takes_all_ranks_in_one_run_and_asks_nobody() -> None:
     settings = Settings()
     assert executor(settings).name == "in_process"
-    assert backfill_policy(settings).max_partitions_per_run is None
+    assert backfill_policy(settings).max_partitions_per_run == settings.ranks
     assert step_tags(settings, devices=True) == {}
 
 
@@ -78,3 +79,24 @@ def test_a_cluster_without_its_package_is_refused_with_what_to_install(
     monkeypatch.setitem(sys.modules, "dagster_ray", None)
     with pytest.raises(InputError, match=r"pip install 'virnucpro-assets\[ray\]'"):
         executor(on_ray)
+
+
+LINE = "demo model in use (dnabert_s, esm2, classifier_300): results show how the platform works"
+
+
+def test_a_run_says_once_that_a_model_in_use_is_the_demos() -> None:
+    lines: list[str] = []
+    with Devices(Settings(devices="cpu:1")).lease(lines.append):
+        pass
+    assert [LINE in line for line in lines] == [True]
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"), [(LINE, ""), ("esm2: 3 of 3 sequences", "esm2: 3 of 3 sequences\n")]
+)
+def test_the_terminal_leaves_to_the_command_what_each_run_says(
+    message: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = terminal_logger(None)
+    logger.info(message, extra={"dagster_meta": {"orig_message": message, "dagster_event": None}})
+    assert capsys.readouterr().err == shown

@@ -1,0 +1,289 @@
+"""The third run of a drop: merged embeddings, predictions, calls and the reports on them, one step.
+
+It works on one generation of the drop and stops where a blocking check does not pass. The check report is
+made at its end, whatever became of the rest: it is needed most where results are held back.
+
+The freshness policy of `predictions`, off unless `fresh_hours` is set, is Dagster's own: it looks at the last
+materialisation, whichever partition it was of. So drops that were finished long ago never count against it, and it
+says one thing: that nothing was predicted for a while. That a drop which did arrive gets its predictions is what the
+sensor `alerts` looks after.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+import dagster as dg
+
+from virnucpro_assets.checks.results import PRECISION_CHECKS, completeness, holds_back
+from virnucpro_assets.defs import columns, metadata, pictures
+from virnucpro_assets.defs.by_drop import Event, checked, drop_of, is_selected
+from virnucpro_assets.defs.devices import step_tags
+from virnucpro_assets.defs.partitions import DROPS, Partitions, across_ranks
+from virnucpro_assets.defs.records import input_tags, latest_record, materialisation
+from virnucpro_assets.defs.steps import step_of
+from virnucpro_assets.drops.work import DropWork
+from virnucpro_assets.errors import VirnucproError
+from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.pipeline.call import READS_BY_ROUTE, call_drop
+from virnucpro_assets.pipeline.merge import merge_drop
+from virnucpro_assets.pipeline.precision_checks import check_precision
+from virnucpro_assets.pipeline.predict import predict_drop
+from virnucpro_assets.reports.check_pages import write_check_report
+from virnucpro_assets.reports.check_report import CheckReport
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.call_tables import READ_CALLS_FILE, READ_SCHEMA
+from virnucpro_assets.storage.hits import HITS_FILE
+from virnucpro_assets.storage.merged import VIEW
+from virnucpro_assets.storage.prediction_tables import PREDICTION_SCHEMA, PREDICTIONS_FILE
+from virnucpro_assets.storage.recipe import ENGINE_FORMAT
+
+STEP, GROUP = "call", "calls"
+WARN_AT = 0.75
+PRECISION_DESCRIPTIONS = (
+    "Stored embeddings, in the precision in use, against float32: cosine of each sequence, and labels.",
+    "The same sequences computed in float16 against float32.",
+    "Stored embeddings, computed packed, against the same sequences one at a time.",
+)
+
+
+def calls(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+    """The assets from `merged_embeddings` to `check_report`."""
+
+    @dg.multi_asset(
+        name=STEP,
+        specs=_specs(settings),
+        check_specs=_check_specs(settings, partitions),
+        partitions_def=partitions.drops,
+        can_subset=True,
+        op_tags=step_tags(settings, devices=False),
+    )
+    def compute(context: dg.AssetExecutionContext) -> Iterator[Event]:
+        drop = drop_of(context)
+        with step_of(context, settings, drop) as errors:
+            work = DropWork.on(drop, settings, context.log.info)
+            try:
+                yield from _made(context, work)
+            except (VirnucproError, OSError) as error:
+                errors.append((drop, error))
+            if is_selected(context, "check_report"):
+                yield _check_report(work, write_check_report(work))
+
+    return compute
+
+
+def _made(context: dg.AssetExecutionContext, work: DropWork) -> Iterator[Event]:
+    if is_selected(context, "merged_embeddings"):
+        yield _merged_embeddings(work)
+    yield from checked(context, work, "merged_embeddings", lambda: [completeness(work)])
+    if is_selected(context, "predictions"):
+        yield _predictions(work)
+    yield from checked(context, work, "predictions", lambda: check_precision(work))
+    if is_selected(context, "virus_calls"):
+        yield _virus_calls(work)
+    if is_selected(context, "drop_report"):
+        yield _drop_report(work)
+
+
+def _specs(settings: Settings) -> list[dg.AssetSpec]:
+    def spec(name: str, deps: list[str | dg.AssetDep], kinds: set[str], **more: Any) -> dg.AssetSpec:
+        group = "embeddings" if name == "merged_embeddings" else GROUP
+        return dg.AssetSpec(
+            name, deps=deps, kinds=kinds, group_name=group, code_version=str(ENGINE_FORMAT), **more
+        )
+
+    return [
+        spec(
+            "merged_embeddings",
+            [across_ranks("dnabert_s_embeddings"), across_ranks("esm2_embeddings"), "sequence_index"],
+            {"hdf5"},
+            description="DNA and protein embeddings of all ranks side by side: a view over the shards, not a copy.",
+        ),
+        spec(
+            "predictions",
+            ["merged_embeddings", "sequence_index", "classifier"],
+            {"parquet"},
+            freshness_policy=freshness(settings),
+            description="P(others) and P(virus) of every stop-free frame, in the order of the input.",
+        ),
+        spec(
+            "virus_calls",
+            ["predictions", "sequence_index"],
+            {"parquet", "fasta"},
+            description="The call of every chunk and of every read or contig with its tier, and the hits as FASTA.",
+        ),
+        spec(
+            "drop_report",
+            ["virus_calls"],
+            {"html"},
+            description="One page for people: counts, calls, lengths, speed and checks of a drop.",
+        ),
+        spec(
+            "check_report",
+            ["predictions"],
+            {"html", "json"},
+            description="Every check of a drop on one page: what was found, what is expected, and why.",
+        ),
+    ]
+
+
+def _check_specs(settings: Settings, partitions: Partitions) -> list[dg.AssetCheckSpec]:
+    """`completeness` of the merged embeddings and PRECISION_CHECKS of `predictions`; what follows waits for them."""
+    complete = dg.AssetCheckSpec(
+        "completeness",
+        asset="merged_embeddings",
+        blocking=True,
+        partitions_def=partitions.drops,
+        description="Each row of the index once, in the right order, every digest as recorded.",
+    )
+    return [
+        complete,
+        *(
+            dg.AssetCheckSpec(
+                name,
+                asset="predictions",
+                blocking=holds_back(name, settings.precision),
+                partitions_def=partitions.drops,
+                description=description,
+            )
+            for name, description in zip(PRECISION_CHECKS, PRECISION_DESCRIPTIONS, strict=True)
+        ),
+    ]
+
+
+def freshness(settings: Settings) -> dg.FreshnessPolicy | None:
+    """The freshness policy of `predictions`, if the settings want one; it warns after three quarters."""
+    if settings.fresh_hours is None:
+        return None
+    whole = timedelta(hours=settings.fresh_hours)
+    return dg.FreshnessPolicy.time_window(fail_window=whole, warn_window=whole * WARN_AT)
+
+
+def _result(asset: str, digest: str, shown: metadata.Metadata) -> dg.MaterializeResult[None]:
+    return dg.MaterializeResult(asset, data_version=dg.DataVersion(digest), metadata=shown)
+
+
+def _merged_embeddings(work: DropWork) -> dg.MaterializeResult[None]:
+    merged = merge_drop(work)
+    return _result(
+        "merged_embeddings",
+        merged.digest,
+        {
+            "dagster/row_count": merged.rows,
+            **columns.of_arrays(
+                "merged_embeddings", {"rows": "int64", "embeddings": f"float32[{merged.width}]"}
+            ),
+            "width": merged.width,
+            "sources": len(merged.sources),
+            "recipes": dg.MetadataValue.json(
+                {kind: recipe.digest for kind, recipe in merged.recipes.items()}
+            ),
+            "file": metadata.path(work.folder.path / VIEW),
+        },
+    )
+
+
+def _predictions(work: DropWork) -> dg.MaterializeResult[None]:
+    tables, summary = predict_drop(work)
+    return _result(
+        "predictions",
+        tables.digest,
+        {
+            "dagster/row_count": summary.members,
+            **columns.of_table("predictions", PREDICTION_SCHEMA),
+            "virus": summary.virus,
+            "virus_share": summary.virus / summary.members if summary.members else 0.0,
+            "not_scored": summary.not_scored,
+            **pictures.scores(work),
+            "made_from": dg.MetadataValue.json(tables.inputs),
+            "file": metadata.path(work.folder.predictions / PREDICTIONS_FILE),
+            "checks": metadata.page(work.folder.check_page, work.settings),
+        },
+    )
+
+
+def _virus_calls(work: DropWork) -> dg.MaterializeResult[None]:
+    tables = call_drop(work)
+    by_route = {
+        name.removeprefix(f"{READS_BY_ROUTE} "): n
+        for name, n in tables.counts.items()
+        if name.startswith(READS_BY_ROUTE)
+    }
+    return _result(
+        "virus_calls",
+        tables.digest,
+        {
+            "dagster/row_count": tables.counts["reads"],
+            **columns.of_table("virus_calls", READ_SCHEMA),
+            "hits": tables.counts["hits"],
+            "viral_share": tables.counts["viral_reads"] / max(1, tables.counts["reads"]),
+            "calls": metadata.counts_table(
+                {name: n for name, n in tables.counts.items() if ", " in name}, "call"
+            ),
+            "reads_by_route": metadata.counts_table(by_route, "route"),
+            **pictures.calls(tables),
+            "made_from": dg.MetadataValue.json(tables.inputs),
+            "table": metadata.path(work.folder.calls / READ_CALLS_FILE),
+            "hits_file": metadata.path(work.folder.calls / HITS_FILE),
+        },
+    )
+
+
+def _drop_report(work: DropWork) -> dg.MaterializeResult[None]:
+    # The plotting library stays out of the import path of the definitions.
+    from virnucpro_assets.pipeline.report import report_drop  # noqa: PLC0415
+    from virnucpro_assets.reports import plots  # noqa: PLC0415
+
+    report = report_drop(work)
+    found: metadata.Metadata = {
+        "report": metadata.page(work.folder.report, work.settings),
+        "check_report": metadata.page(work.folder.check_page, work.settings),
+        "reads": report.reads,
+        "hits": report.hits,
+        "reads_not_scored": report.reasons.get("not_scored", 0),
+        "checks": len(report.checks),
+        "failed_checks": report.failed_checks,
+    }
+    if report.scores and report.scores.total:
+        found["scores"] = metadata.picture(plots.score_histogram(report.scores))
+        found["calls"] = metadata.picture(plots.calls_by_tier(report.calls))
+    if report.evaluation:
+        found["auroc"] = report.evaluation.auroc
+    return _result("drop_report", sha256_of_file(work.folder.report), found)
+
+
+def _check_report(work: DropWork, report: CheckReport) -> dg.MaterializeResult[None]:
+    """The version of a report is what it says, whenever it was made."""
+    content = report.model_copy(update={"made_at": ""}).model_dump_json()
+    failed = [f"{check.name} of {check.asset}" for check in report.checks if check.state == "failed"]
+    return _result(
+        "check_report",
+        sha256(content.encode()).hexdigest(),
+        {
+            "verdict": report.verdict,
+            "passed": report.counts["passed"],
+            "failed": report.counts["failed"],
+            "not_run": report.counts["not run"],
+            "failed_checks": ", ".join(dict.fromkeys(failed)) or "none",
+            "page": metadata.page(work.folder.check_page, work.settings),
+            "json": metadata.path(work.folder.check_data),
+        },
+    )
+
+
+def record_check_report(instance: dg.DagsterInstance, work: DropWork, report: CheckReport) -> None:
+    """Put a check report that was made outside of a run on record, if it says other than the last one."""
+    drop = work.drop.key
+    if not instance.has_dynamic_partition(DROPS, drop):
+        return
+    made, latest = _check_report(work, report), latest_record(instance, "check_report", [drop])
+    version, shown = made.data_version, made.metadata
+    found = latest.asset_materialization if latest else None
+    if version and (not found or (found.tags or {}).get("dagster/data_version") != version.value):
+        inputs = input_tags(instance, "predictions", [drop])
+        instance.report_runless_asset_event(
+            materialisation(
+                "check_report", drop, digest=version.value, inputs=inputs, shown=dict(shown or {})
+            )
+        )

@@ -1,0 +1,252 @@
+"""Which partitions of the drops are made, failed or at work, and from that what is to be made of a drop.
+
+Dagster's statuses are what the UI shows. They come from a table that several processes bring up to date
+without a lock. If a materialisation is recorded just while another run of the same asset is planned, the
+table can pass it over for good. A table that lacks what is recorded is thrown away by
+`repair_status_tables`, and Dagster makes it again from the events when it next looks.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from virnucpro_assets.defs.partitions import (
+    ASSETS,
+    DROPS,
+    EMBEDDINGS,
+    OF_CALL,
+    OF_INDEX,
+    TRAINING_STEP,
+    Partitions,
+    drops_of,
+    stretches,
+)
+from virnucpro_assets.defs.records import latest_record
+from virnucpro_assets.drops.work import DropWork
+from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.reports.check_pages import gather_checks
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drops import DropStore
+from virnucpro_assets.training.labels import read_labels
+
+Work = dict[str, set[str]]
+"""Partitions, by asset."""
+
+MADE, FAILED, AT_WORK = "MATERIALIZED", "FAILED", "IN_PROGRESS"
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+ACTIVE_BACKFILLS = {"REQUESTED", "CANCELING", "FAILING"}
+
+
+@dataclass(frozen=True)
+class Todo:
+    """What is to be made of a drop: the index or not, ranks by asset, and assets of the last run.
+
+    What follows of an earlier one is in it, so the later ones are whole where an earlier one is not empty.
+    """
+
+    index: bool
+    ranks: Mapping[str, Sequence[int]]
+    call: Sequence[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.index or self.ranks or self.call)
+
+    def embed_runs(self) -> Iterator[tuple[list[str], int, int]]:
+        """The runs that make the ranks: the assets of each, its first and its last rank."""
+        by_ranks: dict[tuple[int, ...], list[str]] = {}
+        for asset, ranks in self.ranks.items():
+            by_ranks.setdefault(tuple(ranks), []).append(asset)
+        for ranks, assets in by_ranks.items():
+            for first, last in stretches(ranks):
+                yield assets, first, last
+
+
+NOTHING = Todo(index=False, ranks={}, call=())
+
+
+def whole(ranks: int, *, index: bool = True) -> Todo:
+    """All of a drop of so many ranks, with its index or without."""
+    return Todo(index=index, ranks={asset: [*range(ranks)] for asset in EMBEDDINGS}, call=OF_CALL)
+
+
+@dataclass(frozen=True)
+class Statuses:
+    """The status of every partition of the drops, by asset; None where it was never tried."""
+
+    partitions: Partitions
+    drops: list[str]
+    by_asset: dict[str, dict[str, str | None]]
+
+    @classmethod
+    def of(
+        cls, instance: dg.DagsterInstance, partitions: Partitions, drops: Sequence[str] | None = None
+    ) -> "Statuses":
+        """How they are now, by default of all drops in the order in which they were added."""
+        drops = list(instance.get_dynamic_partitions(DROPS) if drops is None else drops)
+        by_asset = {}
+        for asset in ASSETS:
+            keys = [key for drop in drops for key in partitions.of_asset(asset, drop) or ()]
+            definition = partitions.drop_ranks if asset in EMBEDDINGS else partitions.drops
+            found = instance.get_status_by_partition(dg.AssetKey(asset), keys, definition) or {}
+            by_asset[asset] = {key: status.value if (status := found.get(key)) else None for key in keys}
+        return cls(partitions, drops, by_asset)
+
+    def having(self, drop: str, *statuses: str | None) -> Work:
+        """The partitions of a drop with one of these statuses."""
+        found = {
+            asset: {
+                key for key in self.partitions.of_asset(asset, drop) or () if statuses_of[key] in statuses
+            }
+            for asset, statuses_of in self.by_asset.items()
+        }
+        return {asset: keys for asset, keys in found.items() if keys}
+
+    def never_started(self, drop: str) -> Todo:
+        """What is missing of a drop of which nothing failed and nothing is at work; else nothing."""
+        return NOTHING if self.having(drop, FAILED, AT_WORK) else self._todo(drop, self.having(drop, None))
+
+    def failed(self, drop: str, settings: Settings) -> Todo:
+        """What failed of a drop and what is made from it; nothing of a drop of which something is at work."""
+        failed = self.having(drop, FAILED)
+        if not failed or self.having(drop, AT_WORK):
+            return NOTHING
+        return self._todo(drop, failed, self._held_back(drop, settings))
+
+    def unmaterialized(self, drop: str, settings: Settings) -> Todo:
+        """What is missing of a drop, for whatever reason, or is held back, and what is made from it."""
+        return self._todo(drop, self.having(drop, FAILED, None), self._held_back(drop, settings))
+
+    def _held_back(self, drop: str, settings: Settings) -> Work:
+        """What is made without a pass of each of its blocking checks, which must run again."""
+        made = self.having(drop, MADE)
+        held = held_back(drop, settings)
+        return {asset: keys & made.get(asset, set()) for asset, keys in held.items()}
+
+    def _todo(self, drop: str, *works: Work) -> Todo:
+        keys = {asset: set().union(*(work.get(asset, set()) for work in works)) for asset in ASSETS}
+        if any(keys[asset] for asset in OF_INDEX):
+            return whole(self.partitions.ranks)
+        ranks = {
+            asset: found
+            for asset in EMBEDDINGS
+            if (found := sorted(int(key.rpartition("|")[2]) for key in keys[asset]))
+        }
+        first = 0 if ranks else next((n for n, asset in enumerate(OF_CALL) if keys[asset]), len(OF_CALL))
+        return Todo(index=False, ranks=ranks, call=OF_CALL[first:])
+
+
+def held_back(drop: str, settings: Settings) -> Work:
+    """The partitions of a drop without a pass of each of their blocking checks, whether they are made or not."""
+    if not DropStore(settings.data_root).was_listed(drop):
+        return {}
+    try:
+        report = gather_checks(DropWork.on(drop, settings, lambda _: None))
+    except IntegrityError:
+        # Whoever works on the drop reports the damaged record; other drops must not wait for that.
+        return {}
+    found: Work = {}
+    for check in report.checks:
+        if check.blocking and check.state != "passed":
+            key = drop if check.rank is None else f"{drop}|{check.rank}"
+            found.setdefault(check.asset, set()).add(key)
+    return found
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """How often the most tried partition of a drop failed, and when (seconds) the drop first did."""
+
+    drop: str
+    most: int
+    since: float
+
+
+def failed_drops(instance: dg.DagsterInstance, statuses: Statuses) -> list[Attempts]:
+    """The drops of which something failed, the oldest failure first."""
+    found = []
+    for drop in statuses.drops:
+        if failed := statuses.having(drop, FAILED):
+            times = [_attempts(instance, asset, key) for asset, keys in failed.items() for key in keys]
+            found.append(Attempts(drop, max(map(len, times)), min(map(min, times))))
+    return sorted(found, key=lambda attempts: (attempts.since, attempts.drop))
+
+
+def _attempts(instance: dg.DagsterInstance, asset: str, partition: str) -> list[float]:
+    """When each run was launched that was to make a partition, after it was last made."""
+    made = latest_record(instance, asset, [partition])
+    planned = instance.event_log_storage.get_event_records(
+        dg.EventRecordsFilter(
+            event_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+            asset_key=dg.AssetKey(asset),
+            asset_partitions=[partition],
+            after_cursor=made.storage_id if made else None,
+        )
+    )
+    return [record.timestamp for record in planned]
+
+
+def drops_at_work(instance: dg.DagsterInstance) -> dict[str, str]:
+    """The drops of all runs and backfills that are queued or going on, each with a line that names one of them.
+
+    A training reads drops that its tags do not name; between two runs of a backfill there is no run.
+    """
+    drops = instance.get_dynamic_partitions(DROPS)
+    at_work = dict.fromkeys(_drops_in_backfills(instance), "a backfill that goes on is to work on it")
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
+        for drop in [*drops_of(run, drops), *_training_drops(run)]:
+            at_work[drop] = f"run {run.run_id} of {run.job_name} is to work on it, or does"
+    return at_work
+
+
+def _drops_in_backfills(instance: dg.DagsterInstance) -> set[str]:
+    """The drops that a backfill of the UI is about, whether it has launched runs of them or not."""
+    drops = set()
+    for backfill in instance.get_backfills():
+        if backfill.status.value in ACTIVE_BACKFILLS and (data := backfill.asset_backfill_data):
+            target = data.target_subset
+            for asset in target.partitions_subsets_by_asset_key:
+                keys = target.get_partitions_subset(asset).get_partition_keys()
+                drops |= {key.split("|")[0] for key in keys}
+    return drops
+
+
+def _training_drops(run: dg.DagsterRun) -> list[str]:
+    """The drops that a training reads, from its configuration."""
+    run_config: Mapping[str, Any] = run.run_config
+    config = run_config.get("ops", {}).get(TRAINING_STEP, {}).get("config", {})
+    drops = [*config.get("virus", []), *config.get("others", [])]
+    if table := config.get("labels"):
+        with suppress(InputError):
+            # A table that cannot be read is reported by the training, which then reads no drop.
+            drops += [one.drop for one in read_labels(Path(table))]
+    return drops
+
+
+def repair_status_tables(instance: dg.DagsterInstance, partitions: Partitions) -> dict[str, set[str]]:
+    """Throw away the tables that lack a partition which is recorded as made; those partitions, by asset."""
+    repaired = {}
+    drops = instance.get_dynamic_partitions(DROPS)
+    for asset in ASSETS:
+        key = dg.AssetKey(asset)
+        made = instance.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION)
+        (record,) = instance.get_asset_records([key]) or (None,)
+        if record is None or (table := record.asset_entry.cached_status) is None:
+            continue
+        definition = partitions.drop_ranks if asset in EMBEDDINGS else partitions.drops
+        listed = table.deserialize_materialized_partition_subsets(definition).get_partition_keys()
+        passed_over = {name for name, event in made.items() if event <= table.latest_storage_id} - {*listed}
+        known = {name for drop in drops for name in partitions.of_asset(asset, drop) or ()}
+        if lost := passed_over & known:
+            instance.wipe_asset_cached_status([key])
+            repaired[asset] = lost
+    return repaired

@@ -1,0 +1,140 @@
+"""What every step does: it marks its run with the drop and the process, and ends with one clear line.
+
+A code server watches the processes of its runs, but not when it is killed with them, and nobody
+watches a run of the command line. So each run carries the identity of its process, and the next
+command, or the next tick of the sensor `new_drops`, can tell that a run which still counts as
+started has nobody left to do it. Dagster copies the tags of a run to its retries and repeats, so
+the mark names the run for which it was made.
+
+A step asks for its retry itself. With a retry policy the orchestrator would take a cancellation for
+a failure, and do the rest of a cancelled run.
+"""
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from virnucpro_assets.errors import DeviceError, VirnucproError, describe_os_error
+from virnucpro_assets.inference.shard_runs import EmbeddingError
+from virnucpro_assets.settings import Settings
+
+DROP, PROCESS = "virnucpro/drop", "virnucpro/process"
+"""The drop of a run, by which people look for it; and the run's id with its process."""
+RUNNING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+
+Error = VirnucproError | OSError
+Context = dg.AssetExecutionContext | dg.OpExecutionContext
+
+
+def mark_run(context: Context, settings: Settings, drop: str = "") -> None:
+    """Tag the run of a step with its drop and its process.
+
+    On a cluster a step is a process of its own, with which its run does not end.
+    """
+    tags = {DROP: drop} if drop else {}
+    if settings.executor == "in_process":
+        tags[PROCESS] = f"{context.run.run_id} {this_process()}"
+    if tags:
+        context.instance.add_run_tags(context.run.run_id, tags)
+
+
+def this_process() -> str:
+    """Host, number and start time of this process: a number alone is used again."""
+    return _identity(os.getpid()) or ""
+
+
+def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark as failed the runs whose process on this host has ended; returns their ids."""
+    failed = []
+    for run in instance.get_runs(dg.RunsFilter(statuses=RUNNING)):
+        run_id, _, process = run.tags.get(PROCESS, "").partition(" ")
+        host, _, rest = process.partition(" ")
+        is_here = run_id == run.run_id and host == socket.gethostname()
+        if is_here and _identity(int(rest.split()[0])) != process:
+            instance.report_run_failed(run, f"The process of this run exited unexpectedly ({process}).")
+            failed.append(run_id)
+    return failed
+
+
+@contextmanager
+def clear_failures() -> Iterator[None]:
+    """Turn a VirnucproError or OSError of the block into a failed step with its line as description."""
+    try:
+        yield
+    except (VirnucproError, OSError) as error:
+        raise failure_of([("", error)]) from error
+
+
+@contextmanager
+def step_of(context: Context, settings: Settings, drop: str) -> Iterator[list[tuple[str, Error]]]:
+    """Mark the run of a step, and end it with the errors of its drops: that of the block, and those put into the list.
+
+    The step is tried again if each error may go away: those of a device or of another run that is at work. A wrong
+    file stays wrong.
+    """
+    mark_run(context, settings, drop)
+    errors: list[tuple[str, Error]] = []
+    try:
+        yield errors
+    except (VirnucproError, OSError) as error:
+        errors.append((drop, error))
+    if not errors:
+        return
+    failure = failure_of(errors)
+    failure.__cause__ = errors[0][1]
+    if settings.step_retries and {_exit_code(error) for _, error in errors} == {DeviceError.exit_code}:
+        raise dg.RetryRequested(
+            max_retries=settings.step_retries,
+            seconds_to_wait=settings.step_retry_seconds * 2**context.retry_number,
+        ) from failure
+    raise failure
+
+
+def failure_of(errors: Sequence[tuple[str, Error]]) -> dg.Failure:
+    """A failure with all lines; those, the exit codes and the failed ranks by drop are its metadata."""
+    by_drop: dict[str, list[Error]] = {}
+    for drop, error in errors:
+        by_drop.setdefault(drop, []).append(error)
+    lines = {drop: "; ".join(dict.fromkeys(map(_line, found))) for drop, found in by_drop.items()}
+    codes = {drop: _exit_code(found[0]) for drop, found in by_drop.items()}
+    ranks = {
+        drop: sorted(
+            {rank for error in found if isinstance(error, EmbeddingError) for _, rank in error.failures}
+        )
+        for drop, found in by_drop.items()
+    }
+    metadata: dict[str, Any] = {
+        "exit_code": _exit_code(errors[0][1]),
+        "exit_codes": dg.MetadataValue.json(codes),
+        "drops": dg.MetadataValue.json(lines),
+        "ranks": dg.MetadataValue.json({drop: failed for drop, failed in ranks.items() if failed}),
+    }
+    several = len(by_drop) > 1
+    return dg.Failure(
+        "; ".join(f"drop {drop}: {line}" if several else line for drop, line in lines.items()),
+        metadata,
+        allow_retries=False,
+    )
+
+
+def _line(error: Error) -> str:
+    return str(error) if isinstance(error, VirnucproError) else describe_os_error(error)
+
+
+def _exit_code(error: Error) -> int:
+    return error.exit_code if isinstance(error, VirnucproError) else VirnucproError.exit_code
+
+
+def _identity(pid: int) -> str | None:
+    """The identity of a running process of this host, or None if there is none of this number."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    started_in_clock_ticks = fields[19]
+    return f"{socket.gethostname()} {pid} {started_in_clock_ticks}"
