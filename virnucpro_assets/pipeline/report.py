@@ -46,7 +46,16 @@ WORDS_OF_FIGURES = {
     "not_scored": "not scored",
 }
 QUARANTINE_SHOWN = 20
-STAGE_ORDER = ("index", "dnabert_s", "esm2", "merge", "predictions", "precision_checks", "calls")
+STAGE_ORDER = (
+    "index",
+    "dnabert_s",
+    "esm2",
+    "check_sample",
+    "merge",
+    "predictions",
+    "precision_checks",
+    "calls",
+)
 
 
 def report_drop(work: DropWork) -> DropReport:
