@@ -22,13 +22,13 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from virnucpro_assets.defs.partitions import ASSETS, DROPS, Partitions
+from virnucpro_assets.defs.steps import DROP
 from virnucpro_assets.intake.registration import register_delivery
 from virnucpro_assets.intake.scan import Observations, scan
 from virnucpro_assets.settings import Settings
@@ -146,20 +146,12 @@ def _wait(done: Callable[[], bool], web: WebServer, seconds: float = 7200) -> No
 
 
 def _costs(instance: dg.DagsterInstance) -> list[float]:
-    """Seconds of each drop, in the order of the drops: from the record before its own to its last, in each run.
-
-    The first of a run is left out: it carries the start of the run.
-    """
-    spent: dict[str, list[float]] = defaultdict(list)
-    for run in instance.get_runs():
-        ends: dict[str, float] = {}
-        found = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-        for record in found.records:
-            ends[str(record.partition_key).split("|")[0]] = record.timestamp
-        ordered = sorted(ends.items(), key=lambda drop_and_end: drop_and_end[1])
-        for (_, before), (drop, end) in pairwise(ordered):
-            spent[drop].append(end - before)
-    return [sum(spent[drop]) for drop in instance.get_dynamic_partitions(DROPS) if len(spent[drop]) >= 3]
+    """Seconds of each drop in its runs, in the order of the drops."""
+    spent: dict[str, float] = defaultdict(float)
+    for record in instance.get_run_records():
+        if record.start_time and record.end_time:
+            spent[record.dagster_run.tags[DROP]] += record.end_time - record.start_time
+    return [spent[drop] for drop in instance.get_dynamic_partitions(DROPS)]
 
 
 def _first_asset(run: dg.DagsterRun) -> str:

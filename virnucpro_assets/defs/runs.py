@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 
@@ -24,7 +25,7 @@ from virnucpro_assets.defs.partitions import (
 )
 from virnucpro_assets.defs.requests import ASKED_BY, COMMAND
 from virnucpro_assets.defs.statuses import AT_WORK, Statuses, Todo, failed_drops, whole
-from virnucpro_assets.defs.steps import DROP, fail_dead_runs
+from virnucpro_assets.defs.steps import DROP, PROCESS, fail_dead_runs, this_process
 from virnucpro_assets.errors import InputError, IntegrityError, VirnucproError
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
@@ -153,14 +154,20 @@ def _run(
     config: Mapping[str, Any] | None = None,
     assets: Sequence[str] | None = None,
 ) -> None:
-    ops = {op: {"config": values} for op, values in (config or {}).items()}
+    ops, run_id = {op: {"config": values} for op, values in (config or {}).items()}, str(uuid4())
     result = (
         _definitions(settings)
         .resolve_job_def(job)
         .execute_in_process(
+            run_id=run_id,
             instance=instance,
-            # Whoever typed the command sees that it was killed: the daemon shall not do it again.
-            tags={**tags, ASKED_BY: COMMAND, "dagster/max_retries": "0"},
+            tags={
+                **tags,
+                ASKED_BY: COMMAND,
+                PROCESS: f"{run_id} {this_process()}",
+                # Whoever typed the command sees that it was killed: the daemon shall not do it again.
+                "dagster/max_retries": "0",
+            },
             run_config={"loggers": {"terminal": {}}, "ops": ops},
             raise_on_error=False,
             asset_selection=[dg.AssetKey(asset) for asset in assets] if assets else None,
