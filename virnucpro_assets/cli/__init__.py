@@ -11,9 +11,8 @@ import sys
 
 try:
     # In the order of the help: each module adds its commands when it is imported.
-    from virnucpro_assets.cli import predict
+    from virnucpro_assets.cli import predict  # noqa: I001
 
-    # isort: split
     from virnucpro_assets.cli import drops, tables, training
     from virnucpro_assets.cli.app import app
     from virnucpro_assets.cli.errors import one_line_errors, take_over_streams
