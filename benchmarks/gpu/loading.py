@@ -4,9 +4,9 @@
         [--out benchmarks/results/gpu_loading.json] [--small]
 
 Each process is a fresh one that sees one GPU, with the processors that a device process has. Its steps are timed from
-the start of the interpreter: torch is imported, the device answers, the files are known to be unchanged, weights and
-kernels are there (`ready`). Memory is what the process held at most. `together` is all processes at the same time,
-the slowest of them; the ratio to `alone` may be 1.2.
+the start of the interpreter: torch is imported, then what else a device process imports, the device answers, the files
+are known to be unchanged, weights and kernels are there (`ready`). Memory is what the process held at most. `together`
+is all processes at the same time, the slowest of them; the ratio to `alone` may be 1.2.
 
 The classifier's pass scores made-up rows of the published width with all processors of the machine: 200,000 rows a
 second are wanted. `--small` takes small shapes on the processors: a trial of the command.
@@ -23,7 +23,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.progress import step
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.inference.kernels import Machine, choose_kernels
 from virnucpro_assets.models.folders import are_unchanged, read_config, read_model_folder
@@ -40,11 +39,12 @@ def child(folder: str, device: str, threads: str, started: str) -> None:
     os.environ["OMP_NUM_THREADS"] = threads
     import torch  # noqa: PLC0415
 
-    from virnucpro_assets.models.hardware import limit_threads  # noqa: PLC0415
+    steps["torch_imported"] = time.time() - float(started)
+    from virnucpro_assets.inference import worker  # noqa: PLC0415
     from virnucpro_assets.models.loading import load_encoder  # noqa: PLC0415
 
-    limit_threads(int(threads))
-    steps["torch_imported"] = time.time() - float(started)
+    worker.limit_threads(int(threads))
+    steps["all_imported"] = time.time() - float(started)
     torch.empty(1, device=device).cpu()
     steps["device_answers"] = time.time() - float(started)
     path, on_gpu = Path(folder), device.startswith("cuda")
@@ -101,7 +101,6 @@ def _ready(steps: dict[str, float]) -> float:
 
 def measure_scores(folder: Path, rows: int) -> dict[str, Any]:
     """Rows a second of the classifier's pass, verified and read from `folder`, twice."""
-    # A child that loads a model must not import all of this before its clock says so.
     from benchmarks import back  # noqa: PLC0415
     from virnucpro_assets.calling.scoring import Scorer, scores_of_merged  # noqa: PLC0415
     from virnucpro_assets.storage.merged import write_merged  # noqa: PLC0415
@@ -134,6 +133,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--small", action="store_true")
     options = parser.parse_args()
+    # A child that loads a model must not import torch before its clock runs.
+    from benchmarks.gpu.progress import step  # noqa: PLC0415
+
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         for kind, folder in _models(Path(name), small=options.small).items():

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from virnucpro_assets.checks.results import (
     PRECISION_CHECKS,
     CheckError,
+    check_title,
     hold_back,
     holds_back,
     read_checks,
@@ -35,9 +36,8 @@ def require_passed(work: DropWork, subjects: Subjects) -> None:
     found = {(result.asset, result.name, result.rank) for result in results}
     for asset, name, rank in expected_checks(work, subjects):
         if (asset, name, rank) not in found:
-            of_rank = "" if rank is None else f" rank {rank}"
             raise CheckError(
-                f"check {name} of {asset}{of_rank}: found no result for its present content; expected one that "
+                f"check {check_title(name, asset, rank)}: found no result for its present content; expected one that "
                 f"passed. The results of drop {work.drop.key} are held back. Run `virnucpro materialize "
                 f"{work.drop.key}`."
             )

@@ -90,12 +90,16 @@ def record_check(folder: Path, result: CheckResult) -> CheckResult:
 def hold_back(drop: str, result: CheckResult) -> None:
     """Raise CheckError if a blocking check of a drop failed."""
     if result.blocking and not result.passed:
-        of_rank = "" if result.rank is None else f" rank {result.rank}"
         raise CheckError(
-            f"check {result.name} of {result.asset}{of_rank}: "
+            f"check {check_title(result.name, result.asset, result.rank)}: "
             f"{sentence(result.name, result.figures, result.threshold)}. The results of drop {drop} are held back. "
             f"Look: `virnucpro checks {drop}`; then: {remedy(result.name, drop)}."
         )
+
+
+def check_title(name: str, asset: str, rank: int | None) -> str:
+    """A check in a message: `NAME of ASSET`, with the rank if it has one."""
+    return f"{name} of {asset}" + ("" if rank is None else f" rank {rank}")
 
 
 def sentence(name: str, figures: Mapping[str, int | float | str], threshold: str) -> str:

@@ -70,15 +70,19 @@ def rotary_frequencies(head_width: int, device: torch.device | str = "cpu") -> t
 
 
 def attend_varlen(qkv: torch.Tensor, pack: TokenPack, alibi: Alibi | None) -> torch.Tensor:
-    """PyTorch's kernel for sequences of varying length: CUDA, half precision and no bias."""
-    from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 - PyTorch before 2.10 has none
+    """PyTorch's kernel for sequences of varying length: CUDA, half precision and no bias.
 
+    It is the operator that `torch.nn.attention.varlen.varlen_attn` calls. That function is not used because its first
+    call imports PyTorch's compiler and sympy: 800 modules, 4 s of the start of each device process.
+    """
     if alibi is not None:
         raise ValueError("varlen attention takes no biases")
     query, key, value = qkv.unbind(1)
     longest = pack.longest
-    attention_output = varlen_attn(query, key, value, pack.bounds, pack.bounds, longest, longest)
-    return cast("torch.Tensor", attention_output).flatten(1)
+    output, *_ = torch.ops.aten._flash_attention_forward(
+        query, key, value, pack.bounds, pack.bounds, longest, longest, 0.0, False, False
+    )
+    return cast("torch.Tensor", output).flatten(1)
 
 
 def attend_flash(qkv: torch.Tensor, pack: TokenPack, alibi: Alibi | None) -> torch.Tensor:

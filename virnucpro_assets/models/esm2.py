@@ -152,7 +152,12 @@ class Esm2(nn.Module):
         """The model without weights: fill its `parameter_targets`, then call `finalize`. Its frequencies are set."""
         with torch.device("meta"):
             model = cls(config, attention, fused=fused).to(dtype)
-        model = model.to_empty(device=device)
+        # Not to_empty: what it calls for the meta device imports sympy, 2 s of the start of a device process.
+        memory = {
+            name: torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
+            for name, tensor in model.state_dict().items()
+        }
+        model.load_state_dict(memory, assign=True)
         model.frequencies = rotary_frequencies(config.head_width, device)
         return model
 

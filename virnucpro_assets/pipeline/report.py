@@ -6,7 +6,7 @@ from virnucpro_assets import __version__
 from virnucpro_assets.calling.routing import DEFAULT, DNA_ONLY_BELOW, SHORT, THRESHOLD, WITHOUT_OPEN_FRAME
 from virnucpro_assets.checks.gate import require_passed, subjects_of_calls
 from virnucpro_assets.checks.quarantine import named_rows
-from virnucpro_assets.checks.results import CheckResult, read_checks, remedy, sentence
+from virnucpro_assets.checks.results import check_title, read_checks, remedy, sentence
 from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.stage_records import StageRecord, read_stages
 from virnucpro_assets.drops.work import DropWork
@@ -18,7 +18,6 @@ from virnucpro_assets.pipeline.call import READS_BY_ROUTE
 from virnucpro_assets.reports import drop_figures
 from virnucpro_assets.reports.drop_figures import evaluate_demo
 from virnucpro_assets.reports.drop_report import (
-    CheckFigures,
     DropReport,
     ModelFigures,
     QuarantinedFigures,
@@ -47,7 +46,16 @@ WORDS_OF_FIGURES = {
     "not_scored": "not scored",
 }
 QUARANTINE_SHOWN = 20
-STAGE_ORDER = ("index", "dnabert_s", "esm2", "merge", "predictions", "precision_checks", "calls")
+STAGE_ORDER = (
+    "index",
+    "dnabert_s",
+    "esm2",
+    "check_sample",
+    "merge",
+    "predictions",
+    "precision_checks",
+    "calls",
+)
 
 
 def report_drop(work: DropWork) -> DropReport:
@@ -116,7 +124,7 @@ def gather_report(work: DropWork) -> DropReport:
         hits=tables.counts["hits"],
         stages=list(_stages(work)),
         ranks=[_rank(shard) for shard in shards],
-        checks=[_check(result) for result in read_checks(work.folder.checks, subjects_of_calls(tables))],
+        checks=read_checks(work.folder.checks, subjects_of_calls(tables)),
         scores=drop_figures.chunk_scores(chunk_calls),
         read_lengths=drop_figures.read_lengths(read_calls),
         protein_lengths=protein_lengths.histogram(),
@@ -182,9 +190,9 @@ def _lines_of_checks(report: DropReport) -> Iterator[str]:
         else f"no check has looked at these results; run `virnucpro materialize {report.drop}`"
     )
     for check in failed:
-        of_rank = f" {check.partition}" if check.partition else ""
         found = sentence(check.name, check.figures, check.threshold)
-        yield f"check {check.name} of {check.asset}{of_rank}: {found}; then: {remedy(check.name, report.drop)}"
+        title = check_title(check.name, check.asset, check.rank)
+        yield f"check {title}: {found}; then: {remedy(check.name, report.drop)}"
 
 
 def _models(
@@ -297,15 +305,4 @@ def _rank(shard: ShardManifest) -> RankFigures:
         waited_for_output=shard.telemetry.waited_for_output,
         memory_mib=shard.telemetry.peak_memory >> 20,
         cached_rows=shard.cached_rows if shard.recipe.cached else None,
-    )
-
-
-def _check(result: CheckResult) -> CheckFigures:
-    return CheckFigures(
-        name=result.name,
-        asset=result.asset,
-        partition="" if result.rank is None else f"rank {result.rank}",
-        passed=result.passed,
-        figures=result.figures,
-        threshold=result.threshold,
     )

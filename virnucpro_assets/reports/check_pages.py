@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from virnucpro_assets import __version__
-from virnucpro_assets.checks.results import CheckResult, figure, remedy, sentence
+from virnucpro_assets.checks.results import CheckResult, check_title, figure, remedy, sentence
 from virnucpro_assets.checks.rules import CheckRule, check_rules
 from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.work import DropWork
@@ -75,15 +75,12 @@ def check_lines(report: CheckReport) -> Iterator[str]:
     for check in report.checks:
         if check.state == "failed":
             found = sentence(check.name, check.figures, check.threshold)
-            yield f"{_named(check)}: {found}; then: {remedy(check.name, report.drop)}. {check.reason}"
+            title = check_title(check.name, check.asset, check.rank)
+            yield f"{title}: {found}; then: {remedy(check.name, report.drop)}. {check.reason}"
     for note in report.notes:
         yield f"note: {note}"
     counts = report.counts
     yield f"{counts['passed']} passed, {counts['failed']} failed, {counts['not run']} not run"
-
-
-def _named(check: CheckEntry) -> str:
-    return f"{check.name} of {check.asset}" + ("" if check.rank is None else f" rank {check.rank}")
 
 
 def _entry(rule: CheckRule, rank: int | None, result: CheckResult | None, subject: str) -> CheckEntry:

@@ -3,6 +3,7 @@
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field
 
+from virnucpro_assets.checks.results import CheckResult
 from virnucpro_assets.reports import plots
 from virnucpro_assets.reports.histograms import Histogram
 from virnucpro_assets.reports.pages import render_page
@@ -52,17 +53,6 @@ class RankFigures(_Figures):
     waited_for_output: float = 0.0
     memory_mib: int = 0
     cached_rows: int | None = Field(None, exclude_if=lambda cached: cached is None)
-
-
-class CheckFigures(_Figures):
-    """The outcome of a check; `partition` is the rank, if it has one."""
-
-    name: str
-    asset: str
-    partition: str = ""
-    passed: bool
-    figures: dict[str, int | float | str] = {}
-    threshold: str
 
 
 class CallRow(_Figures):
@@ -134,7 +124,7 @@ class DropReport(_Figures):
 
     stages: list[StageFigures] = []
     ranks: list[RankFigures] = []
-    checks: list[CheckFigures] = []
+    checks: list[CheckResult] = []
     scores: Histogram | None = None
     read_lengths: Histogram | None = None
     protein_lengths: Histogram | None = None

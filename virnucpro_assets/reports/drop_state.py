@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from virnucpro_assets.checks.results import CheckError, sentence
+from virnucpro_assets.checks.results import CheckError, check_title, sentence
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import BusyError, InputError, IntegrityError, VirnucproError, describe_os_error
 from virnucpro_assets.files.manifests import read_manifest
@@ -164,5 +164,5 @@ def _missing_embeddings(work: DropWork) -> str:
 
 
 def _refusal(check: CheckEntry) -> str:
-    of_rank = "" if check.rank is None else f" rank {check.rank}"
-    return f"check {check.name} of {check.asset}{of_rank}: {sentence(check.name, check.figures, check.threshold)}"
+    title = check_title(check.name, check.asset, check.rank)
+    return f"check {title}: {sentence(check.name, check.figures, check.threshold)}"

@@ -17,7 +17,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pandas.util import hash_array
 
 from virnucpro_assets.errors import InputError, excerpt
 from virnucpro_assets.sequences.repeats import (
@@ -37,6 +36,9 @@ _EXAMPLES = 5
 
 def hash_names(names: Sequence[str]) -> npt.NDArray[np.uint64]:
     """uint64 [n]: SipHash of each name's UTF-8, with pandas' fixed key."""
+    # Device processes read an index and hash no names: pandas would take 1 s of their start.
+    from pandas.util import hash_array  # noqa: PLC0415
+
     return hash_array(np.array(names, dtype=object), categorize=False)
 
 

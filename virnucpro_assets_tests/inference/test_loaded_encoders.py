@@ -1,6 +1,8 @@
 """Which encoders a device process holds beside each other."""
 
 import shutil
+import subprocess
+import sys
 import threading
 import weakref
 from pathlib import Path
@@ -112,3 +114,15 @@ def test_an_encoder_that_cannot_be_prefetched_is_refused_when_its_turn_comes(
     with pytest.raises(IntegrityError, match="found a model of digest"):
         encoders.get(changed)
     assert encoders.get(choice) is in_use
+
+
+@pytest.mark.slow
+def test_a_device_process_imports_no_compiler_and_no_tables(choice: EncoderChoice) -> None:
+    """Each of these takes a second or more of every start."""
+    program = (
+        "import sys; from pathlib import Path; from virnucpro_assets.inference.worker import Worker; "
+        "from virnucpro_assets.models.loading import load_encoder; load_encoder(Path(sys.argv[1])); "
+        "print({'pandas', 'sympy', 'torch._dynamo', 'matplotlib', 'dagster'} & sys.modules.keys())"
+    )
+    command = [sys.executable, "-c", program, str(choice.folder)]
+    assert subprocess.check_output(command, text=True).strip() == "set()"

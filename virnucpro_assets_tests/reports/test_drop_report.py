@@ -3,9 +3,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from virnucpro_assets.checks.results import CheckResult
 from virnucpro_assets.reports.drop_report import (
     CallRow,
-    CheckFigures,
     DropReport,
     Evaluation,
     ModelFigures,
@@ -77,11 +77,11 @@ def report():
             )
         ],
         checks=[
-            CheckFigures(
-                name="finite_values", asset="esm2", partition="rank 0", passed=True, figures={"bad": 0},
+            CheckResult(
+                name="finite_values", asset="esm2", rank=0, passed=True, figures={"bad": 0},
                 threshold="none",
             ),
-            CheckFigures(
+            CheckResult(
                 name="packing", asset="esm2", passed=False, figures={"share": 0.87123}, threshold="at least 0.9"
             ),
         ],

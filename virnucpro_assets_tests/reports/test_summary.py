@@ -4,9 +4,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from virnucpro_assets.checks.results import CheckResult
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.pipeline.report import gather_report
-from virnucpro_assets.reports.drop_report import CheckFigures, DropReport, ModelFigures, StageFigures
+from virnucpro_assets.reports.drop_report import DropReport, ModelFigures, StageFigures
 from virnucpro_assets.reports.histograms import Histogram
 from virnucpro_assets.reports.summary import (
     CALLS_PLOT,
@@ -36,7 +37,7 @@ REPORT = DropReport(
     hits=2,
     stages=[StageFigures(name="index", seconds=1.25), StageFigures(name="esm2", seconds=2.5)],
     checks=[
-        CheckFigures(name=name, asset="x", passed=passed, threshold="")
+        CheckResult(name=name, asset="x", passed=passed, threshold="")
         for name, passed in (("a", True), ("b", False))
     ],
     scores=Histogram(edges=[0.0, 0.5, 1.0], counts=[3, 1]),
