@@ -33,16 +33,16 @@ NIGHTLY, RETRY = "nightly_drops", "retry_failed"
 ASKED_BY, COMMAND, BACKFILL = "virnucpro/asked_by", "command line", "dagster/backfill"
 
 
-def first_runs(drop: str, todo: Todo, asked_by: str, key: str) -> Iterator[dg.RunRequest]:
-    """The requests for the first run that makes what is to be made of a drop; of ranks with gaps there are several.
+def first_runs(drop: str, todo: Todo, settings: Settings, asked_by: str, key: str) -> Iterator[dg.RunRequest]:
+    """The requests for the first run that makes what is to be made of a drop.
 
-    A request with the same `key` is made once.
+    Of ranks with gaps there are several, and on a cluster one a rank. A request with the same `key` is made once.
     """
     tags = {ASKED_BY: asked_by, DROP: drop}
     if todo.index:
         yield dg.RunRequest(f"{key} index", job_name=INDEX_DROP, partition_key=drop, tags=tags)
     elif todo.ranks:
-        for assets, first, last in todo.embed_runs():
+        for assets, first, last in todo.embed_runs(one_by_one=settings.executor != "in_process"):
             yield dg.RunRequest(
                 f"{key} {', '.join(assets)} {first} to {last}",
                 job_name=EMBED_DROP,
@@ -94,7 +94,7 @@ def next_runs_after(
         todo = Todo(index=False, ranks={}, call=OF_CALL)
     else:
         return
-    yield from first_runs(drop, todo, run.tags.get(ASKED_BY) or asked_by, f"after {run.run_id}")
+    yield from first_runs(drop, todo, settings, run.tags.get(ASKED_BY) or asked_by, f"after {run.run_id}")
 
 
 def _is_followed(run: dg.DagsterRun, settings: Settings) -> bool:

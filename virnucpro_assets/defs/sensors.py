@@ -72,7 +72,9 @@ def _requests(instance: dg.DagsterInstance, settings: Settings, found: Scan) -> 
         request
         for one in complete
         if one.key not in at_work
-        for request in first_runs(one.key, whole(settings.ranks), NEW_DROPS, f"{one.key} {one.seen}")
+        for request in first_runs(
+            one.key, whole(settings.ranks), settings, NEW_DROPS, f"{one.key} {one.seen}"
+        )
     ]
 
 
@@ -130,7 +132,9 @@ def next_runs(settings: Settings) -> dg.SensorDefinition:
             if cursors[schedule] != before.get(schedule, ""):
                 for drop, todo in todos.items():
                     key = f"{schedule} {cursors[schedule]} {drop}"
-                    requests |= {(key, r.run_key or ""): r for r in first_runs(drop, todo, schedule, key)}
+                    requests |= {
+                        (key, r.run_key or ""): r for r in first_runs(drop, todo, settings, schedule, key)
+                    }
         return dg.SensorResult(
             skip_reason=None if requests else "nothing to follow",
             run_requests=list(requests.values()),

@@ -61,13 +61,16 @@ class Todo:
     def __bool__(self) -> bool:
         return bool(self.index or self.ranks or self.call)
 
-    def embed_runs(self) -> Iterator[tuple[list[str], int, int]]:
-        """The runs that make the ranks: the assets of each, its first and its last rank."""
+    def embed_runs(self, *, one_by_one: bool = False) -> Iterator[tuple[list[str], int, int]]:
+        """The runs that make the ranks: the assets of each, its first and its last rank.
+
+        Ranks without a gap share a run, unless each shall have its own.
+        """
         by_ranks: dict[tuple[int, ...], list[str]] = {}
         for asset, ranks in self.ranks.items():
             by_ranks.setdefault(tuple(ranks), []).append(asset)
         for ranks, assets in by_ranks.items():
-            for first, last in stretches(ranks):
+            for first, last in ((rank, rank) for rank in ranks) if one_by_one else stretches(ranks):
                 yield assets, first, last
 
 

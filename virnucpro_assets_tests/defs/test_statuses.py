@@ -81,6 +81,10 @@ def test_ranks_that_lack_the_same_encoders_are_one_run_a_stretch() -> None:
         (["dnabert_s_embeddings", "esm2_embeddings"], 0, 1),
         (["dnabert_s_embeddings", "esm2_embeddings"], 3, 3),
     ]
+    assert list(todo(esm2_embeddings=[1, 2]).embed_runs(one_by_one=True)) == [
+        (["esm2_embeddings"], 1, 1),
+        (["esm2_embeddings"], 2, 2),
+    ]
     assert list(todo(dnabert_s_embeddings=[0], esm2_embeddings=[1]).embed_runs()) == [
         (["dnabert_s_embeddings"], 0, 0),
         (["esm2_embeddings"], 1, 1),

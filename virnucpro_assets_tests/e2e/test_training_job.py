@@ -6,9 +6,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from virnucpro_assets.defs.jobs import TRAINING
 
 from virnucpro_assets.defs.build import build_definitions
+from virnucpro_assets.defs.partitions import TRAINING
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.models.hardware import limit_threads
 from virnucpro_assets_tests.deployments import Deployment

@@ -34,7 +34,7 @@ query ($sensor: SensorSelector!) {
 AUTOMATION = {
     "repositoryName": "__repository__",
     "repositoryLocationName": "virnucpro_assets",
-    "sensorName": "automation",
+    "sensorName": "next_runs",
 }
 
 
@@ -147,6 +147,6 @@ def test_the_page_that_an_asset_names_opens_and_is_whole(
 
 
 def test_nothing_was_made_twice(browser: Browser) -> None:
-    browser.open("/runs", "automation", "Success")
+    browser.open("/runs", "next_runs", "Success")
     browser.picture("runs")
     assert browser.page.get_by_text("Failure").count() == 0

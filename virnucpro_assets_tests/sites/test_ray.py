@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from virnucpro_assets.defs.partitions import EMBEDDINGS, RANGE_END, RANGE_START
+from virnucpro_assets.defs.embeddings import STEP
+from virnucpro_assets.defs.partitions import RANGE_END, RANGE_START
 from virnucpro_assets_tests.sites.backfills import materialise
 from virnucpro_assets_tests.sites.postgres import FRAGMENT, PASSWORD, running_postgres
 from virnucpro_assets_tests.sites.ray_cluster import RayCluster, running_ray
@@ -58,9 +59,7 @@ def finished(new_deployment: Callable) -> Iterator[Finished]:
 def steps_of(finished: Finished) -> dict[str, dict[str, Any]]:
     """The jobs of Ray that were steps with embeddings, by their id."""
     return {
-        job["submission_id"]: job
-        for job in finished.cluster.jobs()
-        if job["metadata"]["dagster/op"] in EMBEDDINGS
+        job["submission_id"]: job for job in finished.cluster.jobs() if job["metadata"]["dagster/op"] == STEP
     }
 
 
@@ -83,7 +82,7 @@ def test_each_rank_is_a_run_of_its_own_and_each_step_a_job_of_ray(finished: Fini
     jobs = finished.cluster.jobs()
     assert {job["status"] for job in jobs} == {"SUCCEEDED"}
     assert len(jobs) == sum(len(run["stepStats"]) for run in runs)
-    assert len(steps_of(finished)) == 4 * len(EMBEDDINGS)
+    assert len(steps_of(finished)) == 4
 
 
 def test_both_workers_compute_at_the_same_time(finished: Finished) -> None:

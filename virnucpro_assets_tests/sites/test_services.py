@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from virnucpro_assets.defs.jobs import AFTER_EMBEDDINGS, BEFORE_EMBEDDINGS, EMBEDDINGS
 
+from virnucpro_assets.defs.partitions import EMBEDDINGS, OF_CALL, OF_INDEX
 from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets_tests.sites.backfills import LAUNCH, materialise
 from virnucpro_assets_tests.sites.debian import program
@@ -66,7 +66,7 @@ def test_the_records_are_in_postgresql_and_nowhere_else(services: Services, post
         "SELECT count(*) FROM event_logs WHERE dagster_event_type = 'ASSET_MATERIALIZATION' "
         """AND asset_key != '["classifier"]'"""
     )
-    assert int(counted) == len(BEFORE_EMBEDDINGS) - 1 + 4 * len(EMBEDDINGS) + len(AFTER_EMBEDDINGS)
+    assert int(counted) == len(OF_INDEX) + 4 * len(EMBEDDINGS) + len(OF_CALL)
     assert postgres.query("SELECT count(*) FROM concurrency_slots WHERE concurrency_key = 'gpu'") == "1"
     assert [path for path in services.written() if ".db" in path.suffixes] == []
 
