@@ -96,7 +96,7 @@ def measure(job: ShardJob, device: Device, parts: int, rounds: int, folder: Path
                 taken, finished = timed(pools[name], tasks)
                 processor[name] += processor_seconds(pools[name], device) - before
                 seconds[name].append(taken)
-                waited += sum(part.waited for part in finished) if name == "written" else 0.0
+                waited += sum(part.output_stall_seconds for part in finished) if name == "written" else 0.0
     size = job.folders[0].joinpath("part-00000.h5").stat().st_size
     ratios = [one / other - 1 for one, other in zip(seconds["written"], seconds["forgotten"], strict=True)]
     rows = sum(task.plan.stop - task.plan.start for task in tasks if isinstance(task, PartTask))

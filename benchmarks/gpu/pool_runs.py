@@ -12,7 +12,7 @@ from typing import Any, Self
 import psutil
 
 from virnucpro_assets.inference.devices import Device
-from virnucpro_assets.inference.messages import Advanced, Finished
+from virnucpro_assets.inference.messages import Finished, PackDone
 from virnucpro_assets.inference.pool import DevicePool, Lease, Work
 from virnucpro_assets.inference.rounds import Event
 
@@ -48,7 +48,7 @@ class NotingLease(Lease):
             (
                 at
                 for at, event in self.noted
-                if event.device == device and isinstance(event.outcome, Advanced)
+                if event.device == device and isinstance(event.outcome, PackDone)
             ),
             None,
         )
@@ -73,7 +73,11 @@ def do(lease: NotingLease, tasks: Iterable[Work], seconds: float = math.inf) -> 
         raise RuntimeError(f"found {found} finished parts; expected {given}")
     seconds = max(at for finished in done.values() for at, _ in finished)
     tokens = {device: sum(map(_tokens, finished)) for device, finished in done.items()}
-    waited = sum(one.waited_for_input + one.waited for finished in done.values() for _, one in finished)
+    waited = sum(
+        one.input_stall_seconds + one.output_stall_seconds
+        for finished in done.values()
+        for _, one in finished
+    )
     return {
         "parts": {str(device): len(finished) for device, finished in done.items()},
         "seconds": round(seconds, 2),
@@ -97,7 +101,7 @@ def start(lease: NotingLease, tasks: Iterator[Work]) -> dict[str, Any]:
         for event in lease.run(queue):
             if isinstance(event.outcome, Finished) and None in map(lease.first_pack, lease.devices):
                 queue.extend(islice(tasks, 1))
-    loading = {device: lease.finished(device)[0][1].loading for device in lease.devices}
+    loading = {device: lease.finished(device)[0][1].loading_seconds for device in lease.devices}
     return {
         "seconds_from_spawn_to_first_pack": {
             str(device): round(lease.first_pack(device) or 0.0, 2) for device in lease.devices

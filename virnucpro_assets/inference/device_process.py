@@ -1,8 +1,8 @@
-"""The device process: owns one device, loads one encoder at a time, works through orders.
+"""The device process: owns one device, loads encoders, works through orders.
 
 Started by the pool as a fresh interpreter, `python -P -m virnucpro_assets.inference.device_process`,
 which looks for no modules in the working folder.
-The order of things: die with the parent; keep standard output for replies; own the device, by a
+In this order: die with the parent; keep standard output for replies; own the device, by a
 lock that the kernel gives back when this process ends; see that device only; then orders from
 standard input, one line each, until it is closed.
 """
@@ -11,16 +11,16 @@ import argparse
 import ctypes
 import os
 import signal
+import stat
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from virnucpro_assets.errors import BusyError, IntegrityError, describe_os_error
 from virnucpro_assets.files.locks import FileLock, acquire
-from virnucpro_assets.inference.kernel_cache import kernel_cache
-from virnucpro_assets.inference.messages import Refused, Waiting
-from virnucpro_assets.inference.replies import Replies
+from virnucpro_assets.inference.messages import Refused, Replies, Waiting
 
 PR_SET_PDEATHSIG = 1
 
@@ -67,6 +67,21 @@ def main() -> None:
 def lock_of(folder: Path, kind: str, name: str | int) -> Path:
     """The lock file of a device of this machine: of a GPU by its UUID, of a CPU slot by its number."""
     return folder / f"virnucpro-{kind}-{name}.lock"
+
+
+def kernel_cache(temporary: Path) -> Path:
+    """A folder of this user in `temporary`, the same for all processes.
+
+    Code is loaded from it, so one that another user made or may write to is not taken: the process then
+    has a new folder, and compiles anew.
+    """
+    folder = temporary / f"virnucpro-kernels-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+        return folder
+    return Path(tempfile.mkdtemp(prefix="virnucpro-kernels-", dir=temporary))
 
 
 def _slots(number: int, any_of: int) -> list[int]:

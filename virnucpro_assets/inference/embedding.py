@@ -3,7 +3,7 @@
 Sequences are tokenised together, ordered by token count, longest first, cut into packs under
 the token budget, and the rows put back in the order of the sequences. A pack that does not
 fit into the memory of the device is cut in halves, and so are all packs after it. The rows of a
-pack are fetched from the device when the next pack is on its way, so that it never stands still.
+pack are fetched from the device when the next pack is on its way, so that the device is never idle.
 """
 
 from collections.abc import Callable
@@ -23,16 +23,16 @@ Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Listener:
-    """Who hears of the packs: `entering` of the positions in the next one, `advanced` of the numbers
-    of sequences and tokens in the one that went through.
+class PackCallbacks:
+    """`starting` is called with the positions of the next pack, `done` with the numbers of sequences and tokens of
+    the one that went through.
 
-    With `entering` a pack is begun only when the one before has gone through: whoever wants to know
-    which pack a process died in needs one at a time.
+    With `starting` a pack is begun only when the one before has gone through, so that it is known in which pack a
+    process died.
     """
 
-    entering: Callable[[Positions], None] | None = None
-    advanced: Callable[[int, int], None] = lambda sequences, tokens: None
+    starting: Callable[[Positions], None] | None = None
+    done: Callable[[int, int], None] = lambda sequences, tokens: None
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def embed_sequences(
     one_at_a_time: bool = False,
     token_limit: int | None = None,
     left_out: Positions | None = None,
-    listener: Listener | None = None,
+    callbacks: PackCallbacks | None = None,
 ) -> Embedded:
     """Embed `sequences`, whose `tokens` may be made already, in packs of at most `token_budget` tokens.
 
@@ -85,7 +85,7 @@ def embed_sequences(
         if one_at_a_time
         else plan_packs(tokens.lengths[order], token_budget)
     )
-    passes = _Passes(encoder, tokens, token_limit, listener or Listener())
+    passes = _Passes(encoder, tokens, token_limit, callbacks or PackCallbacks())
     kept = np.ones(len(sequences), bool)
     if left_out is not None:
         kept[left_out] = False
@@ -109,7 +109,7 @@ class _Passes:
     encoder: Encoder
     tokens: Tokens
     token_limit: int | None
-    listener: Listener
+    callbacks: PackCallbacks
     split_packs: int = 0
     too_large: list[int] = field(default_factory=list)
     _on_their_way: tuple[Positions, HostCopy] | None = None
@@ -139,7 +139,7 @@ class _Passes:
             chosen, rows = self._on_their_way
             self.embeddings[chosen] = rows.wait()
             self._on_their_way = None
-            self.listener.advanced(len(chosen), int(self.lengths[chosen].sum()))
+            self.callbacks.done(len(chosen), int(self.lengths[chosen].sum()))
 
     def _cut(self, pack: Positions) -> list[Positions]:
         if self.token_limit is None or not len(pack):
@@ -150,9 +150,9 @@ class _Passes:
         return [pack[start:stop] for start, stop in cuts]
 
     def _fits(self, chosen: Positions) -> bool:
-        if self.listener.entering:
+        if self.callbacks.starting:
             self.fetch()
-            self.listener.entering(chosen)
+            self.callbacks.starting(chosen)
         try:
             pack = TokenPack.from_tokens(self.tokens.take(chosen), self.encoder.device)
             rows = HostCopy.begin(self.encoder.embed(pack))

@@ -1,4 +1,4 @@
-"""The GPUs that CUDA shows to a process, asked by a process of its own.
+"""The GPUs that CUDA shows to a process, listed by a child process.
 
 `python -m virnucpro_assets.inference.gpu_list [CUDA_VISIBLE_DEVICES]` prints a CudaAnswer as JSON. CUDA
 numbers GPUs by its own rules: what a container was given counts from 0, whatever the files of the

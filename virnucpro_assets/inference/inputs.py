@@ -1,8 +1,7 @@
-"""What a task embeds: its sequences and their tokens, made before the device has time for them.
+"""The input of a task: its sequences and their tokens, prepared while the device computes the task before.
 
-The order of things: a thread reads an order, opens the index, reads the rows and makes their
-tokens, while the device computes the task before; it is at most one task ahead. Whatever goes
-wrong is told when the task's turn comes.
+A thread reads an order, opens the index, reads the rows and tokenises them. It is at most one task ahead. An error
+is kept with the task and raised when its turn comes.
 """
 
 import os
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.errors import IntegrityError, VirnucproError
-from virnucpro_assets.inference.known_rows import KnownRows, look_up
+from virnucpro_assets.inference.cache_hits import CacheHits, look_up
 from virnucpro_assets.inference.messages import (
     ORDERS,
     EncoderChoice,
@@ -42,31 +41,31 @@ Rows = npt.NDArray[np.int64]
 class Input:
     """The sequences that a task computes, int64 [n] `rows` of the index, and their tokens.
 
-    Imitated ones are rows 0 to n - 1. `known` is what a part has not to compute.
+    Imitated ones are rows 0 to n - 1. `hits` are the rows that a part need not compute.
     """
 
     rows: Rows
     sequences: Ragged
     tokens: Tokens
-    known: KnownRows | None = None
+    hits: CacheHits | None = None
 
 
 @dataclass(frozen=True)
-class Ordered:
-    """An order with its input, or with what went wrong; both times are of the monotonic clock."""
+class PreparedTask:
+    """An order with its input, or with the error; both times are of the monotonic clock."""
 
     order: Order
     input: Input | Exception
     received: float
     prepared: float
 
-    def waited_since(self, idle: float) -> float:
-        """For how many seconds a device that was idle since then had an order and no input."""
+    def stall_since(self, idle: float) -> float:
+        """Seconds for which a device that was idle since then had an order and no input."""
         return max(0.0, self.prepared - max(idle, self.received))
 
 
 class Inputs:
-    """Makes the inputs of tasks, and keeps what the next one needs as well: one index, one tokeniser."""
+    """Makes the inputs of tasks, and keeps one index and one tokeniser for the next task."""
 
     def __init__(self) -> None:
         self._index: tuple[Path, SequenceIndex] | None = None
@@ -84,7 +83,7 @@ class Inputs:
             batch = index.rows(int(rows[0]), int(rows[-1]) + 1, task.recipe.ranks)
             sequences = ENCODERS[task.encoder.kind].sequences(batch)
             if task.cache is not None:
-                return self._unknown(task, rows, sequences, task.cache)
+                return self._misses(task, rows, sequences, task.cache)
         else:
             rows = np.array(task.rows, np.int64)
             index = self._open(task.index, task.index_digest)
@@ -94,15 +93,15 @@ class Inputs:
             )
         return Input(rows, sequences, self._tokenise(task.encoder, sequences))
 
-    def _unknown(self, task: PartTask, rows: Rows, sequences: Ragged, cache: EmbeddingCache) -> Input:
-        """The input of a part without the rows that the cache knows."""
+    def _misses(self, task: PartTask, rows: Rows, sequences: Ragged, cache: EmbeddingCache) -> Input:
+        """The input of a part without the rows that the cache gives."""
         maker = cache_namespace(task.recipe)
         if self._cached is None or self._cached[:2] != (cache, maker):
             self._cached = (cache, maker, CachedRows(cache, maker, task.encoder.width))
         left_out = {row.row for row in task.quarantined}
-        known, unknown = look_up(self._cached[2], rows, sequences, left_out)
-        sequences = sequences.take(unknown)
-        return Input(rows[unknown], sequences, self._tokenise(task.encoder, sequences), known)
+        hits, misses = look_up(self._cached[2], rows, sequences, left_out)
+        sequences = sequences.take(misses)
+        return Input(rows[misses], sequences, self._tokenise(task.encoder, sequences), hits)
 
     def _open(self, folder: Path, digest: str) -> SequenceIndex:
         if self._index is None or self._index[0] != folder or self._index[1].manifest.digest != digest:
@@ -122,9 +121,9 @@ class Inputs:
         return self._tokeniser[1](sequences)
 
 
-def ahead(descriptor: int, inputs: Inputs) -> Iterator[Ordered]:
+def prefetch(descriptor: int, inputs: Inputs) -> Iterator[PreparedTask]:
     """The orders that come in through a pipe, a line each, with their inputs, until it is closed."""
-    made: Queue[Ordered | None] = Queue(maxsize=1)
+    made: Queue[PreparedTask | None] = Queue(maxsize=1)
 
     def make() -> None:
         try:
@@ -139,14 +138,14 @@ def ahead(descriptor: int, inputs: Inputs) -> Iterator[Ordered]:
         yield ordered
 
 
-def _prepare(order: Order, inputs: Inputs) -> Ordered:
+def _prepare(order: Order, inputs: Inputs) -> PreparedTask:
     received = time.monotonic()
     made: Input | Exception
     try:
         made = inputs.of(order.task)
     except (VirnucproError, OSError) as error:
         made = error
-    return Ordered(order, made, received, time.monotonic())
+    return PreparedTask(order, made, received, time.monotonic())
 
 
 def _lines(descriptor: int) -> Iterator[bytes]:

@@ -1,13 +1,14 @@
-"""What the pool and a device process say to each other: one JSON object a line.
+"""The messages between the pool and a device process: one JSON object a line.
 
 The pool sends orders: a task under a number. The process says `Waiting` while another process
 owns its device, `Ready` once it owns it, and `Alive` from time to time whatever it is doing.
-For every order it says `Began` once, `Entered` and `Advanced` for the packs, and in the end one
+For every order it says `Began` once, `PackStarted` and `PackDone` for the packs, and in the end one
 `Finished` or `Failed`. An order may begin while the one before it is still being written.
 """
 
+import threading
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import IO, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -160,18 +161,18 @@ class Began(_Message):
     number: int
 
 
-class Entered(_Message):
+class PackStarted(_Message):
     """A pack with these rows of the index goes through the model next."""
 
-    type: Literal["entered"] = "entered"
+    type: Literal["pack_started"] = "pack_started"
     number: int
     rows: list[int]
 
 
-class Advanced(_Message):
+class PackDone(_Message):
     """A pack went through."""
 
-    type: Literal["advanced"] = "advanced"
+    type: Literal["pack_done"] = "pack_done"
     number: int
     sequences: int
     tokens: int
@@ -180,24 +181,24 @@ class Advanced(_Message):
 class Finished(_Message):
     """The task is done.
 
-    `seconds` is the time it was computed in, and `loading` what loading models took of it. The device
-    stood still for `waited_for_input` because the sequences were not there yet, and for `waited`
-    because the part before was not yet on the disk. `part` is what was written. Of a part, `flops`
-    operations were computed on a device with a peak of `peak_flops` a second, and the process has held
-    `peak_memory` bytes of it at most. `said` is what people should hear.
+    `seconds` is the time it was computed in, and `loading_seconds` what loading models took of it. The device
+    stood still for `input_stall_seconds` because the sequences were not there yet, and for
+    `output_stall_seconds` because the part before was not yet on the disk. `part` is what was written. Of a part,
+    `flops` operations were computed on a device with a peak of `peak_flops` a second, and the process has held
+    `peak_memory` bytes of it at most. `warnings` are lines for people.
     """
 
     type: Literal["finished"] = "finished"
     number: int
     seconds: float
-    loading: float = 0.0
-    waited_for_input: float = 0.0
-    waited: float = 0.0
+    loading_seconds: float = 0.0
+    input_stall_seconds: float = 0.0
+    output_stall_seconds: float = 0.0
     flops: int = 0
     peak_flops: float = 0.0
     peak_memory: int = 0
     part: PartRecord | None = None
-    said: list[str] = []
+    warnings: list[str] = []
 
 
 class Failed(_Message):
@@ -213,9 +214,38 @@ class Failed(_Message):
 
 
 Reply = Annotated[
-    Waiting | Refused | Ready | Alive | Began | Entered | Advanced | Finished | Failed,
+    Waiting | Refused | Ready | Alive | Began | PackStarted | PackDone | Finished | Failed,
     Field(discriminator="type"),
 ]
 
 ORDERS: TypeAdapter[Order] = TypeAdapter(Order)
 REPLIES: TypeAdapter[Reply] = TypeAdapter(Reply)
+
+HEARTBEAT_SECONDS = 2.0
+
+
+class Replies:
+    """Sends replies from any thread, each in one piece."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def send(self, message: BaseModel) -> None:
+        """Write one line to the pool; BrokenPipeError if nobody listens any more."""
+        line = memoryview(message.model_dump_json().encode() + b"\n")
+        with self._lock:
+            while line:
+                line = line[self._stream.write(line) :]
+
+    def beat(self) -> None:
+        """Say `Alive` from now on, until the process ends."""
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+
+    def _beat(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(HEARTBEAT_SECONDS):
+            try:
+                self.send(Alive())
+            except BrokenPipeError:
+                return

@@ -17,10 +17,10 @@ from virnucpro_assets.inference.messages import (
     REPLIES,
     Alive,
     Began,
-    Entered,
     Failed,
     Finished,
     Order,
+    PackStarted,
     Ready,
     Reply,
     Task,
@@ -37,7 +37,7 @@ LOG_TAIL = 2000
 INSTALLATION = (
     "This is a fault of the installation (Python, PyTorch or the driver), not of the reads: repair it first"
 )
-"""What is said of a process that fails before it takes its first task: no task can be to blame."""
+"""The message where a process fails before its first task: no task can be the cause."""
 
 PROGRAM = ("-m", "virnucpro_assets.inference.device_process")
 
@@ -59,7 +59,7 @@ class ProcessHandle:
         self.pack: list[int] = []
         self._begun: set[int] = set()
         self.waits = False
-        self._heard = self._progressed = time.monotonic()
+        self._last_reply = self._last_progress = time.monotonic()
         self._unread = b""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
         self._process = subprocess.Popen(
@@ -106,7 +106,7 @@ class ProcessHandle:
     def send(self, number: int, task: Task) -> None:
         """Hand a task to the process under a number that no other task of it has."""
         if not self.tasks:
-            self._progressed = time.monotonic()
+            self._last_progress = time.monotonic()
         self.tasks[number] = task
         try:
             self._stdin.write(Order(number=number, task=task).model_dump_json().encode() + b"\n")
@@ -119,7 +119,7 @@ class ProcessHandle:
         received = os.read(self.fileno(), 1 << 16)
         if not received:
             raise DeviceError(self.how_it_ended())
-        self._heard = time.monotonic()
+        self._last_reply = time.monotonic()
         *lines, self._unread = (self._unread + received).split(b"\n")
         for line in lines:
             try:
@@ -135,7 +135,7 @@ class ProcessHandle:
 
     def _note(self, reply: Reply) -> None:
         if not isinstance(reply, Alive):
-            self._progressed = time.monotonic()
+            self._last_progress = time.monotonic()
         match reply:
             case Waiting():
                 self.waits = True
@@ -144,7 +144,7 @@ class ProcessHandle:
             case Began():
                 self.in_work, self.pack = reply.number, []
                 self._begun.add(reply.number)
-            case Entered():
+            case PackStarted():
                 self.pack = reply.rows
             case Finished() | Failed():
                 self._begun.discard(reply.number)
@@ -156,11 +156,11 @@ class ProcessHandle:
         now = time.monotonic()
         if self.waits or (self.is_ready and not self.tasks):
             return None
-        if now - self._progressed > stall_seconds:
-            return f"made no progress for {now - self._progressed:.0f} s"
+        if now - self._last_progress > stall_seconds:
+            return f"made no progress for {now - self._last_progress:.0f} s"
         silence = min(stall_seconds, SILENCE_SECONDS)
-        if self.is_ready and now - self._heard > silence:
-            return f"gave no sign of life for {now - self._heard:.0f} s"
+        if self.is_ready and now - self._last_reply > silence:
+            return f"gave no sign of life for {now - self._last_reply:.0f} s"
         return None
 
     def kill(self) -> None:
@@ -194,9 +194,9 @@ class ProcessHandle:
         last_line = excerpt(tail.splitlines()[-1]) if tail else "it left no message"
         tasks = " or ".join(task.label for task in self.begun.values())
         work = f"at {tasks}" if tasks else "between tasks" if self.is_ready else "before its first task"
-        told = f"device process {self.device}: {how} {work} ({last_line})"
+        message = f"device process {self.device}: {how} {work} ({last_line})"
         # A signal may come from outside, as for want of memory.
-        return told if self.is_ready or why or code is None or code < 0 else f"{told}. {INSTALLATION}"
+        return message if self.is_ready or why or code is None or code < 0 else f"{message}. {INSTALLATION}"
 
     def _wait(self) -> int | None:
         """Its exit code, or None if it does not end in time: a driver can hold on to a killed process."""

@@ -1,4 +1,4 @@
-"""What becomes of a part whose device process died: try again, look for the culprit, go on without it.
+"""A part whose device process died: try again, look for the sequence that ends it, go on without that one.
 
 The first time the part is simply done again, with each pack announced. If its process dies
 again, in a pack, the rows of the pack are probed in halves, each in a process that may die,
@@ -36,7 +36,7 @@ class Retries:
 
     queue: deque[Work]
     _deaths: dict[PartKey, int] = field(default_factory=dict)
-    _vain_searches: dict[PartKey, int] = field(default_factory=dict)
+    _failed_bisections: dict[PartKey, int] = field(default_factory=dict)
     _searches: dict[PartKey, _Search] = field(default_factory=dict)
 
     def part_died(self, task: PartTask, death: Died) -> str | None:
@@ -110,8 +110,8 @@ class Retries:
         if search.culprits:
             found = [QuarantinedRow(row=row, reason="kills_process") for row in search.culprits]
             return part.model_copy(update={"quarantined": [*part.quarantined, *found]})
-        self._vain_searches[key] = self._vain_searches.get(key, 0) + 1
-        if self._vain_searches[key] == 1:
+        self._failed_bisections[key] = self._failed_bisections.get(key, 0) + 1
+        if self._failed_bisections[key] == 1:
             return part
         limit = part.token_limit or part.recipe.token_budget
         return part.model_copy(update={"token_limit": -(-limit // 2)})

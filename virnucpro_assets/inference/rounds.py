@@ -1,16 +1,15 @@
 """One pass through a queue of tasks on the processes of some devices.
 
-The order of things: every process that owns its device is handed a task and, once that is in
-work, the next one to go on with; replies are taken as they come; a process that dies or hangs
-is put away and started again, and its tasks go back to the queue. The one that it died of is
-reported instead, and whoever gave it decides. If that is to try again, another device has the
-next try: the first one may be broken, and then it, not the task, is to blame. A device whose
-process ends again and again is given up.
+Every process that owns its device is sent a task and, once that is in work, the next one, so that it never waits.
+Replies are handled as they come. A process that dies or hangs is ended and started again, and its tasks go back to
+the queue. The one that it died of is reported instead, and the caller decides. If the caller tries it again, another
+device gets it first: the first device may be broken, and then it, not the task, is to blame. A device whose process
+ends again and again is given up.
 
 Where a few processes are enough, the others are started only once one of these waits for its device or has died.
 
-A process that writes one part computes the next: when it dies, nobody knows of which of them. Then none is
-blamed, and each is done again alone: its process is given nothing before it has ended.
+A process computes one part while it writes the one before: when it dies, either can be the cause. Then none is
+blamed, and each is done again alone: its process gets no other task meanwhile.
 """
 
 import selectors
@@ -24,9 +23,9 @@ from typing import Protocol
 from virnucpro_assets.errors import BusyError, DeviceError
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.messages import (
-    Advanced,
     Failed,
     Finished,
+    PackDone,
     PartKey,
     PartTask,
     ProbeTask,
@@ -59,7 +58,7 @@ class Event:
 
     device: Device
     task: Work | None
-    outcome: Advanced | Finished | Failed | Died | str
+    outcome: PackDone | Finished | Failed | Died | str
 
 
 class Processes(Protocol):
@@ -97,10 +96,10 @@ class Round:
             readable = self._readable()
             for process in self.pool.running(self.devices):
                 if process in readable:
-                    yield from self._hear(process)
+                    yield from self._read_replies(process)
                 elif why := process.stalled(self.stall_seconds):
                     process.kill()
-                    yield from self._bury(process, process.how_it_ended(why))
+                    yield from self._handle_exit(process, process.how_it_ended(why))
 
     def unfinished(self) -> list[Device]:
         """The devices whose process still holds a task, or does not own its device yet."""
@@ -110,12 +109,14 @@ class Round:
     def _feed(self) -> None:
         for device in self.devices:
             if self.queue and self._may_start(device) and (process := self.pool.process(device)).wants_work:
-                fitting = (place for place, task in enumerate(self.queue) if self._may_try(device, task))
-                if (place := next(fitting, None)) is None:
+                fitting = (
+                    position for position, task in enumerate(self.queue) if self._may_try(device, task)
+                )
+                if (position := next(fitting, None)) is None:
                     continue
-                task = self.queue[place]
+                task = self.queue[position]
                 if not process.tasks or not any(map(self._is_alone, [task, *process.tasks.values()])):
-                    del self.queue[place]
+                    del self.queue[position]
                     process.send(next(self.numbers), task)
 
     def _may_start(self, device: Device) -> bool:
@@ -143,27 +144,27 @@ class Round:
                 selector.register(process.fileno(), selectors.EVENT_READ, process)
             return [key.data for key, _ in selector.select(LOOK_SECONDS)]
 
-    def _hear(self, process: ProcessHandle) -> Iterator[Event]:
+    def _read_replies(self, process: ProcessHandle) -> Iterator[Event]:
         try:
             for reply in process.read():
-                yield from self._understand(process, reply)
+                yield from self._dispatch(process, reply)
         except DeviceError as ended:
-            yield from self._bury(process, str(ended))
+            yield from self._handle_exit(process, str(ended))
 
-    def _understand(self, process: ProcessHandle, reply: Reply) -> Iterator[Event]:
+    def _dispatch(self, process: ProcessHandle, reply: Reply) -> Iterator[Event]:
         match reply:
             case Waiting():
                 yield Event(process.device, None, f"device {process.device}: {reply.reason}")
             case Refused():
                 raise BusyError(f"device {process.device}: {reply.reason}")
-            case Advanced():
+            case PackDone():
                 yield Event(process.device, process.tasks[reply.number], reply)
             case Finished() | Failed():
                 self.deaths[process.device] = 0
                 yield Event(process.device, process.tasks.pop(reply.number), reply)
 
-    def _bury(self, process: ProcessHandle, reason: str) -> Iterator[Event]:
-        """Put a dead process away: its tasks go back to the queue but for the one that it died of."""
+    def _handle_exit(self, process: ProcessHandle, reason: str) -> Iterator[Event]:
+        """Remove a process that has ended: its tasks go back to the queue, except the one that it died of."""
         device, blamed = process.device, None
         begun = process.begun
         if len(begun) == 1:

@@ -18,10 +18,10 @@ import numpy.typing as npt
 from virnucpro_assets.errors import DeviceError, IntegrityError, VirnucproError
 from virnucpro_assets.files.digests import check_file
 from virnucpro_assets.inference.messages import (
-    Advanced,
     EncoderChoice,
     Failed,
     Finished,
+    PackDone,
     PartKey,
     PartTask,
     ProbeTask,
@@ -189,8 +189,8 @@ class _Run:
     def _take(self, event: Event) -> _Shard | None:
         """Note what happened; the shard that it made complete, if it did."""
         match event.task, event.outcome:
-            case PartTask() as task, Advanced() as advanced:
-                self._count(task, advanced.sequences)
+            case PartTask() as task, PackDone() as done:
+                self._count(task, done.sequences)
             case PartTask() as task, Finished(part=PartRecord()) as finished:
                 return self._keep(task, finished, str(event.device))
             case PartTask() as task, Failed() as failed:
@@ -216,20 +216,20 @@ class _Run:
             raise TypeError(f"{task.label}: finished without a record")
         self._count(task, task.plan.stop - task.plan.start)
         shard.records[task.plan.number] = record
-        seconds = finished.waited_for_input + finished.seconds + finished.waited
+        seconds = finished.input_stall_seconds + finished.seconds + finished.output_stall_seconds
         shard.seconds += seconds
         shard.telemetry += Telemetry(
             sequences=task.plan.stop - task.plan.start - record.cached,
             flops=finished.flops,
             possible_flops=finished.peak_flops * seconds,
-            loading=finished.loading,
-            waited_for_input=finished.waited_for_input,
-            waited_for_output=finished.waited,
+            loading=finished.loading_seconds,
+            waited_for_input=finished.input_stall_seconds,
+            waited_for_output=finished.output_stall_seconds,
             peak_memory=finished.peak_memory,
         )
         shard.tokens += record.counts.tokens
         shard.devices.add(device)
-        for line in finished.said:
+        for line in finished.warnings:
             self._report(line)
         return shard if shard.complete else None
 

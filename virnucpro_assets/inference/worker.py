@@ -6,48 +6,84 @@ writer and go on with the next order. What cannot be embedded even so is quarant
 in the part by row and reason.
 """
 
+import os
 import time
+import traceback
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from virnucpro_assets.errors import VirnucproError, describe_os_error
 from virnucpro_assets.files.atomic import atomic_file
+from virnucpro_assets.inference.cache_hits import write_and_keep
 from virnucpro_assets.inference.embedding import (
     Embedded,
-    Listener,
+    PackCallbacks,
     Positions,
     embed_sequences,
     nothing_embedded,
 )
 from virnucpro_assets.inference.encoders import LoadedEncoders
-from virnucpro_assets.inference.inputs import Input, Inputs, ahead
-from virnucpro_assets.inference.known_rows import keep_computed, worth_keeping
+from virnucpro_assets.inference.inputs import Input, Inputs, prefetch
 from virnucpro_assets.inference.messages import (
-    Advanced,
     Began,
     EncoderChoice,
-    Entered,
     Failed,
     Finished,
     Order,
+    PackDone,
+    PackStarted,
     PartTask,
     ProbeTask,
     Ready,
+    Replies,
     SampleTask,
     Task,
 )
-from virnucpro_assets.inference.replies import Replies
-from virnucpro_assets.inference.writer import BackgroundWriter
 from virnucpro_assets.models.folders import read_config
 from virnucpro_assets.models.hardware import limit_threads, measure_peak, peak_memory
 from virnucpro_assets.models.loading import DTYPES
 from virnucpro_assets.models.sizes import count_flops
-from virnucpro_assets.storage.embedding_cache import cache_namespace
 from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
-from virnucpro_assets.storage.parts import PartRecord, write_part
+from virnucpro_assets.storage.parts import PartRecord
 from virnucpro_assets.vocabulary import Precision, QuarantineReason
+
+Write = Callable[[], tuple[PartRecord | None, list[str]]]
+"""Writes what a task gave; gives the record of a part, and warnings."""
+
+
+class BackgroundWriter:
+    """Does one piece of writing at a time in a thread of its own, while the next part is computed.
+
+    So a device process holds at most two parts. When the disk is slower than the device, the device waits.
+    """
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._pending: Future[None] | None = None
+
+    def submit(self, write: Callable[[], None]) -> None:
+        """Begin with `write` once what was submitted before is done."""
+        self.wait()
+        self._pending = self._executor.submit(write)
+        self._pending.add_done_callback(_end_process_on_error)
+
+    def wait(self) -> float:
+        """Wait until nothing is left to write; returns the seconds that took."""
+        started = time.monotonic()
+        if self._pending is not None:
+            self._pending.result()
+            self._pending = None
+        return time.monotonic() - started
+
+
+def _end_process_on_error(written: Future[None]) -> None:
+    # The thread that computes may be waiting for orders for ever: nobody else would see the error.
+    if (error := written.exception()) is not None:
+        traceback.print_exception(error)
+        os._exit(1)
 
 
 class Worker:
@@ -65,22 +101,21 @@ class Worker:
         """Answer the orders that come in through a pipe, line by line, until it is closed."""
         self._replies.send(Ready())
         idle = time.monotonic()
-        for ordered in ahead(descriptor, Inputs()):
-            self._answer(ordered.order, ordered.input, ordered.waited_since(idle))
+        for prepared in prefetch(descriptor, Inputs()):
+            self._answer(prepared.order, prepared.input, prepared.stall_since(idle))
             idle = time.monotonic()
         self._writer.wait()
 
-    def _answer(self, order: Order, made: Input | Exception, starved: float) -> None:
+    def _answer(self, order: Order, made: Input | Exception, input_stall: float) -> None:
         self._replies.send(Began(number=order.number))
         started, loading = time.monotonic(), self._encoders.seconds
-        write: Callable[[], PartRecord | None]
-        said: list[str] = []
+        write: Write
         try:
             if isinstance(made, Exception):
                 raise made
             match order.task:
                 case PartTask() as task:
-                    write = self._embed_part(task, made, order.number, said)
+                    write = self._embed_part(task, made, order.number)
                 case ProbeTask() as task:
                     write = self._probe(task, made, order.number)
                 case SampleTask() as task:
@@ -92,20 +127,20 @@ class Worker:
         finished = Finished(
             number=order.number,
             seconds=seconds,
-            loading=self._encoders.seconds - loading,
+            loading_seconds=self._encoders.seconds - loading,
             **self._rates(order.task, made),
-            waited_for_input=starved,
-            waited=self._writer.wait(),
+            input_stall_seconds=input_stall,
+            output_stall_seconds=self._writer.wait(),
         )
-        self._writer.submit(lambda: self._finish(finished, write, said))
+        self._writer.submit(lambda: self._finish(finished, write))
 
-    def _finish(self, finished: Finished, write: Callable[[], PartRecord | None], said: list[str]) -> None:
+    def _finish(self, finished: Finished, write: Write) -> None:
         try:
-            part = write()
+            part, warnings = write()
         except (VirnucproError, OSError) as error:
             self._replies.send(_failed(finished.number, error))
         else:
-            self._replies.send(finished.model_copy(update={"part": part, "said": said}))
+            self._replies.send(finished.model_copy(update={"part": part, "warnings": warnings}))
 
     def _rates(self, task: Task, given: Input) -> dict[str, Any]:
         """What a part took of its device; nothing for other tasks, and where all was known."""
@@ -120,14 +155,12 @@ class Worker:
             "peak_memory": peak_memory(device),
         }
 
-    def _embed_part(
-        self, task: PartTask, given: Input, number: int, said: list[str]
-    ) -> Callable[[], PartRecord]:
+    def _embed_part(self, task: PartTask, given: Input, number: int) -> Write:
         rows = given.rows
         if not len(rows):
-            # Not even the model is loaded for a part that the cache knows whole.
+            # Not even the model is loaded for a part that the cache gives whole.
             nothing = nothing_embedded(task.encoder.width)
-            return lambda: _write_part(task, given, nothing, Incidents(), said)
+            return lambda: write_and_keep(task, rows, given.hits, nothing, Incidents())
         left_out = np.flatnonzero(np.isin(rows, [row.row for row in task.quarantined]))
         limits = (self._token_limits.get(task.encoder), task.token_limit)
         encoder = self._encoders.get(task.encoder)
@@ -139,12 +172,12 @@ class Worker:
             tokens=given.tokens,
             token_limit=min((limit for limit in limits if limit is not None), default=None),
             left_out=left_out,
-            listener=self._listener(number, rows if task.announced else None),
+            callbacks=self._callbacks(number, rows if task.announced else None),
         )
         if embedded.token_limit is not None and embedded.token_limit != task.token_limit:
             self._token_limits[task.encoder] = embedded.token_limit
         incidents = self._embed_again(task, given, embedded, left_out)
-        return lambda: _write_part(task, given, embedded, incidents, said)
+        return lambda: write_and_keep(task, rows, given.hits, embedded, incidents)
 
     def _embed_again(
         self, task: PartTask, given: Input, embedded: Embedded, left_out: Positions
@@ -173,17 +206,17 @@ class Worker:
             token_limit=embedded.token_limit,
         )
 
-    def _probe(self, task: ProbeTask, given: Input, number: int) -> Callable[[], None]:
+    def _probe(self, task: ProbeTask, given: Input, number: int) -> Write:
         embed_sequences(
             self._encoders.get(task.encoder),
             given.sequences,
             int(given.tokens.lengths.sum()),
             tokens=given.tokens,
-            listener=self._listener(number),
+            callbacks=self._callbacks(number),
         )
-        return lambda: None
+        return lambda: (None, [])
 
-    def _embed_sample(self, task: SampleTask, given: Input, number: int) -> Callable[[], None]:
+    def _embed_sample(self, task: SampleTask, given: Input, number: int) -> Write:
         # Nothing is computed again in another precision here: a second model would only need memory.
         encoder = self._encoders.get(task.encoder, alone=True)
         self._encoders.prefetch(task.next_encoder)
@@ -193,48 +226,27 @@ class Worker:
             task.token_budget,
             tokens=given.tokens,
             one_at_a_time=task.one_at_a_time,
-            listener=self._listener(number),
+            callbacks=self._callbacks(number),
         )
 
-        def write() -> None:
+        def write() -> tuple[None, list[str]]:
             with atomic_file(task.target) as stream:
                 np.save(stream, embedded.embeddings, allow_pickle=False)
+            return None, []
 
         return write
 
-    def _listener(self, number: int, announced: Positions | None = None) -> Listener:
-        def advanced(sequences: int, tokens: int) -> None:
-            self._replies.send(Advanced(number=number, sequences=sequences, tokens=tokens))
+    def _callbacks(self, number: int, announced: Positions | None = None) -> PackCallbacks:
+        def done(sequences: int, tokens: int) -> None:
+            self._replies.send(PackDone(number=number, sequences=sequences, tokens=tokens))
 
         if announced is None:
-            return Listener(advanced=advanced)
+            return PackCallbacks(done=done)
 
-        def entering(positions: Positions) -> None:
-            self._replies.send(Entered(number=number, rows=announced[positions].tolist()))
+        def starting(positions: Positions) -> None:
+            self._replies.send(PackStarted(number=number, rows=announced[positions].tolist()))
 
-        return Listener(entering, advanced)
-
-
-def _write_part(
-    task: PartTask, given: Input, embedded: Embedded, incidents: Incidents, said: list[str]
-) -> PartRecord:
-    """Write a part with what was known of it, then keep for others what was computed."""
-    known, computed = given.known, embedded.embeddings
-    embeddings = computed if known is None else known.joined(given.rows, computed)
-    record = write_part(
-        task.target,
-        task.plan,
-        task.recipe,
-        embeddings,
-        embedded.counts,
-        incidents=incidents,
-        cached=0 if known is None else len(known.rows),
-    )
-    if known is not None and task.cache is not None:
-        said += known.said
-        kept = worth_keeping(given.rows, computed, incidents)
-        said += keep_computed(task.cache, cache_namespace(task.recipe), known, computed, kept)
-    return record
+        return PackCallbacks(starting, done)
 
 
 def _failed(number: int, error: VirnucproError | OSError) -> Failed:

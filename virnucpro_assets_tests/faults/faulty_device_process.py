@@ -107,13 +107,13 @@ def _argument(name: str) -> str:
 
 def install_in_worker(faults: Faults) -> None:
     """Replace what the worker calls: embedding, writing and the encoders."""
-    from virnucpro_assets.inference import worker  # noqa: PLC0415
+    from virnucpro_assets.inference import cache_hits, worker  # noqa: PLC0415
 
     log = _log_to(faults.log)
     embed_part, embed_sequences, write_part = (
         worker.Worker._embed_part,
         worker.embed_sequences,
-        worker.write_part,
+        cache_hits.write_part,
     )
     part_in_work: list[str] = [""]
 
@@ -123,19 +123,19 @@ def install_in_worker(faults: Faults) -> None:
         return embed_part(self, task, *arguments)
 
     def embed_sequences_with_faults(
-        encoder: Any, sequences: Any, *arguments: Any, listener: Any = None, **options: Any
+        encoder: Any, sequences: Any, *arguments: Any, callbacks: Any = None, **options: Any
     ) -> Any:
-        listener = listener or worker.Listener()
+        callbacks = callbacks or worker.PackCallbacks()
 
         def advanced(*counts: int) -> None:
             log("packed", part_in_work[0])
-            listener.advanced(*counts)
+            callbacks.done(*counts)
 
         embedded = embed_sequences(
             _FaultyEncoder(encoder, faults),
             sequences,
             *arguments,
-            listener=worker.Listener(_trouble_before(faults, sequences, listener.entering), advanced),
+            callbacks=worker.PackCallbacks(_trouble_before(faults, sequences, callbacks.starting), advanced),
             **options,
         )
         if lost := _positions(sequences, faults.not_finite):
@@ -153,7 +153,7 @@ def install_in_worker(faults: Faults) -> None:
         worker.LoadedEncoders._load = lambda *arguments: os.abort()
     worker.Worker._embed_part = embed_part_logged
     worker.embed_sequences = embed_sequences_with_faults
-    worker.write_part = write_part_logged
+    cache_hits.write_part = write_part_logged
 
 
 def _trouble_before(
@@ -165,7 +165,7 @@ def _trouble_before(
         for chosen in (faults.crashing, faults.hanging, faults.crashing_together)
     )
 
-    def entering(positions: Any) -> None:
+    def starting(positions: Any) -> None:
         if announce:
             announce(positions)
         _wait_for_others(faults)
@@ -181,7 +181,7 @@ def _trouble_before(
                 os.abort()
             time.sleep(FOR_EVER)
 
-    return entering
+    return starting
 
 
 def _wait_for_others(faults: Faults) -> None:

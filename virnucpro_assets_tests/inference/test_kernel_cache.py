@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from virnucpro_assets.inference.kernel_cache import kernel_cache
+from virnucpro_assets.inference.device_process import kernel_cache
 
 
 def test_processes_share_a_folder_that_only_their_user_can_write_to(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
-from virnucpro_assets.inference.known_rows import keep_computed, look_up, worth_keeping
+from virnucpro_assets.inference.cache_hits import keep_computed, look_up, worth_keeping
 from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.inference.shard_runs import ShardJob
 from virnucpro_assets.sequences.index import SequenceIndex
