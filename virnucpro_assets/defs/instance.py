@@ -125,5 +125,5 @@ def _what_is_wrong(error: Exception) -> str:
         # A wrong entry is one line, with all that is allowed; what a variable lacks is the second of several.
         *_, line = error.errors[0].message.splitlines()[:2]
         line = line.partition(" Expected: ")[0].partition(" In order for ")[0]
-        return line.partition("PostProcessingError: ")[2] or line
+        return line.rpartition("PostProcessingError: ")[2]
     return str(error.__cause__ or error).strip().partition("\n")[0]
