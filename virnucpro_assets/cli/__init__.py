@@ -1,6 +1,6 @@
 """The command line: commands on drops, training, and groups of commands on models and classifiers.
 
-A mistake that a person can mend ends with one line on standard error and an exit code: 2 for
+A mistake that a person can fix ends with one line on standard error and an exit code: 2 for
 wrong input, 3 for a damaged or foreign file, 4 for a device, 5 for a failed check, 130 for an interruption,
 141 for a closed pipe, 1 else.
 Imports stand inside the commands, so that `--help` answers at once.
@@ -10,19 +10,22 @@ import os
 import sys
 
 try:
-    from virnucpro_assets.cli.drops import app
+    # In the order of the help: each module adds its commands when it is imported.
+    from virnucpro_assets.cli import predict  # noqa: I001
+
+    from virnucpro_assets.cli import drops, tables, training
+    from virnucpro_assets.cli.app import app
     from virnucpro_assets.cli.errors import one_line_errors, take_over_streams
     from virnucpro_assets.cli.models import models
-    from virnucpro_assets.cli.tables import MAPPING_EXAMPLE, SUMMARY_EXAMPLE, reads_from_contigs, summary
-    from virnucpro_assets.cli.training import classifiers
 except KeyboardInterrupt:
     # The console script imports this first: an interruption has no trace here either.
     raise SystemExit(130) from None
 
-app.command(epilog=MAPPING_EXAMPLE)(reads_from_contigs)
-app.command(epilog=SUMMARY_EXAMPLE)(summary)
+WITH_COMMANDS = (predict, drops, training, tables)
+"""The modules that add their commands to the application, in the order of the help."""
+
 app.add_typer(models, name="models")
-app.add_typer(classifiers, name="classifiers")
+app.add_typer(training.classifiers, name="classifiers")
 
 
 def main() -> None:

@@ -6,15 +6,9 @@ from typing import Annotated
 
 import typer
 
+from virnucpro_assets.cli.app import app
 from virnucpro_assets.cli.errors import one_line_errors
 from virnucpro_assets.files.user_paths import user_path
-
-MAPPING_EXAMPLE = (
-    "Example: minimap2 contigs.fa reads.fq > reads.paf; "
-    "virnucpro reads-from-contigs --paf reads.paf --calls results/contig_calls.tsv --out by-contig"
-)
-
-SUMMARY_EXAMPLE = "Examples: virnucpro summary | virnucpro summary --out tables sample other"
 
 
 class TieRule(StrEnum):
@@ -25,6 +19,12 @@ class TieRule(StrEnum):
     none = "none"
 
 
+@app.command(
+    epilog=(
+        "Example: minimap2 contigs.fa reads.fq > reads.paf; "
+        "virnucpro reads-from-contigs --paf reads.paf --calls results/contig_calls.tsv --out by-contig"
+    )
+)
 def reads_from_contigs(
     paf: Annotated[
         Path,
@@ -76,6 +76,7 @@ def reads_from_contigs(
         typer.echo(out / FILE)
 
 
+@app.command(epilog="Examples: virnucpro summary | virnucpro summary --out tables sample other")
 def summary(
     out: Annotated[
         Path | None,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from virnucpro_assets.cli.drops import ChunkLength, Length, app
+from virnucpro_assets.cli.app import ChunkLength, Length, app
 from virnucpro_assets.cli.errors import one_line_errors
 from virnucpro_assets.files.user_paths import user_path
 

@@ -35,6 +35,8 @@ COMMANDS = [
     "cleanup",
     "forget",
     "settings",
+    "reads-from-contigs",
+    "summary",
     "train",
     "models",
     "classifiers",
