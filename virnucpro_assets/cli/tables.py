@@ -21,8 +21,8 @@ class TieRule(StrEnum):
 
 @app.command(
     epilog=(
-        "Example: minimap2 contigs.fa reads.fq > reads.paf; "
-        "virnucpro reads-from-contigs --paf reads.paf --calls results/contig_calls.tsv --out by-contig"
+        "Example: virnucpro reads-from-contigs --paf reads.paf --calls results/contig_calls.tsv --out by-contig, "
+        "after minimap2 contigs.fa reads.fq > reads.paf"
     )
 )
 def reads_from_contigs(

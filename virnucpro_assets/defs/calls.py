@@ -23,6 +23,7 @@ from virnucpro_assets.defs.devices import step_tags
 from virnucpro_assets.defs.partitions import DROPS, Partitions, across_ranks
 from virnucpro_assets.defs.records import input_tags, latest_record, materialisation
 from virnucpro_assets.defs.steps import step_of
+from virnucpro_assets.demo.recognise import demo_line
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.files.digests import sha256_of_file
@@ -63,6 +64,8 @@ def calls(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         drop = drop_of(context)
         with step_of(context, settings, drop) as errors:
             work = DropWork.on(drop, settings, context.log.info)
+            if line := demo_line(settings.model_folders(work.drop.source.chunk_length)):
+                context.log.info(line)
             try:
                 yield from _made(context, work)
             except (VirnucproError, OSError) as error:
