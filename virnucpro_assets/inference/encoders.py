@@ -58,7 +58,9 @@ class LoadedEncoders:
         """Whether an encoder can be loaded beside those that are there."""
         if not self._device.startswith("cuda"):
             return False
-        size = (choice.folder / WEIGHTS_FILE).stat().st_size
+        weights = choice.folder / WEIGHTS_FILE
+        # A missing file is an error of the tasks that need it, not of those that are computed meanwhile.
+        size = weights.stat().st_size if weights.is_file() else 0
         # Weights are published in half or in single precision.
         size *= 2 if choice.precision == "float32" else 1
         return size * LARGEST_SHARE <= torch.cuda.mem_get_info(self._device)[0]

@@ -116,6 +116,20 @@ def test_an_encoder_that_cannot_be_prefetched_is_refused_when_its_turn_comes(
     assert encoders.get(choice) is in_use
 
 
+def test_weights_that_are_gone_stop_no_task_of_the_encoder_in_use(
+    choice: EncoderChoice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoders_module.torch.cuda, "mem_get_info", lambda device: (1 << 40, 1 << 40))
+    lost = choice.model_copy(
+        update={"folder": shutil.copytree(choice.folder, tmp_path / "esm2"), "stamps": ()}
+    )
+    (lost.folder / "model.safetensors").unlink()
+    encoders = LoadedEncoders("cuda:0")
+    encoders.prefetch(lost)
+    with pytest.raises(IntegrityError, match=r"model\.safetensors"):
+        encoders.get(lost)
+
+
 @pytest.mark.slow
 def test_a_device_process_imports_no_compiler_and_no_tables(choice: EncoderChoice) -> None:
     """Each of these takes a second or more of every start."""
