@@ -46,8 +46,10 @@ def checked(
     results = [record_check(work.folder.checks, result) for result in check()]
     for result in results:
         if result.name in wanted:
-            yield check_result(result)
-            if not context.has_partition_key:
+            # Dagster looks for the partition of a result; a run without one records the evaluation alone.
+            if context.has_partition_key:
+                yield check_result(result)
+            else:
                 yield evaluation(context.instance, work.drop.key, result)
     for result in results:
         hold_back(work.drop.key, result)
