@@ -38,10 +38,10 @@ def browser(made: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bro
         yield opened
 
 
-def test_the_run_of_a_command_is_listed_under_its_job(browser: Browser) -> None:
-    browser.open("/locations/virnucpro_assets/jobs/embed_drop/runs", "virnucpro/drop: d1", "Success")
-    browser.picture("runs-of-a-job")
-    assert browser.page.get_by_text("Success", exact=True).count() == 1
+def test_the_runs_of_a_command_are_listed_by_their_drop(browser: Browser) -> None:
+    browser.open("/runs?q[0]=tag%3Avirnucpro%2Fdrop%3Dd1", "embed_drop", "Success")
+    browser.picture("runs-of-a-drop")
+    assert browser.page.get_by_text("Success", exact=True).count() == 3
 
 
 def test_the_report_of_a_drop_is_a_link_that_a_browser_can_open(made: Any, browser: Browser) -> None:
