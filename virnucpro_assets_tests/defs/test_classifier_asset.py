@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -72,7 +73,8 @@ def test_settings_that_ask_for_more_than_is_installed_leave_the_record_as_it_is(
 def test_predictions_name_the_classifier_that_scored_them_after_the_settings_changed(
     instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls.DropWork, "on", lambda *_: None)
+    work = SimpleNamespace(drop=SimpleNamespace(source=SimpleNamespace(chunk_length=300)))
+    monkeypatch.setattr(calls.DropWork, "on", lambda *_: work)
     monkeypatch.setattr(calls, "checked", lambda *_: iter(()))
     monkeypatch.setattr(calls, "_predictions", lambda _: dg.MaterializeResult("predictions"))
     instance.add_dynamic_partitions(DROPS, ["d"])
