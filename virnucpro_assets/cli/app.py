@@ -38,6 +38,12 @@ READS = typer.Argument(
 )
 Reads = Annotated[list[Path], READS]
 OptionalReads = Annotated[list[Path] | None, READS]
+Results = Annotated[
+    Path,
+    typer.Option(
+        "--out", parser=user_path, metavar="FOLDER", help="Folder for the tables, the hits and the report."
+    ),
+]
 Drop = Annotated[str, typer.Argument(help="The drop's name.")]
 Delete = Annotated[
     bool, typer.Option("--delete/--dry-run", help="Remove what is listed; the default only lists it.")

@@ -13,6 +13,7 @@ from virnucpro_assets.cli.app import (
     Reads,
     Repeats,
     Replace,
+    Results,
     app,
     materialise,
     progress,
@@ -31,15 +32,7 @@ if TYPE_CHECKING:
     "virnucpro predict --sheet samples.csv --out results"
 )
 def predict(
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            parser=user_path,
-            metavar="FOLDER",
-            help="Folder for the tables, the hits and the report.",
-        ),
-    ],
+    out: Results,
     reads: OptionalReads = None,
     sheet: Annotated[
         Path | None,
@@ -94,15 +87,7 @@ def predict(
 
 @app.command(epilog="Example: virnucpro demo --out demo-results")
 def demo(
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            parser=user_path,
-            metavar="FOLDER",
-            help="Folder for the tables, the hits and the report.",
-        ),
-    ],
+    out: Results,
 ) -> None:
     """Call viruses in the embedded demo reads, and say how good the calls are."""
     with one_line_errors():

@@ -4,13 +4,17 @@ from contextlib import ExitStack
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from virnucpro_assets.cli.app import ChunkLength, Length, app
 from virnucpro_assets.cli.errors import one_line_errors
 from virnucpro_assets.files.user_paths import user_path
+
+if TYPE_CHECKING:
+    from virnucpro_assets.settings import Settings
+    from virnucpro_assets.training.labels import LabelledDrop
 
 classifiers = typer.Typer(
     help="List the classifiers that were trained here, and choose which one is in use.",
@@ -42,86 +46,98 @@ Short = Annotated[
 ]
 
 
+Viruses = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--virus",
+        parser=user_path,
+        metavar="PATH",
+        help="Reads or genomes of viruses: a file, or a folder of files; repeatable.",
+    ),
+]
+Others = Annotated[
+    list[Path] | None,
+    typer.Option("--others", parser=user_path, metavar="PATH", help="The same of anything else; repeatable."),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        parser=user_path,
+        metavar="FILE",
+        help="Instead: a table of drops that are there, with drop, label, source.",
+    ),
+]
+Embeddings = Annotated[
+    Takes | None,
+    typer.Option("--inputs", help="The embeddings that it takes; default: both. dna is for short reads."),
+]
+Sources = Annotated[
+    SourcesBy | None,
+    typer.Option(
+        "--sources",
+        help="What tells the genome of a read: its name (the default; what stands before a colon, else all "
+        "of it), or its drop.",
+    ),
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Decides about all that is random.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="At most; default: 200.")]
+Patience = Annotated[
+    int | None,
+    typer.Option("--patience", help="Epochs without a lower loss before it stops; default: 10."),
+]
+LearningRate = Annotated[float | None, typer.Option("--learning-rate", help="Default: 0.0002.")]
+Momentum = Annotated[float | None, typer.Option("--momentum", help="Default: 0.9.")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Rows of a step; default: 32.")]
+RateStepEpochs = Annotated[
+    int | None, typer.Option("--rate-step-epochs", help="Epochs after which the rate falls; default: 10.")
+]
+RateFactor = Annotated[
+    float | None, typer.Option("--rate-factor", help="What it is multiplied by then; default: 0.85.")
+]
+ValidationShare = Annotated[
+    float | None, typer.Option("--validation-share", help="Of the rows; default: 0.15.")
+]
+TestShare = Annotated[float | None, typer.Option("--test-share", help="Of the rows; default: 0.15.")]
+NearIdentical = Annotated[
+    float | None,
+    typer.Option(
+        "--near-identical", help="Share of 31-mers in another split that is too much; default: 0.1."
+    ),
+]
+SourceFactor = Annotated[
+    float | None,
+    typer.Option("--source-factor", help="How many times the median rows one source may give; default: 4."),
+]
+ReplaceDrops = Annotated[
+    bool, typer.Option("--replace", help="Replace drops of the same names that have other files.")
+]
+
+
 @app.command(
     epilog="Examples: virnucpro train --virus phages.fa --others bacteria/ | virnucpro train --labels table.tsv "
     "--inputs dna | see docs/training.md"
 )
 def train(
-    virus: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--virus",
-            parser=user_path,
-            metavar="PATH",
-            help="Reads or genomes of viruses: a file, or a folder of files; repeatable.",
-        ),
-    ] = None,
-    others: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--others", parser=user_path, metavar="PATH", help="The same of anything else; repeatable."
-        ),
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            "--labels",
-            parser=user_path,
-            metavar="FILE",
-            help="Instead: a table of drops that are there, with drop, label, source.",
-        ),
-    ] = None,
+    virus: Viruses = None,
+    others: Others = None,
+    labels: Labels = None,
     chunk_length: Length = None,
-    inputs: Annotated[
-        Takes | None,
-        typer.Option("--inputs", help="The embeddings that it takes; default: both. dna is for short reads."),
-    ] = None,
-    sources: Annotated[
-        SourcesBy | None,
-        typer.Option(
-            "--sources",
-            help="What tells the genome of a read: its name (the default; what stands before a colon, else all "
-            "of it), or its drop.",
-        ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Decides about all that is random.")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="At most; default: 200.")] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option("--patience", help="Epochs without a lower loss before it stops; default: 10."),
-    ] = None,
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Default: 0.0002.")] = None,
-    momentum: Annotated[float | None, typer.Option("--momentum", help="Default: 0.9.")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", help="Rows of a step; default: 32.")
-    ] = None,
-    rate_step_epochs: Annotated[
-        int | None, typer.Option("--rate-step-epochs", help="Epochs after which the rate falls; default: 10.")
-    ] = None,
-    rate_factor: Annotated[
-        float | None, typer.Option("--rate-factor", help="What it is multiplied by then; default: 0.85.")
-    ] = None,
-    validation_share: Annotated[
-        float | None, typer.Option("--validation-share", help="Of the rows; default: 0.15.")
-    ] = None,
-    test_share: Annotated[
-        float | None, typer.Option("--test-share", help="Of the rows; default: 0.15.")
-    ] = None,
-    near_identical: Annotated[
-        float | None,
-        typer.Option(
-            "--near-identical", help="Share of 31-mers in another split that is too much; default: 0.1."
-        ),
-    ] = None,
-    source_factor: Annotated[
-        float | None,
-        typer.Option(
-            "--source-factor", help="How many times the median rows one source may give; default: 4."
-        ),
-    ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Replace drops of the same names that have other files.")
-    ] = False,
+    inputs: Embeddings = None,
+    sources: Sources = None,
+    seed: Seed = None,
+    epochs: Epochs = None,
+    patience: Patience = None,
+    learning_rate: LearningRate = None,
+    momentum: Momentum = None,
+    batch_size: BatchSize = None,
+    rate_step_epochs: RateStepEpochs = None,
+    rate_factor: RateFactor = None,
+    validation_share: ValidationShare = None,
+    test_share: TestShare = None,
+    near_identical: NearIdentical = None,
+    source_factor: SourceFactor = None,
+    replace: ReplaceDrops = False,
 ) -> None:
     """Train a classifier on labelled sequences; it takes its place if it is not worse than the one in use.
 
@@ -219,40 +235,22 @@ def _train(
     from virnucpro_assets.defs.runs import embed_drop, run_training
     from virnucpro_assets.demo.recognise import saying_demo_models
     from virnucpro_assets.drops.disk_space import check_data_root
-    from virnucpro_assets.errors import InputError
     from virnucpro_assets.inference.devices import find_devices
-    from virnucpro_assets.intake.registration import check_arrived
     from virnucpro_assets.maintenance.forget import kept_if_indexed
     from virnucpro_assets.settings import load_settings
     from virnucpro_assets.training.labelled_drops import (
         is_embedded,
-        labelled_paths,
         register_labelled,
         registration_locks,
     )
-    from virnucpro_assets.training.labels import LabelledDrop, keep_labels, read_labels
+    from virnucpro_assets.training.labels import keep_labels
     from virnucpro_assets.training.options import parse_options
 
     settings = load_settings()
     parse_options(options)
     check_data_root(settings.data_root)
     find_devices(settings.devices, visible=settings.visible_gpus)
-    paths: dict[LabelledDrop, Path] = {}
-    if labels is None:
-        if not virus or not others:
-            raise InputError(
-                "training sources",
-                found=f"{len(virus)} of viruses and {len(others)} of others",
-                expected="files of both classes, or a table",
-                advice="Give --virus and --others, or --labels.",
-            )
-        paths = labelled_paths(virus, others)
-        labelled = list(paths)
-    else:
-        labelled = read_labels(labels)
-        for one in labelled:
-            # Before the orchestrator hears the name: a misspelt one would stay as a partition.
-            check_arrived(one.drop, settings)
+    labelled, paths = _labelled_drops(virus, others, labels, settings)
 
     def say(line: str) -> None:
         typer.echo(line, err=True)
@@ -276,3 +274,29 @@ def _train(
         if record and (made := record.asset_materialization):
             for name in ("verdict", "version", "page"):
                 typer.echo(f"{name}: {made.metadata[name].value}")
+
+
+def _labelled_drops(
+    virus: list[Path], others: list[Path], labels: Path | None, settings: "Settings"
+) -> "tuple[list[LabelledDrop], dict[LabelledDrop, Path]]":
+    """The drops to train on, and the paths of those that are still to be registered."""
+    from virnucpro_assets.errors import InputError
+    from virnucpro_assets.intake.registration import check_arrived
+    from virnucpro_assets.training.labelled_drops import labelled_paths
+    from virnucpro_assets.training.labels import read_labels
+
+    if labels is not None:
+        labelled = read_labels(labels)
+        for one in labelled:
+            # Before Dagster is given the name: a misspelt one would stay as a partition.
+            check_arrived(one.drop, settings)
+        return labelled, {}
+    if not virus or not others:
+        raise InputError(
+            "training sources",
+            found=f"{len(virus)} of viruses and {len(others)} of others",
+            expected="files of both classes, or a table",
+            advice="Give --virus and --others, or --labels.",
+        )
+    paths = labelled_paths(virus, others)
+    return list(paths), paths

@@ -7,7 +7,7 @@ import numpy as np
 from virnucpro_assets.calling.calls import call_members
 from virnucpro_assets.calling.drop_errors import DropErrors
 from virnucpro_assets.calling.region_tables import REGION_FILES, write_regions
-from virnucpro_assets.calling.routing import check_scored_by, classifiers_in_use
+from virnucpro_assets.calling.routing import Routing, check_scored_by, classifiers_in_use
 from virnucpro_assets.checks.gate import require_passed, subjects_of_predictions
 from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.stage_records import recorded_stage
@@ -15,6 +15,7 @@ from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.pipeline.predict import demo_note, score_files, scored_members
 from virnucpro_assets.sequences.reads import read_batches
+from virnucpro_assets.settings_groups import RegionRules
 from virnucpro_assets.storage.call_tables import (
     CHUNK_CALLS_FILE,
     CONSENSUS_FILE,
@@ -22,7 +23,7 @@ from virnucpro_assets.storage.call_tables import (
     READ_CALLS_FILE,
     write_calls,
 )
-from virnucpro_assets.storage.calls import CALLS, VIRAL
+from virnucpro_assets.storage.calls import CALLS, VIRAL, CallSummary
 from virnucpro_assets.storage.hits import HITS_FILE, write_hits
 from virnucpro_assets.storage.tables_manifest import TablesManifest, read_tables, write_tables_manifest
 
@@ -63,28 +64,11 @@ def call_drop(work: DropWork) -> TablesManifest:
         check_scored_by(work.folder.predictions, predictions, routing)
         require_passed(work, subjects_of_predictions(predictions))
         note = demo_note(work, routing)
-        scores = [
-            np.load(work.folder.predictions / name, mmap_mode="r", allow_pickle=False)
-            for name in score_files(routing)
-        ]
-        errors = DropErrors.of(
-            routing,
-            scored_members(work, routing, scores),
-            index.manifest.reads,
-            work.settings.expected_viral_share,
-        )
-        wanted = work.settings.calls.wanted_fdr
-        by = routing.scored_by if wanted is None else errors.thresholds(wanted)
-        summary = write_calls(
-            scored_members(work, routing, scores),
-            index.read_batches(),
-            folder,
-            partial(call_members, thresholds=work.settings.calls, by=by),
-            by,
-            note=note,
-            q_values=errors.q_values,
-        )
+        errors, tables = _write_tables(work, predictions, routing, note)
+        hits = _write_hits(work, note)
+        figures.update({"reads": tables.reads, "hits": hits})
         wrong = errors.expected_wrong(folder / READ_CALLS_FILE)
+        figures["expected false calls"] = "unknown" if wrong is None else round(wrong, 3)
         regions = write_regions(
             folder / READ_CALLS_FILE,
             folder / CHUNK_CALLS_FILE,
@@ -92,33 +76,78 @@ def call_drop(work: DropWork) -> TablesManifest:
             chunk_length=index.manifest.chunk_length,
             rules=work.settings.regions,
         )
-        work.drop.check_files()
-        chosen = work.drop.source.min_score
-        min_score = work.settings.min_score if chosen is None else chosen
-        hits = write_hits(
-            read_batches(work.drop.read_files),
-            folder / READ_CALLS_FILE,
-            folder / HITS_FILE,
-            min_score=min_score,
-            note=note,
-        )
-        figures.update({"reads": summary.reads, "hits": hits})
-        figures.update({"expected false calls": "unknown" if wrong is None else round(wrong, 3)})
-        counts = {
-            "reads": summary.reads,
-            "called_reads": summary.called_reads,
-            "chunks": summary.chunks,
-            "virus_chunks": summary.virus_chunks,
-            "viral_reads": sum(summary.calls[CALLS[VIRAL]].values()),
-            "hits": hits,
-            "regions": regions,
-            "not_scored_members": predictions.counts["not_scored"],
-            "not_scored_reads": summary.reasons.get("not_scored", 0),
-        }
-        counts |= {f"{call}, {tier}": n for call, tiers in summary.calls.items() for tier, n in tiers.items()}
-        counts |= {f"{READS_BY_ROUTE} {route}": count for route, count in summary.routes.items()}
-        inputs = {**predictions.inputs, "predictions": predictions.digest, "min_score": str(min_score)}
-        inputs |= routing.inputs_of_calls
-        if wanted is not None:
-            inputs["wanted false discovery rate"] = str(wanted)
-        return write_tables_manifest(folder, CALL_FILES, inputs, counts)
+        counts = _counts(tables, predictions) | {"hits": hits, "regions": regions}
+        inputs = {**predictions.inputs, "predictions": predictions.digest, **_inputs_of_settings(work)}
+        return write_tables_manifest(folder, CALL_FILES, inputs | routing.inputs_of_calls, counts)
+
+
+def _write_tables(
+    work: DropWork, predictions: TablesManifest, routing: Routing, note: str
+) -> tuple[DropErrors, CallSummary]:
+    """Write the calls of chunks and reads; returns the error rates of the drop and the counts."""
+    index, settings = work.index, work.settings
+    scores = [
+        np.load(work.folder.predictions / name, mmap_mode="r", allow_pickle=False)
+        for name in score_files(routing)
+    ]
+    errors = DropErrors.of(
+        routing,
+        scored_members(work, routing, scores),
+        index.manifest.reads,
+        settings.expected_viral_share,
+    )
+    wanted = settings.calls.wanted_fdr
+    by = routing.scored_by if wanted is None else errors.thresholds(wanted)
+    summary = write_calls(
+        scored_members(work, routing, scores),
+        index.read_batches(),
+        work.folder.calls,
+        partial(call_members, thresholds=settings.calls, by=by),
+        by,
+        note=note,
+        q_values=errors.q_values,
+    )
+    return errors, summary
+
+
+def _write_hits(work: DropWork, note: str) -> int:
+    """Write the hits from the drop's own files; returns how many there are."""
+    work.drop.check_files()
+    return write_hits(
+        read_batches(work.drop.read_files),
+        work.folder.calls / READ_CALLS_FILE,
+        work.folder.calls / HITS_FILE,
+        min_score=_min_score(work),
+        note=note,
+    )
+
+
+def _min_score(work: DropWork) -> float:
+    chosen = work.drop.source.min_score
+    return work.settings.min_score if chosen is None else chosen
+
+
+def _counts(tables: CallSummary, predictions: TablesManifest) -> dict[str, int]:
+    counts = {
+        "reads": tables.reads,
+        "called_reads": tables.called_reads,
+        "chunks": tables.chunks,
+        "virus_chunks": tables.virus_chunks,
+        "viral_reads": sum(tables.calls[CALLS[VIRAL]].values()),
+        "not_scored_members": predictions.counts["not_scored"],
+        "not_scored_reads": tables.reasons.get("not_scored", 0),
+    }
+    counts |= {f"{call}, {tier}": n for call, tiers in tables.calls.items() for tier, n in tiers.items()}
+    return counts | {f"{READS_BY_ROUTE} {route}": count for route, count in tables.routes.items()}
+
+
+def _inputs_of_settings(work: DropWork) -> dict[str, str]:
+    """What the settings decide about calls, by name; what is off or the default is left out."""
+    settings, found = work.settings, {"min_score": str(_min_score(work))}
+    if settings.calls.wanted_fdr is not None:
+        found["wanted false discovery rate"] = str(settings.calls.wanted_fdr)
+    if settings.expected_viral_share is not None:
+        found["expected share of viruses"] = str(settings.expected_viral_share)
+    if settings.regions != RegionRules():
+        found["rules of regions"] = settings.regions.model_dump_json()
+    return found

@@ -18,6 +18,7 @@ from virnucpro_assets.files.atomic import sync_folder, write_text
 from virnucpro_assets.files.outputs import check_outputs, note_outputs
 from virnucpro_assets.files.parquet import table_writer
 from virnucpro_assets.reports.drop_report import DropReport
+from virnucpro_assets.reports.histograms import Histogram
 
 TABLE, PARQUET = "drops.tsv", "drops.parquet"
 STATISTICS, CALLS_PLOT, SCORES_PLOT = (
@@ -123,71 +124,70 @@ def _write_tables(rows: Sequence[SummaryRow], folder: Path) -> None:
 
 def multiqc_content(reports: Sequence[DropReport], rows: Sequence[SummaryRow]) -> dict[str, dict[str, Any]]:
     """The custom content for MultiQC, by file name (docs.seqera.io/multiqc/custom_content)."""
-    about = {
-        "parent_id": "virnucpro",
-        "parent_name": "VirNucPro",
-        "parent_description": "Viruses in short reads.",
-    }
     return {
-        STATISTICS: {
-            "id": "virnucpro_statistics",
-            "plot_type": "generalstats",
-            "pconfig": [
-                {
-                    "viral_share": {
-                        "title": "% Viral",
-                        "suffix": "%",
-                        "max": 100,
-                        "min": 0,
-                        "format": "{:,.2f}",
-                    }
-                },
-                {"viral_reads": {"title": "Viral", "format": "{:,d}", "description": "Reads called Viral"}},
-                {"called_reads": {"title": "Called", "format": "{:,d}", "description": "Reads with a call"}},
-                {"checks_failed": {"title": "Failed checks", "format": "{:,d}", "min": 0}},
-            ],
-            "data": {
-                row.drop: {
-                    "viral_share": 100 * row.viral_share,
-                    "viral_reads": row.viral_reads,
-                    "called_reads": row.called_reads,
-                    "checks_failed": row.checks_failed,
-                }
-                for row in rows
-            },
-        },
-        CALLS_PLOT: about
-        | {
-            "id": "virnucpro_calls",
-            "section_name": "Calls",
-            "description": "Reads or contigs by call.",
-            "plot_type": "bargraph",
-            "pconfig": {"id": "virnucpro_calls_plot", "title": "VirNucPro: calls", "ylab": "reads"},
-            "data": {
-                report.drop: {call: sum(tiers.values()) for call, tiers in report.calls.items()}
-                | {"no call": report.reads - report.called_reads}
-                for report in reports
-            },
-        },
-        SCORES_PLOT: about
-        | {
-            "id": "virnucpro_scores",
-            "section_name": "Scores of chunks",
-            "description": "Share of the chunks by their largest P(virus).",
-            "plot_type": "linegraph",
-            "pconfig": {
-                "id": "virnucpro_scores_plot",
-                "title": "VirNucPro: scores of chunks",
-                "xlab": "largest P(virus)",
-                "ylab": "share of the chunks",
-            },
-            "data": {
-                report.drop: {
-                    str(edge): count / report.scores.total
-                    for edge, count in zip(report.scores.edges, report.scores.counts, strict=False)
-                }
+        STATISTICS: _statistics(rows),
+        CALLS_PLOT: _plot(
+            "calls",
+            "bargraph",
+            "Reads or contigs by call.",
+            {"ylab": "reads"},
+            {report.drop: _reads_by_call(report) for report in reports},
+        ),
+        SCORES_PLOT: _plot(
+            "scores of chunks",
+            "linegraph",
+            "Share of the chunks by their largest P(virus).",
+            {"xlab": "largest P(virus)", "ylab": "share of the chunks"},
+            {
+                report.drop: _shares(report.scores)
                 for report in reports
                 if report.scores and report.scores.total
             },
+        ),
+    }
+
+
+def _statistics(rows: Sequence[SummaryRow]) -> dict[str, Any]:
+    """Columns of MultiQC's table of general statistics."""
+    whole = {"format": "{:,d}", "min": 0}
+    columns: dict[str, dict[str, Any]] = {
+        "viral_share": {"title": "% Viral", "suffix": "%", "min": 0, "max": 100, "format": "{:,.2f}"},
+        "viral_reads": {"title": "Viral", "description": "Reads called Viral", **whole},
+        "called_reads": {"title": "Called", "description": "Reads with a call", **whole},
+        "checks_failed": {"title": "Failed checks", **whole},
+    }
+    return {
+        "id": "virnucpro_statistics",
+        "plot_type": "generalstats",
+        "pconfig": [{name: options} for name, options in columns.items()],
+        "data": {
+            row.drop: row.model_dump(include={*columns}) | {"viral_share": 100 * row.viral_share}
+            for row in rows
         },
     }
+
+
+def _plot(title: str, kind: str, about: str, axes: dict[str, str], data: dict[str, Any]) -> dict[str, Any]:
+    """A plot in the section VirNucPro."""
+    name = f"virnucpro_{title.partition(' ')[0]}"
+    return {
+        "id": name,
+        "parent_id": "virnucpro",
+        "parent_name": "VirNucPro",
+        "parent_description": "Viruses in short reads.",
+        "section_name": title.capitalize(),
+        "description": about,
+        "plot_type": kind,
+        "pconfig": {"id": f"{name}_plot", "title": f"VirNucPro: {title}", **axes},
+        "data": data,
+    }
+
+
+def _reads_by_call(report: DropReport) -> dict[str, int]:
+    called = {call: sum(tiers.values()) for call, tiers in report.calls.items()}
+    return called | {"no call": report.reads - report.called_reads}
+
+
+def _shares(scores: Histogram) -> dict[str, float]:
+    """The share of each bin, by its lower edge."""
+    return {str(edge): count / scores.total for edge, count in zip(scores.edges, scores.counts, strict=False)}

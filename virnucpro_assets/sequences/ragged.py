@@ -37,9 +37,7 @@ class Ragged:
     @classmethod
     def from_lengths(cls, data: npt.NDArray[np.uint8], lengths: npt.NDArray[np.int64]) -> "Ragged":
         """Cut `data` into strings of the given lengths."""
-        offsets = np.zeros(len(lengths) + 1, np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        return cls(data, offsets)
+        return cls(data, offsets_of(lengths))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -72,9 +70,7 @@ class Tokens:
     @classmethod
     def from_lengths(cls, ids: npt.NDArray[np.int32], lengths: npt.NDArray[np.int64]) -> "Tokens":
         """Cut `ids` into sequences of the given lengths."""
-        offsets = np.zeros(len(lengths) + 1, np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        return cls(ids, offsets)
+        return cls(ids, offsets_of(lengths))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -88,6 +84,13 @@ class Tokens:
         """The sequences at `indices`, in that order."""
         lengths = self.lengths[indices]
         return Tokens.from_lengths(self.ids[flat_positions(self.offsets[indices], lengths)], lengths)
+
+
+def offsets_of(lengths: Positions) -> Positions:
+    """int64 [n + 1]: where each of consecutive pieces of these lengths begins, and the end of the last."""
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
 
 
 def flat_positions(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -30,7 +30,7 @@ class Browser:
             expect(self.page.get_by_text(text, exact=False).first).to_be_visible(timeout=PATIENCE)
 
     def counts(self, text: str, times: int) -> None:
-        """Wait until the page shows a text so many times."""
+        """Fail unless the page shows a text so many times within PATIENCE."""
         from playwright.sync_api import expect  # noqa: PLC0415
 
         expect(self.page.get_by_text(text)).to_have_count(times, timeout=PATIENCE)

@@ -73,8 +73,8 @@ def test_the_lineage_shows_every_asset_of_both_drops_as_made(browser: Browser) -
         "8 partitions",
     )
     browser.counts("100% filled", 9)
-    browser.counts("8 partitions", len(EMBEDDINGS))
     browser.picture("assets")
+    assert browser.page.get_by_text("8 partitions").count() == len(EMBEDDINGS)
     browser.page.set_viewport_size(SIZE)
 
 
@@ -90,6 +90,10 @@ def test_the_page_of_partitions_shows_each_rank_of_both_drops(browser: Browser, 
         *DROPS,
     )
     browser.picture("ranks" if asset == "esm2_embeddings" else f"ranks-{asset}")
+    found = [
+        browser.page.get_by_text(text).count() for text in ("Materialized (8)", "Failed (0)", "Missing (0)")
+    ]
+    assert found == [1, 1, 1]
 
 
 def test_the_page_of_checks_shows_what_was_found_and_what_decided(browser: Browser) -> None:
@@ -113,6 +117,7 @@ def test_the_page_of_an_asset_says_what_it_is_whose_and_what_its_columns_mean(br
         "viral_share",
     )
     browser.picture("asset")
+    assert browser.page.get_by_text("Viral, Non-viral or Ambiguous").count() == 1
 
 
 def test_figures_are_plotted_over_the_drops(browser: Browser) -> None:
