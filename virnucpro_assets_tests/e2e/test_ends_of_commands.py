@@ -43,10 +43,16 @@ def start(installation: Installation, *arguments: str, **streams: int) -> "subpr
         cwd=installation.folder,
         env=installation.environment,
         text=True,
-        # A shell that starts the tests in the background lets them ignore it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        preexec_fn=_with_default_signals,  # noqa: PLW1509
         **streams,
     )
+
+
+def _with_default_signals() -> None:
+    """A shell that starts the tests in the background lets them ignore SIGINT, and a run of Dagster in this process
+    gives SIGTERM the handler of SIGINT: a child would ignore both."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def closed_pipe() -> int:
