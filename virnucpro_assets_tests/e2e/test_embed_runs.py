@@ -28,6 +28,7 @@ def ranks_of(*drops: str) -> list[str]:
     return sorted(f"{drop}|{rank}" for drop in drops for rank in range(4))
 
 
+@pytest.mark.slow
 def test_of_a_backfill_over_several_drops_the_one_that_fails_is_named_and_the_others_are_made(
     deployment,
 ) -> None:
@@ -111,6 +112,7 @@ def test_a_run_that_is_repeated(deployment, monkeypatch, tags: dict[str, str], t
     assert sorted(made) == ranks_of("d")
 
 
+@pytest.mark.slow
 def test_a_drop_without_the_sample_of_its_precision_checks_lacks_a_rank_and_a_retry_makes_both(
     deployment, monkeypatch
 ) -> None:

@@ -84,6 +84,7 @@ def test_what_was_finished_before_the_pipe_was_closed_is_kept(installation: Inst
     assert (installation.folder / "kept" / "chunks.fa").read_text() == f">r1_chunk_1\n{'ACGTTGCA' * 20}\n"
 
 
+@pytest.mark.slow
 def test_standard_error_may_be_closed_or_full(installation: Installation) -> None:
     codes = []
     for stream in (closed_pipe(), os.open("/dev/full", os.O_WRONLY)):

@@ -3,8 +3,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from virnucpro_assets.checks.results import CheckResult
+from virnucpro_assets.cli import app
+from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.pipeline.report import gather_report
 from virnucpro_assets.reports.drop_report import DropReport, ModelFigures, StageFigures
@@ -20,7 +23,6 @@ from virnucpro_assets.reports.summary import (
     wilson_interval,
     write_summary,
 )
-from virnucpro_assets_tests.conftest import Prediction
 
 REPORT = DropReport(
     drop="a",
@@ -115,7 +117,7 @@ def test_a_file_of_others_in_the_folder_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / TABLE).read_text() == "mine"
 
 
-def test_a_finished_drop_has_the_figures_of_its_report(finished) -> None:
+def test_a_finished_drop_has_the_figures_of_its_report(finished: DropWork) -> None:
     report = gather_report(finished)
     (row,) = write_summary([report], finished.settings.data_root / "_summary")
     assert (row.drop, row.reads, row.called_reads) == ("d", report.reads, report.called_reads)
@@ -123,9 +125,11 @@ def test_a_finished_drop_has_the_figures_of_its_report(finished) -> None:
     assert row.seconds > 0
 
 
-def test_the_command_summarises_the_drops_that_are_finished(predicted: Prediction) -> None:
-    folder = predicted.installation.data_root / "_summary"
-    done = predicted.installation.run("summary")
+def test_the_command_summarises_the_drops_that_are_finished(
+    finished: DropWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = finished.settings.data_root / "_summary"
+    monkeypatch.setenv("VIRNUCPRO_DATA_ROOT", str(finished.settings.data_root))
+    done = CliRunner().invoke(app, ["summary"])
     assert (done.exit_code, done.stderr, done.stdout) == (0, "", f"1 drop in {folder}\n")
-    table = pd.read_csv(folder / TABLE, sep="\t")
-    assert len(table) == 1
+    assert len(pd.read_csv(folder / TABLE, sep="\t")) == 1
