@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from virnucpro_assets.calling.calls import call_members
-from virnucpro_assets.calling.drop_errors import DropErrors
+from virnucpro_assets.calling.error_rates import ErrorRates
 from virnucpro_assets.calling.region_tables import REGION_FILES, write_regions
 from virnucpro_assets.calling.routing import Routing, check_scored_by, classifiers_in_use
 from virnucpro_assets.checks.gate import require_passed, subjects_of_predictions
@@ -64,10 +64,10 @@ def call_drop(work: DropWork) -> TablesManifest:
         check_scored_by(work.folder.predictions, predictions, routing)
         require_passed(work, subjects_of_predictions(predictions))
         note = demo_note(work, routing)
-        errors, tables = _write_tables(work, predictions, routing, note)
+        rates, tables = _write_tables(work, predictions, routing, note)
         hits = _write_hits(work, note)
         figures.update({"reads": tables.reads, "hits": hits})
-        wrong = errors.expected_wrong(folder / READ_CALLS_FILE)
+        wrong = rates.expected_wrong(folder / READ_CALLS_FILE)
         figures["expected false calls"] = "unknown" if wrong is None else round(wrong, 3)
         regions = write_regions(
             folder / READ_CALLS_FILE,
@@ -83,21 +83,21 @@ def call_drop(work: DropWork) -> TablesManifest:
 
 def _write_tables(
     work: DropWork, predictions: TablesManifest, routing: Routing, note: str
-) -> tuple[DropErrors, CallSummary]:
+) -> tuple[ErrorRates, CallSummary]:
     """Write the calls of chunks and reads; returns the error rates of the drop and the counts."""
     index, settings = work.index, work.settings
     scores = [
         np.load(work.folder.predictions / name, mmap_mode="r", allow_pickle=False)
         for name in score_files(routing)
     ]
-    errors = DropErrors.of(
+    rates = ErrorRates.of(
         routing,
         scored_members(work, routing, scores),
         index.manifest.reads,
         settings.expected_viral_share,
     )
     wanted = settings.calls.wanted_fdr
-    by = routing.scored_by if wanted is None else errors.thresholds(wanted)
+    by = routing.scored_by if wanted is None else rates.with_thresholds(wanted)
     summary = write_calls(
         scored_members(work, routing, scores),
         index.read_batches(),
@@ -105,9 +105,9 @@ def _write_tables(
         partial(call_members, thresholds=settings.calls, by=by),
         by,
         note=note,
-        q_values=errors.q_values,
+        q_values=rates.q_values,
     )
-    return errors, summary
+    return rates, summary
 
 
 def _write_hits(work: DropWork, note: str) -> int:

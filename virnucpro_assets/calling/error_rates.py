@@ -23,7 +23,7 @@ Scores = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class DropErrors:
+class ErrorRates:
     """The expected share of wrong calls of a drop.
 
     `by` are its classifiers, and `fitted_shares` the share of viruses where the calibration of each was fitted;
@@ -42,7 +42,7 @@ class DropErrors:
         members: Iterator[ScoredMembers],
         reads: int,
         expected_share: float | None = None,
-    ) -> "DropErrors":
+    ) -> "ErrorRates":
         """Count all `reads` of a drop by their P(virus), from its members. Needs 5 bytes of memory per read."""
         calibrations = [one.card.calibration for one in routing.named.values()]
         found = cls(
@@ -72,7 +72,7 @@ class DropErrors:
         """float64 [n]: the q-values of reads with these raw P(virus); NaN without a calibration."""
         return self.rate.q_values(self.p_virus(route, scores))
 
-    def thresholds(self, wanted: float) -> tuple[ScoredBy, ...]:
+    def with_thresholds(self, wanted: float) -> tuple[ScoredBy, ...]:
         """The classifiers, with the lowest calibrated P(virus) for an expected share `wanted` of wrong reads."""
         lowest = self.rate.least(wanted)
         found = []
