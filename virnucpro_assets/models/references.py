@@ -18,11 +18,10 @@ from esm.model.esm2 import ESM2
 from torch.nn import functional
 
 from virnucpro_assets.models import dnabert_s, esm2
-from virnucpro_assets.models.alphabet import tokenise_proteins
 from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
-from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
 from virnucpro_assets.models.encoders import TOKENIZER_FILE
 from virnucpro_assets.models.folders import WEIGHTS_FILE, read_config
+from virnucpro_assets.models.tokenisers import DnaTokenizer, tokenise_proteins
 from virnucpro_assets.models.weights import State, read_weights
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.vocabulary import EncoderKind

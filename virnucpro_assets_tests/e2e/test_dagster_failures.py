@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import DeviceError
 from virnucpro_assets.inference.process_handle import ProcessHandle
-from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
 from virnucpro_assets.models.folders import read_config
+from virnucpro_assets.models.tokenisers import DnaTokenizer
 from virnucpro_assets.pipeline.embed import embed_drop
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.member_names import first_members

@@ -13,10 +13,10 @@ from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.inference.embedding import embed_sequences
 from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embed_shards
+from virnucpro_assets.models.configs import count_flops
 from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.models.folders import read_config, read_model_folder
 from virnucpro_assets.models.loading import load_encoder
-from virnucpro_assets.models.sizes import count_flops
 from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index
 from virnucpro_assets.sequences.read_files import ReadFile

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
+from virnucpro_assets.models.tokenisers import DnaTokenizer
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets_tests.models.published_files import change_json
 

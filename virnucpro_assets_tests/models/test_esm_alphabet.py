@@ -3,7 +3,7 @@
 import numpy as np
 from esm.data import Alphabet
 
-from virnucpro_assets.models.alphabet import LETTERS, TOKENS, tokenise_proteins
+from virnucpro_assets.models.tokenisers import LETTERS, TOKENS, tokenise_proteins
 from virnucpro_assets.sequences.ragged import Ragged
 
 REFERENCE = Alphabet.from_architecture("ESM-1b")

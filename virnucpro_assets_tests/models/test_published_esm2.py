@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from virnucpro_assets.errors import InputError, IntegrityError
-from virnucpro_assets.models.alphabet import tokenise_proteins
 from virnucpro_assets.models.imports import read_encoder
 from virnucpro_assets.models.loading import load_encoder, save_encoder
 from virnucpro_assets.models.packs import TokenPack
+from virnucpro_assets.models.tokenisers import tokenise_proteins
 from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets_tests.models.published_files import (
     LAYERS,

@@ -13,14 +13,13 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from virnucpro_assets.errors import IntegrityError, excerpt
-from virnucpro_assets.models.alphabet import TOKENS
 from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
-from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
 from virnucpro_assets.models.encoders import TOKENIZER_FILE
 from virnucpro_assets.models.esm2 import FREQUENCIES
 from virnucpro_assets.models.folders import CONFIG_FILE, require_file
 from virnucpro_assets.models.formats.published import PublishedEncoder, one_of_all_layers
 from virnucpro_assets.models.formats.tensor_files import read_tensors_of_folder
+from virnucpro_assets.models.tokenisers import TOKENS, DnaTokenizer
 from virnucpro_assets.models.weights import State
 
 VOCABULARY_FILE = "vocab.txt"
