@@ -1,5 +1,4 @@
-"""The shapes of the encoders, as a model folder's config.json gives them, and the memory and operations that follow from
-them. No torch here.
+"""The shapes of the encoders, as in config.json, and the memory and operations that follow from them. No torch here.
 
 Field names are those of the published config files, so that such a file is read as it is; keys that do not affect the
 computation are ignored.

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from virnucpro_assets.errors import InputError, IntegrityError
-from virnucpro_assets.models.imports import read_encoder
+from virnucpro_assets.models.encoder_imports import read_encoder
 from virnucpro_assets.models.loading import load_encoder, save_encoder
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.tokenisers import tokenise_proteins

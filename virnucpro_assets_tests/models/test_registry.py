@@ -16,9 +16,10 @@ from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.models import registry as registry_module
 from virnucpro_assets.models.catalogue import CATALOGUE, model_of_shape, published_model
 from virnucpro_assets.models.classifier import Classifier, load_classifier
+from virnucpro_assets.models.classifier_imports import import_classifier
 from virnucpro_assets.models.configs import weights_bytes
+from virnucpro_assets.models.encoder_imports import import_encoder
 from virnucpro_assets.models.folders import read_model_folder
-from virnucpro_assets.models.imports import import_classifier, import_encoder
 from virnucpro_assets.models.loading import published_shapes
 from virnucpro_assets.models.registry import Registry
 from virnucpro_assets_tests.models.published_files import change_json, fair_esm_module, save_fair_esm

@@ -1,42 +1,46 @@
-"""Importing published files into the registry: they are read, checked, converted to safetensors, and given a card."""
+"""Importing published encoders into the registry: they are read, checked, converted to safetensors, and given a card.
 
-from collections.abc import Mapping
+An encoder comes as a Hugging Face folder (`hugging_face`), as a model folder of ours, or, ESM-2 only, as fair-esm's own
+`.pt` file. Such a file is a dict: `model` has the tensors, their names with a prefix from training, and `cfg["model"]`
+the shape, an argparse.Namespace. The contact head comes in a file of its own or not at all; the representations do not
+depend on the heads.
+"""
+
+import re
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from virnucpro_assets import __version__
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, IntegrityError, excerpt
 from virnucpro_assets.files.digests import sha256_of_file
-from virnucpro_assets.models.cards import ENCODERS_OF_INPUTS, ClassifierCard, EncoderCard, Inputs, write_card
+from virnucpro_assets.models.cards import EncoderCard, write_card
 from virnucpro_assets.models.catalogue import PublishedModel, model_of_shape
-from virnucpro_assets.models.classifier import save_classifier
 from virnucpro_assets.models.configs import Esm2Config
-from virnucpro_assets.models.encoders import ENCODERS
-from virnucpro_assets.models.folders import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    ModelFolder,
-    read_config,
-    read_model_folder,
-)
-from virnucpro_assets.models.formats.fair_esm import read_fair_esm
-from virnucpro_assets.models.formats.hugging_face import (
+from virnucpro_assets.models.esm2 import FREQUENCIES, is_ignored
+from virnucpro_assets.models.folders import CONFIG_FILE, WEIGHTS_FILE, ModelFolder, read_config
+from virnucpro_assets.models.hugging_face import (
     model_type,
     read_hugging_face_dnabert_s,
     read_hugging_face_esm2,
 )
-from virnucpro_assets.models.formats.legacy_classifier import read_legacy_classifier
-from virnucpro_assets.models.formats.published import PublishedEncoder, check_numbers
-from virnucpro_assets.models.formats.tensor_files import read_safetensors
 from virnucpro_assets.models.loading import DTYPES, save_encoder
 from virnucpro_assets.models.registry import InstalledModel, Registry
-from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind, Precision
-
-AUTHORS_TRAINING = (
-    "As its authors trained it (Li et al., Briefings in Bioinformatics 2025, bbaf224): RefSeq viruses against "
-    "other RefSeq genomes, in chunks of {chunk_length} bases."
+from virnucpro_assets.models.tensor_files import (
+    PublishedEncoder,
+    check_numbers,
+    one_of_all_layers,
+    read_safetensors,
+    read_torch_file,
+    require_state,
 )
+from virnucpro_assets.models.weights import State
+from virnucpro_assets.vocabulary import Precision
+
+_PREFIX = re.compile(r"^(encoder\.sentence_encoder\.|sentence_encoder\.|encoder\.)")
+_LAYER_FREQUENCIES = re.compile(r"layers\.\d+\.self_attn\.rot_emb\.inv_freq")
 
 
 def import_encoder(
@@ -66,76 +70,6 @@ def import_encoder(
         )
         write_card(folder, _encoder_card(published, saved, source or str(path.absolute()), publication))
     return registry.model(name)
-
-
-def import_classifier(
-    registry: Registry,
-    path: Path,
-    chunk_length: int,
-    name: str | None = None,
-    *,
-    encoders: Mapping[EncoderKind, Path] | None = None,
-    replace: bool = False,
-) -> InstalledModel:
-    """Install the authors' classifier in `path` for chunks of this length.
-
-    With the model folders of its `encoders` it is bound to their digests; otherwise their published names are noted,
-    for which only its width is evidence. A classifier with the width of one encoder uses the embeddings of that one
-    only. Raises InputError if width and encoders do not fit, IntegrityError if the file is not such a classifier.
-    """
-    state = read_legacy_classifier(path)
-    width = state["hidden_layer.weight"].shape[1]
-    bound = {kind: read_model_folder(folder) for kind, folder in (encoders or {}).items()}
-    widths = _widths(bound)
-    inputs = _inputs(path, width, widths, bound)
-    used = ENCODERS_OF_INPUTS[inputs]
-    card = ClassifierCard(
-        chunk_length=chunk_length,
-        d_dna=widths["dnabert_s"],
-        d_protein=widths["esm2"],
-        encoders={kind: bound[kind].digest for kind in used if kind in bound},
-        encoder_names={kind: ENCODERS[kind].classifier_model for kind in used if kind not in bound},
-        precision="float32",
-        inputs=inputs,
-        training_data=AUTHORS_TRAINING.format(chunk_length=chunk_length),
-        note=f"Imported from {path.name}, SHA-256 {sha256_of_file(path)}.",
-        created_with=__version__,
-    )
-    name = name or f"classifier_{chunk_length}{'' if inputs == 'both' else f'_{inputs}'}"
-    with registry.installing(name, replace=replace) as folder:
-        save_classifier(folder, state, card)
-    return registry.model(name)
-
-
-def _widths(bound: Mapping[EncoderKind, ModelFolder]) -> dict[EncoderKind, int]:
-    for kind, folder in bound.items():
-        if folder.kind != kind:
-            raise InputError(
-                folder.path, found=f"a model of kind {folder.kind}", expected=kind, advice="Give another."
-            )
-    return {
-        kind: bound[kind].width if kind in bound else spec.classifier_width for kind, spec in ENCODERS.items()
-    }
-
-
-def _inputs(
-    path: Path, width: int, widths: Mapping[EncoderKind, int], bound: Mapping[EncoderKind, ModelFolder]
-) -> Inputs:
-    """Which embeddings a classifier of this width uses; if two encoders have this width, the one that was given."""
-    fitting = [
-        inputs for inputs, kinds in ENCODERS_OF_INPUTS.items() if sum(widths[kind] for kind in kinds) == width
-    ]
-    if len(fitting) > 1:
-        fitting = [inputs for inputs in fitting if ENCODERS_OF_INPUTS[inputs] == tuple(bound)]
-    if fitting:
-        return fitting[0]
-    sizes = [f"{widths[kind]} of {kind}" for kind in ENCODER_KINDS]
-    raise InputError(
-        path,
-        found=f"a classifier of {width} numbers per row",
-        expected=" + ".join(sizes) + ", or one of the two",
-        advice="Name the encoders that it was trained with, with --dnabert-s and --esm2.",
-    )
 
 
 def _encoder_card(
@@ -179,7 +113,7 @@ def read_encoder(path: Path) -> PublishedEncoder:
 
 def _read_published(path: Path) -> PublishedEncoder:
     if path.is_file() and path.suffix == ".pt":
-        return read_fair_esm(path)
+        return _read_fair_esm(path)
     if not (path / CONFIG_FILE).is_file():
         raise InputError(
             path,
@@ -200,3 +134,59 @@ def _read_own_esm2(folder: Path) -> PublishedEncoder:
     assert isinstance(config, Esm2Config)
     weights = folder / WEIGHTS_FILE
     return PublishedEncoder(config, read_safetensors(weights), (folder / CONFIG_FILE, weights))
+
+
+def _read_fair_esm(path: Path) -> PublishedEncoder:
+    """The ESM-2 in `path`; IntegrityError if it is damaged, another model, or holds foreign classes."""
+    content = read_torch_file(path, admitted=[Namespace])
+    if not isinstance(content, dict) or not {"cfg", "model"} <= content.keys():
+        raise IntegrityError(
+            path,
+            found="no cfg and model",
+            expected="an ESM-2 file of fair-esm",
+            advice="Use a file named esm2_t…_UR50D.pt, not that of an older model or of a contact head.",
+        )
+    return PublishedEncoder(
+        config=_fair_esm_config(path, content["cfg"]),
+        state=_fair_esm_state(path, require_state(path, content["model"])),
+        files=(path,),
+    )
+
+
+def _fair_esm_config(path: Path, cfg: Any) -> Esm2Config:
+    shape = cfg.get("model") if isinstance(cfg, dict) else None
+    fields = vars(shape) if isinstance(shape, Namespace) else {}
+    if (dropout := fields.get("token_dropout")) is not True:
+        raise IntegrityError(
+            path,
+            found=f"token_dropout {excerpt(dropout)}",
+            expected="True, as every published ESM-2 has it",
+            advice="Use a published model.",
+        )
+    try:
+        # ValidationError is a ValueError.
+        return Esm2Config(
+            num_hidden_layers=fields["encoder_layers"],
+            hidden_size=fields["encoder_embed_dim"],
+            num_attention_heads=fields["encoder_attention_heads"],
+        )
+    except (KeyError, ValueError) as error:
+        raise IntegrityError(
+            path,
+            found=f"no shape of an ESM-2 ({excerpt(str(error).splitlines()[0])})",
+            expected="encoder_layers, encoder_embed_dim and encoder_attention_heads",
+            advice="Use a published model.",
+        ) from error
+
+
+def _fair_esm_state(path: Path, tensors: State) -> State:
+    named = {_PREFIX.sub("", name): tensor for name, tensor in tensors.items()}
+    state = {
+        name: tensor
+        for name, tensor in named.items()
+        if not is_ignored(name) and not _LAYER_FREQUENCIES.fullmatch(name)
+    }
+    frequencies = one_of_all_layers(
+        path, (tensor for name, tensor in named.items() if _LAYER_FREQUENCIES.fullmatch(name))
+    )
+    return state if frequencies is None else state | {FREQUENCIES: frequencies}
