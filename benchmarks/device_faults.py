@@ -31,8 +31,9 @@ import numpy as np
 from virnucpro_assets.inference.devices import Device, find_devices
 from virnucpro_assets.inference.kernels import Machine, choose_kernels
 from virnucpro_assets.inference.messages import EncoderChoice
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
-from virnucpro_assets.inference.shard_runs import ShardJob, embed_shards
+from virnucpro_assets.inference.shard_runs import embed_shards
 from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.loading import random_weights, save_encoder
 from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex

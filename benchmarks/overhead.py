@@ -31,8 +31,8 @@ from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.embedding import embed_sequences
 from virnucpro_assets.inference.encoders import LoadedEncoders
 from virnucpro_assets.inference.messages import Finished, PartTask
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions, Work
-from virnucpro_assets.inference.shard_runs import ShardJob
 from virnucpro_assets.models.encoder import Encoder
 from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.models.hardware import limit_threads

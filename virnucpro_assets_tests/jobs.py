@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from virnucpro_assets.demo.paths import DROP_FILE, MODELS_FOLDER
 from virnucpro_assets.inference.messages import EncoderChoice, SampleTask
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool
-from virnucpro_assets.inference.shard_runs import ShardJob, embed_shards
+from virnucpro_assets.inference.shard_runs import embed_shards
 from virnucpro_assets.models.folders import read_model_folder
 from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index

@@ -9,8 +9,8 @@ import pytest
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.inference.cache_hits import keep_computed, look_up, worth_keeping
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool
-from virnucpro_assets.inference.shard_runs import ShardJob
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.storage.cached_rows import CachedRows

@@ -13,8 +13,9 @@ import pytest
 from virnucpro_assets.errors import DeviceError
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.messages import Finished
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool
-from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embed_shards
+from virnucpro_assets.inference.shard_runs import EmbeddingError, embed_shards
 from virnucpro_assets_tests.jobs import contents, run_job, sample_task
 
 SLOTS = [Device("cpu", 0, 1), Device("cpu", 1, 1)]

@@ -11,8 +11,9 @@ import pytest
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.inference.embedding import embed_sequences
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool
-from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embed_shards
+from virnucpro_assets.inference.shard_runs import EmbeddingError, embed_shards
 from virnucpro_assets.models.configs import count_flops
 from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.models.folders import read_config, read_model_folder
