@@ -39,8 +39,7 @@ from virnucpro_assets.models.loading import random_weights, save_encoder
 from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index
 from virnucpro_assets.sequences.read_files import ReadFile
-from virnucpro_assets.storage.incidents import Incidents
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.provenance import Incidents, Recipe
 from virnucpro_assets.storage.shards import ShardManifest, rank_name
 
 SHAPES = {"8M": (6, 320, 20), "35M": (12, 480, 20), "650M": (33, 1280, 20)}

@@ -17,7 +17,7 @@ from virnucpro_assets.models.folders import read_model_folder
 from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index
 from virnucpro_assets.sequences.read_files import ReadFile
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.provenance import Recipe
 from virnucpro_assets.storage.shards import ShardManifest, rank_name, read_shard
 from virnucpro_assets.vocabulary import Precision, QuarantinePolicy
 

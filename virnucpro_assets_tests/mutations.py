@@ -62,7 +62,7 @@ MUTATIONS = (
     ),
     Mutation(
         "digest ignored",
-        "storage/sealed_hdf5.py",
+        "storage/hdf5.py",
         "if seal != _seal(image):",
         "if not seal:",
         "storage",

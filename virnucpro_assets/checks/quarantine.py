@@ -8,7 +8,7 @@ from virnucpro_assets.errors import excerpt
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.member_names import first_members, member_counts
-from virnucpro_assets.storage.incidents import QuarantinedRow
+from virnucpro_assets.storage.provenance import QuarantinedRow
 from virnucpro_assets.storage.quarantine import (
     QUARANTINE_IN_WORDS,
     QuarantineEntry,

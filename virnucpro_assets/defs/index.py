@@ -16,7 +16,7 @@ from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.sequences.index import IndexManifest
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropManifest
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
+from virnucpro_assets.storage.provenance import ENGINE_FORMAT
 
 GROUP = "sequences"
 INDEX_TYPES = {

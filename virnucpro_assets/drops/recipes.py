@@ -12,7 +12,7 @@ from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropManifest
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT, Recipe
+from virnucpro_assets.storage.provenance import ENGINE_FORMAT, Recipe
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 CPU_BUDGET = 8192

@@ -18,8 +18,8 @@ from virnucpro_assets.inference.messages import PartTask
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.storage.cached_rows import CachedRows
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache, Keys, cache_namespace, keep_rows, keys_of
-from virnucpro_assets.storage.incidents import Incidents, finite_rows
 from virnucpro_assets.storage.parts import PartRecord, write_part
+from virnucpro_assets.storage.provenance import Incidents, finite_rows
 
 Rows = npt.NDArray[np.int64]
 Embeddings = npt.NDArray[np.float32]

@@ -13,9 +13,8 @@ from typing import IO, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
-from virnucpro_assets.storage.incidents import QuarantinedRow
 from virnucpro_assets.storage.parts import PartPlan, PartRecord
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.provenance import QuarantinedRow, Recipe
 from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
 
 

@@ -21,9 +21,8 @@ from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.member_names import first_members
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
-from virnucpro_assets.storage.incidents import QuarantinedRow
 from virnucpro_assets.storage.parts import PartPlan, PartRecord, rows_of
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.provenance import QuarantinedRow, Recipe, Telemetry
 from virnucpro_assets.storage.shards import (
     ShardKey,
     ShardManifest,
@@ -32,7 +31,6 @@ from virnucpro_assets.storage.shards import (
     unfinish_shard,
     valid_parts,
 )
-from virnucpro_assets.storage.telemetry import Telemetry
 from virnucpro_assets.vocabulary import QuarantinePolicy
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from virnucpro_assets.inference.messages import PartKey, PartTask, ProbeTask
 from virnucpro_assets.inference.rounds import Died, Work
-from virnucpro_assets.storage.incidents import QuarantinedRow
+from virnucpro_assets.storage.provenance import QuarantinedRow
 
 DEATHS_OF_A_PART = 40
 """Enough to find three culprits among a thousand rows; more than that is no matter of single rows."""

@@ -16,8 +16,8 @@ from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Progress, Reporter
 from virnucpro_assets.inference.retries import Retries
 from virnucpro_assets.inference.rounds import Died, Event, Work
-from virnucpro_assets.storage.incidents import QuarantinedRow
 from virnucpro_assets.storage.parts import PartRecord
+from virnucpro_assets.storage.provenance import QuarantinedRow
 from virnucpro_assets.storage.shards import ShardKey, ShardManifest
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 

@@ -46,8 +46,8 @@ from virnucpro_assets.models.configs import count_flops
 from virnucpro_assets.models.folders import read_config
 from virnucpro_assets.models.hardware import limit_threads, measure_peak, peak_memory
 from virnucpro_assets.models.loading import DTYPES
-from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
 from virnucpro_assets.storage.parts import PartRecord
+from virnucpro_assets.storage.provenance import Incidents, QuarantinedRow
 from virnucpro_assets.vocabulary import Precision, QuarantineReason
 
 Write = Callable[[], tuple[PartRecord | None, list[str]]]

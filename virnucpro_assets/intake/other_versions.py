@@ -22,8 +22,8 @@ from virnucpro_assets.storage.merged import MergedManifest
 from virnucpro_assets.storage.quarantine import QuarantineRecord
 from virnucpro_assets.storage.removed import FILE as REMOVED
 from virnucpro_assets.storage.removed import Removed
-from virnucpro_assets.storage.tables_manifest import MANIFEST as TABLES
-from virnucpro_assets.storage.tables_manifest import TablesManifest
+from virnucpro_assets.storage.tables import MANIFEST as TABLES
+from virnucpro_assets.storage.tables import TablesManifest
 
 OF_GENERATION: dict[str, type[BaseModel]] = {
     "drop.toml": DropManifest,

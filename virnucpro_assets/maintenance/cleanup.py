@@ -28,7 +28,7 @@ from virnucpro_assets.maintenance.candidates import CleanupCandidate, Finder
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropFolder, DropStore
 from virnucpro_assets.storage.removed import Removed, note_removed
-from virnucpro_assets.storage.tables_manifest import MANIFEST, TablesManifest
+from virnucpro_assets.storage.tables import MANIFEST, TablesManifest
 
 LOCK = "cleanup.lock"
 

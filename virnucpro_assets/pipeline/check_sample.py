@@ -37,7 +37,7 @@ from virnucpro_assets.storage.check_sample import (
     sample_origin,
     write_check_sample,
 )
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.provenance import Recipe
 from virnucpro_assets.storage.shards import finished_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 

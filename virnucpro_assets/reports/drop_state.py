@@ -21,8 +21,8 @@ from virnucpro_assets.storage.drops import KEY, DropStore
 from virnucpro_assets.storage.merged import MANIFEST as MERGED
 from virnucpro_assets.storage.removed import removed_of
 from virnucpro_assets.storage.shards import MANIFEST as SHARD
-from virnucpro_assets.storage.tables_manifest import MANIFEST as TABLES
-from virnucpro_assets.storage.tables_manifest import TablesManifest
+from virnucpro_assets.storage.tables import MANIFEST as TABLES
+from virnucpro_assets.storage.tables import TablesManifest
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 State = Literal["not begun", "running", "failed", "held back", "done"]

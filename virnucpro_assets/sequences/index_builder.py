@@ -29,7 +29,7 @@ import pyarrow as pa
 from virnucpro_assets.files.atomic import TEMPORARY_MARK, errors_naming
 from virnucpro_assets.files.digests import record_of_file
 from virnucpro_assets.files.manifests import write_manifest
-from virnucpro_assets.files.parquet import TableWriter, footer_digest, table_writer, text_array
+from virnucpro_assets.files.parquet import TableWriter, footer_digest, schema, table_writer, text_array
 from virnucpro_assets.sequences.batches import WHOLE_CHUNK, CandidateBatch, ReadBatch
 from virnucpro_assets.sequences.frames import REASONS, ReadOutcomes, candidates_of
 from virnucpro_assets.sequences.index import (
@@ -55,29 +55,31 @@ MEMORY_BUDGET = 16 << 20
 _UNSCORED_REASONS = REASONS[1:5]
 
 
-def _required(**columns: Any) -> Any:
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
-
-
-ROW_SCHEMA: Any = _required(
-    protein_length=pa.int32(),
-    nucleotide_length=pa.int32(),
-    protein=pa.string(),
-    nucleotide=pa.string(),
+ROW_SCHEMA: Any = schema(
+    {
+        "protein_length": pa.int32(),
+        "nucleotide_length": pa.int32(),
+        "protein": pa.string(),
+        "nucleotide": pa.string(),
+    }
 )
-MEMBER_SCHEMA: Any = _required(
-    read=pa.int64(),
-    chunk=pa.int32(),
-    frame=pa.int8(),
-    row=pa.int64(),
+MEMBER_SCHEMA: Any = schema(
+    {
+        "read": pa.int64(),
+        "chunk": pa.int32(),
+        "frame": pa.int8(),
+        "row": pa.int64(),
+    }
 )
-READ_SCHEMA: Any = _required(
-    name=pa.string(),
-    length=pa.int64(),
-    chunks=pa.int32(),
-    members=pa.int32(),
-    reason=pa.int8(),
-    unreadable=pa.int32(),
+READ_SCHEMA: Any = schema(
+    {
+        "name": pa.string(),
+        "length": pa.int64(),
+        "chunks": pa.int32(),
+        "members": pa.int32(),
+        "reason": pa.int8(),
+        "unreadable": pa.int32(),
+    }
 )
 ROW_GROUP = 16_384
 MEMBER_GROUP = 262_144

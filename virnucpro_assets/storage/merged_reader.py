@@ -24,7 +24,6 @@ import numpy.typing as npt
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.digests import FileRecord, VerifiedFiles
-from virnucpro_assets.storage.incidents import nan_contradiction
 from virnucpro_assets.storage.merged import (
     VIEW,
     MergedManifest,
@@ -33,6 +32,7 @@ from virnucpro_assets.storage.merged import (
     read_merged_rows,
     source_shards,
 )
+from virnucpro_assets.storage.provenance import nan_contradiction
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 VERIFYING = 4

@@ -18,7 +18,7 @@ from virnucpro_assets.errors import DamagedFileError, IntegrityError, OtherVersi
 from virnucpro_assets.files.atomic import set_aside
 from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files, record_of_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
-from virnucpro_assets.storage.incidents import Incidents
+from virnucpro_assets.storage.hdf5 import ViewBlock, write_view
 from virnucpro_assets.storage.parts import (
     NO_INCIDENTS,
     PackCounts,
@@ -29,9 +29,7 @@ from virnucpro_assets.storage.parts import (
     rows_of,
     verify_part,
 )
-from virnucpro_assets.storage.recipe import Recipe
-from virnucpro_assets.storage.telemetry import Telemetry
-from virnucpro_assets.storage.virtual import Block, write_view
+from virnucpro_assets.storage.provenance import Incidents, Recipe, Telemetry
 from virnucpro_assets.vocabulary import EncoderKind
 
 MANIFEST = "manifest.toml"
@@ -105,7 +103,7 @@ def finish_shard(folder: Path, manifest: ShardManifest) -> ShardManifest:
     """Write the view over a shard's parts, then its manifest; returns the manifest with the view's record."""
     whole = PartPlan(rank=manifest.rank, number=0, start=0, stop=manifest.rows)
     blocks = [
-        Block(folder / part.name, part.start, part.stop - part.start, 0, manifest.width)
+        ViewBlock(folder / part.name, part.start, part.stop - part.start, 0, manifest.width)
         for part in manifest.parts
     ]
     rows = rows_of(whole, manifest.recipe.ranks)

@@ -13,8 +13,8 @@ from virnucpro_assets.inference.pool import DevicePool, PoolOptions
 from virnucpro_assets.inference.shard_runs import embed_shards
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.member_names import first_members
-from virnucpro_assets.storage.incidents import Incidents
 from virnucpro_assets.storage.parts import rows_of
+from virnucpro_assets.storage.provenance import Incidents
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
 from virnucpro_assets_tests.faults.faulty_device_process import Faults
 from virnucpro_assets_tests.faults.harness import PartLog

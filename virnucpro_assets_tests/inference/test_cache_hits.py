@@ -15,7 +15,7 @@ from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.storage.cached_rows import CachedRows
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
-from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
+from virnucpro_assets.storage.provenance import Incidents, QuarantinedRow
 from virnucpro_assets_tests.changed_models import copied_model, scale_weights
 from virnucpro_assets_tests.damage import flip_byte
 from virnucpro_assets_tests.jobs import build_small_index, rows_of_job, run_job, small_job

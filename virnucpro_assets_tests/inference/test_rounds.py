@@ -10,7 +10,7 @@ from virnucpro_assets.inference.messages import EncoderChoice, Finished, PartTas
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
 from virnucpro_assets.inference.rounds import Died
 from virnucpro_assets.storage.parts import PartPlan
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.provenance import Recipe
 
 # The orders and replies of a device process, without a model: a part is written while the next is computed.
 PROGRAM = """

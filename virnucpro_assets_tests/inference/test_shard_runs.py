@@ -21,7 +21,7 @@ from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index
 from virnucpro_assets.sequences.read_files import ReadFile
-from virnucpro_assets.storage.incidents import QuarantinedRow
+from virnucpro_assets.storage.provenance import QuarantinedRow
 from virnucpro_assets.storage.shards import ShardManifest, read_shard, set_aside_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 from virnucpro_assets_tests.changed_models import copied_model, dna_model_with, rare_dna_token, scale_weights

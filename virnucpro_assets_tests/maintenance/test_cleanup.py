@@ -23,7 +23,7 @@ from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets.storage.merged import read_merged
 from virnucpro_assets.storage.removed import removed_of
-from virnucpro_assets.storage.tables_manifest import read_tables
+from virnucpro_assets.storage.tables import read_tables
 
 HOLD = """
 import sys

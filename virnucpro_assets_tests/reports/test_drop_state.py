@@ -24,7 +24,7 @@ from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropSource, DropStore
 from virnucpro_assets.storage.removed import Removed, note_removed
-from virnucpro_assets.storage.tables_manifest import MANIFEST, TablesManifest
+from virnucpro_assets.storage.tables import MANIFEST, TablesManifest
 
 RUNNING, FAILED = (
     OnRecord(running="run 1 of index_drop is to work on it"),

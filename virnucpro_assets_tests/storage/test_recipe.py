@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virnucpro_assets.storage.embedding_cache import cache_namespace
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.provenance import Recipe
 
 NOT_OF_A_ROW = {"index_digest", "token_budget", "packs_per_part", "ranks", "cached"}
 

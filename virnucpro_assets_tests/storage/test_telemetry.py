@@ -1,6 +1,6 @@
 """Telemetry of parts, put together to that of a shard."""
 
-from virnucpro_assets.storage.telemetry import Telemetry
+from virnucpro_assets.storage.provenance import Telemetry
 
 
 def test_figures_of_parts_add_up_and_memory_is_the_largest() -> None:
