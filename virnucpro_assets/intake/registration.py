@@ -12,7 +12,8 @@ from virnucpro_assets.intake.scan import Delivery, without_rivals
 from virnucpro_assets.sequences.names import DuplicatePolicy
 from virnucpro_assets.sequences.read_files import ReadFile, require_plain_file, without_mate
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import DeliveryMark, DropManifest, DropSource, DropStore, check_key
+from virnucpro_assets.storage.drop_sources import DeliveryMark, DropSource
+from virnucpro_assets.storage.drops import DropManifest, DropStore, check_key
 from virnucpro_assets.vocabulary import Label
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from virnucpro_assets.intake.open_deliveries import read_open_deliveries
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drop_folders import removed_of
 from virnucpro_assets.storage.drops import DropStore
-from virnucpro_assets.storage.removed import removed_of
 from virnucpro_assets.storage.tables import MANIFEST
 
 

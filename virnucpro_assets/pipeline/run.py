@@ -29,7 +29,7 @@ from virnucpro_assets.pipeline.precision_checks import check_precision
 from virnucpro_assets.pipeline.predict import PREDICTION_FILES, predict_drop
 from virnucpro_assets.pipeline.report import report_drop
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import REPORT, DropFolder
+from virnucpro_assets.storage.drop_folders import REPORT, DropFolder
 from virnucpro_assets.storage.quarantine import TABLE as QUARANTINE_TABLE
 from virnucpro_assets.storage.tables import read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS

@@ -17,9 +17,9 @@ from virnucpro_assets.reports.check_report import CheckEntry
 from virnucpro_assets.sequences.index import MANIFEST_FILE as INDEX
 from virnucpro_assets.sequences.index import IndexManifest
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drop_folders import removed_of
 from virnucpro_assets.storage.drops import KEY, DropStore
 from virnucpro_assets.storage.merged import MANIFEST as MERGED
-from virnucpro_assets.storage.removed import removed_of
 from virnucpro_assets.storage.shards import MANIFEST as SHARD
 from virnucpro_assets.storage.tables import MANIFEST as TABLES
 from virnucpro_assets.storage.tables import TablesManifest
