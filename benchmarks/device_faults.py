@@ -36,8 +36,9 @@ from virnucpro_assets.inference.pool import DevicePool, PoolOptions
 from virnucpro_assets.inference.shard_runs import embed_shards
 from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.loading import random_weights, save_encoder
-from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex
+from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index
+from virnucpro_assets.sequences.index_manifest import IndexOrigin
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.provenance import Incidents, Recipe
 from virnucpro_assets.storage.shards import ShardManifest, rank_name

@@ -20,7 +20,8 @@ from virnucpro_assets.files.digests import digest_of_files
 from virnucpro_assets.models.calibration import calibrated
 from virnucpro_assets.models.cards import CARD_FILE, ClassifierCard, checked_weights_digest, read_card
 from virnucpro_assets.sequences.batches import WHOLE_CHUNK
-from virnucpro_assets.sequences.index import IndexManifest, MemberBatch, SequenceIndex
+from virnucpro_assets.sequences.index import MemberBatch, SequenceIndex
+from virnucpro_assets.sequences.index_manifest import IndexManifest
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.scored_members import ScoredBy
 from virnucpro_assets.storage.tables import TablesManifest

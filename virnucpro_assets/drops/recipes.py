@@ -9,7 +9,7 @@ from virnucpro_assets.inference.kernels import Machine, choose_kernels
 from virnucpro_assets.inference.messages import EncoderChoice
 from virnucpro_assets.models.cards import checked_model_folder
 from virnucpro_assets.models.encoders import ENCODERS
-from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin
+from virnucpro_assets.sequences.index_manifest import IndexManifest, IndexOrigin
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropManifest
 from virnucpro_assets.storage.provenance import ENGINE_FORMAT, Recipe

@@ -18,8 +18,7 @@ from virnucpro_assets.files.digests import check_file
 from virnucpro_assets.inference.messages import EncoderChoice, Finished, PartTask
 from virnucpro_assets.inference.plans import expected_flops, plan_parts, tokens_of_rows
 from virnucpro_assets.inference.progress import Reporter
-from virnucpro_assets.sequences.index import SequenceIndex
-from virnucpro_assets.sequences.member_names import first_members
+from virnucpro_assets.sequences.index import SequenceIndex, first_members
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
 from virnucpro_assets.storage.parts import PartPlan, PartRecord, rows_of
 from virnucpro_assets.storage.provenance import QuarantinedRow, Recipe, Telemetry

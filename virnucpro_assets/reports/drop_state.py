@@ -14,8 +14,8 @@ from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.intake.open_deliveries import whole_deliveries
 from virnucpro_assets.reports.check_pages import gather_checks
 from virnucpro_assets.reports.check_report import CheckEntry
-from virnucpro_assets.sequences.index import MANIFEST_FILE as INDEX
-from virnucpro_assets.sequences.index import IndexManifest
+from virnucpro_assets.sequences.index_manifest import MANIFEST_FILE as INDEX
+from virnucpro_assets.sequences.index_manifest import IndexManifest
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import removed_of
 from virnucpro_assets.storage.drops import KEY, DropStore

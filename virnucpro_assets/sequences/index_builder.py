@@ -32,7 +32,7 @@ from virnucpro_assets.files.manifests import write_manifest
 from virnucpro_assets.files.parquet import TableWriter, footer_digest, schema, table_writer, text_array
 from virnucpro_assets.sequences.batches import WHOLE_CHUNK, CandidateBatch, ReadBatch
 from virnucpro_assets.sequences.frames import REASONS, ReadOutcomes, candidates_of
-from virnucpro_assets.sequences.index import (
+from virnucpro_assets.sequences.index_manifest import (
     FORMAT_VERSION,
     MANIFEST_FILE,
     MEMBERS_FILE,

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
-from virnucpro_assets.sequences.index import MANIFEST_FILE as INDEX_MANIFEST
+from virnucpro_assets.sequences.index_manifest import MANIFEST_FILE as INDEX_MANIFEST
 from virnucpro_assets.storage.merged import VIEW as MERGED
 from virnucpro_assets.storage.shards import rank_name
 from virnucpro_assets.vocabulary import EncoderKind

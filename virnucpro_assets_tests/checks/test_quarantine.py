@@ -29,7 +29,7 @@ from virnucpro_assets.pipeline.predict import SCORES_FILE, SHORT_SCORES_FILE, pr
 from virnucpro_assets.pipeline.report import report_drop, summary_lines
 from virnucpro_assets.pipeline.run import export_results
 from virnucpro_assets.reports.drop_report import QuarantinedFigures
-from virnucpro_assets.sequences.member_names import member_counts, member_name
+from virnucpro_assets.sequences.index import member_counts, member_name
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.merged_reader import merged_blocks

@@ -15,8 +15,7 @@ from virnucpro_assets.inference.process_handle import ProcessHandle
 from virnucpro_assets.models.folders import read_config
 from virnucpro_assets.models.tokenisers import DnaTokenizer
 from virnucpro_assets.pipeline.embed import embed_drop
-from virnucpro_assets.sequences.index import SequenceIndex
-from virnucpro_assets.sequences.member_names import first_members
+from virnucpro_assets.sequences.index import SequenceIndex, first_members
 from virnucpro_assets.storage.drops import DropStore
 
 pytestmark = [pytest.mark.timeout(240)]

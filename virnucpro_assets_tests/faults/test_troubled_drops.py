@@ -20,8 +20,7 @@ from virnucpro_assets.models.cards import SEAL
 from virnucpro_assets.models.folders import WEIGHTS_FILE, read_model_folder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.pipeline.run import export_results, run_drop
-from virnucpro_assets.sequences.index import SequenceIndex
-from virnucpro_assets.sequences.member_names import first_members, member_name
+from virnucpro_assets.sequences.index import SequenceIndex, first_members, member_name
 from virnucpro_assets.sequences.ragged import Tokens
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings

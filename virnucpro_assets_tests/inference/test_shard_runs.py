@@ -18,8 +18,9 @@ from virnucpro_assets.models.configs import count_flops
 from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.models.folders import read_config, read_model_folder
 from virnucpro_assets.models.loading import load_encoder
-from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex
+from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index
+from virnucpro_assets.sequences.index_manifest import IndexOrigin
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.provenance import QuarantinedRow
 from virnucpro_assets.storage.shards import ShardManifest, read_shard, set_aside_shard

@@ -26,7 +26,7 @@ from virnucpro_assets.pipeline.report import gather_report, report_drop, summary
 from virnucpro_assets.pipeline.run import run_drop
 from virnucpro_assets.reports.model_pages import installed_lines
 from virnucpro_assets.sequences.batches import WHOLE_CHUNK
-from virnucpro_assets.sequences.index import WholeChunks
+from virnucpro_assets.sequences.index_manifest import WholeChunks
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings

@@ -24,9 +24,9 @@ from virnucpro_assets.files.parquet import TableWriter
 from virnucpro_assets.sequences import index_builder, merge
 from virnucpro_assets.sequences.batches import FRAMES, ReadBatch
 from virnucpro_assets.sequences.frames import REASONS
-from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin, SequenceIndex, WholeChunks
+from virnucpro_assets.sequences.index import SequenceIndex, first_members, member_counts
 from virnucpro_assets.sequences.index_builder import build_index, index_batches
-from virnucpro_assets.sequences.member_names import first_members, member_counts
+from virnucpro_assets.sequences.index_manifest import IndexManifest, IndexOrigin, WholeChunks
 from virnucpro_assets.sequences.read_files import ReadFile, pair_files
 from virnucpro_assets_tests.frameless import STOPS
 from virnucpro_assets_tests.sequences.reference import (
