@@ -20,7 +20,7 @@ from virnucpro_assets.cli.app import (
 )
 from virnucpro_assets.cli.errors import one_line_errors
 from virnucpro_assets.errors import InputError, VirnucproError
-from virnucpro_assets.files.user_paths import user_path
+from virnucpro_assets.files.outputs import user_path
 
 if TYPE_CHECKING:
     from virnucpro_assets.sequences.read_files import ReadFile

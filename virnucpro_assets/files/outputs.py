@@ -1,4 +1,4 @@
-"""Folders for results that the user names: only files that were written there by this program are replaced.
+"""Paths that the user names, and folders for results: only files that this program wrote there are replaced.
 
 A record in the folder has size and digest of every file that was ever written there, by name. It is written before the
 file appears, so the next command knows all files of a command that was killed. A file that is not in the record, or
@@ -70,3 +70,15 @@ def note_outputs(out: Path, contents: Mapping[str, Path]) -> None:
 def _read(out: Path) -> _Written:
     path = out / RECORD
     return read_manifest(path, _Written) if path.exists() else _Written()
+
+
+def user_path(text: str | Path) -> Path:
+    """The path, with the home folder for a leading `~` or `~NAME`, which shells do not expand in `--out=~/x`.
+
+    Raises ValueError if there is no such home folder.
+    """
+    try:
+        # Path removes the ./ before a name that begins with ~.
+        return Path(text).expanduser() if str(text).startswith("~") else Path(text)
+    except RuntimeError as error:
+        raise ValueError("a path whose ~NAME is a user's (./~NAME is a file of that name)") from error

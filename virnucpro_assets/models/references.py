@@ -55,7 +55,7 @@ def _esm2_reference(folder: Path, config: Esm2Config) -> Rows:
     tokens = tokenise_proteins(PROTEINS)
     last, rows = config.num_hidden_layers, []
     for first, end in zip(tokens.offsets[:-1], tokens.offsets[1:], strict=True):
-        ids = torch.from_numpy(tokens.ids[first:end].astype(np.int64))[None]
+        ids = torch.from_numpy(tokens.data[first:end].astype(np.int64))[None]
         hidden = model(ids, repr_layers=[last])["representations"][last][0]
         rows.append(hidden[1:-1].mean(dim=0).numpy())
     return np.stack(rows)
@@ -96,7 +96,7 @@ def _dnabert_s_reference(folder: Path, config: DnabertSConfig) -> Rows:
     tokens = DnaTokenizer(folder / TOKENIZER_FILE, vocabulary=config.vocab_size)(NUCLEOTIDES)
     return np.stack(
         [
-            _plain_dnabert_s(state, config, torch.from_numpy(tokens.ids[first:end].astype(np.int64)))
+            _plain_dnabert_s(state, config, torch.from_numpy(tokens.data[first:end].astype(np.int64)))
             .mean(dim=0)
             .numpy()
             for first, end in zip(tokens.offsets[:-1], tokens.offsets[1:], strict=True)

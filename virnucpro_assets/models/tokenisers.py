@@ -41,10 +41,10 @@ def tokenise_proteins(proteins: Ragged) -> Tokens:
     residues = proteins.lengths
     tokens = Tokens.from_lengths(np.empty(int(residues.sum()) + 2 * len(residues), np.int32), residues + 2)
     starts = tokens.offsets[:-1]
-    tokens.ids[starts] = CLS
-    tokens.ids[tokens.offsets[1:] - 1] = EOS
+    tokens.data[starts] = CLS
+    tokens.data[tokens.offsets[1:] - 1] = EOS
     source = flat_positions(proteins.offsets[:-1], residues)
-    tokens.ids[flat_positions(starts + 1, residues)] = _ID_OF_BYTE[proteins.data[source]]
+    tokens.data[flat_positions(starts + 1, residues)] = _ID_OF_BYTE[proteins.data[source]]
     return tokens
 
 

@@ -63,14 +63,7 @@ ROW_SCHEMA: Any = schema(
         "nucleotide": pa.string(),
     }
 )
-MEMBER_SCHEMA: Any = schema(
-    {
-        "read": pa.int64(),
-        "chunk": pa.int32(),
-        "frame": pa.int8(),
-        "row": pa.int64(),
-    }
-)
+MEMBER_SCHEMA: Any = schema({"read": pa.int64(), "chunk": pa.int32(), "frame": pa.int8(), "row": pa.int64()})
 READ_SCHEMA: Any = schema(
     {
         "name": pa.string(),

@@ -171,7 +171,7 @@ def poison_one_row(index: SequenceIndex, folder) -> int:
     tokens = tokenizer(index.rows(0, index.manifest.rows).nucleotides)
     rows_of: dict[int, set[int]] = {}
     for row, (start, stop) in enumerate(zip(tokens.offsets[:-1], tokens.offsets[1:], strict=True)):
-        for token in tokens.ids[start:stop].tolist():
+        for token in tokens.data[start:stop].tolist():
             rows_of.setdefault(token, set()).add(row)
     token, (row,) = next((token, rows) for token, rows in sorted(rows_of.items()) if len(rows) == 1)
     weights = load_file(folder / "model.safetensors")

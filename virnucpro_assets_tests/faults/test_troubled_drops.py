@@ -84,7 +84,7 @@ def rare_token(untroubled: Untroubled) -> tuple[int, list[int]]:
     index, alone, tokens = untroubled.index, set(untroubled.only_candidates()), dna_tokens(untroubled.index)
     rows_of: dict[int, set[int]] = {}
     for row in range(index.manifest.rows):
-        for token in tokens.take(np.array([row])).ids.tolist():
+        for token in tokens.take(np.array([row])).data.tolist():
             rows_of.setdefault(token, set()).add(row)
     fitting = [(len(rows), token) for token, rows in rows_of.items() if rows & alone]
     return min(fitting)[1], sorted(rows_of[min(fitting)[1]])

@@ -49,7 +49,7 @@ def ours(path: Path, folder: Path) -> list[torch.Tensor]:
 def fair_esm(model: torch.nn.Module) -> list[torch.Tensor]:
     found = []
     for row in range(len(tokens())):
-        ids = torch.from_numpy(tokens().take(np.array([row])).ids.astype(np.int64))[None]
+        ids = torch.from_numpy(tokens().take(np.array([row])).data.astype(np.int64))[None]
         found.append(model(ids, repr_layers=[LAYERS])["representations"][LAYERS][0])
     return found
 
@@ -58,7 +58,7 @@ def fair_esm(model: torch.nn.Module) -> list[torch.Tensor]:
 def transformers(model: torch.nn.Module) -> list[torch.Tensor]:
     found = []
     for row in range(len(tokens())):
-        ids = torch.from_numpy(tokens().take(np.array([row])).ids.astype(np.int64))[None]
+        ids = torch.from_numpy(tokens().take(np.array([row])).data.astype(np.int64))[None]
         found.append(model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0])
     return found
 
