@@ -97,5 +97,5 @@ def keep_computed(
         keep_rows(cache, namespace, hits.missing_keys[kept], computed[kept])
     except (VirnucproError, OSError) as error:
         why = describe_os_error(error) if isinstance(error, OSError) else str(error)
-        return [f"the embedding cache takes nothing up: {why}"]
+        return [f"no rows were added to the embedding cache: {why}"]
     return []

@@ -73,7 +73,7 @@ def kernel_cache(temporary: Path) -> Path:
     """A folder of this user in `temporary`, the same for all processes.
 
     Code is loaded from it, so one that another user made or may write to is not taken: the process then
-    has a new folder, and compiles anew.
+    has a new folder, and compiles again.
     """
     folder = temporary / f"virnucpro-kernels-{os.getuid()}"
     with suppress(FileExistsError):

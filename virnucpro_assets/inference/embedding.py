@@ -112,7 +112,7 @@ class _Passes:
     callbacks: PackCallbacks
     split_packs: int = 0
     too_large: list[int] = field(default_factory=list)
-    _on_their_way: tuple[Positions, HostCopy] | None = None
+    _in_flight: tuple[Positions, HostCopy] | None = None
 
     def __post_init__(self) -> None:
         self.lengths = self.tokens.lengths
@@ -134,11 +134,11 @@ class _Passes:
         self.split_packs += passes > 1
 
     def fetch(self) -> None:
-        """Put the rows that are on their way from the device in their places."""
-        if self._on_their_way is not None:
-            chosen, rows = self._on_their_way
+        """Wait for the rows of the last pass, and put them at the positions of their sequences."""
+        if self._in_flight is not None:
+            chosen, rows = self._in_flight
             self.embeddings[chosen] = rows.wait()
-            self._on_their_way = None
+            self._in_flight = None
             self.callbacks.done(len(chosen), int(self.lengths[chosen].sum()))
 
     def _cut(self, pack: Positions) -> list[Positions]:
@@ -161,7 +161,7 @@ class _Passes:
                 raise
         else:
             self.fetch()
-            self._on_their_way = chosen, rows
+            self._in_flight = chosen, rows
             return True
         # Not before the error is gone: it holds on to the tensors of the pass.
         release_memory()

@@ -36,25 +36,25 @@ class LoadedEncoders:
     def get(self, choice: EncoderChoice, *, alone: bool = False) -> Encoder:
         """The encoder of a choice, loaded if it is not there.
 
-        Where the device has no room for another one, only those of the same model stay beside it, with `alone` none.
+        Where the device has no memory for another one, only those of the same model stay beside it, with `alone` none.
         Raises IntegrityError if its files are no longer those that were chosen.
         """
         if choice not in self._loaded:
             started = time.monotonic()
             self._take_prefetched()
             if choice not in self._loaded:
-                if not self.has_room(choice):
+                if not self.has_memory_for(choice):
                     self._keep_only("" if alone else choice.digest)
                 self._loaded[choice] = self._load(choice)
             self.seconds += time.monotonic() - started
         return self._loaded[choice]
 
     def prefetch(self, choice: EncoderChoice | None) -> None:
-        """Begin to load the encoder that is needed next, if the device has room for it; None does nothing."""
-        if choice and choice not in self._loaded and self._prefetched is None and self.has_room(choice):
+        """Begin to load the encoder that is needed next, if the device has the memory; None does nothing."""
+        if choice and choice not in self._loaded and self._prefetched is None and self.has_memory_for(choice):
             self._prefetched = choice, self._thread.submit(self._read, choice)
 
-    def has_room(self, choice: EncoderChoice) -> bool:
+    def has_memory_for(self, choice: EncoderChoice) -> bool:
         """Whether an encoder can be loaded beside those that are there."""
         if not self._device.startswith("cuda"):
             return False

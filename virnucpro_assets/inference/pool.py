@@ -31,7 +31,7 @@ class PoolOptions:
 
     `locks` is the folder of the device locks of this machine, `when_busy` what to do while another
     process owns a device, `stall_seconds` the time without progress after which a process counts
-    as hanging, `restarts` how often in a row the process of a device may end before the device is
+    as hanging, `max_restarts` how often in a row the process of a device may end before the device is
     given up. A process is started for every `flops_of_a_process` of work that is expected, at least one, at most
     one a device; 0 starts all. `program` are the interpreter's arguments that start a device process.
     """
@@ -39,7 +39,7 @@ class PoolOptions:
     locks: Path
     when_busy: WhenBusy = "wait"
     stall_seconds: float = 900.0
-    restarts: int = 3
+    max_restarts: int = 3
     flops_of_a_process: float = 0.0
     program: tuple[str, ...] = PROGRAM
 
@@ -132,7 +132,7 @@ class Lease:
             list(self.devices),
             queue,
             options.stall_seconds,
-            options.restarts,
+            options.max_restarts,
             self._processes_for(flops),
         )
         try:

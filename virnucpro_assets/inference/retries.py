@@ -44,7 +44,7 @@ class Retries:
         key = task.key
         deaths = self._count(key)
         if deaths >= DEATHS_OF_A_PART or (deaths >= DEATHS_WITHOUT_A_PACK and not death.rows):
-            return _often(death, deaths)
+            return _died_too_often(death, deaths)
         if task.announced and death.rows:
             self._searches[key] = _Search(task, death.rows)
             self._probe(key, death.rows)
@@ -65,7 +65,7 @@ class Retries:
             deaths = self._count(probe.part)
             if deaths >= DEATHS_OF_A_PART:
                 self.give_up(probe.part)
-                return _often(death, deaths)
+                return _died_too_often(death, deaths)
             self._suspect(search, probe)
         if not search.probes:
             del self._searches[probe.part]
@@ -121,5 +121,5 @@ class Retries:
         return self._deaths[key]
 
 
-def _often(death: Died, deaths: int) -> str:
+def _died_too_often(death: Died, deaths: int) -> str:
     return f"{death.reason}; the part has ended its process {deaths} times"

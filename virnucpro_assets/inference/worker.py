@@ -182,7 +182,7 @@ class Worker:
     def _embed_again(
         self, task: PartTask, given: Input, embedded: Embedded, left_out: Positions
     ) -> Incidents:
-        """Put float32 rows in the place of those with NaN or Inf; what happened to the part."""
+        """Replace rows with NaN or Inf by ones computed in float32, and return the incidents of the part."""
         rows = given.rows
         lost = np.union1d(left_out, embedded.too_large)
         again = np.setdiff1d(embedded.not_finite, lost)

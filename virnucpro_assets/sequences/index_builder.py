@@ -107,11 +107,11 @@ def index_batches(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
         errors_naming(folder),
-        tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}{TEMPORARY_MARK}") as aside,
-        Spill(Path(aside), memory_budget, origin.chunk_length) as spill,
-        _ReadsAside(Path(aside) / "reads.arrows") as reads,
+        tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}{TEMPORARY_MARK}") as temporary,
+        Spill(Path(temporary), memory_budget, origin.chunk_length) as spill,
+        _SpilledReads(Path(temporary) / "reads.arrows") as reads,
     ):
-        names = ReadNames(_made(Path(aside) / "names"), policy=origin.duplicates)
+        names = ReadNames(_made(Path(temporary) / "names"), policy=origin.duplicates)
         kept = _KeptChunks()
         for batch in batches:
             candidates, outcomes = candidates_of(batch, origin.chunk_length)
@@ -126,7 +126,7 @@ def index_batches(
         spill.finish()
         renames = names.resolve()
         (folder / MANIFEST_FILE).unlink(missing_ok=True)
-        with RowOfRecord(Path(aside) / "rows") as row_of_record:
+        with RowOfRecord(Path(temporary) / "rows") as row_of_record:
             rows, rows_without_protein = _write_rows(folder / ROWS_FILE, spill, row_of_record, memory_budget)
             members = _write_members(folder / MEMBERS_FILE, spill, row_of_record)
         read_table = _write_reads(folder / READS_FILE, reads, renames)
@@ -154,7 +154,7 @@ def index_batches(
     return manifest
 
 
-class _ReadsAside:
+class _SpilledReads:
     """Names and outcomes of the reads in a file, in input order, until the names are final."""
 
     def __init__(self, path: Path) -> None:
@@ -166,7 +166,7 @@ class _ReadsAside:
         self._file = pa.OSFile(str(path), "wb")
         self._stream = pa.ipc.new_stream(self._file, READ_SCHEMA)
 
-    def __enter__(self) -> "_ReadsAside":
+    def __enter__(self) -> "_SpilledReads":
         return self
 
     def __exit__(
@@ -245,7 +245,7 @@ def _write_members(target: Path, spill: Spill, row_of_record: RowOfRecord) -> Ta
     return table
 
 
-def _write_reads(target: Path, reads: _ReadsAside, renames: Renames) -> TableWriter:
+def _write_reads(target: Path, reads: _SpilledReads, renames: Renames) -> TableWriter:
     with table_writer(target, READ_SCHEMA, READ_GROUP) as table:
         for batch in reads.batches():
             columns = {name: batch[name] for name in READ_SCHEMA.names}

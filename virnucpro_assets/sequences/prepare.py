@@ -87,9 +87,9 @@ def prepare(
 
 
 def _resolved_names(files: Sequence[ReadFile], out: Path, duplicates: DuplicatePolicy) -> Renames:
-    aside_prefix = f"{out.name}{TEMPORARY_MARK}"
-    with errors_naming(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=aside_prefix) as aside:
-        names = ReadNames(Path(aside), policy=duplicates)
+    prefix = f"{out.name}{TEMPORARY_MARK}"
+    with errors_naming(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=prefix) as temporary:
+        names = ReadNames(Path(temporary), policy=duplicates)
         for batch in read_batches(files):
             names.add(batch.names, batch.file)
         return names.resolve()

@@ -97,8 +97,8 @@ def write_merged(
             )
         left += shards[kind][0].width
     widths = {kind: shards[kind][0].width for kind in ENCODER_KINDS}
-    places = merged_rows([shard.rows for shard in shards["esm2"]])
-    view = write_view(folder / VIEW, places, left, blocks)
+    row_positions = merged_rows([shard.rows for shard in shards["esm2"]])
+    view = write_view(folder / VIEW, row_positions, left, blocks)
     manifest = MergedManifest(rows=rows, widths=widths, recipes=dict(recipes), sources=sources, view=view)
     write_manifest(folder / MANIFEST, manifest)
     return manifest

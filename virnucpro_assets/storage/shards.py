@@ -153,12 +153,12 @@ def valid_parts(
     """Which planned parts are there already and whole.
 
     Returns their records by part number, and the new names of damaged files, which are set
-    aside: parts, but also the manifest and the view, which `finish_shard` makes anew. Without
+    aside: parts, but also the manifest and the view, which `finish_shard` writes again. Without
     `keep_quarantined`, a part that holds quarantined rows is left where it is but not returned,
     so that it is computed again and replaced. A part of another recipe is refused with
     IntegrityError.
     """
-    aside = _set_aside_damaged_frame(folder)
+    quarantined = _set_aside_damaged_manifest_or_view(folder)
     if former := finished_shard(folder):
         refuse_other_recipe(folder / MANIFEST, former.recipe, recipe)
     records: dict[int, PartRecord] = {}
@@ -169,14 +169,14 @@ def valid_parts(
         try:
             record = verify_part(path, plan, recipe)
         except DamagedFileError:
-            aside.append(set_aside(path, "quarantine"))
+            quarantined.append(set_aside(path, "quarantine"))
             continue
         if keep_quarantined or not record.incidents.quarantined:
             records[plan.number] = record
-    return records, aside
+    return records, quarantined
 
 
-def _set_aside_damaged_frame(folder: Path) -> list[Path]:
+def _set_aside_damaged_manifest_or_view(folder: Path) -> list[Path]:
     """Set a damaged manifest aside, or else a view that is not the one that the manifest records."""
     try:
         former = finished_shard(folder)

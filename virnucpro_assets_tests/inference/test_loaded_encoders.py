@@ -83,7 +83,7 @@ def test_an_encoder_is_loaded_beside_the_one_in_use_where_there_is_room(
     assert encoders.get(other).width == folder.width
     assert first() is None, "a CPU slot keeps one model"
 
-    monkeypatch.setattr(LoadedEncoders, "has_room", lambda self, choice: True)
+    monkeypatch.setattr(LoadedEncoders, "has_memory_for", lambda self, choice: True)
     threads: list[str] = []
     load = encoders_module.load_encoder
 
@@ -103,7 +103,7 @@ def test_an_encoder_is_loaded_beside_the_one_in_use_where_there_is_room(
 def test_an_encoder_that_cannot_be_prefetched_is_refused_when_its_turn_comes(
     choice: EncoderChoice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LoadedEncoders, "has_room", lambda self, choice: True)
+    monkeypatch.setattr(LoadedEncoders, "has_memory_for", lambda self, choice: True)
     copy = shutil.copytree(choice.folder, tmp_path / "esm2")
     changed = choice.model_copy(update={"folder": copy, "stamps": ()})
     scale_weights(copy, 2.0)

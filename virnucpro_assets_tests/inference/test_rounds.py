@@ -67,7 +67,7 @@ def test_only_the_part_that_a_process_dies_of_is_blamed_also_while_it_is_written
 ) -> None:
     program = tmp_path / "device.py"
     program.write_text(PROGRAM)
-    options = PoolOptions(locks=tmp_path, restarts=9, program=(str(program), str(culprit), when))
+    options = PoolOptions(locks=tmp_path, max_restarts=9, program=(str(program), str(culprit), when))
     queue, died, finished, said = deque(part_task(tmp_path, n) for n in range(5)), [], [], []
     with DevicePool([Device("cpu", 0, 1)], options) as pool, pool.lease() as lease:
         for event in lease.run(queue):
