@@ -16,7 +16,6 @@ in which every read has a stop-free frame the digest is the same whether such re
 """
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from virnucpro_assets.files.atomic import TEMPORARY_MARK, errors_naming
+from virnucpro_assets.files.atomic import errors_naming, temporary_folder
 from virnucpro_assets.files.digests import record_of_file
 from virnucpro_assets.files.manifests import write_manifest
 from virnucpro_assets.files.parquet import TableWriter, footer_digest, schema, table_writer, text_array
@@ -107,11 +106,11 @@ def index_batches(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
         errors_naming(folder),
-        tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}{TEMPORARY_MARK}") as temporary,
-        Spill(Path(temporary), memory_budget, origin.chunk_length) as spill,
-        _SpilledReads(Path(temporary) / "reads.arrows") as reads,
+        temporary_folder(folder.parent, folder.name) as temporary,
+        Spill(temporary, memory_budget, origin.chunk_length) as spill,
+        _SpilledReads(temporary / "reads.arrows") as reads,
     ):
-        names = ReadNames(_made(Path(temporary) / "names"), policy=origin.duplicates)
+        names = ReadNames(_made(temporary / "names"), policy=origin.duplicates)
         kept = _KeptChunks()
         for batch in batches:
             candidates, outcomes = candidates_of(batch, origin.chunk_length)
@@ -126,7 +125,7 @@ def index_batches(
         spill.finish()
         renames = names.resolve()
         (folder / MANIFEST_FILE).unlink(missing_ok=True)
-        with RowOfRecord(Path(temporary) / "rows") as row_of_record:
+        with RowOfRecord(temporary / "rows") as row_of_record:
             rows, rows_without_protein = _write_rows(folder / ROWS_FILE, spill, row_of_record, memory_budget)
             members = _write_members(folder / MEMBERS_FILE, spill, row_of_record)
         read_table = _write_reads(folder / READS_FILE, reads, renames)
