@@ -29,7 +29,7 @@ from benchmarks.checkpoint_overhead import processor_seconds, tasks_of, timed
 from benchmarks.device_faults import SHAPES, make_index, make_job, make_model
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.embedding import embed_sequences
-from virnucpro_assets.inference.encoders import LoadedEncoders
+from virnucpro_assets.inference.loaded_encoders import LoadedEncoders
 from virnucpro_assets.inference.messages import Finished, PartTask
 from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions, Work

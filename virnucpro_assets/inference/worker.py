@@ -25,8 +25,8 @@ from virnucpro_assets.inference.embedding import (
     embed_sequences,
     nothing_embedded,
 )
-from virnucpro_assets.inference.encoders import LoadedEncoders
 from virnucpro_assets.inference.inputs import Input, Inputs, prefetch
+from virnucpro_assets.inference.loaded_encoders import LoadedEncoders
 from virnucpro_assets.inference.messages import (
     Began,
     EncoderChoice,

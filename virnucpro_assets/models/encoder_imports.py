@@ -17,8 +17,8 @@ from virnucpro_assets import __version__
 from virnucpro_assets.errors import InputError, IntegrityError, excerpt
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.models.cards import EncoderCard, write_card
-from virnucpro_assets.models.catalogue import PublishedModel, model_of_shape
 from virnucpro_assets.models.configs import Esm2Config
+from virnucpro_assets.models.encoders import PublishedModel, model_of_shape
 from virnucpro_assets.models.esm2 import FREQUENCIES, is_ignored
 from virnucpro_assets.models.folders import CONFIG_FILE, WEIGHTS_FILE, ModelFolder, read_config
 from virnucpro_assets.models.hugging_face import (

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.models.cards import EncoderCard
-from virnucpro_assets.models.catalogue import CATALOGUE, published_model
 from virnucpro_assets.models.encoder_imports import import_encoder
+from virnucpro_assets.models.encoders import CATALOGUE, published_model
 from virnucpro_assets.models.hub import fetch_files, require_commit
 from virnucpro_assets.models.registry import DOWNLOADS, InstalledModel, Registry
 

@@ -16,7 +16,7 @@ in which every read has a stop-free frame the digest is the same whether such re
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -29,7 +29,7 @@ from virnucpro_assets.files.atomic import errors_naming, temporary_folder
 from virnucpro_assets.files.digests import record_of_file
 from virnucpro_assets.files.manifests import write_manifest
 from virnucpro_assets.files.parquet import TableWriter, footer_digest, schema, table_writer, text_array
-from virnucpro_assets.sequences.batches import WHOLE_CHUNK, CandidateBatch, ReadBatch
+from virnucpro_assets.sequences.batches import ReadBatch
 from virnucpro_assets.sequences.frames import REASONS, ReadOutcomes, candidates_of
 from virnucpro_assets.sequences.index_manifest import (
     FORMAT_VERSION,
@@ -46,7 +46,7 @@ from virnucpro_assets.sequences.names import ReadNames, Renames
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.sequences.reads import read_batches
 from virnucpro_assets.sequences.spill import Spill
-from virnucpro_assets.sequences.without_open_frame import with_whole_chunks
+from virnucpro_assets.sequences.without_open_frame import WholeChunkCounter, with_whole_chunks
 
 MEMORY_BUDGET = 16 << 20
 """Bytes of candidates that are sorted at a time; sorting needs a few times as much memory."""
@@ -111,7 +111,7 @@ def index_batches(
         _SpilledReads(temporary / "reads.arrows") as reads,
     ):
         names = ReadNames(_made(temporary / "names"), policy=origin.duplicates)
-        kept = _KeptChunks()
+        kept = WholeChunkCounter()
         for batch in batches:
             candidates, outcomes = candidates_of(batch, origin.chunk_length)
             if origin.frameless == "kept":
@@ -129,25 +129,9 @@ def index_batches(
             rows, rows_without_protein = _write_rows(folder / ROWS_FILE, spill, row_of_record, memory_budget)
             members = _write_members(folder / MEMBERS_FILE, spill, row_of_record)
         read_table = _write_reads(folder / READS_FILE, reads, renames)
-    manifest = IndexManifest(
-        **origin.model_dump(),
-        format_version=FORMAT_VERSION,
-        rows=rows.rows,
-        members=members.rows,
-        reads=reads.count,
-        bases=reads.bases,
-        renamed=renames.count,
-        lone_mates=renames.lone_mates,
-        reasons={name: int(reads.reasons[REASONS.index(name)]) for name in _UNSCORED_REASONS},
-        reads_with_u=reads.with_u,
-        unreadable_frames=reads.unreadable_frames,
-        unreadable_reads=reads.unreadable_reads,
-        digest=_content_digest(
-            origin.chunk_length, origin.ranks, rows=rows, members=members, reads=read_table
-        ),
-        files={name: record_of_file(folder / name) for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE)},
-        footers={name: footer_digest(folder / name) for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE)},
-        whole_chunks=kept.counts(rows_without_protein),
+    tables = {"rows": rows, "members": members, "reads": read_table}
+    manifest = _manifest(
+        folder, origin, reads, renames, tables=tables, whole_chunks=kept.counts(rows_without_protein)
     )
     write_manifest(folder / MANIFEST_FILE, manifest)
     return manifest
@@ -198,22 +182,6 @@ class _SpilledReads:
             yield from stream
 
 
-class _KeptChunks:
-    """Counts the whole chunks among the candidates, and the reads that have them."""
-
-    def __init__(self) -> None:
-        self._reads = 0
-        self._members = 0
-
-    def add(self, candidates: CandidateBatch) -> None:
-        reads = candidates.read[candidates.frame == WHOLE_CHUNK]
-        self._reads += len(np.unique(reads))
-        self._members += len(reads)
-
-    def counts(self, rows: int) -> WholeChunks | None:
-        return WholeChunks(reads=self._reads, members=self._members, rows=rows) if rows else None
-
-
 def _write_rows(
     target: Path, spill: Spill, row_of_record: RowOfRecord, budget: int
 ) -> tuple[TableWriter, int]:
@@ -255,7 +223,36 @@ def _write_reads(target: Path, reads: _SpilledReads, renames: Renames) -> TableW
     return table
 
 
-def _content_digest(chunk_length: int, ranks: int, **tables: TableWriter) -> str:
+def _manifest(
+    folder: Path,
+    origin: IndexOrigin,
+    reads: _SpilledReads,
+    renames: Renames,
+    *,
+    tables: Mapping[str, TableWriter],
+    whole_chunks: WholeChunks | None,
+) -> IndexManifest:
+    return IndexManifest(
+        **origin.model_dump(),
+        format_version=FORMAT_VERSION,
+        rows=tables["rows"].rows,
+        members=tables["members"].rows,
+        reads=reads.count,
+        bases=reads.bases,
+        renamed=renames.count,
+        lone_mates=renames.lone_mates,
+        reasons={name: int(reads.reasons[REASONS.index(name)]) for name in _UNSCORED_REASONS},
+        reads_with_u=reads.with_u,
+        unreadable_frames=reads.unreadable_frames,
+        unreadable_reads=reads.unreadable_reads,
+        digest=_content_digest(origin.chunk_length, origin.ranks, tables),
+        files={name: record_of_file(folder / name) for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE)},
+        footers={name: footer_digest(folder / name) for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE)},
+        whole_chunks=whole_chunks,
+    )
+
+
+def _content_digest(chunk_length: int, ranks: int, tables: Mapping[str, TableWriter]) -> str:
     lines = [f"chunk_length={chunk_length}", f"ranks={ranks}"]
     for table, writer in tables.items():
         digests = writer.column_digests()
