@@ -33,9 +33,9 @@ from virnucpro_assets.inference.loaded_encoders import LoadedEncoders
 from virnucpro_assets.inference.messages import Finished, PartTask
 from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions, Work
-from virnucpro_assets.models.encoder import Encoder
 from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.models.hardware import limit_threads
+from virnucpro_assets.models.packed_encoder import Encoder
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.storage.parts import rows_of
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.inference.plans import plan_packs
-from virnucpro_assets.models.encoder import Encoder
 from virnucpro_assets.models.hardware import HostCopy, is_out_of_memory, release_memory
+from virnucpro_assets.models.packed_encoder import Encoder
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets.storage.parts import PackCounts

@@ -11,10 +11,10 @@ import torch
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.inference.messages import EncoderChoice
-from virnucpro_assets.models.encoder import Encoder
 from virnucpro_assets.models.folders import WEIGHTS_FILE, are_unchanged, read_model_folder
 from virnucpro_assets.models.hardware import is_out_of_memory, release_memory
 from virnucpro_assets.models.loading import load_encoder
+from virnucpro_assets.models.packed_encoder import Encoder
 
 LARGEST_SHARE = 4
 """An encoder is loaded beside others if this many of it would fit: the packs need memory as well."""

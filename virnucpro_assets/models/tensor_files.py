@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.models.configs import EncoderConfig
 from virnucpro_assets.models.folders import require_file
-from virnucpro_assets.models.weights import State
+from virnucpro_assets.models.weights import State, damaged_safetensors
 
 STORED_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -40,12 +40,7 @@ def read_safetensors(path: Path) -> State:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise IntegrityError(
-            path,
-            found=f"a damaged file ({excerpt(error)})",
-            expected="safetensors",
-            advice="Fetch the model again.",
-        ) from error
+        raise damaged_safetensors(path, error) from error
 
 
 def read_torch_state(path: Path) -> State:

@@ -15,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 
 from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.models.cards import checked_model_folder
-from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.folders import ModelFolder
 from virnucpro_assets.models.loading import load_encoder
+from virnucpro_assets.models.packed_encoder import PackedEncoder
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.references import REFERENCES, Rows, reference_embeddings
 from virnucpro_assets.models.weights import write_weights

@@ -17,8 +17,8 @@ from virnucpro_assets.inference import loaded_encoders
 from virnucpro_assets.inference.loaded_encoders import LoadedEncoders
 from virnucpro_assets.inference.messages import EncoderChoice
 from virnucpro_assets.models import folders
-from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.folders import read_model_folder
+from virnucpro_assets.models.packed_encoder import PackedEncoder
 from virnucpro_assets_tests.changed_models import scale_weights
 
 

@@ -10,8 +10,8 @@ from esm.model.esm2 import ESM2
 
 from virnucpro_assets.models import esm2
 from virnucpro_assets.models.configs import Esm2Config
-from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.loading import DTYPES, random_weights
+from virnucpro_assets.models.packed_encoder import PackedEncoder
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.tokenisers import tokenise_proteins
 from virnucpro_assets.sequences.ragged import Ragged, Tokens
