@@ -29,8 +29,7 @@ import h5py
 import numpy as np
 
 from virnucpro_assets.inference.devices import Device, find_devices
-from virnucpro_assets.inference.kernels import Machine, choose_kernels
-from virnucpro_assets.inference.messages import EncoderChoice
+from virnucpro_assets.inference.encoder_choice import EncoderChoice, Machine, choose_kernels
 from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
 from virnucpro_assets.inference.shard_runs import embed_shards

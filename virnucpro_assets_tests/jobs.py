@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.demo.paths import DROP_FILE, MODELS_FOLDER
-from virnucpro_assets.inference.messages import EncoderChoice, SampleTask
+from virnucpro_assets.inference.encoder_choice import EncoderChoice
+from virnucpro_assets.inference.messages import SampleTask
 from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.inference.shard_runs import embed_shards

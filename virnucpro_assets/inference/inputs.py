@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from virnucpro_assets.errors import IntegrityError, VirnucproError
 from virnucpro_assets.inference.cache_hits import CacheHits, look_up
-from virnucpro_assets.inference.messages import ORDERS, EncoderChoice, Order, PartTask, Task
+from virnucpro_assets.inference.encoder_choice import EncoderChoice
+from virnucpro_assets.inference.messages import ORDERS, Order, PartTask, Task
 from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.models.loading import Tokeniser, load_tokeniser
 from virnucpro_assets.sequences.index import SequenceIndex

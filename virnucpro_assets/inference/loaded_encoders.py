@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.inference.messages import EncoderChoice
+from virnucpro_assets.inference.encoder_choice import EncoderChoice
 from virnucpro_assets.models.folders import WEIGHTS_FILE, are_unchanged, read_model_folder
 from virnucpro_assets.models.hardware import is_out_of_memory, release_memory
 from virnucpro_assets.models.loading import load_encoder

@@ -12,35 +12,15 @@ from typing import IO, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from virnucpro_assets.inference.encoder_choice import EncoderChoice
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
 from virnucpro_assets.storage.parts import PartPlan, PartRecord
 from virnucpro_assets.storage.provenance import QuarantinedRow, Recipe
-from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
+from virnucpro_assets.vocabulary import EncoderKind
 
 
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class EncoderChoice(_Message):
-    """An encoder by its folder, the digest that this had when it was chosen, precision and kernels.
-
-    `stamps` are those of the folder's files then: as long as they have them, nobody digests them again.
-    """
-
-    kind: EncoderKind
-    folder: Path
-    digest: str
-    width: int
-    precision: Precision
-    attention: Attention = "dense-runs"
-    fused: bool = False
-    stamps: tuple[tuple[str, str], ...] = ()
-
-    def in_precision(self, precision: Precision) -> "EncoderChoice":
-        """The same model in another precision, on the kernels that every device and precision has."""
-        changes = {"precision": precision, "attention": "dense-runs", "fused": False}
-        return self if precision == self.precision else self.model_copy(update=changes)
 
 
 PartKey = tuple[EncoderKind, int, int]

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.digests import check_file
-from virnucpro_assets.inference.messages import EncoderChoice, Finished, PartTask
+from virnucpro_assets.inference.encoder_choice import EncoderChoice
+from virnucpro_assets.inference.messages import Finished, PartTask
 from virnucpro_assets.inference.plans import expected_flops, plan_parts, tokens_of_rows
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.sequences.index import SequenceIndex, first_members

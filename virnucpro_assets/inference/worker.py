@@ -25,11 +25,11 @@ from virnucpro_assets.inference.embedding import (
     embed_sequences,
     nothing_embedded,
 )
+from virnucpro_assets.inference.encoder_choice import EncoderChoice
 from virnucpro_assets.inference.inputs import Input, Inputs, prefetch
 from virnucpro_assets.inference.loaded_encoders import LoadedEncoders
 from virnucpro_assets.inference.messages import (
     Began,
-    EncoderChoice,
     Failed,
     Finished,
     Order,

@@ -14,8 +14,8 @@ from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files import digests
 from virnucpro_assets.inference import loaded_encoders
+from virnucpro_assets.inference.encoder_choice import EncoderChoice
 from virnucpro_assets.inference.loaded_encoders import LoadedEncoders
-from virnucpro_assets.inference.messages import EncoderChoice
 from virnucpro_assets.models import folders
 from virnucpro_assets.models.folders import read_model_folder
 from virnucpro_assets.models.packed_encoder import PackedEncoder

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.inference.devices import Device
-from virnucpro_assets.inference.messages import EncoderChoice, Finished, PartTask
+from virnucpro_assets.inference.encoder_choice import EncoderChoice
+from virnucpro_assets.inference.messages import Finished, PartTask
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
 from virnucpro_assets.inference.rounds import Died
 from virnucpro_assets.storage.parts import PartPlan
