@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
-from virnucpro_assets.files.outputs import user_path
+from virnucpro_assets.files.user_paths import user_path
 from virnucpro_assets.settings_groups import AlertSettings, CallThresholds, RaySettings, RegionRules
 from virnucpro_assets.vocabulary import Attention, Precision, QuarantinePolicy, WhenBusy
 

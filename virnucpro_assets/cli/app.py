@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from virnucpro_assets import __version__
-from virnucpro_assets.files.outputs import user_path
+from virnucpro_assets.files.user_paths import user_path
 
 app = typer.Typer(
     help="Find viruses in short sequence reads.",

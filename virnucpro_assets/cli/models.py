@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from virnucpro_assets.cli.errors import one_line_errors
-from virnucpro_assets.files.outputs import user_path
+from virnucpro_assets.files.user_paths import user_path
 
 models = typer.Typer(
     help="List, fetch, import and verify the models: encoders and classifiers.",

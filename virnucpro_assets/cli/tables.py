@@ -8,7 +8,7 @@ import typer
 
 from virnucpro_assets.cli.app import app
 from virnucpro_assets.cli.errors import one_line_errors
-from virnucpro_assets.files.outputs import user_path
+from virnucpro_assets.files.user_paths import user_path
 
 
 class TieRule(StrEnum):

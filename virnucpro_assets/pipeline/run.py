@@ -15,7 +15,7 @@ from virnucpro_assets.checks.results import (
 from virnucpro_assets.drops.disk_space import check_data_root
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.files.atomic import atomic_file
-from virnucpro_assets.files.outputs import check_outputs, is_ours, note_outputs
+from virnucpro_assets.files.user_paths import check_outputs, is_ours, note_outputs
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.inference.shard_runs import EmbeddingError

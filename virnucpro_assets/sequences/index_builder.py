@@ -110,7 +110,7 @@ def index_batches(
         Spill(temporary, memory_budget, origin.chunk_length) as spill,
         _SpilledReads(temporary / "reads.arrows") as reads,
     ):
-        names = ReadNames(_made(temporary / "names"), policy=origin.duplicates)
+        names = ReadNames(temporary, policy=origin.duplicates)
         kept = WholeChunkCounter()
         for batch in batches:
             candidates, outcomes = candidates_of(batch, origin.chunk_length)
@@ -258,8 +258,3 @@ def _content_digest(chunk_length: int, ranks: int, tables: Mapping[str, TableWri
         digests = writer.column_digests()
         lines += [f"{table}.{column}={digests[column]}" for column in digests if column != "unreadable"]
     return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder

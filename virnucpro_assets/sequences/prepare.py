@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import IO
 
 from virnucpro_assets.files.atomic import atomic_file, errors_naming, temporary_folder
-from virnucpro_assets.files.outputs import check_outputs, note_outputs
+from virnucpro_assets.files.user_paths import check_outputs, note_outputs, require_plain_file
 from virnucpro_assets.sequences.batches import FRAMES, CandidateBatch
 from virnucpro_assets.sequences.chunks import chunks_of
 from virnucpro_assets.sequences.frames import candidates_of
 from virnucpro_assets.sequences.names import DuplicatePolicy, ReadNames, Renames, remarks_on_names
 from virnucpro_assets.sequences.ragged import Ragged, gather_segments
-from virnucpro_assets.sequences.read_files import ReadFile, require_plain_file
+from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.sequences.reads import read_batches
 
 CHUNKS_FILE = "chunks.fa"
