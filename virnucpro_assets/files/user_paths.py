@@ -1,8 +1,8 @@
 """Paths that the user names: home folders, plain files to read, and folders for results.
 
-In a folder for results only files that this program wrote there are replaced. A record in the folder has size and digest
-of every file that was ever written there, by name. It is written before the file appears, so the next command knows all
-files of a command that was killed. A file that is not in the record, or was changed since, is not ours.
+In a folder for results only files that this program wrote there are replaced. A record in the folder has size and
+digest of every file that was ever written there, by name. It is written before the file appears, so the next command
+knows all files of a command that was killed. A file that is not in the record, or was changed since, is not ours.
 """
 
 import stat
