@@ -56,8 +56,8 @@ MUTATIONS = (
     Mutation(
         "label swapped",
         "storage/prediction_tables.py",
-        'LABELS = ("others", "virus")',
-        'LABELS = ("virus", "others")',
+        'PREDICTED_LABELS = ("others", "virus")',
+        'PREDICTED_LABELS = ("virus", "others")',
         "storage",
     ),
     Mutation(

@@ -60,7 +60,7 @@ def embed_shards(jobs: Sequence[ShardJob], lease: Lease, report: Reporter) -> It
     for shard in shards:
         if shard.complete:
             yield shard.finish()
-    run = _Run(shards, report)
+    run = _ShardRun(shards, report)
     yield from run.over(lease)
     failures = {shard.key: shard.failure for shard in shards if shard.failure}
     if failures:
@@ -70,7 +70,7 @@ def embed_shards(jobs: Sequence[ShardJob], lease: Lease, report: Reporter) -> It
         raise EmbeddingError(failures, quarantined, run.exit_code)
 
 
-class _Run:
+class _ShardRun:
     """One pass over the parts that are missing: what to do with each event of the devices."""
 
     def __init__(self, shards: Sequence[PlannedShard], report: Reporter) -> None:

@@ -37,10 +37,10 @@ PROTEINS = Ragged.from_strings(
 )
 NUCLEOTIDES = Ragged.from_strings([_DNA[:3], _DNA, _DNA[::-1] * 2, (_DNA * 4)[:300], (_DNA[::-1] * 7)[:500]])
 
-Rows = npt.NDArray[np.float32]
+Embeddings = npt.NDArray[np.float32]
 
 
-def reference_embeddings(folder: Path) -> Rows:
+def reference_embeddings(folder: Path) -> Embeddings:
     """float32 [sequences, width]: the embeddings of an encoder's fixed sequences by its reference, on the CPU.
 
     It needs the memory of the weights in float32. Raises IntegrityError if the folder is damaged.
@@ -50,7 +50,7 @@ def reference_embeddings(folder: Path) -> Rows:
 
 
 @torch.inference_mode()
-def _esm2_reference(folder: Path, config: Esm2Config) -> Rows:
+def _esm2_reference(folder: Path, config: Esm2Config) -> Embeddings:
     model = _fair_esm(folder, config)
     tokens = tokenise_proteins(PROTEINS)
     last, rows = config.num_hidden_layers, []
@@ -85,7 +85,7 @@ def _fair_esm(folder: Path, config: Esm2Config) -> ESM2:
 
 
 @torch.inference_mode()
-def _dnabert_s_reference(folder: Path, config: DnabertSConfig) -> Rows:
+def _dnabert_s_reference(folder: Path, config: DnabertSConfig) -> Embeddings:
     state = read_weights(
         folder / WEIGHTS_FILE,
         dnabert_s.published_shapes(config),
@@ -154,7 +154,7 @@ class Reference:
 
     name: str
     sequences: Ragged
-    embed: Callable[[Path, Any], Rows]
+    embed: Callable[[Path, Any], Embeddings]
 
 
 REFERENCES: dict[EncoderKind, Reference] = {

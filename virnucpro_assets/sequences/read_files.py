@@ -40,7 +40,7 @@ _NAMES = tuple(
     for mark, *both in _MARKS
     for mate, which in enumerate(both, 1)
 )
-_PACKED = re.compile(r"\.(gz|bgz|zst|zstd|bz2|xz)", re.IGNORECASE)
+_COMPRESSION = re.compile(r"\.(gz|bgz|zst|zstd|bz2|xz)", re.IGNORECASE)
 _INTERLEAVED_NAME = re.compile(r"(.*[._-])?interleaved([._-].*)?", re.IGNORECASE)
 
 
@@ -111,11 +111,13 @@ def _mates_by_name(paths: Sequence[Path]) -> dict[Path, int]:
     marked = {path: _mark_of(path.name) for path in paths}
     mates: dict[Path, int] = {}
     # First partners in the same folder, then those that differ in compression too, then those in other folders.
-    for has_folder, has_packing in ((True, True), (True, False), (False, False)):
+    for has_folder, has_compression in ((True, True), (True, False), (False, False)):
         groups: dict[tuple[Path | str | None, ...], list[Path]] = defaultdict(list)
         for path, mark in marked.items():
             if mark is not None and path not in mates:
-                name = mark.name if has_packing else tuple(_PACKED.sub("", part) for part in mark.name)
+                name = (
+                    mark.name if has_compression else tuple(_COMPRESSION.sub("", part) for part in mark.name)
+                )
                 folder = Path(os.path.normpath(path.absolute())).parent if has_folder else None
                 groups[folder, *name].append(path)
         for group in groups.values():

@@ -30,7 +30,7 @@ from virnucpro_assets.storage.tables import Texts, chosen, float32_text, joined,
 
 PREDICTIONS_FILE = "predictions.parquet"
 PREDICTION_RESULTS_FILE = "prediction_results.txt"
-LABELS = ("others", "virus")
+PREDICTED_LABELS = ("others", "virus")
 PREDICTION_SCHEMA: Any = schema(
     {
         "id": pa.string(),
@@ -78,7 +78,7 @@ def write_predictions(
             not_scored += len(piece.members) - len(scored)
             ids = _member_ids(piece.reads, scored)
             is_virus = scored.scores[:, 1] > scored.scores[:, 0]
-            labels = chosen(LABELS, is_virus)
+            labels = chosen(PREDICTED_LABELS, is_virus)
             others, of_virus = scored.scores.T.copy()
             table.add(
                 {
