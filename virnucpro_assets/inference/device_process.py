@@ -85,7 +85,7 @@ def kernel_cache(temporary: Path) -> Path:
 
 
 def _slots(number: int, any_of: int) -> list[int]:
-    """The slots one of which will do, the one of this number first; it alone if `any_of` is 0."""
+    """The slots of which one is enough, the one of this number first; it alone if `any_of` is 0."""
     return [number, *(slot for slot in range(any_of) if slot != number)]
 
 

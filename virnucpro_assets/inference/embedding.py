@@ -37,7 +37,7 @@ class PackCallbacks:
 
 @dataclass(frozen=True)
 class Embedded:
-    """The embeddings of some sequences, float32 [n, width] in their order, and how it went.
+    """The embeddings of some sequences, float32 [n, width] in their order, and how they were computed.
 
     `counts` says how full the planned packs were, `split_packs` how many of them were cut
     smaller, `token_limit` the token budget that fitted in the end. `too_large` are the positions
@@ -57,7 +57,7 @@ class Embedded:
 
 
 def nothing_embedded(width: int) -> Embedded:
-    """What comes of no sequences at all."""
+    """The result for no sequences."""
     return Embedded(np.empty((0, width), np.float32), PackCounts(), 0, None, np.empty(0, np.int64))
 
 
@@ -104,7 +104,7 @@ def embed_sequences(
 
 @dataclass
 class _Passes:
-    """The forward passes over the packs of some tokens, and what was learnt of the memory."""
+    """The forward passes over the packs of some tokens, and the token limit that fits the memory."""
 
     encoder: Encoder
     tokens: Tokens

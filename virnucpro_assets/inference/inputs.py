@@ -36,7 +36,7 @@ Rows = npt.NDArray[np.int64]
 class Input:
     """The sequences that a task computes, int64 [n] `rows` of the index, and their tokens.
 
-    Imitated ones are rows 0 to n - 1. `hits` are the rows that a part need not compute.
+    `hits` are the rows that a part need not compute.
     """
 
     rows: Rows

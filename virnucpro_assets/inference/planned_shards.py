@@ -117,7 +117,7 @@ class PlannedShard:
             for record in self.records.values():
                 check_file(self.folder / record.name, record.file, content=False)
         except IntegrityError as error:
-            # Its folder was emptied, or its disk went, since they were written.
+            # Its folder was emptied, or its disk was lost, since they were written.
             return str(error)
         return None
 
@@ -162,7 +162,7 @@ def _open_shard(job: ShardJob, rank: int, tokens: npt.NDArray[np.int64], report:
     if not shard.complete:
         unfinish_shard(folder)
     elif former := finished_shard(folder):
-        # Nothing is left to compute: what is known of the computing stays known.
+        # Nothing is left to compute: the figures of the run that computed it stay.
         shard.seconds, shard.tokens = former.seconds, former.computed_tokens
         shard.telemetry = former.telemetry
         shard.devices = set(former.devices)

@@ -1,7 +1,7 @@
 """The pool: one process per device, and a queue of tasks that the leased devices draw from.
 
 Processes start when the first task comes and stay until the pool is closed, so that each
-encoder is loaded once and start-up is paid once; for little work not all of them start. Work
+encoder is loaded once and start-up is paid once; for little work only some of them start. Work
 goes through a lease, which owns its devices while it lasts; a device that is done takes the
 next task, whichever rank it belongs to. A lease must be used from the main thread, because a
 device process dies with the thread that started it.
@@ -119,9 +119,8 @@ class Lease:
         `flops` are the operations that all tasks are expected to take, where that is known.
 
         Every task ends with one Finished or Failed, or with Died if its process died of it. The
-        caller may add tasks to the queue, or take away such as wait in it, whenever an event reaches
-        it. Raises DeviceError if no device is left, BusyError if one is owned by another process and
-        the options say refuse. If that happens or the caller stops listening, the processes of the
+        caller may add tasks to the queue, or remove waiting ones, whenever it gets an event. Raises DeviceError if no device is left, BusyError if one is owned by another process and
+        the options say refuse. If that happens or the caller stops iterating, the processes of the
         lease are ended.
         """
         if not queue:

@@ -195,7 +195,7 @@ class ProcessHandle:
         tasks = " or ".join(task.label for task in self.begun.values())
         work = f"at {tasks}" if tasks else "between tasks" if self.is_ready else "before its first task"
         message = f"device process {self.device}: {how} {work} ({last_line})"
-        # A signal may come from outside, as for want of memory.
+        # A signal may come from outside, for example from the kernel when memory is short.
         return message if self.is_ready or why or code is None or code < 0 else f"{message}. {INSTALLATION}"
 
     def _wait(self) -> int | None:

@@ -128,7 +128,7 @@ class Round:
         )
 
     def _is_alone(self, task: Work) -> bool:
-        """Whether nothing else may be done beside a task, so that it is plain of what its process dies."""
+        """Whether the process may do nothing else beside a task, so that it is clear which task ends it."""
         announced = isinstance(task, PartTask) and task.announced
         return announced or isinstance(task, ProbeTask) or _subject(task) in self.suspects
 

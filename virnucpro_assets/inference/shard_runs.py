@@ -71,7 +71,7 @@ def embed_shards(jobs: Sequence[ShardJob], lease: Lease, report: Reporter) -> It
 
 
 class _ShardRun:
-    """One pass over the parts that are missing: what to do with each event of the devices."""
+    """One pass over the missing parts: what to do with each event of the devices."""
 
     def __init__(self, shards: Sequence[PlannedShard], report: Reporter) -> None:
         self._shards = {shard.key: shard for shard in shards}
@@ -96,7 +96,7 @@ class _ShardRun:
                     if shard.failure is None:
                         yield shard.finish()
         except DeviceError as error:
-            # What is finished counts; of the rest the caller learns rank by rank.
+            # Finished shards stay; the caller gets the reason for each of the other ranks.
             self.exit_code = error.exit_code
             for shard in self._shards.values():
                 if not shard.complete:
@@ -107,7 +107,7 @@ class _ShardRun:
                 progress.finish()
 
     def _take(self, event: Event) -> PlannedShard | None:
-        """Note what happened; the shard that it made complete, if it did."""
+        """Record an event; returns the shard that it completed, or None."""
         match event.task, event.outcome:
             case PartTask() as task, PackDone() as done:
                 self._count(task, done.sequences)
@@ -141,7 +141,7 @@ class _ShardRun:
         return shard if shard.complete else None
 
     def _count(self, task: PartTask, sequences: int) -> None:
-        """Count what is done of a part, and nothing twice where it is done again."""
+        """Count the sequences of a part that are done, each once even if the part is computed again."""
         progress, before = self._progress_of(task.encoder.kind), self._counted.get(task.key, 0)
         self._counted[task.key] = min(before + sequences, task.plan.stop - task.plan.start)
         progress.advance(self._counted[task.key] - before)

@@ -1,6 +1,6 @@
 """The worker inside a device process: orders in, parts and samples out.
 
-The order of things for a part: take its input, which was made while the part before was computed;
+The steps of a part: take its input, which was made while the part before was computed;
 embed it pack by pack; embed again in float32 what came out as NaN or Inf; hand everything to the
 writer and go on with the next order. What cannot be embedded even so is quarantined: it is listed
 in the part by row and reason.
@@ -51,7 +51,7 @@ from virnucpro_assets.storage.provenance import Incidents, QuarantinedRow
 from virnucpro_assets.vocabulary import Precision, QuarantineReason
 
 Write = Callable[[], tuple[PartRecord | None, list[str]]]
-"""Writes what a task gave; gives the record of a part, and warnings."""
+"""Writes the result of a task; returns the record of a part, and warnings."""
 
 
 class BackgroundWriter:
@@ -143,7 +143,7 @@ class Worker:
             self._replies.send(finished.model_copy(update={"part": part, "warnings": warnings}))
 
     def _rates(self, task: Task, given: Input) -> dict[str, Any]:
-        """What a part took of its device; nothing for other tasks, and where all was known."""
+        """How much a part used its device; empty for other tasks, and for a part that the cache gives whole."""
         if not isinstance(task, PartTask) or not len(given.rows):
             return {}
         choice, device = task.encoder, self._encoders.get(task.encoder).device
