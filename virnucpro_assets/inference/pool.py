@@ -118,10 +118,10 @@ class Lease:
 
         `flops` are the operations that all tasks are expected to take, where that is known.
 
-        Every task ends with one Finished or Failed, or with Died if its process died of it. The
-        caller may add tasks to the queue, or remove waiting ones, whenever it gets an event. Raises DeviceError if no device is left, BusyError if one is owned by another process and
-        the options say refuse. If that happens or the caller stops iterating, the processes of the
-        lease are ended.
+        Every task ends with one Finished or Failed, or with Died if its process died of it. The caller may add tasks to
+        the queue, or remove waiting ones, whenever it gets an event. Raises DeviceError if no device is left, BusyError
+        if one is owned by another process and the options say refuse. If that happens or the caller stops iterating,
+        the processes of the lease are ended.
         """
         if not queue:
             return
