@@ -111,8 +111,8 @@ class _ShardRun:
         match event.task, event.outcome:
             case PartTask() as task, PackDone() as done:
                 self._count(task, done.sequences)
-            case PartTask() as task, Finished(part=PartRecord()) as finished:
-                return self._keep(task, finished, str(event.device))
+            case PartTask() as task, Finished(part=PartRecord() as record) as finished:
+                return self._keep(task, record, finished, str(event.device))
             case PartTask() as task, Failed() as failed:
                 self._fail(task.key[:2], failed)
             case ProbeTask() as probe, Failed() as failed:
@@ -130,10 +130,10 @@ class _ShardRun:
                 self._report(message)
         return None
 
-    def _keep(self, task: PartTask, finished: Finished, device: str) -> PlannedShard | None:
-        shard, record = self._shards[task.key[:2]], finished.part
-        if record is None:
-            raise TypeError(f"{task.label}: finished without a record")
+    def _keep(
+        self, task: PartTask, record: PartRecord, finished: Finished, device: str
+    ) -> PlannedShard | None:
+        shard = self._shards[task.key[:2]]
         self._count(task, task.plan.stop - task.plan.start)
         shard.add(task.plan, record, finished, device)
         for line in finished.warnings:
