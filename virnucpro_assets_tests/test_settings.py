@@ -22,7 +22,7 @@ from virnucpro_assets.pipeline.__main__ import main as run_pipeline
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings, load_settings
 from virnucpro_assets.settings_table import all_settings
-from virnucpro_assets.storage.drops import DropSource
+from virnucpro_assets.storage.drop_sources import DropSource
 from virnucpro_assets.training.options import parse_options
 
 SECRET = "secret-3f1a9c74d2"  # noqa: S105

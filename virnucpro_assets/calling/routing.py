@@ -20,10 +20,11 @@ from virnucpro_assets.files.digests import digest_of_files
 from virnucpro_assets.models.calibration import calibrated
 from virnucpro_assets.models.cards import CARD_FILE, ClassifierCard, checked_weights_digest, read_card
 from virnucpro_assets.sequences.batches import WHOLE_CHUNK
-from virnucpro_assets.sequences.index import IndexManifest, MemberBatch, SequenceIndex
+from virnucpro_assets.sequences.index import MemberBatch, SequenceIndex
+from virnucpro_assets.sequences.index_manifest import IndexManifest
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.scored_members import ScoredBy
-from virnucpro_assets.storage.tables_manifest import TablesManifest
+from virnucpro_assets.storage.tables import TablesManifest
 
 DEFAULT, SHORT, WITHOUT_OPEN_FRAME = "classifier", "short classifier", "frameless classifier"
 """Roles of classifiers, as the manifests of the tables name them. At most one classifier uses DNA only: it scores short

@@ -17,8 +17,8 @@ from virnucpro_assets.checks.results import (
 )
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.storage.merged import MergedManifest
-from virnucpro_assets.storage.recipe import Recipe
-from virnucpro_assets.storage.tables_manifest import TablesManifest
+from virnucpro_assets.storage.provenance import Recipe
+from virnucpro_assets.storage.tables import TablesManifest
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 Subjects = Mapping[str, str]

@@ -13,7 +13,7 @@ from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.inference.shard_runs import EmbeddingError
-from virnucpro_assets.sequences.index import IndexManifest
+from virnucpro_assets.sequences.index_manifest import IndexManifest
 from virnucpro_assets.storage.merged import merged_rows, read_merged, read_merged_rows
 from virnucpro_assets.storage.shards import ShardManifest
 from virnucpro_assets.vocabulary import Precision

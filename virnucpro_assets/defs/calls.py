@@ -38,7 +38,7 @@ from virnucpro_assets.storage.call_tables import READ_CALLS_FILE, READ_SCHEMA
 from virnucpro_assets.storage.hits import HITS_FILE
 from virnucpro_assets.storage.merged import VIEW
 from virnucpro_assets.storage.prediction_tables import PREDICTION_SCHEMA, PREDICTIONS_FILE
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
+from virnucpro_assets.storage.provenance import ENGINE_FORMAT
 
 STEP, GROUP = "call", "calls"
 WARN_AT = 0.75

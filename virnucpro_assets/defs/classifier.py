@@ -10,7 +10,7 @@ from virnucpro_assets.defs.steps import clear_failures
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.models.cards import CARD_FILE
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
+from virnucpro_assets.storage.provenance import ENGINE_FORMAT
 
 
 def classifier(settings: Settings) -> dg.AssetsDefinition:

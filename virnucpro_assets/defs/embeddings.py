@@ -26,10 +26,8 @@ from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.pipeline.embed import embed_drop
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.incidents import Incidents
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
+from virnucpro_assets.storage.provenance import ENGINE_FORMAT, Incidents, Telemetry
 from virnucpro_assets.storage.shards import ShardManifest
-from virnucpro_assets.storage.telemetry import Telemetry
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 GROUP, STEP, FINITE = "embeddings", "embed", "finite_values"

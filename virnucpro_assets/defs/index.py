@@ -13,10 +13,10 @@ from virnucpro_assets.defs.steps import step_of
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.intake.registration import list_drop
 from virnucpro_assets.pipeline.index import index_drop
-from virnucpro_assets.sequences.index import IndexManifest
+from virnucpro_assets.sequences.index_manifest import IndexManifest
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropManifest
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
+from virnucpro_assets.storage.provenance import ENGINE_FORMAT
 
 GROUP = "sequences"
 INDEX_TYPES = {

@@ -13,7 +13,7 @@ from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.pipeline.predict import SCORES_FILE
 from virnucpro_assets.storage.calls import CALLS, TIERS
 from virnucpro_assets.storage.shards import ShardManifest
-from virnucpro_assets.storage.tables_manifest import TablesManifest
+from virnucpro_assets.storage.tables import TablesManifest
 
 Picture = dict[str, dg.MetadataValue[Any]]
 

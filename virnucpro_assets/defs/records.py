@@ -13,7 +13,7 @@ import dagster as dg
 
 from virnucpro_assets.checks.results import CheckResult, sentence
 from virnucpro_assets.defs import metadata
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
+from virnucpro_assets.storage.provenance import ENGINE_FORMAT
 
 PARENT_RUN = "dagster/parent_run_id"
 CheckTarget: Any = dg.AssetCheckEvaluation.__annotations__["target_materialization_data"].__args__[0]

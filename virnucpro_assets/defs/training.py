@@ -22,7 +22,7 @@ from virnucpro_assets.defs.partitions import TRAINING, TRAINING_STEP
 from virnucpro_assets.defs.records import Event, evaluation, latest_record, materialisation
 from virnucpro_assets.defs.steps import clear_failures, mark_run
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
+from virnucpro_assets.storage.provenance import ENGINE_FORMAT
 from virnucpro_assets.training.labels import LabelledDrop, read_labels
 from virnucpro_assets.training.options import FIELDS, parse_options
 

@@ -8,7 +8,8 @@ from virnucpro_assets.files.digests import VerifiedFiles
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import DropFolder, DropManifest, DropStore
+from virnucpro_assets.storage.drop_folders import DropFolder
+from virnucpro_assets.storage.drops import DropManifest, DropStore
 from virnucpro_assets.storage.merged import MANIFEST, MergedManifest, read_merged
 from virnucpro_assets.storage.parts import refuse_other_recipe
 from virnucpro_assets.vocabulary import ENCODER_KINDS

@@ -16,14 +16,15 @@ from virnucpro_assets.drops.stage_records import StageRecord
 from virnucpro_assets.errors import IntegrityError, OtherVersionError
 from virnucpro_assets.files.atomic import set_aside
 from virnucpro_assets.files.manifests import read_manifest
-from virnucpro_assets.storage.drops import CurrentGeneration, DropManifest, DropSource, DropStore
+from virnucpro_assets.storage.drop_folders import REMOVED_FILE as REMOVED
+from virnucpro_assets.storage.drop_folders import Removed
+from virnucpro_assets.storage.drop_sources import DropSource
+from virnucpro_assets.storage.drops import CurrentGeneration, DropManifest, DropStore
 from virnucpro_assets.storage.merged import MANIFEST as MERGED
 from virnucpro_assets.storage.merged import MergedManifest
 from virnucpro_assets.storage.quarantine import QuarantineRecord
-from virnucpro_assets.storage.removed import FILE as REMOVED
-from virnucpro_assets.storage.removed import Removed
-from virnucpro_assets.storage.tables_manifest import MANIFEST as TABLES
-from virnucpro_assets.storage.tables_manifest import TablesManifest
+from virnucpro_assets.storage.tables import MANIFEST as TABLES
+from virnucpro_assets.storage.tables import TablesManifest
 
 OF_GENERATION: dict[str, type[BaseModel]] = {
     "drop.toml": DropManifest,

@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.files.user_paths import require_plain_file
 from virnucpro_assets.intake.checksums import check_listed
 from virnucpro_assets.intake.deliveries import Found, find_deliveries
 from virnucpro_assets.intake.entries import key_of_file
 from virnucpro_assets.intake.other_versions import set_aside_other_versions
 from virnucpro_assets.intake.scan import Delivery, without_rivals
 from virnucpro_assets.sequences.names import DuplicatePolicy
-from virnucpro_assets.sequences.read_files import ReadFile, require_plain_file, without_mate
+from virnucpro_assets.sequences.read_files import ReadFile, without_mate
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import DeliveryMark, DropManifest, DropSource, DropStore, check_key
+from virnucpro_assets.storage.drop_sources import DeliveryMark, DropSource
+from virnucpro_assets.storage.drops import DropManifest, DropStore, check_key
 from virnucpro_assets.vocabulary import Label
 
 

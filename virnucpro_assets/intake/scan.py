@@ -24,7 +24,8 @@ from virnucpro_assets.intake.deliveries import Found, find_deliveries
 from virnucpro_assets.intake.entries import printable
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import DropSource, DropStore, SourceFile
+from virnucpro_assets.storage.drop_sources import DropSource, SourceFile
+from virnucpro_assets.storage.drops import DropStore
 
 State = Literal["settling", "ready", "changed", "known", "refused", "aside"]
 

@@ -6,7 +6,7 @@ skipped and listed. A run of the UI holds no lock between two steps, so the call
 The clean-up never waits.
 
 A folder is renamed to a temporary name before it is removed: a killed clean-up leaves files that the next one finds,
-and never half a generation. A record of removed data stays (`storage/removed.py`).
+and never half a generation. A record of removed data stays (`storage/drop_folders.py`).
 """
 
 import os
@@ -26,9 +26,9 @@ from virnucpro_assets.files.locks import locked
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.maintenance.candidates import CleanupCandidate, Finder
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import DropFolder, DropStore
-from virnucpro_assets.storage.removed import Removed, note_removed
-from virnucpro_assets.storage.tables_manifest import MANIFEST, TablesManifest
+from virnucpro_assets.storage.drop_folders import DropFolder, Removed, note_removed
+from virnucpro_assets.storage.drops import DropStore
+from virnucpro_assets.storage.tables import MANIFEST, TablesManifest
 
 LOCK = "cleanup.lock"
 

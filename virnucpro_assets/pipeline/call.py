@@ -25,7 +25,7 @@ from virnucpro_assets.storage.call_tables import (
 )
 from virnucpro_assets.storage.calls import CALLS, VIRAL, CallSummary
 from virnucpro_assets.storage.hits import HITS_FILE, write_hits
-from virnucpro_assets.storage.tables_manifest import TablesManifest, read_tables, write_tables_manifest
+from virnucpro_assets.storage.tables import TablesManifest, read_tables, write_tables_manifest
 
 READS_BY_ROUTE = "called reads scored by"
 """Before the name of a route: what the calls' manifest counts."""

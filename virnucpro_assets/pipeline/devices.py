@@ -21,7 +21,7 @@ def open_pool(settings: Settings) -> DevicePool:
             locks=settings.device_locks,
             when_busy=settings.when_busy,
             stall_seconds=settings.stall_seconds,
-            restarts=settings.max_device_restarts,
+            max_restarts=settings.max_device_restarts,
             flops_of_a_process=FLOPS_OF_A_PROCESS if all(one.kind == "cpu" for one in devices) else 0.0,
         ),
     )

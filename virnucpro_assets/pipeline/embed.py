@@ -23,10 +23,11 @@ from virnucpro_assets.drops.stage_locks import shard_locks
 from virnucpro_assets.drops.stage_records import write_stage
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import BusyError
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import Lease
-from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embed_shards
+from virnucpro_assets.inference.shard_runs import EmbeddingError, embed_shards
 from virnucpro_assets.pipeline.check_sample import embed_check_sample
-from virnucpro_assets.storage.incidents import QuarantinedRow
+from virnucpro_assets.storage.provenance import QuarantinedRow
 from virnucpro_assets.storage.shards import ShardManifest, set_aside_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 

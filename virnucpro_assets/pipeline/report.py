@@ -30,13 +30,13 @@ from virnucpro_assets.reports.pages import REASON_IN_WORDS, counted
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.call_tables import CHUNK_CALLS_FILE, READ_CALLS_FILE
 from virnucpro_assets.storage.calls import CALLS, TIERS
+from virnucpro_assets.storage.drop_folders import removed_of
+from virnucpro_assets.storage.provenance import Recipe
 from virnucpro_assets.storage.quarantine import QUARANTINE_IN_WORDS, TABLE
-from virnucpro_assets.storage.recipe import Recipe
-from virnucpro_assets.storage.removed import removed_of
 from virnucpro_assets.storage.shards import MANIFEST as SHARD
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
-from virnucpro_assets.storage.tables_manifest import MANIFEST as TABLES
-from virnucpro_assets.storage.tables_manifest import TablesManifest, read_tables
+from virnucpro_assets.storage.tables import MANIFEST as TABLES
+from virnucpro_assets.storage.tables import TablesManifest, read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 WORDS_OF_FIGURES = {

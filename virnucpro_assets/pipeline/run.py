@@ -15,7 +15,7 @@ from virnucpro_assets.checks.results import (
 from virnucpro_assets.drops.disk_space import check_data_root
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.files.atomic import atomic_file
-from virnucpro_assets.files.outputs import check_outputs, is_ours, note_outputs
+from virnucpro_assets.files.user_paths import check_outputs, is_ours, note_outputs
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.inference.shard_runs import EmbeddingError
@@ -29,9 +29,9 @@ from virnucpro_assets.pipeline.precision_checks import check_precision
 from virnucpro_assets.pipeline.predict import PREDICTION_FILES, predict_drop
 from virnucpro_assets.pipeline.report import report_drop
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import REPORT, DropFolder
+from virnucpro_assets.storage.drop_folders import REPORT, DropFolder
 from virnucpro_assets.storage.quarantine import TABLE as QUARANTINE_TABLE
-from virnucpro_assets.storage.tables_manifest import read_tables
+from virnucpro_assets.storage.tables import read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 RESULTS = (*PREDICTION_FILES, *CALL_FILES, REPORT, QUARANTINE_TABLE)

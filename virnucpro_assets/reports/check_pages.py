@@ -17,12 +17,12 @@ from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.reports.check_report import CheckEntry, CheckReport, checks_as_json, render_checks
-from virnucpro_assets.sequences.index import MANIFEST_FILE, IndexManifest
+from virnucpro_assets.sequences.index_manifest import MANIFEST_FILE, IndexManifest
 from virnucpro_assets.storage.merged import MANIFEST as MERGED
 from virnucpro_assets.storage.merged import MergedManifest
 from virnucpro_assets.storage.shards import finished_shard
-from virnucpro_assets.storage.tables_manifest import MANIFEST as TABLES
-from virnucpro_assets.storage.tables_manifest import TablesManifest
+from virnucpro_assets.storage.tables import MANIFEST as TABLES
+from virnucpro_assets.storage.tables import TablesManifest
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 Checked = tuple[str, int | None]

@@ -7,10 +7,10 @@ from virnucpro_assets.demo.recognise import NOTE, is_demo_model
 from virnucpro_assets.drops.recipes import token_budget
 from virnucpro_assets.errors import InputError, VirnucproError
 from virnucpro_assets.models.cards import ClassifierCard, EncoderCard
-from virnucpro_assets.models.catalogue import CATALOGUE
+from virnucpro_assets.models.configs import pack_bytes, weights_bytes
+from virnucpro_assets.models.encoders import CATALOGUE
 from virnucpro_assets.models.folders import WEIGHTS_FILE, read_config, read_model_folder
 from virnucpro_assets.models.registry import InstalledModel, Registry
-from virnucpro_assets.models.sizes import pack_bytes, weights_bytes
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.vocabulary import ENCODER_KINDS, Precision
 

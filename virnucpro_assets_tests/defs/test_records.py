@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from virnucpro_assets.defs.records import check_target, input_tags, version_tags
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
+from virnucpro_assets.storage.provenance import ENGINE_FORMAT
 
 PARTITIONS = dg.StaticPartitionsDefinition(["a", "b"])
 

@@ -6,7 +6,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
 from virnucpro_assets.defs.records import input_tags, version_tags
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
+from virnucpro_assets.storage.provenance import ENGINE_FORMAT
 
 PARTITIONS = dg.StaticPartitionsDefinition(["a", "b"])
 

@@ -23,8 +23,7 @@ from virnucpro_assets.drops.stage_records import StageRecord
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.intake.registration import list_drop
 from virnucpro_assets.maintenance.alert_targets import TargetError
-from virnucpro_assets.sequences.index import SequenceIndex
-from virnucpro_assets.sequences.member_names import first_members
+from virnucpro_assets.sequences.index import SequenceIndex, first_members
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.settings_groups import AlertSettings
 from virnucpro_assets.storage.drops import DropManifest, DropStore

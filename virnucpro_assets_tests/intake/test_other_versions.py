@@ -16,7 +16,7 @@ from virnucpro_assets.maintenance.cleanup import clean_up
 from virnucpro_assets.pipeline.run import run_drop
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.drops import DropStore
-from virnucpro_assets.storage.sealed_hdf5 import open_sealed, write_sealed
+from virnucpro_assets.storage.hdf5 import open_sealed, write_sealed
 from virnucpro_assets.storage.shards import ShardManifest, set_aside_shard
 
 RESULTS = (

@@ -26,12 +26,12 @@ from virnucpro_assets.pipeline.report import gather_report, report_drop, summary
 from virnucpro_assets.pipeline.run import run_drop
 from virnucpro_assets.reports.model_pages import installed_lines
 from virnucpro_assets.sequences.batches import WHOLE_CHUNK
-from virnucpro_assets.sequences.index import WholeChunks
+from virnucpro_assets.sequences.index_manifest import WholeChunks
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.merged_reader import merged_blocks, read_merged_at
-from virnucpro_assets.storage.tables_manifest import read_tables
+from virnucpro_assets.storage.tables import read_tables
 from virnucpro_assets_tests.frameless import coding_bases, frameless_bases, mixed_reads
 from virnucpro_assets_tests.models.published_files import change_json
 from virnucpro_assets_tests.passed_checks import pass_checks_of_index, pass_checks_of_predictions

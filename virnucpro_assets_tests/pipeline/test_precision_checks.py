@@ -33,7 +33,7 @@ from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.check_sample import FILE, WAYS, read_check_sample, write_check_sample
 from virnucpro_assets.storage.merged_reader import read_merged_at
 from virnucpro_assets.storage.shards import read_shard
-from virnucpro_assets.storage.tables_manifest import read_tables
+from virnucpro_assets.storage.tables import read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 from virnucpro_assets_tests.damage import flip_byte
 from virnucpro_assets_tests.passed_checks import (

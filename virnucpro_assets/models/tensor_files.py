@@ -1,4 +1,4 @@
-"""Named tensors in published files: safetensors and torch's own, in one file or in several.
+"""Named tensors in published files, safetensors and torch's own, and the checks of every such file.
 
 Tensors are mapped from their file, so that a model of any size can be converted without being in memory as a whole.
 torch's files are pickles: they are read with `weights_only`, which builds tensors, plain containers and explicitly
@@ -6,13 +6,13 @@ admitted classes, and refuses everything else before it runs. Compressed entries
 one can expand to any size.
 """
 
-import json
 import pickle
 import struct
 import warnings
 import zipfile
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,13 +20,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from virnucpro_assets.errors import IntegrityError, excerpt
+from virnucpro_assets.models.configs import EncoderConfig
 from virnucpro_assets.models.folders import require_file
-from virnucpro_assets.models.weights import State
+from virnucpro_assets.models.weights import State, damaged_safetensors
 
-SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
-"""The names of transformers for weights in one file; the list of several files ends in .index.json."""
-
-_NAMED_AT_MOST = 5
+STORED_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 # The start of files of torch before 1.6: a pickle of its magic number.
 _BEFORE_ARCHIVES = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -36,37 +34,13 @@ _OF_DAMAGED_PICKLES = (
 )
 
 
-def read_tensors_of_folder(folder: Path) -> tuple[State, tuple[Path, ...]]:
-    """All tensors of a Hugging Face folder, and the files that were read.
-
-    If there are several forms, safetensors is preferred to torch's, and one file to shards. Raises IntegrityError if
-    there is none, a shard is missing, or shards and their list disagree.
-    """
-    for name, read in ((SAFETENSORS, read_safetensors), (TORCH, read_torch_state)):
-        if (path := folder / name).exists():
-            return read(path), (path,)
-        if (index := folder / f"{name}.index.json").exists():
-            return _read_shards(index, read)
-    raise IntegrityError(
-        folder,
-        found=f"neither {SAFETENSORS} nor {TORCH}, in one file or in shards",
-        expected="one of them",
-        advice="Check the folder or fetch the model again.",
-    )
-
-
 def read_safetensors(path: Path) -> State:
     """The tensors of a safetensors file, mapped; IntegrityError if it is missing or damaged."""
     require_file(path)
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise IntegrityError(
-            path,
-            found=f"a damaged file ({excerpt(error)})",
-            expected="safetensors",
-            advice="Fetch the model again.",
-        ) from error
+        raise damaged_safetensors(path, error) from error
 
 
 def read_torch_state(path: Path) -> State:
@@ -183,36 +157,49 @@ def _foreign(path: Path, admitted: Sequence[type]) -> list[str]:
         return []
 
 
-def _read_shards(index: Path, read: Any) -> tuple[State, tuple[Path, ...]]:
-    try:
-        files = json.loads(index.read_bytes())["weight_map"]
-        names = sorted(set(files.values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IntegrityError(
-            index,
-            found="no list of tensors and their files",
-            expected="weight_map",
-            advice="Fetch the model again.",
-        ) from error
-    for name in names:
-        if not isinstance(name, str) or PurePosixPath(name).name != name:
-            raise IntegrityError(
-                index,
-                found=f"the file {excerpt(repr(name))}",
-                expected="the name of a file beside it",
-                advice="Do not trust this folder.",
-            )
-    state: State = {}
-    for name in names:
-        path = index.with_name(name)
-        found = read(path)
-        listed = {tensor for tensor, file in files.items() if file == name}
-        if lost := sorted(listed - found.keys()):
+@dataclass(frozen=True, slots=True)
+class PublishedEncoder:
+    """The content of a model folder to be made: `state` has its names, with tensors mapped from the files.
+
+    `files` are the files that were read, `tokenizer_json` is the text of a DNA model's tokeniser.
+    """
+
+    config: EncoderConfig
+    state: State
+    files: tuple[Path, ...]
+    tokenizer_json: str | None = None
+
+
+def check_numbers(path: Path, state: State) -> None:
+    """Raise IntegrityError unless every tensor has a precision of STORED_DTYPES and is finite."""
+    for name, tensor in state.items():
+        if tensor.dtype not in STORED_DTYPES:
             raise IntegrityError(
                 path,
-                found=f"no {excerpt(', '.join(lost[:_NAMED_AT_MOST]))}",
-                expected=f"what {index.name} lists",
+                found=f"{excerpt(name)} of {tensor.dtype}",
+                expected="float32, bfloat16 or float16",
+                advice="Use the weights as published, not quantised ones.",
+            )
+        if not tensor.isfinite().all():
+            raise IntegrityError(
+                path,
+                found=f"numbers that are not finite in {excerpt(name)}",
+                expected="finite weights",
                 advice="Fetch the model again.",
             )
-        state |= {tensor: found[tensor] for tensor in sorted(listed)}
-    return state, (index, *(index.with_name(name) for name in names))
+
+
+def one_of_all_layers(path: Path, frequencies: Iterable[torch.Tensor]) -> torch.Tensor | None:
+    """The rotary frequencies in a file, the same in every layer, as float32; None for a file without any.
+
+    Raises IntegrityError if they differ: published models have the same in every layer.
+    """
+    layers = [tensor.float() for tensor in frequencies]
+    if any(not torch.equal(layers[0], other) for other in layers):
+        raise IntegrityError(
+            path,
+            found="rotary frequencies that differ by layer",
+            expected=f"the same {len(layers)} times",
+            advice="Fetch the model again.",
+        )
+    return layers[0] if layers else None

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from virnucpro_assets.storage.text_columns import as_printed, float32_text, three_decimals
+from virnucpro_assets.storage.tables import as_printed, float32_text, three_decimals
 
 
 def digits(text: str) -> int:

@@ -1,7 +1,7 @@
-"""Which kernels an encoder runs on, decided before any device process starts. No torch here.
+"""The choice of an encoder and of its kernels, made before any device process starts. No torch here.
 
-The choice is part of the recipe of what is computed: it follows from the settings, the kind of
-device, the precision and the installed packages, and not from what a device process finds.
+The choice is part of the recipe of what is computed: it follows from the settings, the kind of device, the precision
+and the installed packages, and not from what a device process finds.
 """
 
 import shutil
@@ -12,11 +12,36 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict
+
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
 
 _COMPILERS = ("cc", "gcc", "clang")
+
+
+class EncoderChoice(BaseModel):
+    """An encoder by its folder, the digest that this had when it was chosen, precision and kernels.
+
+    `stamps` are those of the folder's files then: as long as they have them, nobody digests them again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: EncoderKind
+    folder: Path
+    digest: str
+    width: int
+    precision: Precision
+    attention: Attention = "dense-runs"
+    fused: bool = False
+    stamps: tuple[tuple[str, str], ...] = ()
+
+    def in_precision(self, precision: Precision) -> "EncoderChoice":
+        """The same model in another precision, on the kernels that every device and precision has."""
+        changes = {"precision": precision, "attention": "dense-runs", "fused": False}
+        return self if precision == self.precision else self.model_copy(update=changes)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
-"""DNABERT-S's own tokeniser: byte-pair pieces between [CLS] and [SEP], by the `tokenizers` library.
+"""The tokenisers of the encoders: ESM-2's in numpy, DNABERT-S's by the `tokenizers` library. No torch here.
 
-Truncation and padding in the file are switched off, since packs need neither. Its post-processor should add the special
-tokens; if it has none, one is set here.
+The alphabet of ESM-2 has the order of fair-esm's `Alphabet.from_architecture("ESM-1b")`: four special tokens, the
+letters of `esm.constants.proteinseq_toks`, one filler that rounds the table to a multiple of eight, and the mask.
+
+DNABERT-S has byte-pair pieces between [CLS] and [SEP]. Truncation and padding in its file are switched off, since packs
+need neither. Its post-processor should add the special tokens; if it has none, one is set here.
 """
 
 from pathlib import Path
@@ -13,10 +16,36 @@ from tokenizers.processors import TemplateProcessing
 
 from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.models.folders import require_file
-from virnucpro_assets.sequences.ragged import Ragged, Tokens
+from virnucpro_assets.sequences.ragged import Ragged, Tokens, flat_positions
+
+LETTERS = "LAGVSERTIDPKQNFYMHWCXBUZO.-"
+TOKENS = ("<cls>", "<pad>", "<eos>", "<unk>", *LETTERS, "<null_1>", "<mask>")
+CLS, EOS, UNKNOWN = TOKENS.index("<cls>"), TOKENS.index("<eos>"), TOKENS.index("<unk>")
 
 # The library uses some kilobytes per sequence, so batches are limited.
 _SEQUENCES_AT_ONCE = 4096
+
+
+def _letter_table() -> npt.NDArray[np.int32]:
+    table = np.full(256, UNKNOWN, np.int32)
+    for letter in LETTERS:
+        table[ord(letter)] = TOKENS.index(letter)
+    return table
+
+
+_ID_OF_BYTE = _letter_table()
+
+
+def tokenise_proteins(proteins: Ragged) -> Tokens:
+    """`<cls>`, the residues, `<eos>` of each protein; a byte outside the alphabet is `<unk>`."""
+    residues = proteins.lengths
+    tokens = Tokens.from_lengths(np.empty(int(residues.sum()) + 2 * len(residues), np.int32), residues + 2)
+    starts = tokens.offsets[:-1]
+    tokens.data[starts] = CLS
+    tokens.data[tokens.offsets[1:] - 1] = EOS
+    source = flat_positions(proteins.offsets[:-1], residues)
+    tokens.data[flat_positions(starts + 1, residues)] = _ID_OF_BYTE[proteins.data[source]]
+    return tokens
 
 
 class DnaTokenizer:

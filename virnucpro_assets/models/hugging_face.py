@@ -6,24 +6,32 @@ would run, are ignored. transformers has written ESM-2 with several names: the r
 once for the layer `*`, and the weights of norms as weight and bias or as gamma and beta. All are read.
 """
 
+import json
 import re
-from pathlib import Path
-from typing import Literal, TypeVar
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from virnucpro_assets.errors import IntegrityError, excerpt
-from virnucpro_assets.models.alphabet import TOKENS
 from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
-from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
 from virnucpro_assets.models.encoders import TOKENIZER_FILE
 from virnucpro_assets.models.esm2 import FREQUENCIES
 from virnucpro_assets.models.folders import CONFIG_FILE, require_file
-from virnucpro_assets.models.formats.published import PublishedEncoder, one_of_all_layers
-from virnucpro_assets.models.formats.tensor_files import read_tensors_of_folder
+from virnucpro_assets.models.tensor_files import (
+    PublishedEncoder,
+    one_of_all_layers,
+    read_safetensors,
+    read_torch_state,
+)
+from virnucpro_assets.models.tokenisers import TOKENS, DnaTokenizer
 from virnucpro_assets.models.weights import State
 
 VOCABULARY_FILE = "vocab.txt"
+SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
+"""The names of transformers for weights in one file; the list of several files ends in .index.json."""
+
+_NAMED_AT_MOST = 5
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -162,3 +170,57 @@ def _esm_name(name: str) -> str:
     if found is None or found[2] not in _ESM_PARTS:
         return name
     return f"layers.{found[1]}.{_ESM_PARTS[found[2]]}.{found[3]}"
+
+
+def read_tensors_of_folder(folder: Path) -> tuple[State, tuple[Path, ...]]:
+    """All tensors of a Hugging Face folder, and the files that were read.
+
+    If there are several forms, safetensors is preferred to torch's, and one file to shards. Raises IntegrityError if
+    there is none, a shard is missing, or shards and their list disagree.
+    """
+    for name, read in ((SAFETENSORS, read_safetensors), (TORCH, read_torch_state)):
+        if (path := folder / name).exists():
+            return read(path), (path,)
+        if (index := folder / f"{name}.index.json").exists():
+            return _read_shards(index, read)
+    raise IntegrityError(
+        folder,
+        found=f"neither {SAFETENSORS} nor {TORCH}, in one file or in shards",
+        expected="one of them",
+        advice="Check the folder or fetch the model again.",
+    )
+
+
+def _read_shards(index: Path, read: Any) -> tuple[State, tuple[Path, ...]]:
+    try:
+        files = json.loads(index.read_bytes())["weight_map"]
+        names = sorted(set(files.values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(
+            index,
+            found="no list of tensors and their files",
+            expected="weight_map",
+            advice="Fetch the model again.",
+        ) from error
+    for name in names:
+        if not isinstance(name, str) or PurePosixPath(name).name != name:
+            raise IntegrityError(
+                index,
+                found=f"the file {excerpt(repr(name))}",
+                expected="the name of a file beside it",
+                advice="Do not trust this folder.",
+            )
+    state: State = {}
+    for name in names:
+        path = index.with_name(name)
+        found = read(path)
+        listed = {tensor for tensor, file in files.items() if file == name}
+        if lost := sorted(listed - found.keys()):
+            raise IntegrityError(
+                path,
+                found=f"no {excerpt(', '.join(lost[:_NAMED_AT_MOST]))}",
+                expected=f"what {index.name} lists",
+                advice="Fetch the model again.",
+            )
+        state |= {tensor: found[tensor] for tensor in sorted(listed)}
+    return state, (index, *(index.with_name(name) for name in names))

@@ -1,21 +1,28 @@
-"""Columns of text tables: their Arrow schemas, numbers as text, and lines.
+"""What all tables of a drop share: columns, numbers as text, lines, and the manifest beside them.
 
-Arrow joins the lines of a batch, and their bytes are written without a copy.
+Predictions and calls are in folders of their own, `predictions/` and `calls/`, each with a manifest that is written
+last. Arrow joins the lines of a batch, and their bytes are written without a copy.
 
-A float32 is written as the shortest decimal that reads back as the same float32, in numpy's
-notation: `0.5`, `1.0`, `2.861023e-06`. Arrow finds the same digits about six times faster, and
-writes them in the same way if no exponent and no padding is needed; the few values outside that
-range (0, 1, values under 0.0001 or not finite) are written by numpy.
+A float32 is written as the shortest decimal that reads back as the same float32, in numpy's notation: `0.5`, `1.0`,
+`2.861023e-06`. Arrow finds the same digits about six times faster, and writes them in the same way if no exponent and
+no padding is needed; the few values outside that range (0, 1, values under 0.0001 or not finite) are written by numpy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files, record_of_file
+from virnucpro_assets.files.manifests import read_manifest, write_manifest
+
+MANIFEST = "manifest.toml"
 
 Texts = Any
 """An Arrow string array (the results of Arrow's functions have no static type)."""
@@ -56,12 +63,6 @@ def three_decimals(values: npt.NDArray[np.float64]) -> Texts:
     return _thousandths().take(thousandths + 1000)
 
 
-def schema(columns: dict[str, pa.DataType], nullable: dict[str, pa.DataType] | None = None) -> Any:
-    """The Arrow schema of `columns`, which hold no nulls, and after them the `nullable` ones."""
-    fields = [pa.field(name, kind, nullable=False) for name, kind in columns.items()]
-    return pa.schema(fields + [pa.field(name, kind) for name, kind in (nullable or {}).items()])
-
-
 def with_note(columns: Any, note: str) -> Any:
     """The schema with `note` in its metadata, under `virnucpro.note`; unchanged without a note."""
     return columns.with_metadata({"virnucpro.note": note}) if note else columns
@@ -85,3 +86,36 @@ def text_lines(columns: Sequence[Texts], separators: str) -> bytes:
     _, offsets, letters = lines.buffers()
     ends = np.frombuffer(offsets, np.int32, len(lines) + 1, lines.offset * 4)
     return bytes(letters.slice(int(ends[0]), int(ends[-1] - ends[0])))
+
+
+class TablesManifest(BaseModel):
+    """The inputs of a folder of tables by name and digest, its counts, and its files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    inputs: dict[str, str]
+    counts: dict[str, int] = {}
+    files: dict[str, FileRecord] = {}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the inputs."""
+        return digest_of_files(self.inputs.items())
+
+
+def write_tables_manifest(
+    folder: Path, names: Iterable[str], inputs: dict[str, str], counts: dict[str, int]
+) -> TablesManifest:
+    """Record the named files of `folder` and what they were made from."""
+    files = {name: record_of_file(folder / name) for name in names}
+    manifest = TablesManifest(inputs=inputs, counts=counts, files=files)
+    write_manifest(folder / MANIFEST, manifest)
+    return manifest
+
+
+def read_tables(folder: Path) -> TablesManifest:
+    """The manifest of `folder`; IntegrityError if a file of it is missing or changed."""
+    manifest = read_manifest(folder / MANIFEST, TablesManifest)
+    for name, record in manifest.files.items():
+        check_file(folder / name, record, content=True)
+    return manifest

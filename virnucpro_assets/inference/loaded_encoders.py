@@ -10,11 +10,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.inference.messages import EncoderChoice
-from virnucpro_assets.models.encoder import Encoder
+from virnucpro_assets.inference.encoder_choice import EncoderChoice
 from virnucpro_assets.models.folders import WEIGHTS_FILE, are_unchanged, read_model_folder
 from virnucpro_assets.models.hardware import is_out_of_memory, release_memory
 from virnucpro_assets.models.loading import load_encoder
+from virnucpro_assets.models.packed_encoder import Encoder
 
 LARGEST_SHARE = 4
 """An encoder is loaded beside others if this many of it would fit: the packs need memory as well."""
@@ -36,25 +36,25 @@ class LoadedEncoders:
     def get(self, choice: EncoderChoice, *, alone: bool = False) -> Encoder:
         """The encoder of a choice, loaded if it is not there.
 
-        Where the device has no room for another one, only those of the same model stay beside it, with `alone` none.
+        Where the device has no memory for another one, only those of the same model stay beside it, with `alone` none.
         Raises IntegrityError if its files are no longer those that were chosen.
         """
         if choice not in self._loaded:
             started = time.monotonic()
             self._take_prefetched()
             if choice not in self._loaded:
-                if not self.has_room(choice):
+                if not self.has_memory_for(choice):
                     self._keep_only("" if alone else choice.digest)
                 self._loaded[choice] = self._load(choice)
             self.seconds += time.monotonic() - started
         return self._loaded[choice]
 
     def prefetch(self, choice: EncoderChoice | None) -> None:
-        """Begin to load the encoder that is needed next, if the device has room for it; None does nothing."""
-        if choice and choice not in self._loaded and self._prefetched is None and self.has_room(choice):
+        """Begin to load the encoder that is needed next, if the device has the memory; None does nothing."""
+        if choice and choice not in self._loaded and self._prefetched is None and self.has_memory_for(choice):
             self._prefetched = choice, self._thread.submit(self._read, choice)
 
-    def has_room(self, choice: EncoderChoice) -> bool:
+    def has_memory_for(self, choice: EncoderChoice) -> bool:
         """Whether an encoder can be loaded beside those that are there."""
         if not self._device.startswith("cuda"):
             return False

@@ -1,22 +1,33 @@
-"""The authors' classifiers, `300_model.pth` and `500_model.pth`, with the tensor names of `Classifier`.
+"""Importing the authors' classifiers, `300_model.pth` and `500_model.pth`, into the registry.
 
 `train.py` of VirNucPro (Li et al. 2025) saves the whole module with `torch.save`: a pickle that names the module's
 classes. It is loaded with `weights_only`, and a stub without code stands in for each of these classes: no module is
-made, and nothing of the file runs. Then every part of it is checked.
+made, and nothing of the file runs. Then every part of it is checked. The tensors have the names of `Classifier`.
 """
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from virnucpro_assets.errors import IntegrityError, excerpt
-from virnucpro_assets.models.classifier import HIDDEN_WIDTH, classifier_shapes
-from virnucpro_assets.models.formats.published import check_numbers
-from virnucpro_assets.models.formats.tensor_files import read_torch_file, require_state
+from virnucpro_assets import __version__
+from virnucpro_assets.errors import InputError, IntegrityError, excerpt
+from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.models.cards import ENCODERS_OF_INPUTS, ClassifierCard, Inputs
+from virnucpro_assets.models.classifier import HIDDEN_WIDTH, classifier_shapes, save_classifier
+from virnucpro_assets.models.encoders import ENCODERS
+from virnucpro_assets.models.folders import ModelFolder, read_model_folder
+from virnucpro_assets.models.registry import InstalledModel, Registry
+from virnucpro_assets.models.tensor_files import check_numbers, read_torch_file, require_state
 from virnucpro_assets.models.weights import State, check_shapes
+from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
+AUTHORS_TRAINING = (
+    "As its authors trained it (Li et al., Briefings in Bioinformatics 2025, bbaf224): RefSeq viruses against "
+    "other RefSeq genomes, in chunks of {chunk_length} bases."
+)
 EPSILON = 1e-5
 
 _NAMED_AT_MOST, _LONGEST_LIST = 8, 200
@@ -113,4 +124,74 @@ def _refused(path: Path, found: str) -> IntegrityError:
         expected="a classifier as VirNucPro's train.py saves it: Linear, batch norm (eps 1e-05), Linear from "
         f"{HIDDEN_WIDTH} to 2 and dropout, in float32",
         advice="Import the file that the authors publish.",
+    )
+
+
+def import_classifier(
+    registry: Registry,
+    path: Path,
+    chunk_length: int,
+    name: str | None = None,
+    *,
+    encoders: Mapping[EncoderKind, Path] | None = None,
+    replace: bool = False,
+) -> InstalledModel:
+    """Install the authors' classifier in `path` for chunks of this length.
+
+    With the model folders of its `encoders` it is bound to their digests; otherwise their published names are noted,
+    for which only its width is evidence. A classifier with the width of one encoder uses the embeddings of that one
+    only. Raises InputError if width and encoders do not fit, IntegrityError if the file is not such a classifier.
+    """
+    state = read_legacy_classifier(path)
+    width = state["hidden_layer.weight"].shape[1]
+    bound = {kind: read_model_folder(folder) for kind, folder in (encoders or {}).items()}
+    widths = _widths(bound)
+    inputs = _inputs(path, width, widths, bound)
+    used = ENCODERS_OF_INPUTS[inputs]
+    card = ClassifierCard(
+        chunk_length=chunk_length,
+        d_dna=widths["dnabert_s"],
+        d_protein=widths["esm2"],
+        encoders={kind: bound[kind].digest for kind in used if kind in bound},
+        encoder_names={kind: ENCODERS[kind].classifier_model for kind in used if kind not in bound},
+        precision="float32",
+        inputs=inputs,
+        training_data=AUTHORS_TRAINING.format(chunk_length=chunk_length),
+        note=f"Imported from {path.name}, SHA-256 {sha256_of_file(path)}.",
+        created_with=__version__,
+    )
+    name = name or f"classifier_{chunk_length}{'' if inputs == 'both' else f'_{inputs}'}"
+    with registry.installing(name, replace=replace) as folder:
+        save_classifier(folder, state, card)
+    return registry.model(name)
+
+
+def _widths(bound: Mapping[EncoderKind, ModelFolder]) -> dict[EncoderKind, int]:
+    for kind, folder in bound.items():
+        if folder.kind != kind:
+            raise InputError(
+                folder.path, found=f"a model of kind {folder.kind}", expected=kind, advice="Give another."
+            )
+    return {
+        kind: bound[kind].width if kind in bound else spec.classifier_width for kind, spec in ENCODERS.items()
+    }
+
+
+def _inputs(
+    path: Path, width: int, widths: Mapping[EncoderKind, int], bound: Mapping[EncoderKind, ModelFolder]
+) -> Inputs:
+    """Which embeddings a classifier of this width uses; if two encoders have this width, the one that was given."""
+    fitting = [
+        inputs for inputs, kinds in ENCODERS_OF_INPUTS.items() if sum(widths[kind] for kind in kinds) == width
+    ]
+    if len(fitting) > 1:
+        fitting = [inputs for inputs in fitting if ENCODERS_OF_INPUTS[inputs] == tuple(bound)]
+    if fitting:
+        return fitting[0]
+    sizes = [f"{widths[kind]} of {kind}" for kind in ENCODER_KINDS]
+    raise InputError(
+        path,
+        found=f"a classifier of {width} numbers per row",
+        expected=" + ".join(sizes) + ", or one of the two",
+        advice="Name the encoders that it was trained with, with --dnabert-s and --esm2.",
     )
