@@ -17,7 +17,7 @@ from typing import Any
 import dagster as dg
 
 from virnucpro_assets.checks.results import PRECISION_CHECKS, completeness, holds_back
-from virnucpro_assets.defs import columns, metadata, pictures
+from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.by_drop import Event, checked, drop_of, is_selected
 from virnucpro_assets.defs.devices import step_tags
 from virnucpro_assets.defs.partitions import DROPS, Partitions, across_ranks
@@ -174,7 +174,7 @@ def _merged_embeddings(work: DropWork) -> dg.MaterializeResult[None]:
         merged.digest,
         {
             "dagster/row_count": merged.rows,
-            **columns.of_arrays(
+            **metadata.columns_of_arrays(
                 "merged_embeddings", {"rows": "int64", "embeddings": f"float32[{merged.width}]"}
             ),
             "width": merged.width,
@@ -194,11 +194,11 @@ def _predictions(work: DropWork) -> dg.MaterializeResult[None]:
         tables.digest,
         {
             "dagster/row_count": summary.members,
-            **columns.of_table("predictions", PREDICTION_SCHEMA),
+            **metadata.columns_of_table("predictions", PREDICTION_SCHEMA),
             "virus": summary.virus,
             "virus_share": summary.virus / summary.members if summary.members else 0.0,
             "not_scored": summary.not_scored,
-            **pictures.scores(work),
+            **metadata.picture_of_scores(work),
             "made_from": dg.MetadataValue.json(tables.inputs),
             "file": metadata.path(work.folder.predictions / PREDICTIONS_FILE),
             "checks": metadata.page(work.folder.check_page, work.settings),
@@ -218,14 +218,14 @@ def _virus_calls(work: DropWork) -> dg.MaterializeResult[None]:
         tables.digest,
         {
             "dagster/row_count": tables.counts["reads"],
-            **columns.of_table("virus_calls", READ_SCHEMA),
+            **metadata.columns_of_table("virus_calls", READ_SCHEMA),
             "hits": tables.counts["hits"],
             "viral_share": tables.counts["viral_reads"] / max(1, tables.counts["reads"]),
             "calls": metadata.counts_table(
                 {name: n for name, n in tables.counts.items() if ", " in name}, "call"
             ),
             "reads_by_route": metadata.counts_table(by_route, "route"),
-            **pictures.calls(tables),
+            **metadata.picture_of_calls(tables),
             "made_from": dg.MetadataValue.json(tables.inputs),
             "table": metadata.path(work.folder.calls / READ_CALLS_FILE),
             "hits_file": metadata.path(work.folder.calls / HITS_FILE),

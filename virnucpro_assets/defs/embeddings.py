@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 
 from virnucpro_assets.checks.results import CheckResult, failure_checks, record_check, shard_checks
-from virnucpro_assets.defs import columns, metadata, pictures
+from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.by_drop import is_selected
 from virnucpro_assets.defs.devices import POOL, Devices, backfill_policy, step_tags
 from virnucpro_assets.defs.partitions import Partitions, across_ranks, drops_and_ranks
@@ -205,8 +205,8 @@ def _materialisation(work: DropWork, shard: ShardManifest, inputs: dict[str, str
             **_incidents(shard.incidents),
             "precision": recipe.precision,
             "recipe": dg.MetadataValue.json({**recipe.model_dump(), "digest": recipe.digest}),
-            **pictures.packing(shard),
-            **columns.of_arrays(asset, {"rows": "int64", "embeddings": f"float32[{shard.width}]"}),
+            **metadata.picture_of_packing(shard),
+            **metadata.columns_of_arrays(asset, {"rows": "int64", "embeddings": f"float32[{shard.width}]"}),
             "folder": metadata.path(work.folder.shard(recipe.encoder, shard.rank, recipe.ranks)),
         },
         tags={"dagster/partition/drop": work.drop.key, "dagster/partition/rank": str(shard.rank)},

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from virnucpro_assets.checks.results import CheckResult, every_read_accounted_for
-from virnucpro_assets.defs import columns, metadata, pictures
+from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.by_drop import Event, checked, drop_of, is_selected
 from virnucpro_assets.defs.devices import step_tags
 from virnucpro_assets.defs.partitions import Partitions
@@ -121,10 +121,10 @@ def _indexed(work: DropWork, manifest: IndexManifest) -> dg.MaterializeResult[No
         data_version=dg.DataVersion(manifest.digest),
         metadata={
             **_figures(manifest),
-            **pictures.protein_lengths(work),
+            **metadata.picture_of_protein_lengths(work),
             "reads_without_candidates": metadata.counts_table(manifest.reasons, "reason"),
             "folder": metadata.path(work.folder.index),
-            **columns.of_arrays("sequence_index", INDEX_TYPES),
+            **metadata.columns_of_arrays("sequence_index", INDEX_TYPES),
         },
     )
 
