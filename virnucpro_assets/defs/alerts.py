@@ -14,8 +14,8 @@ from typing import Any
 import dagster as dg
 
 from virnucpro_assets.checks.results import sentence
-from virnucpro_assets.defs.events import ended_runs
 from virnucpro_assets.defs.partitions import DROPS, drops_of
+from virnucpro_assets.defs.records import ended_runs
 from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.intake.open_deliveries import read_open_deliveries
 from virnucpro_assets.maintenance.alerts import Alert, Failure, Kind, send

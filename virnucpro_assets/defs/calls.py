@@ -18,11 +18,10 @@ import dagster as dg
 
 from virnucpro_assets.checks.results import PRECISION_CHECKS, completeness, holds_back
 from virnucpro_assets.defs import metadata
-from virnucpro_assets.defs.by_drop import Event, checked, drop_of, is_selected
 from virnucpro_assets.defs.devices import step_tags
 from virnucpro_assets.defs.partitions import DROPS, Partitions, across_ranks
-from virnucpro_assets.defs.records import input_tags, latest_record, materialisation
-from virnucpro_assets.defs.steps import step_of
+from virnucpro_assets.defs.records import Event, input_tags, latest_record, materialisation, recorded_version
+from virnucpro_assets.defs.steps import checked, drop_of, is_selected, step_of
 from virnucpro_assets.demo.recognise import demo_line
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import VirnucproError
@@ -280,13 +279,11 @@ def record_check_report(instance: dg.DagsterInstance, work: DropWork, report: Ch
     drop = work.drop.key
     if not instance.has_dynamic_partition(DROPS, drop):
         return
-    made, latest = _check_report(work, report), latest_record(instance, "check_report", [drop])
-    version, shown = made.data_version, made.metadata
-    found = latest.asset_materialization if latest else None
-    if version and (not found or (found.tags or {}).get("dagster/data_version") != version.value):
-        inputs = input_tags(instance, "predictions", [drop])
+    made = _check_report(work, report)
+    digest = made.data_version.value if made.data_version else ""
+    if digest != recorded_version(latest_record(instance, "check_report", [drop])):
+        tags = input_tags(instance, "predictions", [drop])
+        shown = dict(made.metadata or {})
         instance.report_runless_asset_event(
-            materialisation(
-                "check_report", drop, digest=version.value, inputs=inputs, shown=dict(shown or {})
-            )
+            materialisation("check_report", drop, digest=digest, shown=shown, tags=tags)
         )

@@ -5,7 +5,7 @@ import dagster as dg
 from virnucpro_assets.calling.routing import classifiers_in_use
 from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.partitions import CLASSIFIER
-from virnucpro_assets.defs.records import latest_record, version_tags
+from virnucpro_assets.defs.records import latest_record, materialisation, recorded_version
 from virnucpro_assets.defs.steps import clear_failures
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.models.cards import CARD_FILE
@@ -43,12 +43,8 @@ def record_in_use(instance: dg.DagsterInstance, settings: Settings) -> None:
         digest, shown = _in_use(settings)
     except (InputError, IntegrityError):
         return
-    latest = latest_record(instance, CLASSIFIER, None)
-    found = latest.asset_materialization if latest else None
-    if found is None or (found.tags or {}).get("dagster/data_version") != digest:
-        instance.report_runless_asset_event(
-            dg.AssetMaterialization(CLASSIFIER, metadata=shown, tags=version_tags(digest))
-        )
+    if digest != recorded_version(latest_record(instance, CLASSIFIER, None)):
+        instance.report_runless_asset_event(materialisation(CLASSIFIER, None, digest=digest, shown=shown))
 
 
 def _in_use(settings: Settings) -> tuple[str, metadata.Metadata]:

@@ -14,11 +14,10 @@ import dagster as dg
 
 from virnucpro_assets.checks.results import CheckResult, failure_checks, record_check, shard_checks
 from virnucpro_assets.defs import metadata
-from virnucpro_assets.defs.by_drop import is_selected
 from virnucpro_assets.defs.devices import POOL, Devices, backfill_policy, step_tags
 from virnucpro_assets.defs.partitions import Partitions, across_ranks, drops_and_ranks
 from virnucpro_assets.defs.records import PARENT_RUN, Event, evaluation, input_tags, materialisation
-from virnucpro_assets.defs.steps import step_of
+from virnucpro_assets.defs.steps import is_selected, step_of
 from virnucpro_assets.drops.recipes import EncoderChoices
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import VirnucproError
@@ -186,7 +185,6 @@ def _materialisation(work: DropWork, shard: ShardManifest, inputs: dict[str, str
         asset,
         f"{work.drop.key}|{shard.rank}",
         digest=shard.digest,
-        inputs=inputs,
         shown={
             "dagster/row_count": shard.rows,
             "width": shard.width,
@@ -209,7 +207,7 @@ def _materialisation(work: DropWork, shard: ShardManifest, inputs: dict[str, str
             **metadata.columns_of_arrays(asset, {"rows": "int64", "embeddings": f"float32[{shard.width}]"}),
             "folder": metadata.path(work.folder.shard(recipe.encoder, shard.rank, recipe.ranks)),
         },
-        tags={"dagster/partition/drop": work.drop.key, "dagster/partition/rank": str(shard.rank)},
+        tags={**inputs, "dagster/partition/drop": work.drop.key, "dagster/partition/rank": str(shard.rank)},
     )
 
 

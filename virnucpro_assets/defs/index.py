@@ -6,10 +6,10 @@ import dagster as dg
 
 from virnucpro_assets.checks.results import CheckResult, every_read_accounted_for
 from virnucpro_assets.defs import metadata
-from virnucpro_assets.defs.by_drop import Event, checked, drop_of, is_selected
 from virnucpro_assets.defs.devices import step_tags
 from virnucpro_assets.defs.partitions import Partitions
-from virnucpro_assets.defs.steps import step_of
+from virnucpro_assets.defs.records import Event
+from virnucpro_assets.defs.steps import checked, drop_of, is_selected, step_of
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.intake.registration import list_drop
 from virnucpro_assets.pipeline.index import index_drop

@@ -15,8 +15,8 @@ from contextlib import suppress
 import dagster as dg
 
 from virnucpro_assets.defs.classifier import record_in_use
-from virnucpro_assets.defs.events import ended_runs
 from virnucpro_assets.defs.partitions import DROPS, JOBS, Partitions
+from virnucpro_assets.defs.records import ended_runs
 from virnucpro_assets.defs.requests import NIGHTLY, RETRY, first_runs, next_runs_after, read_note
 from virnucpro_assets.defs.statuses import drops_at_work, repair_status_tables, whole
 from virnucpro_assets.defs.steps import fail_dead_runs
