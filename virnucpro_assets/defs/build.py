@@ -17,9 +17,9 @@ from virnucpro_assets.defs.cleanup import cleanup_job, nightly_cleanup
 from virnucpro_assets.defs.devices import Devices, executor
 from virnucpro_assets.defs.embeddings import embeddings
 from virnucpro_assets.defs.index import index
+from virnucpro_assets.defs.new_drops import new_drops, nightly_drops
+from virnucpro_assets.defs.next_runs import next_runs, retry_failed
 from virnucpro_assets.defs.partitions import JOBS, Partitions
-from virnucpro_assets.defs.schedules import nightly_drops, retry_failed
-from virnucpro_assets.defs.sensors import new_drops, next_runs
 from virnucpro_assets.defs.training import training_assets, training_check, training_job
 from virnucpro_assets.demo.recognise import NOTE
 from virnucpro_assets.settings import Settings

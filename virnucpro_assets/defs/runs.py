@@ -11,6 +11,7 @@ from virnucpro_assets.defs.alerts import INTERRUPTED, INTERRUPTED_CODE
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.classifier import record_in_use
 from virnucpro_assets.defs.embeddings import STEP as EMBED
+from virnucpro_assets.defs.next_runs import ASKED_BY, COMMAND
 from virnucpro_assets.defs.partitions import (
     CALL_DROP,
     DROPS,
@@ -23,7 +24,6 @@ from virnucpro_assets.defs.partitions import (
     Partitions,
     tags_of_ranks,
 )
-from virnucpro_assets.defs.requests import ASKED_BY, COMMAND
 from virnucpro_assets.defs.statuses import AT_WORK, Statuses, Todo, failed_drops, whole
 from virnucpro_assets.defs.steps import DROP, PROCESS, fail_dead_runs, this_process
 from virnucpro_assets.errors import InputError, IntegrityError, VirnucproError

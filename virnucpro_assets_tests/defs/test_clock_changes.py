@@ -9,7 +9,7 @@ import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from virnucpro_assets.defs.build import build_definitions
-from virnucpro_assets.defs.schedules import begins_the_night
+from virnucpro_assets.defs.new_drops import begins_the_night
 from virnucpro_assets.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*in beta:dagster_shared.utils.warnings.BetaWarning")

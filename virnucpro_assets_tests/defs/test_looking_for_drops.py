@@ -14,6 +14,7 @@ from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.classifier import classifier
 from virnucpro_assets.defs.forget import forget_drop
 from virnucpro_assets.defs.instance import open_instance
+from virnucpro_assets.defs.next_runs import NIGHTLY, RETRY, read_note
 from virnucpro_assets.defs.partitions import (
     ASSETS,
     DROPS,
@@ -24,7 +25,6 @@ from virnucpro_assets.defs.partitions import (
     tags_of_ranks,
 )
 from virnucpro_assets.defs.records import latest_record
-from virnucpro_assets.defs.requests import NIGHTLY, RETRY, read_note
 from virnucpro_assets.defs.statuses import Todo, whole
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.files.digests import sha256_of_file

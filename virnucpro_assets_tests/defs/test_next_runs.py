@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from virnucpro_assets.defs.build import build_definitions
+from virnucpro_assets.defs.next_runs import ASKED_BY, BACKFILL, COMMAND, NIGHTLY, RETRY, leave_note
 from virnucpro_assets.defs.partitions import (
     CALL_DROP,
     DROPS,
@@ -18,7 +19,6 @@ from virnucpro_assets.defs.partitions import (
     Partitions,
     tags_of_ranks,
 )
-from virnucpro_assets.defs.requests import ASKED_BY, BACKFILL, COMMAND, NIGHTLY, RETRY, leave_note
 from virnucpro_assets.defs.statuses import Todo, whole
 from virnucpro_assets.settings import Settings
 

@@ -3,8 +3,8 @@
 import pytest
 
 from virnucpro_assets.defs import statuses as module
+from virnucpro_assets.defs.new_drops import _cron, _minutes_before
 from virnucpro_assets.defs.partitions import ASSETS, OF_CALL, Partitions
-from virnucpro_assets.defs.schedules import _cron, _minutes_before
 from virnucpro_assets.defs.statuses import AT_WORK, FAILED, MADE, NOTHING, Statuses, Todo, whole
 from virnucpro_assets.settings import Settings
 

@@ -1,24 +1,24 @@
-"""The sensors that find drops and take them from one run to the next.
+"""How drops are found: the sensor `new_drops` and, for those who prefer fixed hours, the schedule `nightly_drops`.
 
-`new_drops` looks at the drops folder. A drop that is new or changed is asked for once for each state of
-its files, by the key of its request; a new one is also added as a partition. Were more asked for than its
-first run, another drop could not pass it by.
+The sensor looks at the drops folder. A drop that is new or changed is asked for once for each state of its files, by
+the key of its request; a new one is also added as a partition. Only its first run is asked for, so that other drops
+can pass it by.
 
-`next_runs` reads the runs that succeeded since its last tick, in the order of the event log, and asks for what
-follows each; and it asks for what a schedule found to do.
+The schedule, off until a person turns it on, looks in the same way and leaves a note of all that was never begun, which
+the sensor `next_runs` reads.
 """
 
-import json
 import time
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from virnucpro_assets.defs.classifier import record_in_use
-from virnucpro_assets.defs.partitions import DROPS, JOBS, Partitions
-from virnucpro_assets.defs.records import ended_runs
-from virnucpro_assets.defs.requests import NIGHTLY, RETRY, first_runs, next_runs_after, read_note
-from virnucpro_assets.defs.statuses import drops_at_work, repair_status_tables, whole
+from virnucpro_assets.defs.next_runs import NIGHTLY, ask, first_runs
+from virnucpro_assets.defs.partitions import DROPS, JOBS, OF_INDEX, Partitions
+from virnucpro_assets.defs.statuses import Statuses, drops_at_work, repair_status_tables, whole
 from virnucpro_assets.defs.steps import fail_dead_runs
 from virnucpro_assets.drops.stage_locks import registration_lock
 from virnucpro_assets.errors import BusyError
@@ -26,8 +26,10 @@ from virnucpro_assets.intake.open_deliveries import record_scan
 from virnucpro_assets.intake.registration import register_delivery
 from virnucpro_assets.intake.scan import Delivery, Observations, Scan, scan
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drops import DropStore
 
-NEW_DROPS, NEXT_RUNS = "new_drops", "next_runs"
+NEW_DROPS = "new_drops"
+CURSOR = f"virnucpro/{NIGHTLY}"
 
 
 def new_drops(settings: Settings, partitions: Partitions) -> dg.SensorDefinition:
@@ -78,6 +80,38 @@ def _requests(instance: dg.DagsterInstance, settings: Settings, found: Scan) -> 
     ]
 
 
+def nightly_drops(settings: Settings, partitions: Partitions) -> dg.ScheduleDefinition:
+    """The schedule `nightly_drops`: find drops, then ask for all that was never made."""
+
+    @dg.schedule(
+        name=NIGHTLY,
+        target=dg.AssetSelection.assets(*OF_INDEX),
+        cron_schedule=[*_minutes_before(settings.nightly_at), _cron(settings.nightly_at)],
+        execution_timezone=settings.timezone,
+        description=(
+            f"At {settings.nightly_at} asks for everything of the drops that nobody has begun yet. In the two hours "
+            "before it looks at the drops folder each minute, so that deliveries can settle."
+        ),
+    )
+    def process(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
+        instance, cursors = context.instance, context.instance.daemon_cursor_storage
+        found = look_for_drops(settings, cursors.get_cursor_values({CURSOR}).get(CURSOR), time.time())
+        cursors.set_cursor_values({CURSOR: found.observations.to_cursor()})
+        instance.add_dynamic_partitions(DROPS, [one.key for one in without_partition(instance, found)])
+        if not begins_the_night(context.scheduled_execution_time, settings):
+            return dg.SkipReason(summary(found))
+        statuses, store = Statuses.of(instance, partitions), DropStore(settings.data_root)
+        changed = {one.key for one in found.of("changed")}
+        todos = [
+            (drop, whole(settings.ranks) if drop in changed else statuses.never_started(drop))
+            for drop in statuses.drops
+            if not store.is_training_drop(drop)
+        ]
+        return ask(context, NIGHTLY, todos, f"nothing to do; {summary(found)}")
+
+    return process
+
+
 def look_for_drops(settings: Settings, former: str | None, now: float) -> Scan:
     """Scan the drops folder and register what is complete; `former` is the cursor of the last look.
 
@@ -109,36 +143,32 @@ def summary(found: Scan) -> str:
     return "; ".join([*refused[:20], *waiting]) or "nothing new"
 
 
-def next_runs(settings: Settings) -> dg.SensorDefinition:
-    """The sensor `next_runs`; always on, for it goes on with what a schedule asked for too."""
+def begins_the_night(tick: datetime, settings: Settings) -> bool:
+    """Whether a tick of `nightly_drops` is the one at `nightly_at`, once a day.
 
-    @dg.sensor(
-        name=NEXT_RUNS,
-        jobs=JOBS,
-        minimum_interval_seconds=settings.scan_interval_seconds,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Asks for the embeddings of a drop whose index is made, and for the calls of one that is embedded.",
+    On a day on which the clock jumps over that time, it is the tick at the end of the jump.
+    """
+    zone = ZoneInfo(settings.timezone)
+    at = tick.astimezone(zone)
+    if f"{at:%H:%M}" == settings.nightly_at:
+        return True
+    hour, minute = map(int, settings.nightly_at.split(":"))
+    meant = at.replace(hour=hour, minute=minute, fold=0)
+    in_seconds = meant.astimezone(UTC)
+    is_jumped_over = f"{in_seconds.astimezone(zone):%H:%M}" != settings.nightly_at
+    return (
+        is_jumped_over and at.utcoffset() != meant.utcoffset() and abs(tick - in_seconds) < timedelta(hours=1)
     )
-    def follow(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        before = json.loads(context.cursor or "{}")
-        ended, cursors = ended_runs(context.instance, before, dg.DagsterEventType.RUN_SUCCESS)
-        requests: dict[tuple[str, ...], dg.RunRequest] = {}
-        for run, _ in ended:
-            for request in next_runs_after(run, context.instance, settings, NEXT_RUNS):
-                # Of two runs of ranks that ended together each sees all ranks.
-                requests[request.job_name or "", *sorted(request.tags.values())] = request
-        for schedule in (NIGHTLY, RETRY):
-            cursors[schedule], todos = read_note(context.instance, schedule)
-            if cursors[schedule] != before.get(schedule, ""):
-                for drop, todo in todos.items():
-                    key = f"{schedule} {cursors[schedule]} {drop}"
-                    requests |= {
-                        (key, r.run_key or ""): r for r in first_runs(drop, todo, settings, schedule, key)
-                    }
-        return dg.SensorResult(
-            skip_reason=None if requests else "nothing to follow",
-            run_requests=list(requests.values()),
-            cursor=json.dumps(cursors),
-        )
 
-    return follow
+
+def _cron(at: str) -> str:
+    """The cron line of a time of day, HH:MM."""
+    hour, minute = map(int, at.split(":"))
+    return f"{minute} {hour} * * *"
+
+
+def _minutes_before(at: str) -> list[str]:
+    """Cron lines of each minute of the two hours before a time of day: when summer time begins, one is missing."""
+    hour, minute = map(int, at.split(":"))
+    lines = [f"{minute}-59 {(hour - 2) % 24} * * *", f"0-59 {(hour - 1) % 24} * * *"]
+    return [*lines, f"0-{minute - 1} {hour} * * *"] if minute else lines
