@@ -13,10 +13,10 @@ import dagster as dg
 from virnucpro_assets.defs.alerts import alerts
 from virnucpro_assets.defs.calls import calls
 from virnucpro_assets.defs.classifier import classifier
-from virnucpro_assets.defs.cleanup import cleanup_job, nightly_cleanup
 from virnucpro_assets.defs.devices import Devices, executor
 from virnucpro_assets.defs.embeddings import embeddings
 from virnucpro_assets.defs.index import index
+from virnucpro_assets.defs.maintenance import cleanup_job, nightly_cleanup
 from virnucpro_assets.defs.new_drops import new_drops, nightly_drops
 from virnucpro_assets.defs.next_runs import next_runs, retry_failed
 from virnucpro_assets.defs.partitions import JOBS, Partitions

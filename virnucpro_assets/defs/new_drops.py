@@ -16,9 +16,10 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from virnucpro_assets.defs.classifier import record_in_use
+from virnucpro_assets.defs.drop_states import drops_at_work
 from virnucpro_assets.defs.next_runs import NIGHTLY, ask, first_runs
 from virnucpro_assets.defs.partitions import DROPS, JOBS, OF_INDEX, Partitions
-from virnucpro_assets.defs.statuses import Statuses, drops_at_work, repair_status_tables, whole
+from virnucpro_assets.defs.statuses import Statuses, repair_status_tables, whole
 from virnucpro_assets.defs.steps import fail_dead_runs
 from virnucpro_assets.drops.stage_locks import registration_lock
 from virnucpro_assets.errors import BusyError

@@ -16,6 +16,7 @@ from typing import Any
 
 import dagster as dg
 
+from virnucpro_assets.defs.drop_states import drops_at_work
 from virnucpro_assets.defs.partitions import (
     CALL_DROP,
     EMBED_DROP,
@@ -30,7 +31,7 @@ from virnucpro_assets.defs.partitions import (
     tags_of_ranks,
 )
 from virnucpro_assets.defs.records import PARENT_RUN, ended_runs
-from virnucpro_assets.defs.statuses import MADE, Statuses, Todo, drops_at_work, failed_drops, whole
+from virnucpro_assets.defs.statuses import MADE, Statuses, Todo, failed_drops, whole
 from virnucpro_assets.defs.steps import DROP
 from virnucpro_assets.settings import Settings
 

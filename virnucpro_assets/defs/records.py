@@ -40,6 +40,24 @@ def latest_record(
     return records[0] if records else None
 
 
+def planned(
+    instance: dg.DagsterInstance,
+    asset: str,
+    partitions: Sequence[str],
+    *,
+    after: int | None = None,
+    limit: int | None = None,
+) -> Sequence[dg.EventLogRecord]:
+    """The events of runs that were to make any of the partitions, the latest first; only those `after` a storage id."""
+    wanted = dg.EventRecordsFilter(
+        event_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+        asset_key=dg.AssetKey(asset),
+        asset_partitions=partitions,
+        after_cursor=after,
+    )
+    return instance.event_log_storage.get_event_records(wanted, limit=limit)
+
+
 def recorded_version(record: dg.EventLogRecord | None) -> str | None:
     """The data version of a materialisation; None without one."""
     found = record.asset_materialization if record else None

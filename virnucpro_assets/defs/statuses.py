@@ -7,10 +7,7 @@ table can pass it over for good. A table that lacks what is recorded is thrown a
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
@@ -20,31 +17,20 @@ from virnucpro_assets.defs.partitions import (
     EMBEDDINGS,
     OF_CALL,
     OF_INDEX,
-    TRAINING_STEP,
     Partitions,
-    drops_of,
     stretches,
 )
-from virnucpro_assets.defs.records import latest_record
+from virnucpro_assets.defs.records import latest_record, planned
 from virnucpro_assets.drops.work import DropWork
-from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.reports.check_pages import gather_checks
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
-from virnucpro_assets.training.labels import read_labels
 
 Work = dict[str, set[str]]
 """Partitions, by asset."""
 
 MADE, FAILED, AT_WORK = "MATERIALIZED", "FAILED", "IN_PROGRESS"
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
-ACTIVE_BACKFILLS = {"REQUESTED", "CANCELING", "FAILING"}
 
 
 @dataclass(frozen=True)
@@ -187,52 +173,8 @@ def failed_drops(instance: dg.DagsterInstance, statuses: Statuses) -> list[Attem
 def _attempts(instance: dg.DagsterInstance, asset: str, partition: str) -> list[float]:
     """When each run was launched that was to make a partition, after it was last made."""
     made = latest_record(instance, asset, [partition])
-    planned = instance.event_log_storage.get_event_records(
-        dg.EventRecordsFilter(
-            event_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
-            asset_key=dg.AssetKey(asset),
-            asset_partitions=[partition],
-            after_cursor=made.storage_id if made else None,
-        )
-    )
-    return [record.timestamp for record in planned]
-
-
-def drops_at_work(instance: dg.DagsterInstance) -> dict[str, str]:
-    """The drops of all runs and backfills that are queued or going on, each with a line that names one of them.
-
-    A training reads drops that its tags do not name; between two runs of a backfill there is no run.
-    """
-    drops = instance.get_dynamic_partitions(DROPS)
-    at_work = dict.fromkeys(_drops_in_backfills(instance), "a backfill that goes on is to work on it")
-    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
-        for drop in [*drops_of(run, drops), *_training_drops(run)]:
-            at_work[drop] = f"run {run.run_id} of {run.job_name} is to work on it, or does"
-    return at_work
-
-
-def _drops_in_backfills(instance: dg.DagsterInstance) -> set[str]:
-    """The drops that a backfill of the UI is about, whether it has launched runs of them or not."""
-    drops = set()
-    for backfill in instance.get_backfills():
-        if backfill.status.value in ACTIVE_BACKFILLS and (data := backfill.asset_backfill_data):
-            target = data.target_subset
-            for asset in target.partitions_subsets_by_asset_key:
-                keys = target.get_partitions_subset(asset).get_partition_keys()
-                drops |= {key.split("|")[0] for key in keys}
-    return drops
-
-
-def _training_drops(run: dg.DagsterRun) -> list[str]:
-    """The drops that a training reads, from its configuration."""
-    run_config: Mapping[str, Any] = run.run_config
-    config = run_config.get("ops", {}).get(TRAINING_STEP, {}).get("config", {})
-    drops = [*config.get("virus", []), *config.get("others", [])]
-    if table := config.get("labels"):
-        with suppress(InputError):
-            # A table that cannot be read is reported by the training, which then reads no drop.
-            drops += [one.drop for one in read_labels(Path(table))]
-    return drops
+    tries = planned(instance, asset, [partition], after=made.storage_id if made else None)
+    return [record.timestamp for record in tries]
 
 
 def repair_status_tables(instance: dg.DagsterInstance, partitions: Partitions) -> dict[str, set[str]]:

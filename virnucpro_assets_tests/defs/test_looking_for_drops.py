@@ -12,8 +12,8 @@ import pytest
 
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.classifier import classifier
-from virnucpro_assets.defs.forget import forget_drop
 from virnucpro_assets.defs.instance import open_instance
+from virnucpro_assets.defs.maintenance import forget_drop
 from virnucpro_assets.defs.next_runs import NIGHTLY, RETRY, read_note
 from virnucpro_assets.defs.partitions import (
     ASSETS,
