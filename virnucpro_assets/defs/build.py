@@ -12,7 +12,7 @@ import dagster as dg
 
 from virnucpro_assets.defs.alerts import alerts
 from virnucpro_assets.defs.calls import calls
-from virnucpro_assets.defs.classifier import classifier
+from virnucpro_assets.defs.classifier import classifier, training_assets, training_check, training_job
 from virnucpro_assets.defs.devices import Devices, executor
 from virnucpro_assets.defs.embeddings import embeddings
 from virnucpro_assets.defs.index import index
@@ -20,7 +20,6 @@ from virnucpro_assets.defs.maintenance import cleanup_job, nightly_cleanup
 from virnucpro_assets.defs.new_drops import new_drops, nightly_drops
 from virnucpro_assets.defs.next_runs import next_runs, retry_failed
 from virnucpro_assets.defs.partitions import JOBS, Partitions
-from virnucpro_assets.defs.training import training_assets, training_check, training_job
 from virnucpro_assets.demo.recognise import NOTE
 from virnucpro_assets.settings import Settings
 

@@ -136,7 +136,7 @@ def _runs_of(instance: dg.DagsterInstance, settings: Settings, drop: str) -> lis
     """The runs that were to make something of a drop and are still on record, the oldest first."""
     partitions, found = Partitions(settings.ranks), dict[str, float]()
     for asset in ASSETS:
-        records = planned(instance, asset, partitions.of_asset(asset, drop) or ())
+        records = planned(instance, asset, partitions.of_asset(asset, drop))
         found |= {record.run_id: record.timestamp for record in records}
     return sorted(found, key=lambda run: found[run])
 

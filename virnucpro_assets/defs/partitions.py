@@ -58,10 +58,12 @@ class Partitions:
         ranks = dg.StaticPartitionsDefinition([str(rank) for rank in range(self.ranks)])
         return dg.MultiPartitionsDefinition({"drop": self.drops, "rank": ranks})
 
-    def of_asset(self, asset: str, drop: str) -> list[str] | None:
-        """The partitions of an asset that belong to a drop; None for the asset that has none."""
-        if asset == CLASSIFIER:
-            return None
+    def definition(self, asset: str) -> dg.PartitionsDefinition:
+        """How an asset of a drop is cut."""
+        return self.drop_ranks if asset in EMBEDDINGS else self.drops
+
+    def of_asset(self, asset: str, drop: str) -> list[str]:
+        """The partitions of an asset that belong to a drop."""
         return [f"{drop}|{rank}" for rank in range(self.ranks)] if asset in EMBEDDINGS else [drop]
 
 

@@ -84,8 +84,8 @@ class Statuses:
         drops = list(instance.get_dynamic_partitions(DROPS) if drops is None else drops)
         by_asset = {}
         for asset in ASSETS:
-            keys = [key for drop in drops for key in partitions.of_asset(asset, drop) or ()]
-            definition = partitions.drop_ranks if asset in EMBEDDINGS else partitions.drops
+            keys = [key for drop in drops for key in partitions.of_asset(asset, drop)]
+            definition = partitions.definition(asset)
             found = instance.get_status_by_partition(dg.AssetKey(asset), keys, definition) or {}
             by_asset[asset] = {key: status.value if (status := found.get(key)) else None for key in keys}
         return cls(partitions, drops, by_asset)
@@ -93,9 +93,7 @@ class Statuses:
     def having(self, drop: str, *statuses: str | None) -> Work:
         """The partitions of a drop with one of these statuses."""
         found = {
-            asset: {
-                key for key in self.partitions.of_asset(asset, drop) or () if statuses_of[key] in statuses
-            }
+            asset: {key for key in self.partitions.of_asset(asset, drop) if statuses_of[key] in statuses}
             for asset, statuses_of in self.by_asset.items()
         }
         return {asset: keys for asset, keys in found.items() if keys}
@@ -187,10 +185,11 @@ def repair_status_tables(instance: dg.DagsterInstance, partitions: Partitions) -
         (record,) = instance.get_asset_records([key]) or (None,)
         if record is None or (table := record.asset_entry.cached_status) is None:
             continue
-        definition = partitions.drop_ranks if asset in EMBEDDINGS else partitions.drops
-        listed = table.deserialize_materialized_partition_subsets(definition).get_partition_keys()
-        passed_over = {name for name, event in made.items() if event <= table.latest_storage_id} - {*listed}
-        known = {name for drop in drops for name in partitions.of_asset(asset, drop) or ()}
+        listed = table.deserialize_materialized_partition_subsets(partitions.definition(asset))
+        passed_over = {name for name, event in made.items() if event <= table.latest_storage_id} - {
+            *listed.get_partition_keys()
+        }
+        known = {name for drop in drops for name in partitions.of_asset(asset, drop)}
         if lost := passed_over & known:
             instance.wipe_asset_cached_status([key])
             repaired[asset] = lost

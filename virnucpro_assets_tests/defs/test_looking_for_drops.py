@@ -87,7 +87,7 @@ class Daemon:
         """Record all of a drop as made, its files as listed."""
         DropStore(self.settings.data_root).list_files(drop)
         for asset in ASSETS:
-            for key in Partitions(self.settings.ranks).of_asset(asset, drop) or []:
+            for key in Partitions(self.settings.ranks).of_asset(asset, drop):
                 self.instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=key))
 
     @property
@@ -239,7 +239,7 @@ def failing(daemon: Daemon) -> Daemon:
         daemon.instance.add_dynamic_partitions(DROPS, [drop])
     for drop in ("early", "late"):
         for asset in (*OF_INDEX, *EMBEDDINGS):
-            for key in Partitions(2).of_asset(asset, drop) or []:
+            for key in Partitions(2).of_asset(asset, drop):
                 if (asset, key) != ("esm2_embeddings", f"{drop}|1"):
                     daemon.instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=key))
         fail_rank(daemon, drop)

@@ -59,7 +59,7 @@ class Follower:
         @dg.op
         def record() -> Iterator[Any]:
             for asset in STAGES[job]:
-                for key in PARTITIONS.of_asset(asset, "d") or []:
+                for key in PARTITIONS.of_asset(asset, "d"):
                     if job != EMBED_DROP or key in selection.get("keys", [key]):
                         yield dg.AssetMaterialization(asset, partition=key)
             if not success:

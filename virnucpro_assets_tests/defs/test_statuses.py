@@ -22,7 +22,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
 def statuses_of(**changes: str | None) -> Statuses:
     """A drop of which all is made but for some partitions, named with `__` for `|`."""
     statuses: dict[str, dict[str, str | None]] = {
-        asset: dict.fromkeys(PARTITIONS.of_asset(asset, "d") or [], MADE) for asset in ASSETS
+        asset: dict.fromkeys(PARTITIONS.of_asset(asset, "d"), MADE) for asset in ASSETS
     }
     for name, status in changes.items():
         asset, _, rank = name.partition("__")

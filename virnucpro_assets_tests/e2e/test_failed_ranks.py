@@ -103,7 +103,7 @@ def selection(assets: tuple[str, ...], drop: str) -> dict[str, object]:
                 },
             }
             for asset in assets
-            if (keys := Partitions(4).of_asset(asset, drop))
+            for keys in [Partitions(4).of_asset(asset, drop)]
         ]
     }
 
