@@ -16,10 +16,10 @@ from typing import Any
 
 import dagster as dg
 
-from virnucpro_assets.checks.results import PRECISION_CHECKS, completeness, holds_back
+from virnucpro_assets.checks.results import completeness
 from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.devices import step_tags
-from virnucpro_assets.defs.partitions import DROPS, Partitions, across_ranks
+from virnucpro_assets.defs.partitions import DROPS, OF_CALL, Partitions, across_ranks, check_specs
 from virnucpro_assets.defs.records import Event, input_tags, latest_record, materialisation, recorded_version
 from virnucpro_assets.defs.steps import checked, drop_of, is_selected, step_of
 from virnucpro_assets.demo.recognise import demo_line
@@ -41,11 +41,6 @@ from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
 STEP, GROUP = "call", "calls"
 WARN_AT = 0.75
-PRECISION_DESCRIPTIONS = (
-    "Stored embeddings, in the precision in use, against float32: cosine of each sequence, and labels.",
-    "The same sequences computed in float16 against float32.",
-    "Stored embeddings, computed packed, against the same sequences one at a time.",
-)
 
 
 def calls(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
@@ -54,7 +49,7 @@ def calls(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=STEP,
         specs=_specs(settings),
-        check_specs=_check_specs(settings, partitions),
+        check_specs=check_specs(settings, *OF_CALL),
         partitions_def=partitions.drops,
         can_subset=True,
         op_tags=step_tags(settings, devices=False),
@@ -126,30 +121,6 @@ def _specs(settings: Settings) -> list[dg.AssetSpec]:
             ["predictions"],
             {"html", "json"},
             description="Every check of a drop on one page: what was found, what is expected, and why.",
-        ),
-    ]
-
-
-def _check_specs(settings: Settings, partitions: Partitions) -> list[dg.AssetCheckSpec]:
-    """`completeness` of the merged embeddings and PRECISION_CHECKS of `predictions`; what follows waits for them."""
-    complete = dg.AssetCheckSpec(
-        "completeness",
-        asset="merged_embeddings",
-        blocking=True,
-        partitions_def=partitions.drops,
-        description="Each row of the index once, in the right order, every digest as recorded.",
-    )
-    return [
-        complete,
-        *(
-            dg.AssetCheckSpec(
-                name,
-                asset="predictions",
-                blocking=holds_back(name, settings.precision),
-                partitions_def=partitions.drops,
-                description=description,
-            )
-            for name, description in zip(PRECISION_CHECKS, PRECISION_DESCRIPTIONS, strict=True)
         ),
     ]
 

@@ -15,7 +15,13 @@ import dagster as dg
 from virnucpro_assets.checks.results import CheckResult, failure_checks, record_check, shard_checks
 from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.devices import POOL, Devices, backfill_policy, step_tags
-from virnucpro_assets.defs.partitions import Partitions, across_ranks, drops_and_ranks
+from virnucpro_assets.defs.partitions import (
+    EMBEDDINGS,
+    Partitions,
+    across_ranks,
+    check_specs,
+    drops_and_ranks,
+)
 from virnucpro_assets.defs.records import PARENT_RUN, Event, evaluation, input_tags, materialisation
 from virnucpro_assets.defs.steps import is_selected, step_of
 from virnucpro_assets.drops.recipes import EncoderChoices
@@ -48,7 +54,7 @@ class EmbeddingConfig(dg.Config):
 
 def embeddings(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     """The assets `dnabert_s_embeddings` and `esm2_embeddings`."""
-    check_specs = [spec for kind in ENCODER_KINDS for spec in _check_specs(f"{kind}_embeddings", partitions)]
+    checks = check_specs(settings, *EMBEDDINGS)
 
     @dg.multi_asset(
         name=STEP,
@@ -64,7 +70,7 @@ def embeddings(settings: Settings, partitions: Partitions) -> dg.AssetsDefinitio
             )
             for kind in ENCODER_KINDS
         ],
-        check_specs=check_specs,
+        check_specs=checks,
         partitions_def=partitions.drop_ranks,
         can_subset=True,
         backfill_policy=backfill_policy(settings),
@@ -88,7 +94,7 @@ def embeddings(settings: Settings, partitions: Partitions) -> dg.AssetsDefinitio
                     yield from _embed(context, work, wanted, lease, replace=config.replace)
                 except (VirnucproError, OSError) as error:
                     errors.append((drop, error))
-        for spec in check_specs:
+        for spec in checks:
             if spec.key in context.selected_asset_check_keys:
                 yield dg.Output(None, output_name=spec.get_python_identifier())
 
@@ -117,24 +123,6 @@ def _finished_before(context: dg.AssetExecutionContext) -> set[tuple[str, str]]:
                     key = check.asset_key.to_user_string(), check.partition
                     finished[key] = check.passed or not check.blocking
     return {key for key, is_finished in finished.items() if is_finished}
-
-
-def _check_specs(asset: str, partitions: Partitions) -> list[dg.AssetCheckSpec]:
-    return [
-        dg.AssetCheckSpec(
-            FINITE,
-            asset=asset,
-            blocking=True,
-            partitions_def=partitions.drop_ranks,
-            description="No embedding holds NaN or Inf. Quarantined sequences are a warning.",
-        ),
-        dg.AssetCheckSpec(
-            "packing_efficiency",
-            asset=asset,
-            partitions_def=partitions.drop_ranks,
-            description="Tokens in packs over what the packs could hold.",
-        ),
-    ]
 
 
 def _embed(

@@ -7,7 +7,7 @@ import dagster as dg
 from virnucpro_assets.checks.results import CheckResult, every_read_accounted_for
 from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.devices import step_tags
-from virnucpro_assets.defs.partitions import Partitions
+from virnucpro_assets.defs.partitions import Partitions, check_specs
 from virnucpro_assets.defs.records import Event
 from virnucpro_assets.defs.steps import checked, drop_of, is_selected, step_of
 from virnucpro_assets.drops.work import DropWork
@@ -54,15 +54,7 @@ def index(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 ),
             ),
         ],
-        check_specs=[
-            dg.AssetCheckSpec(
-                "every_read_accounted_for",
-                asset="sequence_index",
-                blocking=True,
-                partitions_def=partitions.drops,
-                description="Each read has candidates, or a reason why it has none.",
-            )
-        ],
+        check_specs=check_specs(settings, "sequence_index"),
         partitions_def=partitions.drops,
         can_subset=True,
         op_tags=step_tags(settings, devices=False),

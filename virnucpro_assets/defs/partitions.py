@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from virnucpro_assets.checks.rules import check_rules
+from virnucpro_assets.settings import Settings
+
 DROPS = "sequence_drops"
 CLASSIFIER = "classifier"
 OF_INDEX = ("sequence_drop", "sequence_index")
@@ -65,6 +68,22 @@ class Partitions:
     def of_asset(self, asset: str, drop: str) -> list[str]:
         """The partitions of an asset that belong to a drop."""
         return [f"{drop}|{rank}" for rank in range(self.ranks)] if asset in EMBEDDINGS else [drop]
+
+
+def check_specs(settings: Settings, *assets: str) -> list[dg.AssetCheckSpec]:
+    """The checks of some assets of a drop; what follows waits for those that block."""
+    partitions = Partitions(settings.ranks)
+    return [
+        dg.AssetCheckSpec(
+            rule.name,
+            asset=rule.asset,
+            blocking=rule.blocking,
+            partitions_def=partitions.definition(rule.asset),
+            description=rule.what,
+        )
+        for rule in check_rules(settings)
+        if rule.asset in assets
+    ]
 
 
 def tags_of_ranks(drop: str, first: int, last: int) -> dict[str, str]:

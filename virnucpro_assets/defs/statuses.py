@@ -186,11 +186,9 @@ def repair_status_tables(instance: dg.DagsterInstance, partitions: Partitions) -
         if record is None or (table := record.asset_entry.cached_status) is None:
             continue
         listed = table.deserialize_materialized_partition_subsets(partitions.definition(asset))
-        passed_over = {name for name, event in made.items() if event <= table.latest_storage_id} - {
-            *listed.get_partition_keys()
-        }
         known = {name for drop in drops for name in partitions.of_asset(asset, drop)}
-        if lost := passed_over & known:
+        passed_over = {name for name, event in made.items() if event <= table.latest_storage_id}
+        if lost := (passed_over & known) - {*listed.get_partition_keys()}:
             instance.wipe_asset_cached_status([key])
             repaired[asset] = lost
     return repaired
