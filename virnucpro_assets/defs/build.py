@@ -1,11 +1,5 @@
-"""All assets, checks and resources of a deployment, put together, and the logger of the command line.
+"""All assets, checks and resources of a deployment, put together."""
 
-Each run says in its log if a model in use is the demo's. A command has several runs and says it itself, first
-and last, so that its logger leaves that line out.
-"""
-
-import logging
-import sys
 import warnings
 
 import dagster as dg
@@ -20,7 +14,7 @@ from virnucpro_assets.defs.maintenance import cleanup_job, nightly_cleanup
 from virnucpro_assets.defs.new_drops import new_drops, nightly_drops
 from virnucpro_assets.defs.next_runs import next_runs, retry_failed
 from virnucpro_assets.defs.partitions import JOBS, Partitions
-from virnucpro_assets.demo.recognise import NOTE
+from virnucpro_assets.defs.terminal import terminal_logger
 from virnucpro_assets.settings import Settings
 
 
@@ -59,27 +53,3 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             executor=executor(settings),
             loggers={"console": dg.colored_console_logger, "terminal": terminal_logger},
         )
-
-
-@dg.logger(None, description="Progress lines on standard error.")
-def terminal_logger(context: dg.InitLoggerContext) -> logging.Logger:
-    """A logger that prints what assets say, and leaves events and stack traces to the run's log."""
-    logger = logging.Logger("virnucpro", logging.INFO)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(lambda record: _message(record) is not None)
-    handler.setFormatter(_MessageOnly())
-    logger.addHandler(handler)
-    return logger
-
-
-class _MessageOnly(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return _message(record) or ""
-
-
-def _message(record: logging.LogRecord) -> str | None:
-    meta = getattr(record, "dagster_meta", {})
-    # Errors are the executor's alone, of steps that it skips: the command's last line says why.
-    is_of_an_asset = record.levelno < logging.ERROR and not meta.get("dagster_event")
-    message: str | None = meta.get("orig_message") if is_of_an_asset else None
-    return None if message and message.startswith(f"{NOTE} in use") else message

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from virnucpro_assets.defs.build import build_definitions, terminal_logger
+from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.devices import Devices, backfill_policy, executor, settings_of_steps, step_tags
+from virnucpro_assets.defs.terminal import terminal_logger
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.settings import Settings, load_settings
 
