@@ -11,9 +11,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from pydantic import (
-    ValidationError,
-)
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -44,10 +42,7 @@ from virnucpro_assets.settings_names import (
     variable_of,
 )
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
-from virnucpro_assets.vocabulary import (
-    ENCODER_KINDS,
-    EncoderKind,
-)
+from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 SETTINGS_FILE = "virnucpro.toml"
 

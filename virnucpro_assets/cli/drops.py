@@ -52,7 +52,7 @@ def materialize(drop: Drop, replace: Replace = False) -> None:
     with one_line_errors():
         from virnucpro_assets.drops.stage_locks import registration_lock
         from virnucpro_assets.intake.registration import check_arrived, left_aside
-        from virnucpro_assets.pipeline.report import summary_lines
+        from virnucpro_assets.reports.drop_lines import summary_lines
         from virnucpro_assets.settings import load_settings
 
         # Before the orchestrator hears the name: a misspelt one would stay as a partition.
@@ -90,7 +90,7 @@ def retry(
 def report(drop: Drop) -> None:
     """Print the counts of a drop and where its report is; of one that is not done its state and the reason."""
     with one_line_errors():
-        from virnucpro_assets.pipeline.report import summary_lines
+        from virnucpro_assets.reports.drop_lines import summary_lines
         from virnucpro_assets.reports.drop_state import require_done
         from virnucpro_assets.settings import load_settings
 

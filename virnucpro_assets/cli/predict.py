@@ -92,7 +92,7 @@ def demo(
     """Call viruses in the embedded demo reads, and say how good the calls are."""
     with one_line_errors():
         from virnucpro_assets.demo.paths import DROP_FILE
-        from virnucpro_assets.pipeline.report import summary_lines
+        from virnucpro_assets.reports.drop_lines import summary_lines
         from virnucpro_assets.sequences.read_files import ReadFile
         from virnucpro_assets.settings import load_settings
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import dagster as dg
 
+from virnucpro_assets.calling.routing import reads_by_route
 from virnucpro_assets.checks.results import completeness
 from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.devices import step_tags
@@ -26,7 +27,7 @@ from virnucpro_assets.demo.recognise import demo_line
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.files.digests import sha256_of_file
-from virnucpro_assets.pipeline.call import READS_BY_ROUTE, call_drop
+from virnucpro_assets.pipeline.call import call_drop
 from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.precision_checks import check_precision
 from virnucpro_assets.pipeline.predict import predict_drop
@@ -178,11 +179,6 @@ def _predictions(work: DropWork) -> dg.MaterializeResult[None]:
 
 def _virus_calls(work: DropWork) -> dg.MaterializeResult[None]:
     tables = call_drop(work)
-    by_route = {
-        name.removeprefix(f"{READS_BY_ROUTE} "): n
-        for name, n in tables.counts.items()
-        if name.startswith(READS_BY_ROUTE)
-    }
     return _result(
         "virus_calls",
         tables.digest,
@@ -194,7 +190,7 @@ def _virus_calls(work: DropWork) -> dg.MaterializeResult[None]:
             "calls": metadata.counts_table(
                 {name: n for name, n in tables.counts.items() if ", " in name}, "call"
             ),
-            "reads_by_route": metadata.counts_table(by_route, "route"),
+            "reads_by_route": metadata.counts_table(reads_by_route(tables.counts), "route"),
             **metadata.picture_of_calls(tables),
             "made_from": dg.MetadataValue.json(tables.inputs),
             "table": metadata.path(work.folder.calls / READ_CALLS_FILE),

@@ -20,13 +20,7 @@ from virnucpro_assets.checks.results import CheckError
 from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.devices import step_tags
 from virnucpro_assets.defs.partitions import CLASSIFIER, TRAIN_CLASSIFIER, TRAINING, TRAINING_STEP
-from virnucpro_assets.defs.records import (
-    Event,
-    evaluation,
-    latest_record,
-    materialisation,
-    recorded_version,
-)
+from virnucpro_assets.defs.records import Event, evaluation, latest_record, materialisation, recorded_version
 from virnucpro_assets.defs.steps import clear_failures, mark_run
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.models.cards import CARD_FILE

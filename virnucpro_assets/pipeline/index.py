@@ -1,10 +1,6 @@
 """The first stage of a drop: its index, from the files that were registered."""
 
-from virnucpro_assets.drops.disk_space import (
-    check_data_root,
-    index_bytes,
-    require_disk_space,
-)
+from virnucpro_assets.drops.disk_space import check_data_root, index_bytes, require_disk_space
 from virnucpro_assets.drops.recipes import index_origin
 from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.stage_records import recorded_stage

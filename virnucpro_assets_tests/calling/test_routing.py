@@ -24,7 +24,9 @@ from virnucpro_assets.pipeline.devices import open_pool
 from virnucpro_assets.pipeline.embed import embed_drop
 from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, check_precision
 from virnucpro_assets.pipeline.predict import predict_drop
-from virnucpro_assets.pipeline.report import gather_report, report_drop, summary_lines
+from virnucpro_assets.pipeline.report import report_drop
+from virnucpro_assets.reports.drop_lines import summary_lines
+from virnucpro_assets.reports.gather import gather_report
 from virnucpro_assets.settings_groups import CallThresholds
 from virnucpro_assets.storage.merged_reader import merged_blocks
 from virnucpro_assets_tests.models.published_files import change_json

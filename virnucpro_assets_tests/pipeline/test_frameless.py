@@ -22,8 +22,10 @@ from virnucpro_assets.pipeline.embed import embed_drop
 from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, compare
 from virnucpro_assets.pipeline.predict import SCORES_FILE, SHORT_SCORES_FILE, predict_drop
-from virnucpro_assets.pipeline.report import gather_report, report_drop, summary_lines
+from virnucpro_assets.pipeline.report import report_drop
 from virnucpro_assets.pipeline.run import run_drop
+from virnucpro_assets.reports.drop_lines import summary_lines
+from virnucpro_assets.reports.gather import gather_report
 from virnucpro_assets.reports.model_pages import installed_lines
 from virnucpro_assets.sequences.batches import WHOLE_CHUNK
 from virnucpro_assets.sequences.index import WholeChunks
