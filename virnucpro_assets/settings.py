@@ -2,8 +2,8 @@
 
 Values come from environment variables named VIRNUCPRO_ and the field's name in capitals (nested ones with two
 underscores, as in VIRNUCPRO_CALLS__VIRAL_ABOVE), then from a file `virnucpro.toml` in the working folder, then from
-the defaults in settings_fields.py. No other module reads the environment. A variable with that prefix that names no
-setting is an error.
+the defaults in settings_fields.py and settings_groups.py. No other module reads the environment. A variable with that
+prefix that names no setting is an error.
 """
 
 import os
@@ -29,10 +29,9 @@ from virnucpro_assets.settings_fields import (
     ComputeSettings,
     DeliverySettings,
     ModelSettings,
-    OperationSettings,
-    ResultSettings,
     ScheduleSettings,
 )
+from virnucpro_assets.settings_groups import OperationSettings, ResultSettings
 from virnucpro_assets.settings_names import (
     FORMER_NAMES,
     check_variables,

@@ -165,7 +165,7 @@ def show_settings() -> None:
     """Print every setting with its value and meaning; secrets are not shown."""
     with one_line_errors():
         from virnucpro_assets.settings import load_settings
-        from virnucpro_assets.settings_table import in_use
+        from virnucpro_assets.settings_names import in_use
 
         for name, value, meaning in in_use(load_settings()):
             typer.echo(f"{name} = {value}  # {meaning}")
