@@ -23,9 +23,10 @@ from virnucpro_assets.defs.statuses import Statuses, repair_status_tables, whole
 from virnucpro_assets.defs.steps import fail_dead_runs
 from virnucpro_assets.drops.stage_locks import registration_lock
 from virnucpro_assets.errors import BusyError
+from virnucpro_assets.intake.deliveries import Delivery
 from virnucpro_assets.intake.open_deliveries import record_scan
 from virnucpro_assets.intake.registration import register_delivery
-from virnucpro_assets.intake.scan import Delivery, Observations, Scan, scan
+from virnucpro_assets.intake.scan import Observations, Scan, scan
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 
