@@ -19,7 +19,7 @@ from virnucpro_assets.demo.recognise import demo_line
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Reporter
-from virnucpro_assets.pipeline.devices import open_pool
+from virnucpro_assets.pipeline.embed import open_pool
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.settings_names import variable_of
 

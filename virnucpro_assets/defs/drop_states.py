@@ -12,6 +12,7 @@ from virnucpro_assets.defs.partitions import DROPS, TRAINING_STEP, Partitions, d
 from virnucpro_assets.defs.records import planned
 from virnucpro_assets.defs.statuses import FAILED, Statuses, Work
 from virnucpro_assets.defs.steps import fail_dead_runs
+from virnucpro_assets.drops.work import no_such_drop
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.reports.drop_state import DropState, OnRecord, state_of, state_on_disk
 from virnucpro_assets.settings import Settings
@@ -44,12 +45,7 @@ def state_of_drop(instance: dg.DagsterInstance, settings: Settings, drop: str) -
     """The state of one drop; InputError if there is none of this name."""
     records = records_of(instance, settings)
     if drop not in records and DropStore(settings.data_root).source(drop) is None:
-        raise InputError(
-            f"drop {drop}",
-            found="no such drop",
-            expected="a drop that `virnucpro drops` shows",
-            advice=f"Check the name, or run `virnucpro materialize {drop}`.",
-        )
+        raise no_such_drop(drop, f"Check the name, or run `virnucpro materialize {drop}`.")
     return state_of(state_on_disk(drop, settings), records.get(drop, OnRecord()))
 
 

@@ -18,7 +18,8 @@ from virnucpro_assets.defs.records import planned
 from virnucpro_assets.defs.steps import clear_failures, fail_dead_runs
 from virnucpro_assets.drops.disk_space import readable_size
 from virnucpro_assets.drops.stage_locks import registration_lock
-from virnucpro_assets.errors import BusyError, InputError
+from virnucpro_assets.drops.work import no_such_drop
+from virnucpro_assets.errors import BusyError
 from virnucpro_assets.maintenance.cleanup import clean_up
 from virnucpro_assets.maintenance.forget import DropData, data_of, remove_data
 from virnucpro_assets.reports.pages import counted
@@ -98,12 +99,7 @@ def forget_drop(
     is_key = KEY.fullmatch(drop) is not None
     data = data_of(drop, settings) if is_key else None
     if data is None and not is_partition:
-        raise InputError(
-            f"drop {drop[:80]}",
-            found="no such drop",
-            expected="a drop that `virnucpro drops` shows",
-            advice="Check the name.",
-        )
+        raise no_such_drop(drop)
     with ExitStack() as held:
         if is_key:
             refusing = settings.model_copy(update={"when_busy": "refuse"})

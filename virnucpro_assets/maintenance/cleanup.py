@@ -20,7 +20,8 @@ from pathlib import Path
 
 from virnucpro_assets.drops.disk_space import readable_size
 from virnucpro_assets.drops.stage_locks import generation_locks, registration_lock
-from virnucpro_assets.errors import BusyError, InputError, IntegrityError, describe_os_error
+from virnucpro_assets.drops.work import no_such_drop
+from virnucpro_assets.errors import BusyError, IntegrityError, describe_os_error
 from virnucpro_assets.files.atomic import TEMPORARY_MARK, sync_folder
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.files.manifests import read_manifest
@@ -88,12 +89,7 @@ def clean_up(
     drops = store.keys()
     for key in keys or ():
         if key not in drops:
-            raise InputError(
-                f"drop {key}",
-                found="no such drop",
-                expected="a drop that `virnucpro drops` shows",
-                advice="Check the name.",
-            )
+            raise no_such_drop(key)
     outcome = CleanUp(settings.data_root, delete)
     moment = now or datetime.now(UTC)
     claim: AbstractContextManager[None] = nullcontext()

@@ -20,8 +20,7 @@ from virnucpro_assets.models.calibration import calibrated
 from virnucpro_assets.models.cards import Calibration, ClassifierCard, read_card
 from virnucpro_assets.models.classifier import classifier_shapes, load_classifier, save_classifier
 from virnucpro_assets.pipeline.call import call_drop
-from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embed import embed_drop
+from virnucpro_assets.pipeline.embed import embed_drop, open_pool
 from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, check_precision
 from virnucpro_assets.pipeline.predict import predict_drop
 from virnucpro_assets.pipeline.report import report_drop

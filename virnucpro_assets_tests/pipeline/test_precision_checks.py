@@ -21,8 +21,7 @@ from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.models.classifier import load_classifier
 from virnucpro_assets.pipeline import check_sample
 from virnucpro_assets.pipeline.check_sample import embed_check_sample
-from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embed import embed_drop
+from virnucpro_assets.pipeline.embed import embed_drop, open_pool
 from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, check_precision, compare
