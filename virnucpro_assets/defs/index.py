@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from virnucpro_assets.checks.results import CheckResult, every_read_accounted_for
+from virnucpro_assets.checks.results import every_read_accounted_for
 from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.devices import step_tags
 from virnucpro_assets.defs.partitions import Partitions, check_specs
@@ -75,12 +75,7 @@ def _made(context: dg.AssetExecutionContext, drop: str, settings: Settings) -> I
         yield _listed(work.drop)
     if is_selected(context, "sequence_index"):
         yield _indexed(work, index_drop(work))
-
-    def check() -> Iterator[CheckResult]:
-        with_members = sum(int((batch.members > 0).sum()) for batch in work.index.read_batches())
-        yield every_read_accounted_for(work.index.manifest, with_members)
-
-    yield from checked(context, work, "sequence_index", check)
+    yield from checked(context, work, "sequence_index", lambda: [every_read_accounted_for(work)])
 
 
 def _listed(drop: DropManifest) -> dg.MaterializeResult[None]:

@@ -17,7 +17,7 @@ from virnucpro_assets.defs.partitions import ASSETS, DROPS, Partitions
 from virnucpro_assets.defs.records import planned
 from virnucpro_assets.defs.steps import clear_failures, fail_dead_runs
 from virnucpro_assets.drops.disk_space import readable_size
-from virnucpro_assets.drops.stage_locks import registration_lock
+from virnucpro_assets.drops.stage_locks import registration_lock_now
 from virnucpro_assets.drops.work import no_such_drop
 from virnucpro_assets.errors import BusyError
 from virnucpro_assets.maintenance.cleanup import clean_up
@@ -102,8 +102,7 @@ def forget_drop(
         raise no_such_drop(drop)
     with ExitStack() as held:
         if is_key:
-            refusing = settings.model_copy(update={"when_busy": "refuse"})
-            held.enter_context(registration_lock(drop, refusing, lambda _: None))
+            held.enter_context(registration_lock_now(drop, settings))
         if work := drops_at_work(instance).get(drop):
             raise BusyError(f"drop {drop}: found that {work}; expected no work on it. Wait, or end that run.")
         if delete:

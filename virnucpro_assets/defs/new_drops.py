@@ -21,7 +21,7 @@ from virnucpro_assets.defs.next_runs import NIGHTLY, ask, first_runs
 from virnucpro_assets.defs.partitions import DROPS, JOBS, OF_INDEX, Partitions
 from virnucpro_assets.defs.statuses import Statuses, repair_status_tables, whole
 from virnucpro_assets.defs.steps import fail_dead_runs
-from virnucpro_assets.drops.stage_locks import registration_lock
+from virnucpro_assets.drops.stage_locks import registration_lock_now
 from virnucpro_assets.errors import BusyError
 from virnucpro_assets.intake.deliveries import Delivery
 from virnucpro_assets.intake.open_deliveries import record_scan
@@ -120,10 +120,9 @@ def look_for_drops(settings: Settings, former: str | None, now: float) -> Scan:
     A drop that a command works on is registered at a later look. Writes the record of deliveries that are no
     drops. Adds no partition.
     """
-    refusing = settings.model_copy(update={"when_busy": "refuse"})
     found = scan(settings, Observations.from_cursor(former), now)
     for delivery in found.of("ready", "changed"):
-        with suppress(BusyError), registration_lock(delivery.key, refusing, lambda _: None):
+        with suppress(BusyError), registration_lock_now(delivery.key, settings):
             register_delivery(delivery, settings)
     record_scan(found, settings, now)
     return found

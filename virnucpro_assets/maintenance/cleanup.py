@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from virnucpro_assets.drops.disk_space import readable_size
-from virnucpro_assets.drops.stage_locks import generation_locks, registration_lock
+from virnucpro_assets.drops.stage_locks import generation_locks, registration_lock_now
 from virnucpro_assets.drops.work import no_such_drop
 from virnucpro_assets.errors import BusyError, IntegrityError, describe_os_error
 from virnucpro_assets.files.atomic import TEMPORARY_MARK, sync_folder
@@ -114,8 +114,7 @@ def _clean(key: str, settings: Settings, outcome: CleanUp, at_work: Mapping[str,
     if folder.is_symlink():
         outcome.skipped.append(Skipped(folder, "a symbolic link"))
         return
-    refusing = settings.model_copy(update={"when_busy": "refuse"})
-    claim = registration_lock(key, refusing, lambda _: None) if outcome.deleted else nullcontext()
+    claim = registration_lock_now(key, settings) if outcome.deleted else nullcontext()
     try:
         with claim:
             _clean_locked(key, settings, outcome, now)

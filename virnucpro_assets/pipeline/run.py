@@ -47,9 +47,8 @@ def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = 
     pool = open_pool(settings)
     list_drop(key, settings)
     work = DropWork.on(key, settings, report)
-    index = index_drop(work)
-    with_members = sum(int((batch.members > 0).sum()) for batch in work.index.read_batches())
-    _require(work, every_read_accounted_for(index, with_members))
+    index_drop(work)
+    _require(work, every_read_accounted_for(work))
     with pool, pool.lease() as lease:
         _embed(work, lease, replace=replace)
     merge_drop(work)
