@@ -40,15 +40,15 @@ from virnucpro_assets.storage.merged import VIEW
 from virnucpro_assets.storage.prediction_tables import PREDICTION_SCHEMA, PREDICTIONS_FILE
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
-STEP, GROUP = "call", "calls"
 WARN_AT = 0.75
+"""The share of the freshness window after which the UI warns."""
 
 
 def calls(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     """The assets from `merged_embeddings` to `check_report`."""
 
     @dg.multi_asset(
-        name=STEP,
+        name="call",
         specs=_specs(settings),
         check_specs=check_specs(settings, *OF_CALL),
         partitions_def=partitions.drops,
@@ -86,11 +86,15 @@ def _made(context: dg.AssetExecutionContext, work: DropWork) -> Iterator[Event]:
 
 def _specs(settings: Settings) -> list[dg.AssetSpec]:
     def spec(name: str, deps: list[str | dg.AssetDep], kinds: set[str], **more: Any) -> dg.AssetSpec:
-        group = "embeddings" if name == "merged_embeddings" else GROUP
+        group = "embeddings" if name == "merged_embeddings" else "calls"
         return dg.AssetSpec(
             name, deps=deps, kinds=kinds, group_name=group, code_version=str(ENGINE_FORMAT), **more
         )
 
+    fresh = None
+    if settings.fresh_hours is not None:
+        window = timedelta(hours=settings.fresh_hours)
+        fresh = dg.FreshnessPolicy.time_window(fail_window=window, warn_window=window * WARN_AT)
     return [
         spec(
             "merged_embeddings",
@@ -102,7 +106,7 @@ def _specs(settings: Settings) -> list[dg.AssetSpec]:
             "predictions",
             ["merged_embeddings", "sequence_index", "classifier"],
             {"parquet"},
-            freshness_policy=freshness(settings),
+            freshness_policy=fresh,
             description="P(others) and P(virus) of every stop-free frame, in the order of the input.",
         ),
         spec(
@@ -124,14 +128,6 @@ def _specs(settings: Settings) -> list[dg.AssetSpec]:
             description="Every check of a drop on one page: what was found, what is expected, and why.",
         ),
     ]
-
-
-def freshness(settings: Settings) -> dg.FreshnessPolicy | None:
-    """The freshness policy of `predictions`, if the settings want one; it warns after three quarters."""
-    if settings.fresh_hours is None:
-        return None
-    whole = timedelta(hours=settings.fresh_hours)
-    return dg.FreshnessPolicy.time_window(fail_window=whole, warn_window=whole * WARN_AT)
 
 
 def _result(asset: str, digest: str, shown: metadata.Metadata) -> dg.MaterializeResult[None]:

@@ -123,25 +123,13 @@ def training_assets() -> list[dg.AssetSpec]:
             description=f"{description} Made by the job `{TRAIN_CLASSIFIER}`.",
         )
 
+    labelled = "Labelled embeddings of drops, split by genome, balanced, without leaks."
+    trained = "A classifier that learned from the training set, kept as a version."
+    judged = "How good the classifier is on rows that it never saw, beside the one in use."
     return [
-        spec(
-            SET,
-            ["merged_embeddings"],
-            "hdf5",
-            "Labelled embeddings of drops, split by genome, balanced, without leaks.",
-        ),
-        spec(
-            TRAINED,
-            [SET],
-            "pytorch",
-            "A classifier that learned from the training set, kept as a version.",
-        ),
-        spec(
-            EVALUATION,
-            [TRAINED, SET],
-            "html",
-            "How good the classifier is on rows that it never saw, beside the one in use.",
-        ),
+        spec(SET, ["merged_embeddings"], "hdf5", labelled),
+        spec(TRAINED, [SET], "pytorch", trained),
+        spec(EVALUATION, [TRAINED, SET], "html", judged),
     ]
 
 

@@ -18,7 +18,6 @@ from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropManifest
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
-GROUP = "sequences"
 INDEX_TYPES = {
     "protein_length": "int32",
     "nucleotide_length": "int32",
@@ -35,7 +34,7 @@ def index(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         specs=[
             dg.AssetSpec(
                 "sequence_drop",
-                group_name=GROUP,
+                group_name="sequences",
                 kinds={"fastq"},
                 code_version=str(ENGINE_FORMAT),
                 description=(
@@ -45,7 +44,7 @@ def index(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             dg.AssetSpec(
                 "sequence_index",
                 deps=["sequence_drop"],
-                group_name=GROUP,
+                group_name="sequences",
                 kinds={"parquet"},
                 code_version=str(ENGINE_FORMAT),
                 description=(
