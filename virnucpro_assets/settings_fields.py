@@ -209,7 +209,7 @@ class ScheduleSettings(BaseModel):
     nightly_at: str = Field(
         "02:00",
         pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
-        description="when the schedule nightly_drops starts the runs; it scans for drops in the two hours before",
+        description="when the schedule nightly_drops asks for what was never begun",
     )
     retry_cron: str = Field("0 7-19 * * *", description="when the schedule retry_failed runs, as a cron line")
     timezone: str = Field("UTC", description="time zone of the schedules, for example Europe/Vienna")

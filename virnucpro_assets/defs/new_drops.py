@@ -4,14 +4,12 @@ The sensor looks at the drops folder. A drop that is new or changed is asked for
 the key of its request; a new one is also added as a partition. Only its first run is asked for, so that other drops
 can pass it by.
 
-The schedule, off until a person turns it on, looks in the same way and leaves a note of all that was never begun, which
-the sensor `next_runs` reads.
+With the setting `automation` off the sensor only finds and registers drops. The schedule, off until a person turns it
+on, then leaves a note of all that was never begun, which the sensor `next_runs` reads.
 """
 
 import time
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import dagster as dg
 
@@ -19,11 +17,10 @@ from virnucpro_assets.defs.classifier import record_in_use
 from virnucpro_assets.defs.drop_states import drops_at_work
 from virnucpro_assets.defs.next_runs import NIGHTLY, ask, first_runs
 from virnucpro_assets.defs.partitions import DROPS, JOBS, OF_INDEX, Partitions
-from virnucpro_assets.defs.statuses import Statuses, repair_status_tables, whole
+from virnucpro_assets.defs.statuses import Statuses, Todo, repair_status_tables, whole
 from virnucpro_assets.defs.steps import fail_dead_runs
 from virnucpro_assets.drops.stage_locks import registration_lock_now
 from virnucpro_assets.errors import BusyError
-from virnucpro_assets.intake.deliveries import Delivery
 from virnucpro_assets.intake.open_deliveries import record_scan
 from virnucpro_assets.intake.registration import register_delivery
 from virnucpro_assets.intake.scan import Observations, Scan, scan
@@ -31,7 +28,6 @@ from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 
 NEW_DROPS = "new_drops"
-CURSOR = f"virnucpro/{NIGHTLY}"
 
 
 def new_drops(settings: Settings, partitions: Partitions) -> dg.SensorDefinition:
@@ -56,7 +52,8 @@ def new_drops(settings: Settings, partitions: Partitions) -> dg.SensorDefinition
         found = look_for_drops(settings, context.cursor, time.time())
         for delivery in found.of("refused"):
             context.log.warning(f"{delivery.name}: refused, found {delivery.reason}")
-        new = [delivery.key for delivery in without_partition(context.instance, found)]
+        there = context.instance.get_dynamic_partitions(DROPS)
+        new = [one.key for one in found.of("ready", "changed") if one.key not in there]
         requests = _requests(context.instance, settings, found) if settings.automation else []
         return dg.SensorResult(
             skip_reason=None if requests else f"{len(new)} new; {summary(found)}",
@@ -83,33 +80,26 @@ def _requests(instance: dg.DagsterInstance, settings: Settings, found: Scan) -> 
 
 
 def nightly_drops(settings: Settings, partitions: Partitions) -> dg.ScheduleDefinition:
-    """The schedule `nightly_drops`: find drops, then ask for all that was never made."""
+    """The schedule `nightly_drops`: ask for all that was never made of the drops that were found."""
+    hour, minute = map(int, settings.nightly_at.split(":"))
 
     @dg.schedule(
         name=NIGHTLY,
         target=dg.AssetSelection.assets(*OF_INDEX),
-        cron_schedule=[*_minutes_before(settings.nightly_at), _cron(settings.nightly_at)],
+        cron_schedule=f"{minute} {hour} * * *",
         execution_timezone=settings.timezone,
-        description=(
-            f"At {settings.nightly_at} asks for everything of the drops that nobody has begun yet. In the two hours "
-            "before it looks at the drops folder each minute, so that deliveries can settle."
-        ),
+        description=f"At {settings.nightly_at} asks for everything of the drops that nobody has begun yet.",
     )
     def process(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
-        instance, cursors = context.instance, context.instance.daemon_cursor_storage
-        found = look_for_drops(settings, cursors.get_cursor_values({CURSOR}).get(CURSOR), time.time())
-        cursors.set_cursor_values({CURSOR: found.observations.to_cursor()})
-        instance.add_dynamic_partitions(DROPS, [one.key for one in without_partition(instance, found)])
-        if not begins_the_night(context.scheduled_execution_time, settings):
-            return dg.SkipReason(summary(found))
-        statuses, store = Statuses.of(instance, partitions), DropStore(settings.data_root)
-        changed = {one.key for one in found.of("changed")}
-        todos = [
-            (drop, whole(settings.ranks) if drop in changed else statuses.never_started(drop))
-            for drop in statuses.drops
-            if not store.is_training_drop(drop)
-        ]
-        return ask(context, NIGHTLY, todos, f"nothing to do; {summary(found)}")
+        statuses, store = Statuses.of(context.instance, partitions), DropStore(settings.data_root)
+
+        def missing(drop: str) -> Todo:
+            # Registered by the sensor from other files than those of which it was made.
+            is_changed = store.was_listed(drop) and not store.is_listed(drop)
+            return whole(settings.ranks) if is_changed else statuses.never_started(drop)
+
+        todos = [(drop, missing(drop)) for drop in statuses.drops if not store.is_training_drop(drop)]
+        return ask(context, NIGHTLY, todos, "nothing to do")
 
     return process
 
@@ -128,12 +118,6 @@ def look_for_drops(settings: Settings, former: str | None, now: float) -> Scan:
     return found
 
 
-def without_partition(instance: dg.DagsterInstance, found: Scan) -> list[Delivery]:
-    """The complete deliveries that are no partition yet, in the order of their names."""
-    there = set(instance.get_dynamic_partitions(DROPS))
-    return [delivery for delivery in found.of("ready", "changed") if delivery.key not in there]
-
-
 def summary(found: Scan) -> str:
     """One line on what is no drop: who settles, and who is refused for which reason."""
     refused = [f"refused {one.name}: found {one.reason}" for one in found.of("refused")]
@@ -142,34 +126,3 @@ def summary(found: Scan) -> str:
         [f"{len(settling)} settling ({', '.join(one.name for one in settling[:5])})"] if settling else []
     )
     return "; ".join([*refused[:20], *waiting]) or "nothing new"
-
-
-def begins_the_night(tick: datetime, settings: Settings) -> bool:
-    """Whether a tick of `nightly_drops` is the one at `nightly_at`, once a day.
-
-    On a day on which the clock jumps over that time, it is the tick at the end of the jump.
-    """
-    zone = ZoneInfo(settings.timezone)
-    at = tick.astimezone(zone)
-    if f"{at:%H:%M}" == settings.nightly_at:
-        return True
-    hour, minute = map(int, settings.nightly_at.split(":"))
-    meant = at.replace(hour=hour, minute=minute, fold=0)
-    in_seconds = meant.astimezone(UTC)
-    is_jumped_over = f"{in_seconds.astimezone(zone):%H:%M}" != settings.nightly_at
-    return (
-        is_jumped_over and at.utcoffset() != meant.utcoffset() and abs(tick - in_seconds) < timedelta(hours=1)
-    )
-
-
-def _cron(at: str) -> str:
-    """The cron line of a time of day, HH:MM."""
-    hour, minute = map(int, at.split(":"))
-    return f"{minute} {hour} * * *"
-
-
-def _minutes_before(at: str) -> list[str]:
-    """Cron lines of each minute of the two hours before a time of day: when summer time begins, one is missing."""
-    hour, minute = map(int, at.split(":"))
-    lines = [f"{minute}-59 {(hour - 2) % 24} * * *", f"0-59 {(hour - 1) % 24} * * *"]
-    return [*lines, f"0-{minute - 1} {hour} * * *"] if minute else lines

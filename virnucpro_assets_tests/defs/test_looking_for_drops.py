@@ -214,15 +214,15 @@ def test_a_drop_that_was_there_before_automation_was_turned_on_is_asked_for(daem
     assert daemon.indexed == ["sample"]
 
 
-def test_the_night_finds_drops_and_asks_for_those_that_nobody_has_begun(daemon: Daemon) -> None:
+def test_the_night_asks_for_the_drops_that_nobody_has_begun(daemon: Daemon) -> None:
+    off = daemon.settings.model_copy(update={"automation": False})
+    daemon.repository = build_definitions(off).get_repository_def()
     daemon.deliver("finished")
     daemon.tick()
     daemon.finish("finished")
     daemon.deliver("found")
-    for minute in (10, 11, 12):
-        daemon.schedule("nightly_drops", datetime(2026, 5, 4, 1, minute, tzinfo=UTC))
-    assert daemon.noted(NIGHTLY) == {}
-    assert daemon.instance.get_dynamic_partitions(DROPS) == ["finished", "found"]
+    assert daemon.tick() == ["found"]
+    assert (daemon.indexed, daemon.noted(NIGHTLY)) == ([], {})
 
     said = daemon.schedule(NIGHTLY, datetime(2026, 5, 4, 2, 0, tzinfo=UTC))
 
