@@ -1,12 +1,11 @@
 """The third run of a drop: merged embeddings, predictions, calls and the reports on them, one step.
 
-It works on one generation of the drop and stops where a blocking check does not pass. The check report is
-made at its end, whatever became of the rest: it is needed most where results are held back.
+It works on one generation of the drop and stops where a blocking check does not pass. The check report is always made
+at the end: it is needed most where results are held back.
 
-The freshness policy of `predictions`, off unless `fresh_hours` is set, is Dagster's own: it looks at the last
-materialisation, whichever partition it was of. So drops that were finished long ago never count against it, and it
-says one thing: that nothing was predicted for a while. That a drop which did arrive gets its predictions is what the
-sensor `alerts` looks after.
+The freshness policy of `predictions`, off unless `fresh_hours` is set, is Dagster's own. It looks at the last
+materialisation of any partition, so it fails if nothing was predicted for a while, however old other drops are. A
+single drop that waits for its predictions is found by the sensor `alerts`.
 """
 
 from collections.abc import Iterator
@@ -238,7 +237,7 @@ def _check_report(work: DropWork, report: CheckReport) -> dg.MaterializeResult[N
 
 
 def record_check_report(instance: dg.DagsterInstance, work: DropWork, report: CheckReport) -> None:
-    """Put a check report that was made outside of a run on record, if it says other than the last one."""
+    """Record a check report that was made outside of a run, if its content differs from the last one."""
     drop = work.drop.key
     if not instance.has_dynamic_partition(DROPS, drop):
         return

@@ -52,10 +52,10 @@ def classifier(settings: Settings) -> dg.AssetsDefinition:
 
 
 def record_in_use(instance: dg.DagsterInstance, settings: Settings) -> None:
-    """Put the classifier in use on record outside of its own run, if there is one and another is on record.
+    """Record the classifier in use outside of its own run, if there is one and another one is recorded.
 
-    Settings that ask for more than is installed, and damaged files, are reported when they are used, and leave
-    the record as it is.
+    Settings that name a missing classifier, and damaged files, change nothing here: they are reported when they are
+    used.
     """
     try:
         if not (settings.classifier_folder(settings.chunk_length) / CARD_FILE).exists():
@@ -68,9 +68,9 @@ def record_in_use(instance: dg.DagsterInstance, settings: Settings) -> None:
 
 
 def _in_use(settings: Settings) -> tuple[str, metadata.Metadata]:
-    """What tells the classifiers in use from others, and what is shown of them, first of all of the usual one.
+    """The digest of the classifiers in use, and metadata, mostly of the default one.
 
-    A second classifier for short reads and the border between them are part of it: predictions become
+    A second classifier for short reads and the length below which it is used are in the digest: predictions become
     stale when they change.
     """
     routing = classifiers_in_use(settings, settings.chunk_length)

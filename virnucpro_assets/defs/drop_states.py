@@ -1,4 +1,4 @@
-"""What Dagster has on record of each drop: whether it is at work, and how it failed; and the states of all drops."""
+"""The states of drops: which of them Dagster works on, how they failed, and the table of all drops."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -50,7 +50,7 @@ def state_of_drop(instance: dg.DagsterInstance, settings: Settings, drop: str) -
 
 
 def records_of(instance: dg.DagsterInstance, settings: Settings) -> dict[str, OnRecord]:
-    """What is on record of each drop that has a partition. Runs whose process was killed are marked as failed first."""
+    """What Dagster knows of each drop that has a partition. Runs whose process has ended are marked as failed first."""
     fail_dead_runs(instance)
     statuses, at_work = Statuses.of(instance, Partitions(settings.ranks)), drops_at_work(instance)
     found = {}

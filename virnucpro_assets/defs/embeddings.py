@@ -1,11 +1,11 @@
 """The second run of a drop: the embeddings of its ranks by both encoders, the one step with several partitions.
 
-Each rank is recorded as materialised, with its own metadata and checks, as soon as its shard is finished; a
-rank that fails is missing and named. So the step yields events, each of one rank. The outputs that stand
-for the assets are skipped: they would materialise every rank of the run once more and hide what was
-recorded for each. The outputs that stand for the checks are given, empty, because a step must give them.
+Each rank is recorded as materialised, with its own metadata and checks, as soon as its shard is finished; a rank that
+fails is missing, and the error names it. So the step yields events, each of one rank. The outputs of the assets are
+skipped: they would materialise every rank of the run once more and hide what was recorded for each. The outputs of the
+checks are yielded without a value, because Dagster requires them.
 
-A backfill that a person asks for may cover several drops in a run. One that fails leaves the others alone.
+A run of a backfill may cover several drops. If one fails, the others are computed all the same.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,7 +105,7 @@ def _finished_before(context: dg.AssetExecutionContext) -> set[tuple[str, str]]:
     """The asset and partition of each rank that earlier tries of this run have recorded with their checks.
 
     Earlier tries are those of the step, and the runs that this one resumes: Dagster marks a retry by the
-    daemon, and a re-execution from failure. A run that a person starts anew has none.
+    daemon, and a re-execution from failure. A new run has none.
     """
     finished: dict[tuple[str, str], bool] = {}
     runs = [context.run.run_id] if context.retry_number else []

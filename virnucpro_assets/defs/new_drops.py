@@ -47,7 +47,7 @@ def new_drops(settings: Settings, partitions: Partitions) -> dg.SensorDefinition
             context.log.warning(f"run {run}: its process exited unexpectedly; marked as failed")
         for asset, lost in repair_status_tables(context.instance, partitions).items():
             context.log.warning(
-                f"{asset}: Dagster's table of partitions passed over {', '.join(sorted(lost))}; made anew"
+                f"{asset}: Dagster's table of partitions passed over {', '.join(sorted(lost))}; Dagster makes it again"
             )
         found = look_for_drops(settings, context.cursor, time.time())
         for delivery in found.of("refused"):
@@ -66,7 +66,7 @@ def new_drops(settings: Settings, partitions: Partitions) -> dg.SensorDefinition
 
 
 def _requests(instance: dg.DagsterInstance, settings: Settings, found: Scan) -> list[dg.RunRequest]:
-    """A request for each new or changed drop that nobody works on; it stays so until its files are listed."""
+    """A request for each new or changed drop that is not at work, at each tick until its files are listed."""
     complete = found.of("ready", "changed")
     at_work = drops_at_work(instance) if complete else {}
     return [
@@ -88,7 +88,7 @@ def nightly_drops(settings: Settings, partitions: Partitions) -> dg.ScheduleDefi
         target=dg.AssetSelection.assets(*OF_INDEX),
         cron_schedule=f"{minute} {hour} * * *",
         execution_timezone=settings.timezone,
-        description=f"At {settings.nightly_at} asks for everything of the drops that nobody has begun yet.",
+        description=f"At {settings.nightly_at} asks for everything of the drops that were never begun.",
     )
     def process(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
         statuses, store = Statuses.of(context.instance, partitions), DropStore(settings.data_root)
@@ -119,7 +119,7 @@ def look_for_drops(settings: Settings, former: str | None, now: float) -> Scan:
 
 
 def summary(found: Scan) -> str:
-    """One line on what is no drop: who settles, and who is refused for which reason."""
+    """One line on what is no drop: what is settling, and what is refused and why."""
     refused = [f"refused {one.name}: found {one.reason}" for one in found.of("refused")]
     settling = found.of("settling")
     waiting = (

@@ -98,7 +98,7 @@ def materialisation(
 def evaluation(
     instance: dg.DagsterInstance, partition: str | None, result: CheckResult
 ) -> dg.AssetCheckEvaluation:
-    """The record of a check of one partition; it speaks of the partition's last materialisation, if there is one."""
+    """The record of a check of one partition; its target is the last materialisation of the partition."""
     record = latest_record(instance, result.asset, [partition] if partition else None)
     target = record and CheckTarget(
         storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp

@@ -1,9 +1,8 @@
 """Which partitions of the drops are made, failed or at work, and from that what is to be made of a drop.
 
-Dagster's statuses are what the UI shows. They come from a table that several processes bring up to date
-without a lock. If a materialisation is recorded just while another run of the same asset is planned, the
-table can pass it over for good. A table that lacks what is recorded is thrown away by
-`repair_status_tables`, and Dagster makes it again from the events when it next looks.
+Dagster's statuses are what the UI shows. They come from a table that several processes update without a lock. If a
+materialisation is recorded while another run of the same asset is planned, the table can miss it for good.
+`repair_status_tables` removes such a table, and Dagster builds it again from the events.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,9 +34,9 @@ MADE, FAILED, AT_WORK = "MATERIALIZED", "FAILED", "IN_PROGRESS"
 
 @dataclass(frozen=True)
 class Todo:
-    """What is to be made of a drop: the index or not, ranks by asset, and assets of the last run.
+    """What is to be made of a drop: whether the index, which ranks of each encoder, which assets of the last run.
 
-    What follows of an earlier one is in it, so the later ones are whole where an earlier one is not empty.
+    What depends on an asset is made again with it: with the index all ranks, and with any rank the whole last run.
     """
 
     index: bool
@@ -50,7 +49,7 @@ class Todo:
     def embed_runs(self, *, one_by_one: bool = False) -> Iterator[tuple[list[str], int, int]]:
         """The runs that make the ranks: the assets of each, its first and its last rank.
 
-        Ranks without a gap share a run, unless each shall have its own.
+        Ranks without a gap share a run, unless `one_by_one` is set.
         """
         by_ranks: dict[tuple[int, ...], list[str]] = {}
         for asset, ranks in self.ranks.items():
@@ -80,7 +79,7 @@ class Statuses:
     def of(
         cls, instance: dg.DagsterInstance, partitions: Partitions, drops: Sequence[str] | None = None
     ) -> "Statuses":
-        """How they are now, by default of all drops in the order in which they were added."""
+        """The present statuses, by default of all drops in the order in which they were added."""
         drops = list(instance.get_dynamic_partitions(DROPS) if drops is None else drops)
         by_asset = {}
         for asset in ASSETS:
@@ -139,7 +138,7 @@ def held_back(drop: str, settings: Settings) -> Work:
     try:
         report = gather_checks(DropWork.on(drop, settings, lambda _: None))
     except IntegrityError:
-        # Whoever works on the drop reports the damaged record; other drops must not wait for that.
+        # The next stage of the drop reports the damaged record; other drops must not wait for that.
         return {}
     found: Work = {}
     for check in report.checks:
@@ -176,7 +175,7 @@ def _attempts(instance: dg.DagsterInstance, asset: str, partition: str) -> list[
 
 
 def repair_status_tables(instance: dg.DagsterInstance, partitions: Partitions) -> dict[str, set[str]]:
-    """Throw away the tables that lack a partition which is recorded as made; those partitions, by asset."""
+    """Remove the tables that lack a partition which is recorded as made; returns those partitions, by asset."""
     repaired = {}
     drops = instance.get_dynamic_partitions(DROPS)
     for asset in ASSETS:

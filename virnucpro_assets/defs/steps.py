@@ -2,14 +2,13 @@
 
 A step of one drop finds out here which drop that is, which of its assets it makes, and runs the checks of each.
 
-A code server watches the processes of its runs, but not when it is killed with them, and nobody
-watches a run of the command line. So each run carries the identity of its process, and the next
-command, or the next tick of the sensor `new_drops`, can tell that a run which still counts as
-started has nobody left to do it. Dagster copies the tags of a run to its retries and repeats, so
-the mark names the run for which it was made.
+A code server watches the processes of its runs, but not if it is killed with them, and a run of the command line is
+not watched at all. So each run is tagged with the identity of its process. The next command, or the next tick of the
+sensor `new_drops`, then finds the runs that count as started but whose process has ended. Dagster copies the tags of a
+run to its retries and re-executions, so the tag also has the id of the run for which it was made.
 
-A step asks for its retry itself. With a retry policy the orchestrator would take a cancellation for
-a failure, and do the rest of a cancelled run.
+A step requests its retry itself. With a retry policy Dagster would take a cancellation for a failure, and run the rest
+of a cancelled run.
 """
 
 import os

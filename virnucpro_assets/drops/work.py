@@ -17,7 +17,8 @@ from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 @dataclass(frozen=True)
 class DropWork:
-    """The current generation of a drop, where it is kept, the settings, who hears of progress, the encoders.
+    """The current generation of a drop, where it is kept, the settings, the encoders, and `report`, which is
+    called with each line of progress.
 
     `verified` are the parts of embeddings that were read whole for it.
     """
