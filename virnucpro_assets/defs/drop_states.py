@@ -1,6 +1,6 @@
 """The states of drops: which of them Dagster works on, how they failed, and the table of all drops."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from virnucpro_assets.defs.steps import fail_dead_runs
 from virnucpro_assets.drops.work import no_such_drop
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.reports.drop_state import DropState, OnRecord, state_of, state_on_disk
+from virnucpro_assets.reports.pages import table
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets.training.labels import read_labels
@@ -29,16 +30,14 @@ UNFINISHED = [
 ACTIVE_BACKFILLS = {"REQUESTED", "CANCELING", "FAILING"}
 
 
-def drop_states(instance: dg.DagsterInstance, settings: Settings) -> Iterator[str]:
+def drop_states(instance: dg.DagsterInstance, settings: Settings) -> list[str]:
     """A header, then a line a drop: its name, its state and the reason, in columns."""
     records = records_of(instance, settings)
-    rows = [("drop", "state", "why")]
+    rows = []
     for drop in sorted({*records, *DropStore(settings.data_root).keys()}):
         found = state_of(state_on_disk(drop, settings), records.get(drop, OnRecord()))
         rows.append((drop, found.state, found.reason))
-    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:2]]
-    for drop, state, why in rows:
-        yield f"{drop.ljust(widths[0])}  {state.ljust(widths[1])}  {why}".rstrip()
+    return table(("drop", "state", "why"), rows)
 
 
 def state_of_drop(instance: dg.DagsterInstance, settings: Settings, drop: str) -> DropState:

@@ -26,6 +26,7 @@ from virnucpro_assets.files.atomic import TEMPORARY_MARK, sync_folder
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.maintenance.candidates import CleanupCandidate, Finder
+from virnucpro_assets.reports.pages import table
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropFolder, DropStore
 from virnucpro_assets.storage.removed import Removed, note_removed
@@ -58,14 +59,13 @@ class CleanUp:
 
     def lines(self) -> Iterator[str]:
         """The result as lines of a table for a terminal."""
-        rows = [("size", "what", "where", "why")]
+        rows = []
         for found in self.candidates:
             is_inside = found.path.is_relative_to(self.root)
             where = str(found.path.relative_to(self.root) if is_inside else found.path)
             rows.append((readable_size(found.size), found.kind, where, found.why))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows if self.candidates else ():
-            yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        if rows:
+            yield from table(("size", "what", "where", "why"), rows)
         for each in self.skipped:
             yield f"skipped: {each.path}: {each.why}"
         what = f"{len(self.candidates)} things, {readable_size(self.size)}"
