@@ -16,11 +16,12 @@ from virnucpro_assets.defs.next_runs import next_runs, retry_failed
 from virnucpro_assets.defs.partitions import JOBS, Partitions
 from virnucpro_assets.defs.terminal import terminal_logger
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The definitions of a deployment with these settings."""
-    partitions, owners = Partitions(settings.ranks), [settings.owner]
+    partitions = Partitions(settings.ranks)
     with warnings.catch_warnings():
         # Checks by partition (preview) and the mapping between drops and ranks (beta) are what shows a
         # check and a materialisation by rank; both are held by the tests.
@@ -33,14 +34,13 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             calls(settings, partitions),
             *training_assets(),
         ]
-        owned = [
-            asset.replace_attributes(owners=owners)
-            if isinstance(asset, dg.AssetSpec)
-            else asset.map_asset_specs(lambda spec: spec.replace_attributes(owners=owners))
-            for asset in assets
-        ]
         return dg.Definitions(
-            assets=owned,
+            assets=dg.map_asset_specs(
+                lambda spec: spec.replace_attributes(
+                    owners=[settings.owner], code_version=str(ENGINE_FORMAT)
+                ),
+                assets,
+            ),
             asset_checks=[training_check()],
             sensors=[new_drops(settings, partitions), next_runs(settings), alerts(settings)],
             schedules=[

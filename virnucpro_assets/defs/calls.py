@@ -37,7 +37,6 @@ from virnucpro_assets.storage.call_tables import READ_CALLS_FILE, READ_SCHEMA
 from virnucpro_assets.storage.hits import HITS_FILE
 from virnucpro_assets.storage.merged import VIEW
 from virnucpro_assets.storage.prediction_tables import PREDICTION_SCHEMA, PREDICTIONS_FILE
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
 WARN_AT = 0.75
 """The share of the freshness window after which the UI warns."""
@@ -86,9 +85,7 @@ def _made(context: dg.AssetExecutionContext, work: DropWork) -> Iterator[Event]:
 def _specs(settings: Settings) -> list[dg.AssetSpec]:
     def spec(name: str, deps: list[str | dg.AssetDep], kinds: set[str], **more: Any) -> dg.AssetSpec:
         group = "embeddings" if name == "merged_embeddings" else "calls"
-        return dg.AssetSpec(
-            name, deps=deps, kinds=kinds, group_name=group, code_version=str(ENGINE_FORMAT), **more
-        )
+        return dg.AssetSpec(name, deps=deps, kinds=kinds, group_name=group, **more)
 
     fresh = None
     if settings.fresh_hours is not None:

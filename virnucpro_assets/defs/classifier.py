@@ -25,7 +25,6 @@ from virnucpro_assets.defs.steps import clear_failures, mark_run
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.models.cards import CARD_FILE
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 from virnucpro_assets.training.labels import LabelledDrop, read_labels
 from virnucpro_assets.training.options import FIELDS, parse_options
 
@@ -40,7 +39,6 @@ def classifier(settings: Settings) -> dg.AssetsDefinition:
         name=CLASSIFIER,
         group_name="models",
         kinds={"pytorch"},
-        code_version=str(ENGINE_FORMAT),
         description="The small network in use that tells viruses from others, for the settings' chunk length.",
     )
     def observe(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
@@ -119,7 +117,6 @@ def training_assets() -> list[dg.AssetSpec]:
             deps=deps,
             group_name="training",
             kinds={kind},
-            code_version=str(ENGINE_FORMAT),
             description=f"{description} Made by the job `{TRAIN_CLASSIFIER}`.",
         )
 

@@ -32,7 +32,6 @@ from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.pipeline.embed import embed_drop
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.incidents import Incidents
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 from virnucpro_assets.storage.shards import ShardManifest
 from virnucpro_assets.storage.telemetry import Telemetry
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
@@ -64,7 +63,6 @@ def embeddings(settings: Settings, partitions: Partitions) -> dg.AssetsDefinitio
                 deps=[across_ranks("sequence_index")],
                 group_name=GROUP,
                 kinds={"pytorch", "hdf5"},
-                code_version=str(ENGINE_FORMAT),
                 skippable=True,
                 description=f"{DESCRIPTIONS[kind]} {ABOUT_RANKS}",
             )

@@ -16,7 +16,6 @@ from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.sequences.index import IndexManifest
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropManifest
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
 INDEX_TYPES = {
     "protein_length": "int32",
@@ -36,7 +35,6 @@ def index(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 "sequence_drop",
                 group_name="sequences",
                 kinds={"fastq"},
-                code_version=str(ENGINE_FORMAT),
                 description=(
                     "The read files of one delivery (FASTA, FASTQ or unaligned BAM), listed with size and SHA-256."
                 ),
@@ -46,7 +44,6 @@ def index(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 deps=["sequence_drop"],
                 group_name="sequences",
                 kinds={"parquet"},
-                code_version=str(ENGINE_FORMAT),
                 description=(
                     "Every distinct stop-free reading frame of the drop, longest first, with its nucleotides and "
                     "protein, and where each one occurs (read, chunk, frame)."
