@@ -13,7 +13,7 @@ from virnucpro_assets.defs.index import index
 from virnucpro_assets.defs.maintenance import cleanup_job, nightly_cleanup
 from virnucpro_assets.defs.new_drops import new_drops, nightly_drops
 from virnucpro_assets.defs.next_runs import next_runs, retry_failed
-from virnucpro_assets.defs.partitions import JOBS, Partitions
+from virnucpro_assets.defs.partitions import JOBS
 from virnucpro_assets.defs.terminal import terminal_logger
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.recipe import ENGINE_FORMAT
@@ -21,17 +21,16 @@ from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The definitions of a deployment with these settings."""
-    partitions = Partitions(settings.ranks)
     with warnings.catch_warnings():
         # Checks by partition (preview) and the mapping between drops and ranks (beta) are what shows a
         # check and a materialisation by rank; both are held by the tests.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
-            index(settings, partitions),
-            embeddings(settings, partitions),
+            index(settings),
+            embeddings(settings),
             classifier(settings),
-            calls(settings, partitions),
+            calls(settings),
             *training_assets(),
         ]
         return dg.Definitions(
@@ -42,10 +41,10 @@ def build_definitions(settings: Settings) -> dg.Definitions:
                 assets,
             ),
             asset_checks=[training_check()],
-            sensors=[new_drops(settings, partitions), next_runs(settings), alerts(settings)],
+            sensors=[new_drops(settings), next_runs(settings), alerts(settings)],
             schedules=[
-                nightly_drops(settings, partitions),
-                retry_failed(settings, partitions),
+                nightly_drops(settings),
+                retry_failed(settings),
                 nightly_cleanup(settings),
             ],
             jobs=[*JOBS, training_job(settings), cleanup_job(settings)],

@@ -42,14 +42,14 @@ WARN_AT = 0.75
 """The share of the freshness window after which the UI warns."""
 
 
-def calls(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+def calls(settings: Settings) -> dg.AssetsDefinition:
     """The assets from `merged_embeddings` to `check_report`."""
 
     @dg.multi_asset(
         name="call",
         specs=_specs(settings),
         check_specs=check_specs(settings, *OF_CALL),
-        partitions_def=partitions.drops,
+        partitions_def=Partitions(settings.ranks).drops,
         can_subset=True,
         op_tags=step_tags(settings, devices=False),
     )

@@ -51,7 +51,7 @@ class EmbeddingConfig(dg.Config):
     replace: bool = False
 
 
-def embeddings(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+def embeddings(settings: Settings) -> dg.AssetsDefinition:
     """The assets `dnabert_s_embeddings` and `esm2_embeddings`."""
     checks = check_specs(settings, *EMBEDDINGS)
 
@@ -69,7 +69,7 @@ def embeddings(settings: Settings, partitions: Partitions) -> dg.AssetsDefinitio
             for kind in ENCODER_KINDS
         ],
         check_specs=checks,
-        partitions_def=partitions.drop_ranks,
+        partitions_def=Partitions(settings.ranks).drop_ranks,
         can_subset=True,
         backfill_policy=backfill_policy(settings),
         op_tags=step_tags(settings, devices=True),

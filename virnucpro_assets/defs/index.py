@@ -25,7 +25,7 @@ INDEX_TYPES = {
 }
 
 
-def index(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+def index(settings: Settings) -> dg.AssetsDefinition:
     """The assets `sequence_drop` and `sequence_index`, one step, which works on one generation of the drop."""
 
     @dg.multi_asset(
@@ -51,7 +51,7 @@ def index(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             ),
         ],
         check_specs=check_specs(settings, "sequence_index"),
-        partitions_def=partitions.drops,
+        partitions_def=Partitions(settings.ranks).drops,
         can_subset=True,
         op_tags=step_tags(settings, devices=False),
     )

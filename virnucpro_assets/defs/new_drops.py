@@ -30,8 +30,9 @@ from virnucpro_assets.storage.drops import DropStore
 NEW_DROPS = "new_drops"
 
 
-def new_drops(settings: Settings, partitions: Partitions) -> dg.SensorDefinition:
+def new_drops(settings: Settings) -> dg.SensorDefinition:
     """The sensor `new_drops`."""
+    partitions = Partitions(settings.ranks)
 
     @dg.sensor(
         name=NEW_DROPS,
@@ -79,7 +80,7 @@ def _requests(instance: dg.DagsterInstance, settings: Settings, found: Scan) -> 
     ]
 
 
-def nightly_drops(settings: Settings, partitions: Partitions) -> dg.ScheduleDefinition:
+def nightly_drops(settings: Settings) -> dg.ScheduleDefinition:
     """The schedule `nightly_drops`: ask for all that was never made of the drops that were found."""
     hour, minute = map(int, settings.nightly_at.split(":"))
 
@@ -91,7 +92,10 @@ def nightly_drops(settings: Settings, partitions: Partitions) -> dg.ScheduleDefi
         description=f"At {settings.nightly_at} asks for everything of the drops that were never begun.",
     )
     def process(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
-        statuses, store = Statuses.of(context.instance, partitions), DropStore(settings.data_root)
+        statuses, store = (
+            Statuses.of(context.instance, Partitions(settings.ranks)),
+            DropStore(settings.data_root),
+        )
 
         def missing(drop: str) -> Todo:
             # Registered by the sensor from other files than those of which it was made.

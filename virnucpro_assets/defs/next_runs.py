@@ -74,7 +74,7 @@ def next_runs(settings: Settings) -> dg.SensorDefinition:
     return follow
 
 
-def retry_failed(settings: Settings, partitions: Partitions) -> dg.ScheduleDefinition:
+def retry_failed(settings: Settings) -> dg.ScheduleDefinition:
     """The schedule `retry_failed`: ask again for what failed, the oldest first."""
 
     @dg.schedule(
@@ -88,7 +88,7 @@ def retry_failed(settings: Settings, partitions: Partitions) -> dg.ScheduleDefin
         ),
     )
     def retry(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
-        statuses = Statuses.of(context.instance, partitions)
+        statuses = Statuses.of(context.instance, Partitions(settings.ranks))
         failed = failed_drops(context.instance, statuses)
         todos = [
             (one.drop, statuses.failed(one.drop, settings))
