@@ -17,10 +17,10 @@ from virnucpro_assets.defs.classifier import record_in_use
 from virnucpro_assets.defs.drop_states import drops_at_work
 from virnucpro_assets.defs.next_runs import NIGHTLY, ask, first_runs
 from virnucpro_assets.defs.partitions import DROPS, JOBS, OF_INDEX, Partitions
-from virnucpro_assets.defs.statuses import Statuses, Todo, repair_status_tables, whole
+from virnucpro_assets.defs.statuses import NOTHING, Statuses, Todo, repair_status_tables, whole
 from virnucpro_assets.defs.steps import fail_dead_runs
 from virnucpro_assets.drops.stage_locks import registration_lock_now
-from virnucpro_assets.errors import BusyError
+from virnucpro_assets.errors import BusyError, InputError, IntegrityError
 from virnucpro_assets.intake.open_deliveries import record_scan
 from virnucpro_assets.intake.registration import register_delivery
 from virnucpro_assets.intake.scan import Observations, Scan, scan
@@ -92,20 +92,28 @@ def nightly_drops(settings: Settings) -> dg.ScheduleDefinition:
         description=f"At {settings.nightly_at} asks for everything of the drops that were never begun.",
     )
     def process(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
-        statuses, store = (
-            Statuses.of(context.instance, Partitions(settings.ranks)),
-            DropStore(settings.data_root),
-        )
-
-        def missing(drop: str) -> Todo:
-            # Registered by the sensor from other files than those of which it was made.
-            is_changed = store.was_listed(drop) and not store.is_listed(drop)
-            return whole(settings.ranks) if is_changed else statuses.never_started(drop)
-
-        todos = [(drop, missing(drop)) for drop in statuses.drops if not store.is_training_drop(drop)]
+        statuses = Statuses.of(context.instance, Partitions(settings.ranks))
+        todos = [(drop, _never_made(drop, statuses, settings)) for drop in statuses.drops]
         return ask(context, NIGHTLY, todos, "nothing to do")
 
     return process
+
+
+def _never_made(drop: str, statuses: Statuses, settings: Settings) -> Todo:
+    """What was never made of a drop: all of it if its delivery changed since its files were listed."""
+    store = DropStore(settings.data_root)
+    try:
+        if store.is_training_drop(drop):
+            return NOTHING
+        source = store.source(drop)
+        is_changed = source and source.delivery and store.was_listed(drop) and not store.is_listed(drop)
+    except InputError:
+        # A partition that was added by hand can have a name that no drop can have.
+        return NOTHING
+    except IntegrityError:
+        # The next stage of the drop reports the damaged record; other drops must not wait for that.
+        is_changed = False
+    return whole(settings.ranks) if is_changed else statuses.never_started(drop)
 
 
 def look_for_drops(settings: Settings, former: str | None, now: float) -> Scan:

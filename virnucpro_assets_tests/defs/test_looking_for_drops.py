@@ -214,6 +214,22 @@ def test_a_drop_that_was_there_before_automation_was_turned_on_is_asked_for(daem
     assert daemon.indexed == ["sample"]
 
 
+@pytest.mark.parametrize("record", ["source.toml", "current.toml"])
+def test_a_damaged_record_of_one_drop_keeps_no_other_from_the_night(daemon: Daemon, record: str) -> None:
+    off = daemon.settings.model_copy(update={"automation": False})
+    daemon.repository = build_definitions(off).get_repository_def()
+    for name in ("damaged", "found"):
+        daemon.deliver(name)
+    daemon.tick()
+    daemon.finish("damaged")
+    (daemon.settings.data_root / "damaged" / record).write_text("broken")
+    daemon.instance.add_dynamic_partitions(DROPS, ["added by hand"])
+
+    said = daemon.schedule(NIGHTLY, datetime(2026, 5, 4, 2, 0, tzinfo=UTC))
+
+    assert daemon.noted(NIGHTLY) == {"found": whole(2)}, said
+
+
 def test_the_night_asks_for_the_drops_that_nobody_has_begun(daemon: Daemon) -> None:
     off = daemon.settings.model_copy(update={"automation": False})
     daemon.repository = build_definitions(off).get_repository_def()
