@@ -62,25 +62,45 @@ class Delivery:
 
 def delivery_of(
     name: str,
-    key: str,
+    drop: str,
     files: Mapping[Path, Stat],
     marker: Stat | None,
+    settings: Settings,
     *,
     pending: str = "",
     rejected: str = "",
 ) -> Delivery:
-    """A delivery of these files; `pending` is a reason to look again later, `rejected` one to refuse it."""
+    """A delivery of these files that is to become this drop; refused if no drop can have the name.
+
+    `pending` is a reason to look again later, `rejected` another one to refuse it.
+    """
+    wrong = rejected_key(drop, settings)
+    rejected = wrong or rejected
     try:
         reads = tuple(pair_files(list(files)))
     except InputError as error:
         reads, rejected = tuple(map(ReadFile, files)), rejected or str(error)
     return Delivery(
         name,
-        key,
+        "" if wrong else drop,
         *_state(rejected, pending),
         reads,
         tuple(files.values()),
         _is_marked(marker, files),
+    )
+
+
+def delivery_of_sheet(name: str, sheet: Path, stat: Stat, marker: Stat | None, pending: str) -> Delivery:
+    """A sample sheet, whose samples are deliveries of their own."""
+    return Delivery(
+        name,
+        "",
+        *_state("", pending),
+        (ReadFile(sheet),),
+        (stat,),
+        _is_marked(marker, {sheet: stat}),
+        is_sheet=True,
+        sheet=sheet,
     )
 
 

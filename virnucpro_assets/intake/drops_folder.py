@@ -13,7 +13,6 @@ sample cannot be used. Files without reads are left aside and listed.
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from virnucpro_assets.errors import InputError
@@ -22,6 +21,7 @@ from virnucpro_assets.intake.deliveries import (
     copied,
     delivery_of,
     delivery_of_sample,
+    delivery_of_sheet,
     rejected_key,
     without_place,
 )
@@ -60,8 +60,8 @@ class _DropsFolder:
         self._settings = settings
         self._root = root
         self._inside = root.resolve()
-        self._data_root = settings.data_root.absolute()
-        self._dagster_home = (settings.dagster_home or settings.data_root / "dagster").absolute()
+        home = settings.dagster_home or settings.data_root / "dagster"
+        self._own = {settings.data_root.absolute(), home.absolute()}
         self._top = self._read(root)
         self._folders: list[Entries] = []
         self._unreadable: list[Delivery] = []
@@ -100,7 +100,7 @@ class _DropsFolder:
 
     def _read_folder(self, path: Path) -> None:
         name = printable(path.name) + os.sep
-        if path in {self._data_root, self._dagster_home}:
+        if path in self._own:
             self._unreadable.append(Delivery(name, state="refused", reason="the platform's own data"))
             return
         found = Delivery(name, "" if rejected_key(path.name, self._settings) else path.name)
@@ -135,7 +135,7 @@ class _DropsFolder:
         unfinished = [*entries.unfinished.values(), self._top.unfinished.get(raw, "")]
         pending = copied(unfinished[0]) or ("" if others else "a folder without files of reads")
         marker = entries.markers.get("", self._top.markers.get(raw))
-        yield self._delivery(name, raw, others, marker, pending=pending, rejected=rejected)
+        yield delivery_of(name, raw, others, marker, self._settings, pending=pending, rejected=rejected)
 
     def _look_into(self, entries: Entries) -> None:
         """Use the one sub-folder with reads in place of the folder, if no reads lie beside it."""
@@ -183,7 +183,9 @@ class _DropsFolder:
             name = " ".join(printable(path.name) for path in group)
             # Names with versions, dates and words of trimmers have dots, and keys have none.
             drop = key.replace(".", "-")
-            found = self._delivery(name, drop, group, markers.get(key), pending=copied(held.get(key)))
+            found = delivery_of(
+                name, drop, group, markers.get(key), self._settings, pending=copied(held.get(key))
+            )
             if found.key and not are_one_set(found.files):
                 reason = f"{len(group)} files of one name that are no pair; they belong in a folder"
                 found = found.refused(reason)
@@ -196,21 +198,6 @@ class _DropsFolder:
             is_of_reads = key_of_file(target) is not None or not name.startswith(".")
             if is_of_reads and key_of_anything(target) not in present:
                 yield Delivery(printable(name), state="settling", reason=copied(name))
-
-    def _delivery(
-        self,
-        name: str,
-        drop: str,
-        files: Mapping[Path, Stat],
-        marker: Stat | None,
-        *,
-        pending: str,
-        rejected: str = "",
-    ) -> Delivery:
-        """A delivery of these files that is to become this drop, refused if no drop can have the name."""
-        wrong = rejected_key(drop, self._settings)
-        key, rejected = "" if wrong else drop, wrong or rejected
-        return delivery_of(name, key, files, marker, pending=pending, rejected=rejected)
 
     def _left_aside(self, entries: Entries) -> Delivery:
         names = [printable(name) for name in entries.aside[:NAMED_ASIDE]]
@@ -236,8 +223,8 @@ class _DropsFolder:
         marker = entries.markers.get(sheet.name)
         if entries is not self._top:
             marker = marker or entries.markers.get("")
-        files, pending = {sheet: entries.sheets[sheet]}, copied(self._unfinished.get(sheet))
-        found = replace(delivery_of(name, "", files, marker, pending=pending), is_sheet=True, sheet=sheet)
+        pending = copied(self._unfinished.get(sheet))
+        found = delivery_of_sheet(name, sheet, entries.sheets[sheet], marker, pending)
         try:
             if not is_sample_sheet(sheet):
                 entries.aside.append(sheet.name)
