@@ -31,6 +31,8 @@ DEFAULT, SHORT, WITHOUT_OPEN_FRAME = "classifier", "short classifier", "frameles
 reads, and reads without an open frame as well if there are any, or only those."""
 
 THRESHOLD = "least calibrated P(virus) of"
+READS_BY_ROUTE = "called reads scored by"
+"""Before the name of a route: what the calls' manifest counts."""
 DNA_ONLY_BELOW = "short_below"
 """The setting `dna_only_below_bases`, as stored tables name it."""
 _INPUTS = (
@@ -239,3 +241,9 @@ def _no_threshold(one: ClassifierInUse, wanted: float) -> InputError:
         expected=f"a precision with a threshold on its card: {listed}",
         advice="Set VIRNUCPRO_CALLS__WANTED_PRECISION to one of them, or leave it out.",
     )
+
+
+def reads_by_route(counts: Mapping[str, int]) -> dict[str, int]:
+    """Called reads by what scored them, from the counts of the calls' manifest."""
+    prefix = f"{READS_BY_ROUTE} "
+    return {name.removeprefix(prefix): count for name, count in counts.items() if name.startswith(prefix)}

@@ -21,8 +21,7 @@ from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.intake.registration import list_drop
 from virnucpro_assets.pipeline.call import CALL_FILES, call_drop
-from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embed import embed_drop
+from virnucpro_assets.pipeline.embed import embed_drop, open_pool
 from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.precision_checks import check_precision
@@ -48,9 +47,8 @@ def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = 
     pool = open_pool(settings)
     list_drop(key, settings)
     work = DropWork.on(key, settings, report)
-    index = index_drop(work)
-    with_members = sum(int((batch.members > 0).sum()) for batch in work.index.read_batches())
-    _require(work, every_read_accounted_for(index, with_members))
+    index_drop(work)
+    _require(work, every_read_accounted_for(work))
     with pool, pool.lease() as lease:
         _embed(work, lease, replace=replace)
     merge_drop(work)

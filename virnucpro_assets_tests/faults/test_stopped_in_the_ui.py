@@ -17,8 +17,7 @@ import pytest
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.inference.device_process import lock_of
 from virnucpro_assets.intake.registration import list_drop
-from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embed import embed_drop
+from virnucpro_assets.pipeline.embed import embed_drop, open_pool
 from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.storage.drop_folders import DropFolder
 from virnucpro_assets.storage.drops import DropStore

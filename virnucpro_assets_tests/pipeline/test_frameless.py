@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tools.demo.embeddings import embed
-from virnucpro_assets.checks.results import read_checks
+from virnucpro_assets.checks.results import PRECISION_CHECKS, read_checks
 from virnucpro_assets.checks.samples import sample_chunks
 from virnucpro_assets.demo.paths import DNABERT_S_FOLDER, MODELS_FOLDER
 from virnucpro_assets.drops.work import DropWork
@@ -17,13 +17,14 @@ from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.models.classifier import load_classifier
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.pipeline.call import call_drop
-from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embed import embed_drop
+from virnucpro_assets.pipeline.embed import embed_drop, open_pool
 from virnucpro_assets.pipeline.index import index_drop
-from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, compare
+from virnucpro_assets.pipeline.precision_checks import compare
 from virnucpro_assets.pipeline.predict import SCORES_FILE, SHORT_SCORES_FILE, predict_drop
-from virnucpro_assets.pipeline.report import gather_report, report_drop, summary_lines
+from virnucpro_assets.pipeline.report import report_drop
 from virnucpro_assets.pipeline.run import run_drop
+from virnucpro_assets.reports.drop_lines import summary_lines
+from virnucpro_assets.reports.gather import gather_report
 from virnucpro_assets.reports.model_pages import installed_lines
 from virnucpro_assets.sequences.batches import WHOLE_CHUNK
 from virnucpro_assets.sequences.index_manifest import WholeChunks

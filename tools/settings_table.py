@@ -1,42 +1,24 @@
-"""All settings as a table: for the terminal, and for docs/operations.md.
+"""All settings as a table for docs/operations.md.
 
-`python -m virnucpro_assets.settings_table docs/operations.md` writes the table into that page, between
-its two marks.
+`python -m tools.settings_table docs/operations.md` writes the table into that page, between its two marks.
 """
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-from pydantic import SecretStr
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.settings_names import Setting, settings_of
+from virnucpro_assets.settings_names import settings_of, shown
 
 BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
-
-
-def all_settings() -> Iterator[Setting]:
-    """Every setting of a deployment in the order of its definition; those of a group follow one by one."""
-    return settings_of(Settings)
-
-
-def in_use(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """Name, value and meaning of every setting of a deployment; a secret is shown as `(secret)`."""
-    for setting in all_settings():
-        value: Any = settings
-        for name in setting.name.split("."):
-            value = getattr(value, name)
-        yield setting.name, _shown(value), setting.meaning
 
 
 def markdown() -> str:
     """The table of the documentation."""
     lines = ["| setting | default | meaning |", "| --- | --- | --- |"]
-    for setting in all_settings():
+    for setting in settings_of(Settings):
         meaning = setting.meaning.replace("|", "\\|")
         lines.append(f"| `{setting.name}` | {_default(setting.default)} | {meaning} |")
     return "\n".join(lines) + "\n"
@@ -55,19 +37,7 @@ def _default(value: Any) -> str:
     """A default as the documentation shows it, the same on every machine."""
     if isinstance(value, Path) and value.is_relative_to(MODELS_FOLDER):
         return "demo models"
-    return f"`{_shown(value)}`" if value not in {None, ""} else ""
-
-
-def _shown(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return str(value).lower()
-        case SecretStr():
-            return "(secret)"
-        case _:
-            return str(value)
+    return f"`{shown(value)}`" if value not in {None, ""} else ""
 
 
 if __name__ == "__main__":
