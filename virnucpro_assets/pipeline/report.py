@@ -1,12 +1,14 @@
 """The last stage of a drop: its report, gathered from what the stages left."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from virnucpro_assets import __version__
 from virnucpro_assets.calling.routing import DEFAULT, DNA_ONLY_BELOW, SHORT, THRESHOLD, WITHOUT_OPEN_FRAME
 from virnucpro_assets.checks.gate import require_passed, subjects_of_calls
 from virnucpro_assets.checks.quarantine import named_rows
 from virnucpro_assets.checks.results import check_title, read_checks, remedy, sentence
+from virnucpro_assets.demo.recognise import demo_line
 from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.stage_records import StageRecord, read_stages
 from virnucpro_assets.drops.work import DropWork
@@ -19,6 +21,7 @@ from virnucpro_assets.reports import drop_figures
 from virnucpro_assets.reports.drop_figures import evaluate_demo
 from virnucpro_assets.reports.drop_report import (
     DropReport,
+    InputFigures,
     ModelFigures,
     QuarantinedFigures,
     RankFigures,
@@ -27,9 +30,11 @@ from virnucpro_assets.reports.drop_report import (
 )
 from virnucpro_assets.reports.histograms import LengthCounter
 from virnucpro_assets.reports.pages import REASON_IN_WORDS, counted
+from virnucpro_assets.reports.summary import summary_row
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.call_tables import CHUNK_CALLS_FILE, READ_CALLS_FILE
 from virnucpro_assets.storage.calls import CALLS, TIERS
+from virnucpro_assets.storage.drops import DropManifest
 from virnucpro_assets.storage.quarantine import QUARANTINE_IN_WORDS, TABLE
 from virnucpro_assets.storage.recipe import Recipe
 from virnucpro_assets.storage.removed import removed_of
@@ -46,6 +51,7 @@ WORDS_OF_FIGURES = {
     "not_scored": "not scored",
 }
 QUARANTINE_SHOWN = 20
+INPUTS_SHOWN = 20
 STAGE_ORDER = (
     "index",
     "dnabert_s",
@@ -95,6 +101,9 @@ def gather_report(work: DropWork) -> DropReport:
         drop=work.drop.key,
         generation=work.drop.generation,
         made_by=f"virnucpro-assets {__version__}",
+        made_at=_made_at(work),
+        inputs=_inputs(work.drop),
+        inputs_not_shown=max(0, len(work.drop.records) - INPUTS_SHOWN),
         settings={
             "chunk length": index.chunk_length,
             "ranks": index.ranks,
@@ -133,8 +142,36 @@ def gather_report(work: DropWork) -> DropReport:
     )
 
 
-def summary_lines(key: str, settings: Settings) -> Iterator[str]:
-    """What the terminal says of a drop whose report is made."""
+def _made_at(work: DropWork) -> str:
+    """When the calls were made, from the record of their stage, so that a page that is made again is the same."""
+    record = read_stages(work.folder.stages).get("calls")
+    return f"{record.ended_at:%Y-%m-%d %H:%M} UTC" if record and record.ended_at else ""
+
+
+def _inputs(drop: DropManifest) -> list[InputFigures]:
+    files = zip(drop.source.files, drop.records, strict=True)
+    return [
+        InputFigures(name=file.path.name, size=record.size, digest=record.sha256)
+        for file, record in list(files)[:INPUTS_SHOWN]
+    ]
+
+
+def summary_fields(key: str, settings: Settings) -> dict[str, Any]:
+    """The same as `summary_lines` for programs: the fields of a row of `virnucpro summary`, and some more."""
+    work, report = _finished(key, settings)
+    return summary_row(report).model_dump() | {
+        "calls": report.calls,
+        "reads_without_call": {reason: count for reason, count in report.reasons.items() if count},
+        "checks_not_passed": [
+            check_title(check.name, check.asset, check.rank) for check in report.checks if not check.passed
+        ],
+        "warning": _warning(work),
+        "report": str(work.folder.report.absolute()),
+    }
+
+
+def _finished(key: str, settings: Settings) -> tuple[DropWork, DropReport]:
+    """A drop whose report is made, and its figures; InputError for any other."""
     work = DropWork.on(key, settings, lambda _: None)
     removed = removed_of(work.folder)
     if not work.folder.report.exists():
@@ -144,7 +181,18 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
             expected="a finished drop",
             advice=f"Run `virnucpro materialize {key}`.",
         )
-    report = gather_report(work)
+    return work, gather_report(work)
+
+
+def _warning(work: DropWork) -> str:
+    """Which of the models in use are the demo's; empty if none is."""
+    return demo_line(work.settings.model_folders(work.drop.source.chunk_length))
+
+
+def summary_lines(key: str, settings: Settings) -> Iterator[str]:
+    """What the terminal says of a drop whose report is made."""
+    work, report = _finished(key, settings)
+    removed = removed_of(work.folder)
     yield f"drop {report.drop}, generation {report.generation}"
     candidates = counted(report.candidates - report.whole_chunks, "stop-free frame")
     if report.reads_without_open_frame:
@@ -168,6 +216,8 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
         yield f"note: {note}"
     if removed:
         yield f"note: {removed.line}; `virnucpro materialize {key}` computes them again"
+    if warning := _warning(work):
+        yield f"warning: {warning}"
     yield f"report: {work.folder.report.absolute()}"
 
 
