@@ -1,6 +1,6 @@
 """What Dagster has on record of each drop, and the states of all drops as lines of a table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
@@ -14,13 +14,18 @@ from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 
 
-def drop_states(instance: dg.DagsterInstance, settings: Settings) -> Iterator[str]:
-    """A header, then a line a drop: its name, its state and the reason, in columns."""
+def drop_states(instance: dg.DagsterInstance, settings: Settings) -> dict[str, DropState]:
+    """The state of every drop, by name."""
     records = records_of(instance, settings)
-    rows = [("drop", "state", "why")]
-    for drop in sorted({*records, *DropStore(settings.data_root).keys()}):
-        found = state_of(state_on_disk(drop, settings), records.get(drop, OnRecord()))
-        rows.append((drop, found.state, found.reason))
+    return {
+        drop: state_of(state_on_disk(drop, settings), records.get(drop, OnRecord()))
+        for drop in sorted({*records, *DropStore(settings.data_root).keys()})
+    }
+
+
+def lines_of(states: Mapping[str, DropState]) -> Iterator[str]:
+    """A header, then a line a drop: its name, its state and the reason, in columns."""
+    rows = [("drop", "state", "why"), *((drop, one.state, one.reason) for drop, one in states.items())]
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:2]]
     for drop, state, why in rows:
         yield f"{drop.ljust(widths[0])}  {state.ljust(widths[1])}  {why}".rstrip()
