@@ -12,7 +12,7 @@ SITE      := $(VENV)/.installed-site
 INSTALL   := $(BIN)/pip install --quiet --constraint constraints.txt --editable
 # A file stays with one worker, so that what its tests share is made once.
 TESTS     := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder --numprocesses
-DEMO_ENV  := VIRNUCPRO_DATA_ROOT=$(DEMO)/data DAGSTER_HOME=$(abspath $(DEMO))/dagster
+DEMO_ENV  := VIRNUCPRO_DATA_ROOT=$(abspath $(DEMO))/data DAGSTER_HOME=$(abspath $(DEMO))/dagster
 
 .PHONY: demo test test-all daemon e2e faults coverage soak ui lint bench bench-check clean
 
@@ -42,7 +42,7 @@ soak: $(DEV)  ## 200 random faults one after the other, compared with undisturbe
 
 ui: $(INSTALLED)  ## the Dagster UI on the demo's results, on 127.0.0.1:$(PORT)
 	test -e $(DEMO)/results/report.html || $(MAKE) demo
-	$(DEMO_ENV) $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+	cd $(DEMO) && $(DEMO_ENV) $(abspath $(BIN))/virnucpro ui --port $(PORT)
 
 lint: $(DEV)  ## format, lint, types, and the import contract
 	$(BIN)/ruff format --check .

@@ -38,6 +38,8 @@ IN_WORDS = {
     "chunk_label_agreement": "equal labels of chunks",
     "quarantined": "sequences in quarantine",
 }
+NOT_JUDGED = "not judged"
+"""The first words of the threshold of a check that cannot judge what it found, and passes."""
 _PRECISE = "`virnucpro materialize {drop} --replace` with precision float32"
 REMEDIES = {
     "every_read_accounted_for": "`virnucpro retry {drop}`; if it fails again, report it as a fault of this program",
@@ -99,6 +101,13 @@ def hold_back(drop: str, result: CheckResult) -> None:
 def check_title(name: str, asset: str, rank: int | None) -> str:
     """A check in a message: `NAME of ASSET`, with the rank if it has one."""
     return f"{name} of {asset}" + ("" if rank is None else f" rank {rank}")
+
+
+def outcome(*, passed: bool, threshold: str) -> str:
+    """The outcome of a check in a word or two: passed, failed or not judged."""
+    if passed and threshold.startswith(NOT_JUDGED):
+        return NOT_JUDGED
+    return "passed" if passed else "failed"
 
 
 def sentence(name: str, figures: Mapping[str, int | float | str], threshold: str) -> str:
@@ -192,7 +201,7 @@ def packing_efficiency(asset: str, shard: ShardManifest, minimum: float) -> Chec
         passed=efficiency >= minimum or not judged,
         threshold=f"at least {minimum}"
         if judged
-        else f"at least {minimum}; not judged below 10 packs a part",
+        else f"{NOT_JUDGED} below 10 packs a part; else at least {minimum}",
         figures={
             "efficiency": round(efficiency, 4),
             "tokens": counts.tokens,

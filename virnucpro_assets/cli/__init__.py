@@ -13,7 +13,7 @@ try:
     # In the order of the help: each module adds its commands when it is imported.
     from virnucpro_assets.cli import predict  # noqa: I001
 
-    from virnucpro_assets.cli import drops, tables, training
+    from virnucpro_assets.cli import drops, tables, training, ui
     from virnucpro_assets.cli.app import app
     from virnucpro_assets.cli.errors import one_line_errors, take_over_streams
     from virnucpro_assets.cli.models import models
@@ -21,7 +21,7 @@ except KeyboardInterrupt:
     # The console script imports this first: an interruption has no trace here either.
     raise SystemExit(130) from None
 
-WITH_COMMANDS = (predict, drops, training, tables)
+WITH_COMMANDS = (predict, drops, training, tables, ui)
 """The modules that add their commands to the application, in the order of the help."""
 
 app.add_typer(models, name="models")

@@ -1,23 +1,30 @@
 """The commands on drops that are there: their states, what is missing of them, and taking them back."""
 
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virnucpro_assets.cli.app import Delete, Drop, Replace, app, materialise, progress
+from virnucpro_assets.cli.app import AsJson, Delete, Drop, Quiet, Replace, app, materialise, print_results
 from virnucpro_assets.cli.errors import one_line_errors
+from virnucpro_assets.cli.help import examples
 from virnucpro_assets.errors import VirnucproError
+from virnucpro_assets.reports.terminal import TERMINAL, say
 
 if TYPE_CHECKING:
     from virnucpro_assets.reports.drop_state import DropState
 
 
-@app.command(epilog="Examples: virnucpro drops | virnucpro drops --missing | virnucpro drops --missing --run")
+@app.command(
+    epilog=examples("virnucpro drops", "virnucpro drops --missing", "virnucpro drops --missing --run")
+)
 def drops(
     missing: Annotated[
         bool, typer.Option("--missing", help="List the drops and deliveries without results, with commands.")
     ] = False,
     run: Annotated[bool, typer.Option("--run", help="With --missing: materialise them, one by one.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the drops with their state and its reason: not begun, running, failed, held back or done.
 
@@ -27,49 +34,51 @@ def drops(
         if missing or run:
             _missing(run=run)
             return
-        from virnucpro_assets.defs.drop_states import drop_states
+        from virnucpro_assets.defs.drop_states import drop_states, lines_of
         from virnucpro_assets.defs.instance import open_instance
         from virnucpro_assets.intake.open_deliveries import open_delivery_lines
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
         with open_instance(settings) as instance:
-            header, *lines = drop_states(instance, settings)
-        typer.echo(header)
-        for line in lines:
+            states = drop_states(instance, settings)
+        if as_json:
+            for drop, state in states.items():
+                typer.echo(json.dumps({"drop": drop, **asdict(state)}, ensure_ascii=False))
+            return
+        for line in lines_of(states):
             typer.echo(line)
-        if not lines:
-            typer.echo(
-                f"no drop in {settings.data_root.absolute()}; begin with `virnucpro predict`", err=True
-            )
+        if not states:
+            say(f"no drop in {settings.data_root.absolute()}; begin with `virnucpro predict`")
         for line in open_delivery_lines(settings):
             typer.echo(line)
 
 
-@app.command(epilog="Examples: virnucpro materialize sample | virnucpro materialize sample --replace")
-def materialize(drop: Drop, replace: Replace = False) -> None:
+@app.command(epilog=examples("virnucpro materialize sample", "virnucpro materialize sample --replace"))
+def materialize(drop: Drop, replace: Replace = False, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Materialise every asset of a drop, registered before or copied into the drops folder."""
     with one_line_errors():
         from virnucpro_assets.drops.stage_locks import registration_lock
         from virnucpro_assets.intake.registration import check_arrived, left_aside
-        from virnucpro_assets.reports.drop_lines import summary_lines
         from virnucpro_assets.settings import load_settings
 
+        settings = load_settings()
         # Before the orchestrator hears the name: a misspelt one would stay as a partition.
-        check_arrived(drop, load_settings())
-        for line in left_aside(drop, load_settings()):
-            progress(f"note: {line}")
-        with registration_lock(drop, load_settings(), progress):
+        check_arrived(drop, settings)
+        for line in left_aside(drop, settings):
+            say(f"note: {line}")
+        with registration_lock(drop, settings, say):
             materialise(drop, replace=replace)
-        for line in summary_lines(drop, load_settings()):
-            typer.echo(line)
+        print_results(drop, settings, (), as_json=as_json)
 
 
-@app.command(epilog="Examples: virnucpro retry | virnucpro retry sample other")
+@app.command(epilog=examples("virnucpro retry", "virnucpro retry sample other"))
 def retry(
     drops: Annotated[
-        list[str] | None, typer.Argument(help="Drops; by default all of which something failed.")
+        list[str] | None,
+        typer.Argument(metavar="DROP", help="Drops; by default all of which something failed."),
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Make again what failed and what depends on it: of the embeddings the failed ranks only."""
     with one_line_errors():
@@ -80,52 +89,59 @@ def retry(
 
         settings = load_settings()
         models = settings.model_folders(settings.chunk_length)
-        with saying_demo_models(models, progress), open_instance(settings) as instance:
+        with saying_demo_models(models, say), open_instance(settings) as instance:
             errors = retry_drops(instance, settings, drops or [], typer.echo)
     if errors:
         raise typer.Exit(errors[0].exit_code)
 
 
-@app.command(epilog="Example: virnucpro report sample")
-def report(drop: Drop) -> None:
+@app.command(epilog=examples("virnucpro report sample"))
+def report(drop: Drop, as_json: AsJson = False) -> None:
     """Print the counts of a drop and where its report is; of one that is not done its state and the reason."""
     with one_line_errors():
-        from virnucpro_assets.reports.drop_lines import summary_lines
         from virnucpro_assets.reports.drop_state import require_done
         from virnucpro_assets.settings import load_settings
 
         require_done(drop, state := _state(drop))
-        for line in summary_lines(drop, load_settings()):
-            typer.echo(line)
-        typer.echo(f"state: done, {state.reason}")
+        print_results(drop, load_settings(), (), as_json=as_json)
+        if not as_json:
+            typer.echo(f"state: done, {state.reason}")
 
 
-@app.command(epilog="Example: virnucpro checks sample")
-def checks(drop: Drop) -> None:
+@app.command(epilog=examples("virnucpro checks sample"))
+def checks(drop: Drop, as_json: AsJson = False) -> None:
     """Print every check of a drop and write its check report; ends with 0 if it is done, with 5 if it is held back."""
     with one_line_errors():
         from virnucpro_assets.defs.calls import record_check_report
         from virnucpro_assets.defs.instance import open_instance
         from virnucpro_assets.drops.work import DropWork
         from virnucpro_assets.reports.check_pages import check_lines, write_check_report
+        from virnucpro_assets.reports.check_report import checks_as_json
         from virnucpro_assets.reports.drop_state import require_done
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
-        work = DropWork.on(drop, settings, progress)
+        work = DropWork.on(drop, settings, say)
         found = write_check_report(work)
         with open_instance(settings) as instance:
             record_check_report(instance, work, found)
-        for line in check_lines(found):
+        lines = (
+            [checks_as_json(found, indent=None).rstrip()]
+            if as_json
+            else [*check_lines(found), f"report: {work.folder.check_page.absolute()}"]
+        )
+        for line in lines:
             typer.echo(line)
-        typer.echo(f"report: {work.folder.check_page.absolute()}")
         require_done(drop, state := _state(drop))
-        typer.echo(f"state: done, {state.reason}")
+        if not as_json:
+            typer.echo(f"state: done, {state.reason}")
 
 
-@app.command(epilog="Examples: virnucpro cleanup | virnucpro cleanup sample --delete")
+@app.command(epilog=examples("virnucpro cleanup", "virnucpro cleanup sample --delete"))
 def cleanup(
-    drop: Annotated[str | None, typer.Argument(help="The drop's name; default: all drops.")] = None,
+    drop: Annotated[
+        str | None, typer.Argument(metavar="DROP", help="The drop's name; default: all drops.")
+    ] = None,
     delete: Delete = False,
 ) -> None:
     """List what nobody needs any more, with size and reason: damaged, replaced, unfinished, past its time."""
@@ -143,7 +159,7 @@ def cleanup(
             typer.echo(line)
 
 
-@app.command(epilog="Examples: virnucpro forget sample | virnucpro forget sample --delete")
+@app.command(epilog=examples("virnucpro forget sample", "virnucpro forget sample --delete"))
 def forget(
     drop: Drop,
     delete: Delete = False,
@@ -160,7 +176,7 @@ def forget(
                 typer.echo(line)
 
 
-@app.command("settings", epilog="Example: virnucpro settings")
+@app.command("settings", epilog=examples("virnucpro settings"))
 def show_settings() -> None:
     """Print every setting with its value and meaning; secrets are not shown."""
     with one_line_errors():
@@ -189,14 +205,14 @@ def _missing(*, run: bool) -> None:
             typer.echo(f"{command} {state.state}: {state.reason}")
             continue
         try:
-            with registration_lock(drop, settings, progress):
+            with registration_lock(drop, settings, say):
                 materialise(drop, replace=False)
             typer.echo(f"{drop}: done")
         except VirnucproError as error:
-            typer.echo(f"{drop}: {error}", err=True)
+            TERMINAL.error(f"{drop}: {error}")
             failures.append(error)
     for line in refused_lines(settings):
-        typer.echo(line, err=True)
+        say(line)
     if failures:
         raise typer.Exit(failures[0].exit_code)
 

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import typer
-
 from virnucpro_assets.errors import VirnucproError, describe_os_error
+from virnucpro_assets.reports.terminal import TERMINAL, end_bar
 
 
 @contextmanager
@@ -20,12 +19,13 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except VirnucproError as error:
-        typer.echo(f"error: {error}", err=True)
+        TERMINAL.error(f"error: {error}")
         raise SystemExit(error.exit_code) from error
     except OSError as error:
-        typer.echo(f"error: {describe_os_error(error)}", err=True)
+        TERMINAL.error(f"error: {describe_os_error(error)}")
         raise SystemExit(1) from error
     except KeyboardInterrupt:
+        end_bar()
         raise SystemExit(128 + signal.SIGINT) from None
 
 

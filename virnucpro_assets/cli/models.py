@@ -6,15 +6,18 @@ from typing import Annotated
 import typer
 
 from virnucpro_assets.cli.errors import one_line_errors
+from virnucpro_assets.cli.help import Commands, examples
 from virnucpro_assets.files.user_paths import user_path
+from virnucpro_assets.reports.terminal import say
 
 models = typer.Typer(
+    cls=Commands,
     help="List, fetch, import and verify the models: encoders and classifiers.",
-    epilog="Examples: virnucpro models list | virnucpro models fetch DNABERT-S",
+    epilog=examples("virnucpro models list", "virnucpro models fetch DNABERT-S"),
     no_args_is_help=True,
 )
 
-Name = Annotated[str, typer.Argument(help="The model's name in the registry.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name in the registry.")]
 NewName = Annotated[
     str | None, typer.Option("--name", help="Name in the registry; default: the published name.")
 ]
@@ -23,7 +26,7 @@ Replace = Annotated[
 ]
 
 
-@models.command("list", epilog="Examples: virnucpro models list | virnucpro models list --published")
+@models.command("list", epilog=examples("virnucpro models list", "virnucpro models list --published"))
 def list_models(
     published: Annotated[
         bool, typer.Option("--published", help="List what can be fetched, how large it is, and its licence.")
@@ -48,7 +51,7 @@ def list_models(
             require_real_models(settings)
 
 
-@models.command(epilog="Example: virnucpro models show esm2_t36_3B_UR50D")
+@models.command(epilog=examples("virnucpro models show esm2_t36_3B_UR50D"))
 def show(name: Name) -> None:
     """Print what a model is, where it comes from, what it needs, and how to use it."""
     with one_line_errors():
@@ -60,12 +63,18 @@ def show(name: Name) -> None:
 
 
 @models.command(
-    epilog="Examples: virnucpro models fetch esm2_t36_3B_UR50D | virnucpro models fetch DNABERT-S | "
-    "HF_ENDPOINT=https://mirror.example virnucpro models fetch owner/name --revision COMMIT"
+    epilog=examples(
+        "virnucpro models fetch esm2_t36_3B_UR50D",
+        "virnucpro models fetch DNABERT-S",
+        "HF_ENDPOINT=https://mirror.example virnucpro models fetch owner/name --revision COMMIT",
+    )
 )
 def fetch(
     what: Annotated[
-        str, typer.Argument(help="A name of `models list --published`, or a repository OWNER/NAME.")
+        str,
+        typer.Argument(
+            metavar="NAME", help="A name of `models list --published`, or a repository OWNER/NAME."
+        ),
     ],
     revision: Annotated[
         str | None, typer.Option("--revision", help="Commit, 40 digits; default: the one of the list.")
@@ -92,15 +101,18 @@ def fetch(
             token=token.get_secret_value() if token else None,
             revision=revision,
             replace=replace,
-            report=lambda line: typer.echo(line, err=True),
+            report=say,
         )
         typer.echo(f"{model.path}: {'is installed already, and whole' if was_there else 'installed'}")
 
 
 @models.command(
     "import",
-    epilog="Examples: virnucpro models import esm2_t36_3B_UR50D.pt | virnucpro models import DNABERT-S/ | "
-    "virnucpro models import 500_model.pth --chunk-length 500 --esm2 esm2_t36_3B_UR50D --dnabert-s DNABERT-S",
+    epilog=examples(
+        "virnucpro models import esm2_t36_3B_UR50D.pt",
+        "virnucpro models import DNABERT-S/",
+        "virnucpro models import 500_model.pth --chunk-length 500 --esm2 esm2_t36_3B_UR50D --dnabert-s DNABERT-S",
+    ),
 )
 def import_model(
     path: Annotated[
@@ -149,12 +161,15 @@ def import_model(
 
 
 @models.command(
-    epilog="Examples: virnucpro models verify | virnucpro models verify esm2_t36_3B_UR50D --precision float16 "
-    "--device cuda:0"
+    epilog=examples(
+        "virnucpro models verify",
+        "virnucpro models verify esm2_t36_3B_UR50D --precision float16 --device cuda:0",
+    )
 )
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Installed encoders; by default those that the settings name.")
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Installed encoders; by default those that the settings name."),
     ] = None,
     precision: Annotated[
         str | None,
@@ -180,7 +195,7 @@ def verify(
             load_settings(),
             names or [],
             typer.echo,
-            warn=lambda line: typer.echo(line, err=True),
+            warn=say,
             precision=precision,
             device=device,
             keep=keep,

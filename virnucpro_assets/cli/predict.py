@@ -1,35 +1,42 @@
 """From files of reads to results: the commands that people begin with."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from virnucpro_assets.cli.app import (
+    AsJson,
     Interleaved,
     Length,
     OptionalReads,
     Paired,
+    Quiet,
     Reads,
     Repeats,
     Replace,
     Results,
     app,
     materialise,
-    progress,
+    print_results,
 )
 from virnucpro_assets.cli.errors import one_line_errors
+from virnucpro_assets.cli.help import examples
 from virnucpro_assets.errors import InputError, VirnucproError
 from virnucpro_assets.files.user_paths import user_path
+from virnucpro_assets.reports.terminal import TERMINAL, say
 
 if TYPE_CHECKING:
     from virnucpro_assets.sequences.read_files import ReadFile
 
 
 @app.command(
-    epilog="Examples: virnucpro predict sample.fastq.gz --out results | "
-    "virnucpro predict s_R1.fastq.gz s_R2.fastq.gz --out results --name s --chunk-length 500 | "
-    "virnucpro predict --sheet samples.csv --out results"
+    epilog=examples(
+        "virnucpro predict sample.fastq.gz --out results",
+        "virnucpro predict s_R1.fastq.gz s_R2.fastq.gz --out results --name s --chunk-length 500",
+        "virnucpro predict --sheet samples.csv --out results",
+    )
 )
 def predict(
     out: Results,
@@ -60,6 +67,8 @@ def predict(
     paired: Paired = False,
     interleaved: Interleaved = False,
     replace: Replace = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Call viruses in reads: from files to tables, hits and a report."""
     with one_line_errors():
@@ -70,6 +79,7 @@ def predict(
             "duplicates": duplicates.value if duplicates else None,
             "min_score": min_score,
             "replace": replace,
+            "as_json": as_json,
         }
         if bool(reads) == bool(sheet) or (sheet and (name or paired or interleaved)):
             raise InputError(
@@ -81,27 +91,22 @@ def predict(
         if sheet:
             _predict_sheet(sheet, out, **options)
             return
-        files = _files(reads or [], paired=paired, interleaved=interleaved)
-        _predict(name or key_from_name(files[0].path), files, out, **options)
+        named = _with_standard_input(reads or [])
+        files = _files(list(named), paired=paired, interleaved=interleaved)
+        _predict(name or key_from_name(named[files[0].path]), files, out, **options)
 
 
-@app.command(epilog="Example: virnucpro demo --out demo-results")
-def demo(
-    out: Results,
-) -> None:
+@app.command(epilog=examples("virnucpro demo --out demo-results"))
+def demo(out: Results, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Call viruses in the embedded demo reads, and say how good the calls are."""
     with one_line_errors():
         from virnucpro_assets.demo.paths import DROP_FILE
-        from virnucpro_assets.reports.drop_lines import summary_lines
         from virnucpro_assets.sequences.read_files import ReadFile
-        from virnucpro_assets.settings import load_settings
 
-        _predict("demo", [ReadFile(DROP_FILE)], out, replace=True)
-        for line in summary_lines("demo", load_settings()):
-            typer.echo(line)
+        _predict("demo", [ReadFile(DROP_FILE)], out, replace=True, as_json=as_json)
 
 
-@app.command(epilog="Example: virnucpro prepare reads.fa --out prepared --chunk-length 500")
+@app.command(epilog=examples("virnucpro prepare reads.fa --out prepared --chunk-length 500"))
 def prepare(
     reads: Reads,
     out: Annotated[
@@ -121,6 +126,7 @@ def prepare(
     """Write the chunks of reads and their stop-free frames, and compute nothing."""
     with one_line_errors():
         from virnucpro_assets.drops.disk_space import check_out
+        from virnucpro_assets.reports.pages import counted
         from virnucpro_assets.sequences.prepare import prepare as write_prepared
         from virnucpro_assets.settings import load_settings
 
@@ -132,15 +138,18 @@ def prepare(
             chunk_length=int(chunk_length.value) if chunk_length else settings.chunk_length,
             duplicates=duplicates.value if duplicates else settings.duplicates,
         )
-        typer.echo(
-            f"{summary.reads} reads, {summary.chunks} chunks, {summary.candidates} candidates in {out}"
+        counts = (
+            counted(summary.reads, "read"),
+            counted(summary.chunks, "chunk"),
+            counted(summary.candidates, "candidate"),
         )
+        typer.echo(f"{', '.join(counts)} in {out}")
         for remark in summary.remarks:
-            typer.echo(f"note: {remark}", err=True)
+            say(f"note: {remark}")
         if summary.with_u:
-            typer.echo(f"reads with a U, which is read as T: {summary.with_u}", err=True)
+            say(f"reads with a U, which is read as T: {summary.with_u}")
         if summary.unreadable:
-            typer.echo(f"candidates with under half of their codons readable: {summary.unreadable}", err=True)
+            say(f"candidates with under half of their codons readable: {summary.unreadable}")
 
 
 def _predict_sheet(sheet: Path, out: Path, **options: Any) -> None:
@@ -165,13 +174,15 @@ def _predict_sheet(sheet: Path, out: Path, **options: Any) -> None:
                 raise sample.error
             _predict(check_key(sample.name), sample.files, out / sample.name, **options)
         except VirnucproError as error:
-            typer.echo(f"{sample.name or 'a row without a sample'}: {error}", err=True)
+            TERMINAL.error(f"{sample.name or 'a row without a sample'}: {error}")
             failures.append(error)
     if failures:
         raise typer.Exit(failures[0].exit_code)
 
 
-def _predict(drop: str, files: "list[ReadFile]", out: Path, *, replace: bool = False, **options: Any) -> None:
+def _predict(
+    drop: str, files: "list[ReadFile]", out: Path, *, as_json: bool, replace: bool = False, **options: Any
+) -> None:
     from virnucpro_assets.calling.routing import classifiers_in_use
     from virnucpro_assets.defs.instance import open_instance
     from virnucpro_assets.defs.maintenance import forget_partition
@@ -195,11 +206,29 @@ def _predict(drop: str, files: "list[ReadFile]", out: Path, *, replace: bool = F
         with open_instance(settings) as instance:
             forget_partition(instance, drop)
 
-    with registration_lock(drop, settings, progress), kept_if_indexed(drop, settings, forgotten):
+    with registration_lock(drop, settings, say), kept_if_indexed(drop, settings, forgotten):
         register_reads(drop, files, settings, replace=replace, **options)
         materialise(drop, replace=replace)
-        for path in export_results(DropStore(settings.data_root).current(drop)[1], out):
-            typer.echo(path)
+        made = export_results(DropStore(settings.data_root).current(drop)[1], out)
+    print_results(drop, settings, made, as_json=as_json)
+
+
+def _with_standard_input(reads: list[Path]) -> dict[Path, Path]:
+    """The files, each with the path that a name of a drop is made of; standard input is kept in a file of its own."""
+    from virnucpro_assets.drops.disk_space import check_data_root
+    from virnucpro_assets.intake.standard_input import NAMES, keep_standard_input
+    from virnucpro_assets.settings import load_settings
+
+    if not any(str(path) in NAMES for path in reads):
+        return {path: path for path in reads}
+    settings, named = load_settings(), dict[Path, Path]()
+    check_data_root(settings.data_root)
+    for path in reads:
+        if str(path) in NAMES:
+            named[keep_standard_input(settings, sys.stdin.buffer)] = Path("stdin")
+        else:
+            named[path] = path
+    return named
 
 
 def _files(reads: list[Path], **how: bool) -> "list[ReadFile]":
@@ -209,5 +238,5 @@ def _files(reads: list[Path], **how: bool) -> "list[ReadFile]":
 
     files = pair_files(reads, **how)
     for line in likely_mates(files):
-        progress(f"note: {line}.")
+        say(f"note: {line}.")
     return files

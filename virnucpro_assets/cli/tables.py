@@ -8,7 +8,9 @@ import typer
 
 from virnucpro_assets.cli.app import app
 from virnucpro_assets.cli.errors import one_line_errors
+from virnucpro_assets.cli.help import examples
 from virnucpro_assets.files.user_paths import user_path
+from virnucpro_assets.reports.terminal import say
 
 
 class TieRule(StrEnum):
@@ -20,9 +22,9 @@ class TieRule(StrEnum):
 
 
 @app.command(
-    epilog=(
-        "Example: virnucpro reads-from-contigs --paf reads.paf --calls results/contig_calls.tsv --out by-contig, "
-        "after minimap2 contigs.fa reads.fq > reads.paf"
+    epilog=examples(
+        "minimap2 contigs.fa reads.fq > reads.paf",
+        "virnucpro reads-from-contigs --paf reads.paf --calls results/contig_calls.tsv --out by-contig",
     )
 )
 def reads_from_contigs(
@@ -76,7 +78,7 @@ def reads_from_contigs(
         typer.echo(out / FILE)
 
 
-@app.command(epilog="Examples: virnucpro summary | virnucpro summary --out tables sample other")
+@app.command(epilog=examples("virnucpro summary", "virnucpro summary --out tables sample other"))
 def summary(
     out: Annotated[
         Path | None,
@@ -87,7 +89,9 @@ def summary(
             help="Folder for the tables; default: _summary in the data root.",
         ),
     ] = None,
-    drops: Annotated[list[str] | None, typer.Argument(help="Drops; default: all that are finished.")] = None,
+    drops: Annotated[
+        list[str] | None, typer.Argument(metavar="DROP", help="Drops; default: all that are finished.")
+    ] = None,
 ) -> None:
     """Write one table of many drops, and files for MultiQC: a row a drop with reads, calls, checks and versions."""
     with one_line_errors():
@@ -107,7 +111,7 @@ def summary(
         finished = [work for work in works if drops or work.folder.report.exists()]
         for work in works:
             if work not in finished:
-                typer.echo(f"note: drop {work.drop.key} is not finished and left out", err=True)
+                say(f"note: drop {work.drop.key} is not finished and left out")
         folder = out or settings.data_root / "_summary"
         rows = write_summary([gather_report(work) for work in finished], folder)
         typer.echo(f"{counted(len(rows), 'drop')} in {folder}")

@@ -10,15 +10,18 @@ import typer
 
 from virnucpro_assets.cli.app import ChunkLength, Length, app
 from virnucpro_assets.cli.errors import one_line_errors
+from virnucpro_assets.cli.help import Commands, examples
 from virnucpro_assets.files.user_paths import user_path
+from virnucpro_assets.reports.terminal import say
 
 if TYPE_CHECKING:
     from virnucpro_assets.settings import Settings
     from virnucpro_assets.training.labels import LabelledDrop
 
 classifiers = typer.Typer(
+    cls=Commands,
     help="List the classifiers that were trained here, and choose which one is in use.",
-    epilog="Examples: virnucpro classifiers list | virnucpro classifiers back",
+    epilog=examples("virnucpro classifiers list", "virnucpro classifiers back"),
     no_args_is_help=True,
 )
 
@@ -39,7 +42,10 @@ class SourcesBy(StrEnum):
 
 
 Version = Annotated[
-    str, typer.Argument(help="The version's name, 12 digits; or `configured`, that of the settings.")
+    str,
+    typer.Argument(
+        metavar="VERSION", help="The version's name, 12 digits; or `configured`, that of the settings."
+    ),
 ]
 Short = Annotated[
     bool, typer.Option("--short-reads", help="The classifier for short reads, which takes DNA alone.")
@@ -115,8 +121,10 @@ ReplaceDrops = Annotated[
 
 
 @app.command(
-    epilog="Examples: virnucpro train --virus phages.fa --others bacteria/ | virnucpro train --labels table.tsv "
-    "--inputs dna | see docs/training.md"
+    epilog=examples(
+        "virnucpro train --virus phages.fa --others bacteria/",
+        "virnucpro train --labels table.tsv --inputs dna",
+    )
 )
 def train(
     virus: Viruses = None,
@@ -152,7 +160,7 @@ def train(
         _train(virus or [], others or [], labels, length, replace=replace, options=given)
 
 
-@classifiers.command("list", epilog="Example: virnucpro classifiers list")
+@classifiers.command("list", epilog=examples("virnucpro classifiers list"))
 def list_classifiers() -> None:
     """List the classifiers that were trained here, how good each is, and which is in use."""
     with one_line_errors():
@@ -163,7 +171,7 @@ def list_classifiers() -> None:
             typer.echo(line)
 
 
-@classifiers.command(epilog="Example: virnucpro classifiers show 0123456789ab")
+@classifiers.command(epilog=examples("virnucpro classifiers show 0123456789ab"))
 def show(version: Version) -> None:
     """Print what a classifier was trained on, how good it is, and where its evaluation is."""
     with one_line_errors():
@@ -175,7 +183,9 @@ def show(version: Version) -> None:
 
 
 @classifiers.command(
-    epilog="Examples: virnucpro classifiers use 0123456789ab | virnucpro classifiers use configured --short-reads"
+    epilog=examples(
+        "virnucpro classifiers use 0123456789ab", "virnucpro classifiers use configured --short-reads"
+    )
 )
 def use(version: Version, chunk_length: Length = None, short_reads: Short = False) -> None:
     """Take a classifier into use, whatever the check said of it; drops predicted from now on name it."""
@@ -192,7 +202,9 @@ def use(version: Version, chunk_length: Length = None, short_reads: Short = Fals
         _say_in_use(settings, place)
 
 
-@classifiers.command(epilog="Examples: virnucpro classifiers back | virnucpro classifiers back --short-reads")
+@classifiers.command(
+    epilog=examples("virnucpro classifiers back", "virnucpro classifiers back --short-reads")
+)
 def back(chunk_length: Length = None, short_reads: Short = False) -> None:
     """Go back to the classifier that was in use before."""
     with one_line_errors():
@@ -251,9 +263,6 @@ def _train(
     check_data_root(settings.data_root)
     find_devices(settings.devices, visible=settings.visible_gpus)
     labelled, paths = _labelled_drops(virus, others, labels, settings)
-
-    def say(line: str) -> None:
-        typer.echo(line, err=True)
 
     said = saying_demo_models(settings.model_folders(), say)
     with said, registration_locks(labelled, settings, say), open_instance(settings) as instance:

@@ -30,14 +30,18 @@ UNFINISHED = [
 ACTIVE_BACKFILLS = {"REQUESTED", "CANCELING", "FAILING"}
 
 
-def drop_states(instance: dg.DagsterInstance, settings: Settings) -> list[str]:
-    """A header, then a line a drop: its name, its state and the reason, in columns."""
+def drop_states(instance: dg.DagsterInstance, settings: Settings) -> dict[str, DropState]:
+    """The state of every drop, by name."""
     records = records_of(instance, settings)
-    rows = []
-    for drop in sorted({*records, *DropStore(settings.data_root).keys()}):
-        found = state_of(state_on_disk(drop, settings), records.get(drop, OnRecord()))
-        rows.append((drop, found.state, found.reason))
-    return table(("drop", "state", "why"), rows)
+    return {
+        drop: state_of(state_on_disk(drop, settings), records.get(drop, OnRecord()))
+        for drop in sorted({*records, *DropStore(settings.data_root).keys()})
+    }
+
+
+def lines_of(states: Mapping[str, DropState]) -> list[str]:
+    """A header, then a line a drop: its name, its state and the reason, in columns."""
+    return table(("drop", "state", "why"), [(drop, one.state, one.reason) for drop, one in states.items()])
 
 
 def state_of_drop(instance: dg.DagsterInstance, settings: Settings, drop: str) -> DropState:

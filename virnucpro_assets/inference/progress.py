@@ -1,10 +1,19 @@
 """Progress: how far a long step is, how fast it goes and how long it will take."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 Reporter = Callable[[str], None]
+
+SURE_AFTER = 1.0
+"""Seconds before which nothing is said about the rate: the first packs come at once, or after the start of a model."""
+_PACE = r", [\d.,]+ a second"
+_LINE = re.compile(
+    rf"(\w+): (?:[\d,]+ of [\d,]+ \((?P<percent>\d+)%\) \w+(?:{_PACE}(?:, .+ left)?)?|[\d,]+ \w+{_PACE})"
+)
 
 
 @dataclass
@@ -35,15 +44,45 @@ class Progress:
         self.report(self.line())
 
     def line(self) -> str:
-        """For example `esm2: 1,200 of 4,800 (25%) sequences, 310 a second, 12 s left`."""
+        """For example `esm2: 1,200 of 4,800 (25%) sequences, 310 a second, 12 s left`.
+
+        Without a rate as long as there is none to go by, and without the rest where nothing is left.
+        """
         if self.total == 0:
             return f"{self.what}: nothing to compute"
-        seconds = max(time.monotonic() - self.started, 1e-9)
-        rate = self.done / seconds
-        counted = f"{self.what}: {self.done:,}"
-        pace = f"{self.unit}, {rate:,.0f} a second"
-        if self.total is None:
-            return f"{counted} {pace}"
-        share = self.done / self.total
-        left = f", {(self.total - self.done) / rate:.0f} s left" if rate else ""
-        return f"{counted} of {self.total:,} ({share:.0%}) {pace}{left}"
+        seconds = time.monotonic() - self.started
+        rate = self.done / seconds if seconds >= SURE_AFTER else 0.0
+        share = "" if self.total is None else f" of {self.total:,} ({100 * self.done // self.total}%)"
+        pace = f", {_figure(rate)} a second" if rate else ""
+        left = (self.total or 0) - self.done
+        rest = f", {_duration(left / rate)} left" if rate and left > 0 else ""
+        return f"{self.what}: {self.done:,}{share} {self.unit}{pace}{rest}"
+
+
+class Shown(NamedTuple):
+    """A line of progress: the stage, its share in per cent if that is known, and the line after the stage."""
+
+    stage: str
+    percent: int | None
+    rest: str
+
+
+def parse_line(line: str) -> Shown | None:
+    """What a line of `Progress` says; None for any other line."""
+    found = _LINE.fullmatch(line)
+    if found is None:
+        return None
+    percent = found["percent"]
+    return Shown(found[1], None if percent is None else int(percent), line.partition(": ")[2])
+
+
+def _figure(rate: float) -> str:
+    """A rate with two digits at least; a slow one never looks like none."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{max(rate, 0.001):.2g}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -77,9 +77,14 @@ def read_open_deliveries(settings: Settings) -> OpenDeliveries:
 
 
 def open_delivery_lines(settings: Settings) -> Iterator[str]:
-    """A line for each delivery that is no drop: its name, its state, since when, and why."""
-    found = read_open_deliveries(settings)
+    """A line for each delivery that is no drop: its name, its state, since when, and why.
+
+    What became a drop since the scan, by a command for example, is in the table of drops.
+    """
+    found, drops = read_open_deliveries(settings), DropStore(settings.data_root)
     for one in found.deliveries:
+        if one.state == "ready" and drops.was_listed(one.key):
+            continue
         since = datetime.fromtimestamp(one.since).astimezone().isoformat(" ", "minutes")
         why = f": {one.reason}" if one.reason else ""
         yield f"{one.state} since {since}  {one.name}{why}"

@@ -94,7 +94,7 @@ class Alert(BaseModel):
         """The message for people."""
         lines = [self.title]
         if self.run_id:
-            lines += [f"run {self.run_id} of {self.job}", self.run_url]
+            lines += [f"run {self.run_id}{_of_job(self.job)}", self.run_url]
         for failure in self.failures[:SHOWN]:
             lines += ["", f"{self._subject(failure)}: {failure.reason}", f"to repair: {failure.command}"]
         if len(self.failures) > SHOWN:
@@ -116,11 +116,16 @@ class Alert(BaseModel):
         if self.kind == "delivery refused":
             return f"delivery {failure.drop}"
         if not failure.drop:
-            return f"a run of {self.job}"
+            return f"a run{_of_job(self.job)}"
         ranks = ", ".join(map(str, failure.ranks))
         return f"drop {failure.drop}" + (
             f", rank{'s' if len(failure.ranks) > 1 else ''} {ranks}" if ranks else ""
         )
+
+
+def _of_job(job: str) -> str:
+    """The job of a run; nothing for the one that Dagster makes of assets that were chosen by hand."""
+    return "" if job.startswith("__") else f" of {job}"
 
 
 class _Seen(BaseModel):
@@ -168,8 +173,9 @@ def send(alerts: list[Alert], settings: Settings, log: Log, *, now: datetime | N
             write_manifest(root / FILE, after)
     if problems:
         raise TargetError(
-            f"found {len(left)} alerts that cannot be sent ({'; '.join(problems.values())}); they are sent again "
-            "for 7 days. Check the settings VIRNUCPRO_ALERTS__*."
+            f"found {len(left)} alert{'' if len(left) == 1 else 's'} that cannot be sent "
+            f"({'; '.join(problems.values())}); for 7 days it is tried again. Check the settings "
+            "VIRNUCPRO_ALERTS__*."
         )
     return new
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from virnucpro_assets import __version__
-from virnucpro_assets.checks.results import CheckResult, check_title, figure, remedy, sentence
+from virnucpro_assets.checks.results import CheckResult, check_title, figure, outcome, remedy, sentence
 from virnucpro_assets.checks.rules import CheckRule, check_rules
 from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.work import DropWork
@@ -109,11 +109,9 @@ def _entry(rule: CheckRule, rank: int | None, result: CheckResult | None, subjec
 
 
 def _outcome(check: CheckEntry) -> str:
-    return (
-        "WARNING"
-        if check.state == "failed" and not check.blocking
-        else check.state.replace("failed", "FAILED")
-    )
+    if check.state == "failed":
+        return "FAILED" if check.blocking else "WARNING"
+    return outcome(passed=True, threshold=check.threshold) if check.state == "passed" else check.state
 
 
 def _found(check: CheckEntry) -> str:

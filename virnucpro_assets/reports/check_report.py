@@ -88,7 +88,7 @@ def render_checks(report: CheckReport) -> str:
     return render_page(TEMPLATE, report=report)
 
 
-def checks_as_json(report: CheckReport) -> str:
-    """The report as JSON: its fields, its verdict and its counts."""
+def checks_as_json(report: CheckReport, indent: int | None = 2) -> str:
+    """The report as JSON: its fields, its verdict and its counts; with `indent` None in one line."""
     content = {**report.model_dump(mode="json"), "verdict": report.verdict, "counts": report.counts}
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=indent, ensure_ascii=False) + "\n"

@@ -1,30 +1,39 @@
 """The report of a drop as lines for the terminal."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from virnucpro_assets.checks.results import check_title, remedy, sentence
+from virnucpro_assets.demo.recognise import demo_line
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.reports.drop_report import DropReport
 from virnucpro_assets.reports.gather import gather_report
 from virnucpro_assets.reports.pages import REASON_IN_WORDS, counted
+from virnucpro_assets.reports.summary import summary_row
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import removed_of
 from virnucpro_assets.storage.quarantine import TABLE
 
 
+def summary_fields(key: str, settings: Settings) -> dict[str, Any]:
+    """The same as `summary_lines` for programs: the fields of a row of `virnucpro summary`, and some more."""
+    work, report = _finished(key, settings)
+    return summary_row(report).model_dump() | {
+        "calls": report.calls,
+        "reads_without_call": {reason: count for reason, count in report.reasons.items() if count},
+        "checks_not_passed": [
+            check_title(check.name, check.asset, check.rank) for check in report.checks if not check.passed
+        ],
+        "warning": _warning(work),
+        "report": str(work.folder.report.absolute()),
+    }
+
+
 def summary_lines(key: str, settings: Settings) -> Iterator[str]:
     """What the terminal says of a drop whose report is made."""
-    work = DropWork.on(key, settings, lambda _: None)
+    work, report = _finished(key, settings)
     removed = removed_of(work.folder)
-    if not work.folder.report.exists():
-        raise InputError(
-            f"drop {key}",
-            found=removed.line if removed else "no report yet",
-            expected="a finished drop",
-            advice=f"Run `virnucpro materialize {key}`.",
-        )
-    report = gather_report(work)
     yield f"drop {report.drop}, generation {report.generation}"
     candidates = counted(report.candidates - report.whole_chunks, "stop-free frame")
     if report.reads_without_open_frame:
@@ -48,7 +57,28 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
         yield f"note: {note}"
     if removed:
         yield f"note: {removed.line}; `virnucpro materialize {key}` computes them again"
+    if warning := _warning(work):
+        yield f"warning: {warning}"
     yield f"report: {work.folder.report.absolute()}"
+
+
+def _finished(key: str, settings: Settings) -> tuple[DropWork, DropReport]:
+    """A drop whose report is made, and its figures; InputError for any other."""
+    work = DropWork.on(key, settings, lambda _: None)
+    removed = removed_of(work.folder)
+    if not work.folder.report.exists():
+        raise InputError(
+            f"drop {key}",
+            found=removed.line if removed else "no report yet",
+            expected="a finished drop",
+            advice=f"Run `virnucpro materialize {key}`.",
+        )
+    return work, gather_report(work)
+
+
+def _warning(work: DropWork) -> str:
+    """Which of the models in use are the demo's; empty if none is."""
+    return demo_line(work.settings.model_folders(work.drop.source.chunk_length))
 
 
 def _lines_of_calls(report: DropReport) -> Iterator[str]:

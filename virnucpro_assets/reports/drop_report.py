@@ -24,6 +24,14 @@ class ModelFigures(_Figures):
     note: str = ""
 
 
+class InputFigures(_Figures):
+    """A file of the drop: its name, its bytes, and its SHA-256."""
+
+    name: str
+    size: int
+    digest: str
+
+
 class StageFigures(_Figures):
     """A stage by name, its wall-clock seconds, and what it did."""
 
@@ -94,6 +102,7 @@ class DropReport(_Figures):
     `candidates` counts open frames and the `whole_chunks` of `reads_without_open_frame`,
     `unique_candidates` the distinct ones, which were computed. `calls` counts reads by call and tier, `reasons` reads
     without a call by reason, `routes` called reads by the classifier that scored them, if there are two.
+    `made_at` is when the calls were made. `inputs` are the first of the drop's files.
     `quarantined` counts sequences without an embedding, `quarantine` lists the first of them, and
     `not_scored_candidates` counts their candidates.
     """
@@ -104,6 +113,8 @@ class DropReport(_Figures):
     made_at: str = ""
     settings: dict[str, str | int | float] = {}
     models: list[ModelFigures] = []
+    inputs: list[InputFigures] = []
+    inputs_not_shown: int = 0
 
     reads: int = 0
     bases: int = 0

@@ -23,6 +23,7 @@ from virnucpro_assets.reports import drop_figures
 from virnucpro_assets.reports.drop_figures import evaluate_demo
 from virnucpro_assets.reports.drop_report import (
     DropReport,
+    InputFigures,
     ModelFigures,
     QuarantinedFigures,
     RankFigures,
@@ -32,6 +33,7 @@ from virnucpro_assets.reports.histograms import LengthCounter
 from virnucpro_assets.storage.call_tables import CHUNK_CALLS_FILE, READ_CALLS_FILE
 from virnucpro_assets.storage.calls import CALLS, TIERS
 from virnucpro_assets.storage.drop_folders import removed_of
+from virnucpro_assets.storage.drops import DropManifest
 from virnucpro_assets.storage.provenance import Recipe
 from virnucpro_assets.storage.quarantine import QUARANTINE_IN_WORDS
 from virnucpro_assets.storage.shards import MANIFEST as SHARD
@@ -46,6 +48,7 @@ WORDS_OF_FIGURES = {
     "not_scored": "not scored",
 }
 QUARANTINE_SHOWN = 20
+INPUTS_SHOWN = 20
 STAGE_ORDER = (
     "index",
     "dnabert_s",
@@ -81,6 +84,9 @@ def gather_report(work: DropWork) -> DropReport:
         drop=work.drop.key,
         generation=work.drop.generation,
         made_by=f"virnucpro-assets {__version__}",
+        made_at=_made_at(work),
+        inputs=_inputs(work.drop),
+        inputs_not_shown=max(0, len(work.drop.records) - INPUTS_SHOWN),
         settings={
             "chunk length": index.chunk_length,
             "ranks": index.ranks,
@@ -117,6 +123,20 @@ def gather_report(work: DropWork) -> DropReport:
         top_calls=drop_figures.top_calls(read_calls),
         evaluation=evaluate_demo(work.drop, read_calls),
     )
+
+
+def _made_at(work: DropWork) -> str:
+    """When the calls were made, from the record of their stage, so that a page that is made again is the same."""
+    record = read_stages(work.folder.stages).get("calls")
+    return f"{record.ended_at:%Y-%m-%d %H:%M} UTC" if record and record.ended_at else ""
+
+
+def _inputs(drop: DropManifest) -> list[InputFigures]:
+    files = zip(drop.source.files, drop.records, strict=True)
+    return [
+        InputFigures(name=file.path.name, size=record.size, digest=record.sha256)
+        for file, record in list(files)[:INPUTS_SHOWN]
+    ]
 
 
 def _models(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from virnucpro_assets.checks.results import figure
+from virnucpro_assets.checks.results import NOT_JUDGED, figure
 
 REASON_IN_WORDS = {
     "empty": "without a base",
@@ -37,6 +37,7 @@ def render_page(template: str, **figures: Any) -> str:
     environment.filters["rough"] = _rough
     environment.filters["counted"] = counted
     environment.filters["reason"] = lambda reason: REASON_IN_WORDS.get(reason, reason)
+    environment.tests["judged"] = lambda threshold: not threshold.startswith(NOT_JUDGED)
     return environment.get_template(template).render(**figures)
 
 

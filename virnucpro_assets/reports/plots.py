@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import accumulate
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -39,6 +40,7 @@ COLOUR_OF_CALL = {"Viral": VERMILLION, "Non-viral": BLUE, "Ambiguous": GREY}
 WIDTH = 7.2
 DPI = 110
 NARROW = 10
+FEW = 0.005
 
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -77,16 +79,21 @@ def length_distribution(
     with mpl.rc_context(STYLE):
         figure, axes = _canvas(2.6)
         _bars(axes, histogram, BLUE)
+        shorter = 0
         if histogram.is_log:
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+            # A read of two bases would take as much of the axis as all others.
+            first, shorter = _few_first(histogram)
+            axes.set_xlim(left=histogram.edges[first])
         else:
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
             shortest, longest = histogram.edges[0], histogram.edges[-1]
             if longest - shortest < NARROW:
                 # Reads of one length are a bar between empty bins, not a block that fills the picture.
                 axes.set_xlim(max(0, shortest - NARROW), longest + NARROW)
-        axes.set(xlabel=f"length of {what} ({unit})", ylabel=what)
+        left_out = f"; {shorter:,} shorter not shown" if shorter else ""
+        axes.set(xlabel=f"length of {what} ({unit}){left_out}", ylabel=what)
         title = f"Distribution of the lengths of {histogram.total:,} {what}"
         return _drawn(figure, f"lengths-of-{what}", title, form)
 
@@ -163,6 +170,13 @@ def reliability(curves: Mapping[str, Sequence[tuple[float, float]]], *, form: Fo
         axes.grid(linewidth=0.6)
         axes.legend(loc="upper left", frameon=False)
         return _drawn(figure, "reliability", f"Reliability of {' and '.join(curves)} scores", form)
+
+
+def _few_first(histogram: Histogram) -> tuple[int, int]:
+    """How many of the first bins hold FEW of the values at most, and how many values that are."""
+    below = list(accumulate(histogram.counts))
+    first = sum(count <= FEW * histogram.total for count in below)
+    return first, below[first - 1] if first else 0
 
 
 def _canvas(height: float) -> tuple[Figure, Axes]:

@@ -135,9 +135,9 @@ def train(
             version = versions.keep(new, record)
         if check.passed:
             versions.use(version.name)
-    report(
-        f"classifier {version.name}: {found.verdict} It is {'in use' if check.passed else 'kept, not in use'}."
-    )
+    # The verdict is the command's to print, or its error.
+    state = "in use" if check.passed else "kept, not in use"
+    report(f"classifier {version.name} is {state}; its evaluation: {(version.path / PAGE).absolute()}")
     return TrainedVersion(folder, manifest, version, found, check)
 
 

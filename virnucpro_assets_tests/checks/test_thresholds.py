@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from virnucpro_assets.checks.results import packing_efficiency
+from virnucpro_assets.checks.results import outcome, packing_efficiency
 from virnucpro_assets.files.digests import FileRecord
 from virnucpro_assets.pipeline.precision_checks import Comparison, _judge
 from virnucpro_assets.settings import Settings
@@ -19,8 +19,8 @@ BUDGET = 8192
     [
         (10, 9 * BUDGET, True, "at least 0.9"),
         (10, 9 * BUDGET - 1, False, "at least 0.9"),
-        (9, BUDGET, True, "at least 0.9; not judged below 10 packs a part"),
-        (0, 0, True, "at least 0.9; not judged below 10 packs a part"),
+        (9, BUDGET, True, "not judged below 10 packs a part; else at least 0.9"),
+        (0, 0, True, "not judged below 10 packs a part; else at least 0.9"),
     ],
 )
 def test_packs_must_be_as_full_as_the_settings_say_where_there_are_enough(
@@ -36,6 +36,8 @@ def test_packs_must_be_as_full_as_the_settings_say_where_there_are_enough(
     result = packing_efficiency("esm2_embeddings", shard, 0.9)
 
     assert (result.passed, result.threshold, result.rank, result.blocking) == (passed, threshold, 2, False)
+    judged = "passed" if passed else "failed"
+    assert outcome(passed=passed, threshold=threshold) == ("not judged" if packs < 10 else judged)
     assert result.figures["efficiency"] == (round(tokens / (packs * BUDGET), 4) if packs else 1.0)
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from virnucpro_assets.defs.drop_states import drop_states, records_of, state_of_drop
+from virnucpro_assets.defs.drop_states import drop_states, lines_of, records_of, state_of_drop
 from virnucpro_assets.defs.partitions import DROPS, PARTITION
 from virnucpro_assets.defs.steps import PROCESS, failure_of, this_process
 from virnucpro_assets.errors import DeviceError, InputError
-from virnucpro_assets.reports.drop_state import OnRecord
+from virnucpro_assets.reports.drop_state import DropState, OnRecord
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_sources import DropSource
 from virnucpro_assets.storage.drops import DropStore
@@ -102,7 +102,7 @@ def test_each_drop_is_a_line_with_its_state_and_its_reason(
     for name in ("b", "later_with_a_long_name"):
         DropStore(tmp_path).register(name, DropSource(chunk_length=300, files=[]))
     failed = run(instance, sequence_index, "b")
-    assert list(drop_states(instance, settings)) == [
+    assert list(lines_of(drop_states(instance, settings))) == [
         "drop                    state      why",
         "a                       not begun  its files are not listed",
         f"b                       failed     no GPU (run {failed})",
@@ -110,8 +110,8 @@ def test_each_drop_is_a_line_with_its_state_and_its_reason(
         "later_with_a_long_name  not begun  its files are not listed",
     ]
     instance.add_dynamic_partitions(DROPS, ["../a b"])
-    assert next(line for line in drop_states(instance, settings) if line.startswith("../a b")).endswith(
-        "not begun  this is not a valid name of a drop"
+    assert drop_states(instance, settings)["../a b"] == DropState(
+        "not begun", "this is not a valid name of a drop", 2
     )
     assert state_of_drop(instance, settings, "b").exit_code == 4
     assert state_of_drop(instance, settings, "later_with_a_long_name").exit_code == 2
@@ -123,4 +123,4 @@ def test_each_drop_is_a_line_with_its_state_and_its_reason(
 
 def test_an_installation_without_drops_has_a_header_only(tmp_path: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        assert list(drop_states(instance, Settings(data_root=tmp_path))) == ["drop  state  why"]
+        assert list(lines_of(drop_states(instance, Settings(data_root=tmp_path)))) == ["drop  state  why"]

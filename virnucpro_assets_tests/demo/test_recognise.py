@@ -69,9 +69,11 @@ def test_it_is_said_before_and_after_the_work_and_not_after_an_error(real: Path)
 def test_a_prediction_says_so_first_and_last_and_its_files_carry_it(predicted: Prediction) -> None:
     lines = predicted.outcome.stderr.splitlines()
     expected = "demo model in use (dnabert_s, esm2, classifier_300): "
-    saying = [number for number, line in enumerate(lines) if "demo model" in line]
-    assert saying == [0, len(lines) - 1]
-    assert all(lines[number].startswith(expected) for number in saying)
+    assert [number for number, line in enumerate(lines) if "demo model" in line] == [0]
+    assert lines[0].startswith(expected)
+    *_, warning, report = predicted.outcome.stdout.splitlines()
+    assert warning == f"warning: {lines[0]}"
+    assert report.startswith("report: /")
     headers = [line for line in (predicted.out / "hits.fasta").read_text().splitlines() if line[0] == ">"]
     assert headers
     assert all(header.endswith(" demo model") for header in headers)

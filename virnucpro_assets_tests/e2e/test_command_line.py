@@ -23,24 +23,14 @@ pytestmark = pytest.mark.timeout(300)
 
 NOISE = np.random.default_rng(3).bytes(5000)
 FASTQ = b"".join(b"@r%d\n%b\n+\n%b\n" % (number, b"ACGTTGCA" * 20, b"I" * 160) for number in range(200))
-COMMANDS = [
-    "predict",
-    "demo",
-    "prepare",
-    "drops",
-    "materialize",
-    "retry",
-    "report",
-    "checks",
-    "cleanup",
-    "forget",
-    "settings",
-    "reads-from-contigs",
-    "summary",
-    "train",
-    "models",
-    "classifiers",
-]
+GROUPS = {
+    "From reads to results": ["predict", "demo", "prepare"],
+    "Drops": ["drops", "materialize", "retry", "report", "checks", "summary", "cleanup", "forget"],
+    "Models and classifiers": ["models", "train", "classifiers"],
+    "Contigs": ["reads-from-contigs"],
+    "This installation": ["settings", "init", "ui"],
+}
+COMMANDS = [command for commands in GROUPS.values() for command in commands]
 
 
 BAM = unaligned_bam({f"b{number}": ("ACGTTGCA" * 40, "TTGCA" * 40) for number in range(3000)})
@@ -234,12 +224,25 @@ def test_prepare_writes_the_golden_files(in_folder: Path, case: str) -> None:
 def test_the_help_of_a_command_has_an_example(in_folder: Path, command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0
-    assert re.search(rf"Examples?:\s+virnucpro\s+{command}\b", result.stdout)
+    examples = result.stdout.partition("Examples:\n")[2].splitlines()
+    assert any(line.startswith(f"    virnucpro {command}") for line in examples)
+    # A cut summary ends so, and a type of Python's is in such brackets.
+    assert "..." not in re.sub(r"\[[A-Z]+\]\.\.\.|COMMAND \[ARGS\]\.\.\.", "", result.stdout)
+    assert "<list" not in result.stdout
 
 
-def test_the_help_lists_every_command(in_folder: Path) -> None:
-    listed = CliRunner().invoke(app, ["--help"]).stdout.partition("Commands:")[2]
-    assert [line.split()[0] for line in listed.strip().splitlines()] == COMMANDS
+def test_the_help_lists_every_command_in_its_group_with_a_whole_summary(in_folder: Path) -> None:
+    help_ = CliRunner().invoke(app, ["--help"]).stdout
+    sections = dict(re.findall(r"^(\w.*):\n((?:  .*\n)+)", help_, re.MULTILINE))
+    listed = {title: re.findall(r"^  (\w\S*)  ", sections[title], re.MULTILINE) for title in GROUPS}
+    assert listed == GROUPS
+    assert list(sections) == ["Options", *GROUPS]
+    whole = "Print every check of a drop and write its check report; ends with 0 if it is done, with 5 if it is held"
+    assert whole in " ".join(help_.split())
+    assert sorted(name for names in listed.values() for name in names) == sorted(
+        command.name or getattr(command.callback, "__name__", "").replace("_", "-")
+        for command in (*app.registered_commands, *app.registered_groups)
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from virnucpro_assets.cli import app
 
 BASES = "ACGTACGTAC"
 RECORD = f"@a\n{BASES}\n+\nIIIIIIIIII\n"
-ONE_READ = "1 reads, 1 chunks, 6 candidates in out"
+ONE_READ = "1 read, 1 chunk, 6 candidates in out"
 READ = "ATGGCTGCAGGTCTGAAAGTTCGTGAC"
 LONG_WINDOW = bytes.fromhex("28b52ffd0090a5000060") + b"@a\nACGT\n+\nI\n" + bytes.fromhex("0200b8421e9c11")
 NEWLINE_AFTER_GZIP = bytes.fromhex("1f8b08000000000000037348e47274760f81602e6d2e4f38e00200a1ae16ea1b0000000a")
@@ -99,7 +99,7 @@ CASES = {
     "a byte-order mark": fastq(f"\ufeff>a\n{BASES}\n", "r.fa"),
     "line ends of an old Mac": fastq(RECORD.replace("\n", "\r")),
     "blanks at line ends": fastq(RECORD.replace(BASES, f"{BASES} ").replace("II\n", "II \n")),
-    "blanks in the last line": fastq("@a\nACGT\n+\nIIII\n \n", line="1 reads, 1 chunks, 4 candidates in out"),
+    "blanks in the last line": fastq("@a\nACGT\n+\nIIII\n \n", line="1 read, 1 chunk, 4 candidates in out"),
     "a leading blank line with CRLF": fastq("\r\n" + RECORD),
     "two leading blank lines": fastq("\n\n" + RECORD),
     "a line end after gzip": fastq(NEWLINE_AFTER_GZIP, "r.fq.gz"),

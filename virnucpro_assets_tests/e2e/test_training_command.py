@@ -96,6 +96,12 @@ def test_a_worse_one_is_kept_out_with_the_reason_in_one_line(told):
     assert error.startswith("error: check not_worse_than_in_use: found AUROC 0.")
     assert f"of {first}, the one in use: worse; expected AUROC and F1 at most 0.01 below" in error
     kept = re.search(r"kept as version ([0-9a-f]{12}), and not in use", error)[1]
+    printed = told.outcomes["worse"].stderr + told.outcomes["worse"].stdout
+    assert printed.count("the one in use: worse") == 1
+    page = Path(
+        re.search(rf"^classifier {kept} is kept, not in use; its evaluation: (.+)$", printed, re.MULTILINE)[1]
+    )
+    assert "By read length" in page.read_text()
     rows = told.outcomes["list"].stdout.splitlines()
     assert [line.split()[3] for line in rows[1:]] == [first, kept]
     assert ["  in use  " in line for line in rows[1:]] == [True, False]

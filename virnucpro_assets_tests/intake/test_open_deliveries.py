@@ -72,6 +72,17 @@ def test_a_flood_of_refused_names_is_cut(arrivals: Arrivals) -> None:
     assert {line.split()[0] for line in lines} == {"refused"}
 
 
+def test_what_became_a_drop_since_the_scan_is_ready_no_more(arrivals: Arrivals) -> None:
+    arrivals.write("d/a.fa")
+    arrivals.write("e/a.fa")
+    found = record_scan(arrivals.wait(), arrivals.settings, arrivals.now)
+    assert [(one.key, one.state) for one in found.deliveries] == [("d", "ready"), ("e", "ready")]
+    list_drop("d", arrivals.settings)
+    (line,) = open_delivery_lines(arrivals.settings)
+    assert line.startswith("ready since ")
+    assert line.endswith("  e/")
+
+
 def test_drops_prints_what_is_no_drop_after_the_drops(arrivals: Arrivals) -> None:
     arrivals.write("taken/a.fa")
     arrivals.take(arrivals.wait())

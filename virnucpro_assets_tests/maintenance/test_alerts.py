@@ -309,6 +309,13 @@ def test_a_title_says_what_failed(kind: Any, failures: list[Failure], title: str
     assert "no drop" not in found.text
 
 
+def test_a_run_of_assets_that_were_chosen_by_hand_has_no_name_of_dagsters_own() -> None:
+    chosen = alert(Failure(drop="", reason="r", command="c")).model_copy(update={"job": "__ASSET_JOB"})
+    assert chosen.title == "VirNucPro: a run failed"
+    assert chosen.text.splitlines()[1] == "run run-1"
+    assert "__" not in chosen.text
+
+
 def test_many_drops_are_one_message_of_bounded_length(tmp_path: Path, webhook: Webhook) -> None:
     many = [WHOLE.model_copy(update={"drop": f"d{n}"}) for n in range(100)]
 

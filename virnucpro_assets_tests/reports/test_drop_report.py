@@ -8,6 +8,7 @@ from virnucpro_assets.reports.drop_report import (
     CallRow,
     DropReport,
     Evaluation,
+    InputFigures,
     ModelFigures,
     QuarantinedFigures,
     RankFigures,
@@ -62,6 +63,9 @@ def report():
         drop="run-12",
         generation="9f8e7d6c5b4a" + "0" * 52,
         made_by="virnucpro-assets 1.2.3",
+        made_at="2026-01-02 03:04 UTC",
+        inputs=[InputFigures(name="a_R1.fastq.gz", size=1234, digest="ab" * 32)],
+        inputs_not_shown=1,
         settings={"chunk_length": 300, "token_budget": 8192, "precision": "bfloat16"},
         models=[ModelFigures(role="Classifier", name="mlp", digest="ef56" * 16, note="A demo model.")],
         reads=4000, bases=58_700_112, chunks=6600, virus_chunks=612, candidates=10_000, unique_candidates=7500,
@@ -117,7 +121,8 @@ def test_the_page_stands_alone_and_runs_nothing(report):
 def test_the_figures_appear(report):
     text = Page(render_report(report)).text
     for expected in (
-        "run-12", "9f8e7d6c5b4a", "made by virnucpro-assets 1.2.3.", "Classifier: A demo model.", "4,000", "58.7 M",
+        "run-12", "9f8e7d6c5b4a", "made by virnucpro-assets 1.2.3 at 2026-01-02 03:04 UTC.",
+        "Classifier: A demo model.", "4,000", "58.7 M",
         "58,700,112", "10,000 candidates", "25.0 % are repeats", "612",
         "no reading frame without a stop codon 280 7.0 %",
         "shorter than 3 bases 1 <0.1 %", "43 min 04 s", "16,533 318 57.4 % 98.7 %",
@@ -127,6 +132,34 @@ def test_the_figures_appear(report):
     ):  # fmt: skip
         assert expected in text
     assert "no codon" not in text
+
+
+def test_a_reader_finds_reads_without_a_call_what_a_call_means_and_where_it_comes_from(report):
+    html = render_report(report)
+    page = Page(html)
+    for expected in (
+        "281 without a call (7.0 %); why",
+        "It does not say which virus",
+        "Next: identify the 17 hits.",
+        "calls made 2026-01-02 03:04 UTC",
+        f"a_R1.fastq.gz 1,234 bytes, SHA-256 {'ab' * 32}",
+        "And 1 more file; all are in drop.toml",
+        "doi:10.1093/bib/bbaf224",
+    ):
+        assert expected in page.text
+    contents = re.search(r"<nav.*?</nav>", html, re.DOTALL).group()
+    assert re.findall('href="#([^"]+)"', contents) == [
+        "calls", "meaning", "scores", "accuracy", "reads", "processing", "checks", "provenance",
+    ]  # fmt: skip
+
+
+def test_a_check_that_cannot_judge_is_not_shown_as_passed(report):
+    few = report.checks[1].model_copy(
+        update={"passed": True, "threshold": "not judged below 10 packs a part; else at least 0.9"}
+    )
+    text = Page(render_report(report.model_copy(update={"checks": [few]}))).text
+    assert "packing esm2 not judged share 0.87123" in text
+    assert "✓ passed" not in text
 
 
 def test_the_same_figures_make_the_same_page(report):
@@ -143,6 +176,7 @@ def test_hostile_texts_are_escaped_everywhere(report):
             "drop": HOSTILE,
             "made_by": HOSTILE,
             "settings": {HOSTILE: HOSTILE},
+            "inputs": [InputFigures(name=HOSTILE, size=1, digest=HOSTILE)],
             "models": [ModelFigures(role=HOSTILE, name=HOSTILE, digest=HOSTILE, note=HOSTILE)],
             "reasons": {HOSTILE: 3},
             "calls": {HOSTILE: {HOSTILE: 3}},

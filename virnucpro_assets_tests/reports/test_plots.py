@@ -72,6 +72,20 @@ def test_reads_of_one_length_are_a_bar_among_empty_places():
     assert max(ticks) > 151
 
 
+def test_one_very_short_read_does_not_stretch_the_axis_of_all_others():
+    def ticks(counts):
+        histogram = Histogram(edges=[2, 100, 1000, 10_000], counts=counts, is_log=True)
+        svg = plots.length_distribution(histogram, form="svg").decode()
+        (label,) = re.findall(r">(length of reads[^<]*)<", svg)
+        return label, re.findall(r">(10|100|1k|10k)</text>", svg.replace("$", ""))
+
+    few, many = ticks([1, 500, 499]), ticks([6, 500, 499])
+    assert few[0] == "length of reads (bases); 1 shorter not shown"
+    assert many[0] == "length of reads (bases)"
+    assert "10" in many[1]
+    assert "10" not in few[1]
+
+
 def test_a_style_in_the_working_folder_changes_no_picture(tmp_path):
     program = (
         "import hashlib; from virnucpro_assets.reports import plots; "

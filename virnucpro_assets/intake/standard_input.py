@@ -1,0 +1,27 @@
+"""Standard input as a file of reads: kept in the data root, because files of reads are read more than once."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import IO
+
+from virnucpro_assets.files.atomic import atomic_file
+from virnucpro_assets.settings import Settings
+
+NAMES = {"-", "/dev/stdin"}
+"""How standard input is named on a command line."""
+FOLDER = "_stdin"
+AT_ONCE = 1 << 20
+
+
+def keep_standard_input(settings: Settings, stream: IO[bytes]) -> Path:
+    """Copy `stream` to its end; returns the file, which is named by its content.
+
+    So the same reads are the same file, and other reads never take the place of those of a former drop.
+    """
+    digest, arriving = hashlib.sha256(), settings.data_root / FOLDER / f"arriving-{os.getpid()}"
+    with atomic_file(arriving) as copy:
+        while block := stream.read(AT_ONCE):
+            digest.update(block)
+            copy.write(block)
+    return arriving.replace(arriving.with_name(f"{digest.hexdigest()[:16]}.reads"))
