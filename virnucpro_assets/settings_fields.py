@@ -35,6 +35,9 @@ def _number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
+LOW_COMPLEXITY_ABOVE = 20.0
+
+
 class DeliverySettings(BaseModel):
     """Where deliveries arrive, when they are complete, and how their reads are cut."""
 
@@ -227,6 +230,12 @@ class ResultSettings(BaseModel):
         gt=0,
         lt=1,
         description="share of viruses expected among the reads, for q-values; none: that of the classifier's training",
+    )
+    low_complexity_above: float = Field(
+        LOW_COMPLEXITY_ABOVE,
+        ge=0,
+        le=310,
+        description="dust score above which a chunk is low in complexity: 5 is random, 310 one base alone",
     )
     regions: RegionRules = Field(
         default_factory=RegionRules, description="when chunks of a long read or contig are a viral region"

@@ -24,10 +24,11 @@ from virnucpro_assets.defs.partitions import DROPS, Partitions, across_ranks
 from virnucpro_assets.defs.records import input_tags, latest_record, materialisation
 from virnucpro_assets.defs.steps import step_of
 from virnucpro_assets.demo.recognise import demo_line
+from virnucpro_assets.drops.stage_records import read_stages
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.files.digests import sha256_of_file
-from virnucpro_assets.pipeline.call import READS_BY_ROUTE, call_drop
+from virnucpro_assets.pipeline.call import EXPECTED_FALSE, READS_BY_ROUTE, call_drop
 from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.precision_checks import check_precision
 from virnucpro_assets.pipeline.predict import predict_drop
@@ -220,6 +221,7 @@ def _virus_calls(work: DropWork) -> dg.MaterializeResult[None]:
             "dagster/row_count": tables.counts["reads"],
             **columns.of_table("virus_calls", READ_SCHEMA),
             "hits": tables.counts["hits"],
+            "expected_false_calls": read_stages(work.folder.stages)["calls"].figures[EXPECTED_FALSE],
             "viral_share": tables.counts["viral_reads"] / max(1, tables.counts["reads"]),
             "calls": metadata.counts_table(
                 {name: n for name, n in tables.counts.items() if ", " in name}, "call"
@@ -251,6 +253,8 @@ def _drop_report(work: DropWork) -> dg.MaterializeResult[None]:
     if report.scores and report.scores.total:
         found["scores"] = metadata.picture(plots.score_histogram(report.scores))
         found["calls"] = metadata.picture(plots.calls_by_tier(report.calls))
+    if report.q_values and report.q_values.total:
+        found["hits_by_fdr"] = metadata.picture(plots.hits_by_fdr(report.q_values))
     if report.evaluation:
         found["auroc"] = report.evaluation.auroc
     return _result("drop_report", sha256_of_file(work.folder.report), found)
