@@ -265,7 +265,8 @@ def _settings_of_scores(work: DropWork, tables: TablesManifest) -> dict[str, str
 
 
 def _expected_false_calls(work: DropWork) -> float | None:
-    found = read_stages(work.folder.stages)["calls"].figures.get(EXPECTED_FALSE)
+    record = read_stages(work.folder.stages).get("calls")
+    found = record.figures.get(EXPECTED_FALSE) if record else None
     return found if isinstance(found, float) else None
 
 

@@ -1,9 +1,11 @@
 from functools import partial
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from virnucpro_assets.calling.calls import call_members
+from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.reports.drop_figures import (
     chunk_scores,
     low_complexity,
@@ -99,6 +101,13 @@ def test_q_values_of_reads_that_have_one_are_counted(calls, tmp_path):
     )
     found = q_values(tmp_path / READ_CALLS_FILE)
     assert (found.total, found.counts[20], found.edges[20]) == (4, 4, pytest.approx(0.1))
+
+
+def test_calls_of_an_older_version_are_refused_with_the_column_that_they_lack(calls):
+    path = calls / READ_CALLS_FILE
+    pq.write_table(pq.read_table(path).drop_columns(["low_complexity_share"]), path, write_page_checksum=True)
+    with pytest.raises(IntegrityError, match=r"read_calls\.parquet: found no column low_complexity_share;"):
+        low_complexity(path, 20)
 
 
 def test_an_empty_drop_has_empty_figures(tmp_path):
