@@ -125,7 +125,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
     "virus_calls": _of_output(
         READ_CALLS_FILE,
         {
-            **dict.fromkeys(("name", "length", "chunks", "unreadable_frames"), ""),
+            **dict.fromkeys(("name", "length", "chunks", "unreadable_frames", "low_complexity_share"), ""),
             **dict.fromkeys(("scored_chunks", "reason"), "predictions.id"),
             **dict.fromkeys(("p_virus_calibrated", "q_value"), "predictions.p_virus_calibrated"),
             "max_score_0": "predictions.p_others",

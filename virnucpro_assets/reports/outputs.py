@@ -114,6 +114,11 @@ OUTPUTS: tuple[Output, ...] = (
                 "share",
                 f"{_NO_CALL}, or {_CALIBRATED}",
             ),
+            "low_complexity_share": Column(
+                "share of its chunks with a dust score above `low_complexity_above`",
+                "share",
+                "the read is empty",
+            ),
         },
         READ_SCHEMA,
     ),
@@ -144,6 +149,10 @@ OUTPUTS: tuple[Output, ...] = (
             "route": _ROUTE,
             "p_virus_calibrated": Column(
                 "max_score_1 as the classifier's card calibrates it", _P, _CALIBRATED
+            ),
+            "dust_score": Column(
+                "how repetitive it is: about 5 for bases at random, 310 for one base alone",
+                "0 to 310",
             ),
         },
         CHUNK_SCHEMA,
