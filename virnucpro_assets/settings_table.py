@@ -1,6 +1,6 @@
-"""All settings as a table: for the terminal, and for docs/operations.md.
+"""All settings as a table: for the terminal, and for docs/settings.md.
 
-`python -m virnucpro_assets.settings_table docs/operations.md` writes the table into that page, between
+`python -m virnucpro_assets.settings_table docs/settings.md` writes the table into that page, between
 its two marks.
 """
 
