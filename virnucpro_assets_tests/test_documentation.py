@@ -3,10 +3,11 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
+from typer.exceptions import TyperException
 
 from virnucpro_assets.cli import app
 from virnucpro_assets.settings import Settings
@@ -105,27 +106,27 @@ def _problem(command: Command) -> str:
     """Why the command line is not one of `virnucpro`; empty if it is, or is that of another program."""
     if command.program not in {"virnucpro", "virnucpro.sif"}:
         return ""
-    found: click.Command = typer.main.get_command(app)
+    found: Any = typer.main.get_command(app)
     words = list(command.words[1:])
-    while isinstance(found, click.Group) and words and not words[0].startswith("-"):
+    while hasattr(found, "commands") and words and not words[0].startswith("-"):
         if words[0] not in found.commands:
             return f"no command {words[0]}"
         found = found.commands[words.pop(0)]
-    if command.is_mention or isinstance(found, click.Group):
+    if command.is_mention or hasattr(found, "commands"):
         known = {option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)}
         options = {word.partition("=")[0] for word in words if word.startswith("-")}
         return ", ".join(sorted(options - known - {"--help"}))
     try:
         found.make_context("virnucpro", words)
-    except click.UsageError as error:
-        return error.format_message()
+    except TyperException as error:
+        return str(error)
     return ""
 
 
 def _problems_of_module(command: Command) -> list[str]:
     """Options, if any, that the source of a module of this repository does not name; or that there is no module."""
     words = command.words[command.words.index("-m") + 1 :]
-    if "…" in words[0] or words[0].partition(".")[0] in {"venv", "pip", "pytest"}:
+    if "…" in words[0] or words[0].partition(".")[0] in {"venv", "pip", "pytest", "virnucpro"}:
         return []
     path = REPOSITORY / words[0].replace(".", "/")
     files = [path.with_suffix(".py")] if path.with_suffix(".py").exists() else list(path.glob("*.py"))
