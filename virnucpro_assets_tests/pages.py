@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_INLINE = re.compile(r"`([^`\n]+)`")
+_INLINE = re.compile(r"`((?:[^`\n]|\n(?!\n))+)`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _ASSIGNMENT = re.compile(r"\w+=.*")
@@ -48,7 +48,7 @@ def prose(page: Path) -> str:
 
 def mentions(page: Path) -> list[str]:
     """What stands between back-quotes in the text."""
-    return [found.replace("\\|", "|") for found in _INLINE.findall(prose(page))]
+    return [" ".join(found.replace("\\|", "|").split()) for found in _INLINE.findall(prose(page))]
 
 
 def links(page: Path) -> list[str]:
