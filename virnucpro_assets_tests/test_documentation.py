@@ -69,12 +69,18 @@ def test_every_make_target_and_every_module_with_its_options_is_there(page: Path
 
 @page_of
 def test_every_file_of_the_repository_that_is_named_is_there(page: Path) -> None:
-    words = [word for command in commands(page) for word in command.words] + mentions(page)
+    words = {word for command in commands(page) for word in command.words} | {*mentions(page)}
     wrong = []
-    for word in words:
-        if re.fullmatch(r"(deploy|docs|tools|benchmarks|virnucpro_assets\w*)/[\w./*-]+", word):
-            # A benchmark writes its results there: they are committed, as all that a page quotes.
-            wrong += [] if list(REPOSITORY.glob(word.rstrip("/"))) else [word]
+    for word in sorted(words):
+        roots = (
+            [REPOSITORY]
+            if re.fullmatch(r"(deploy|docs|tools|benchmarks|virnucpro_assets\w*)/[\w./*-]+", word)
+            else []
+        )
+        if re.fullmatch(r"[a-z_0-9]+/[\w/*]+\.py", word) and page.name not in HISTORY:
+            roots = [REPOSITORY, REPOSITORY / "virnucpro_assets", REPOSITORY / "virnucpro_assets_tests"]
+        if roots and not any(any(root.glob(word.rstrip("/"))) for root in roots):
+            wrong.append(word)
     assert wrong == []
 
 
@@ -85,7 +91,10 @@ def test_every_variable_is_that_of_a_setting(page: Path) -> None:
     former = {f"VIRNUCPRO_{name.replace('.', '__').upper()}" for name in FORMER_NAMES}
     allowed = known | former if page.name in HISTORY else known
     groups = {name for name in named if name.endswith("__") and any(v.startswith(name) for v in known)}
-    assert named - allowed - groups - ({"VIRNUCPRO_VIRAL_CHECKPOINT_MODE"} if page.name in HISTORY else set()) == set()
+    assert (
+        named - allowed - groups - ({"VIRNUCPRO_VIRAL_CHECKPOINT_MODE"} if page.name in HISTORY else set())
+        == set()
+    )
 
 
 @page_of
@@ -113,7 +122,9 @@ def _problem(command: Command) -> str:
             return f"no command {words[0]}"
         found = found.commands[words.pop(0)]
     if command.is_mention or hasattr(found, "commands"):
-        known = {option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        known = {
+            option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)
+        }
         options = {word.partition("=")[0] for word in words if word.startswith("-")}
         return ", ".join(sorted(options - known - {"--help"}))
     try:

@@ -1,8 +1,15 @@
-"""What the README says a real run needs follows from the measurements."""
+"""What the README says a real run needs follows from the measurements; its sample of the output is of the demo."""
 
 import json
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
+import pyarrow.parquet as pq
+import pytest
+
+from virnucpro_assets.demo.paths import TRUTH_FILE
+from virnucpro_assets_tests.conftest import Installation
 from virnucpro_assets_tests.pages import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text()
@@ -49,3 +56,53 @@ def test_hours_core_hours_and_disk_are_computed_from_the_measured_rates() -> Non
 def rounded(value: float) -> int:
     """Two digits."""
     return int(float(f"{value:.2g}"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_sample_and_the_counts_of_calls_are_those_of_the_demo(
+    new_installation: Callable[[str], Installation],
+) -> None:
+    installation = new_installation("demo")
+    assert installation.run("demo", "--out", "results").exit_code == 0
+    calls = {
+        row["name"]: row
+        for row in pq.read_table(installation.folder / "results" / "read_calls.parquet").to_pylist()
+    }
+
+    sample = [line[1:-1].split("|") for line in README.splitlines() if line.startswith("| demo_")]
+    assert len(sample) == 3
+    columns = ("name", "length", "scored_chunks", "call", "tier", "weighted_delta", "max_score_1", "reason")
+    for cells in sample:
+        row = calls[cells[0].strip()]
+        assert [cell.strip() for cell in cells] == [shown(row[name]) for name in columns]
+
+    counts = Counter((label, row["call"]) for name, label in read_truth() if (row := calls[name])["call"])
+    page = " ".join((REPOSITORY / "docs" / "first-run.md").read_text().split())
+    virus = [counts["virus", call] for call in ("Viral", "Non-viral", "Ambiguous")]
+    others = [counts["others", call] for call in ("Viral", "Non-viral", "Ambiguous")]
+    assert (
+        f"of {sum(virus)} virus reads with a score {virus[0]} are Viral, {virus[1]} Non-viral, {virus[2]} Ambiguous; "
+        f"of {sum(others)} others {others[0]}, {others[1]} and {others[2]}."
+    ) in page
+    tiers = Counter(
+        calls[name]["tier"]
+        for name, label in read_truth()
+        if label == "others" and calls[name]["call"] == "Viral"
+    )
+    assert (
+        f"{tiers['review']} of the {others[0]} false positives have the tier `review`, {tiers['low_confidence']}"
+        in page
+    )
+    assert f"{others[0]} are called Viral, {tiers['review']} of them" in " ".join(README.split())
+
+
+def shown(value: float | str | None) -> str:
+    """A value of a table as the README shows it."""
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def read_truth() -> list[tuple[str, str]]:
+    """Name and label of each read of the demo drop that is from a genome."""
+    lines = TRUTH_FILE.read_text().splitlines()
+    return [(cells[0], cells[1]) for line in lines[1:] if (cells := line.split("\t"))]
