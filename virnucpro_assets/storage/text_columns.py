@@ -9,6 +9,7 @@ range (0, 1, values under 0.0001 or not finite) are written by numpy.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,11 @@ import pyarrow.compute as pc
 Texts = Any
 """An Arrow string array (the results of Arrow's functions have no static type)."""
 
-_THOUSANDTHS = pa.array([str(count / 1000) for count in range(-1000, 1001)])
+
+@cache
+def _thousandths() -> Texts:
+    """String [2001]: -1.0 to 1.0. Not a constant: the first array that Arrow makes imports pandas, 0.4 s."""
+    return pa.array([str(count / 1000) for count in range(-1000, 1001)])
 
 
 def float32_text(values: npt.NDArray[np.float32]) -> Texts:
@@ -48,7 +53,7 @@ def three_decimals(values: npt.NDArray[np.float64]) -> Texts:
     thousandths = np.rint(scaled).astype(np.int64)
     for near_tie in np.flatnonzero(np.abs(np.abs(scaled - thousandths) - 0.5) < 1e-6).tolist():
         thousandths[near_tie] = round(round(float(values[near_tie]), 3) * 1000)
-    return _THOUSANDTHS.take(thousandths + 1000)
+    return _thousandths().take(thousandths + 1000)
 
 
 def schema(columns: dict[str, pa.DataType], nullable: dict[str, pa.DataType] | None = None) -> Any:
