@@ -37,14 +37,14 @@ def _is_ours(command: Command) -> bool:
     return command.program in {"virnucpro", "virnucpro.sif"} and not command.is_mention
 
 
-def tested_elsewhere(line: tuple[str, ...]) -> str:
+def place_of_test(line: tuple[str, ...]) -> str:
     return ELSEWHERE.get(line[:1], "") or ELSEWHERE.get(line[:2], "")
 
 
 def test_each_command_that_is_not_run_here_has_a_test_of_its_own() -> None:
     tests = Path(__file__).parents[1]
     for line in lines_of_the_pages():
-        if name := tested_elsewhere(line):
+        if name := place_of_test(line):
             text = (tests / name).read_text()
             missing = [word for word in line[:2] if word.isalpha() and word not in text]
             assert missing == [], f"{line}: {name}"
@@ -66,7 +66,7 @@ def test_the_commands_of_all_pages_run_one_after_the_other(
 ) -> None:
     installation = new_installation("pages")
     _write_inputs(installation.folder)
-    lines = [line for line in lines_of_the_pages() if not tested_elsewhere(line)]
+    lines = [line for line in lines_of_the_pages() if not place_of_test(line)]
     outcomes = installation.run_all([(line, {"VIRNUCPRO_RANKS": "1"}) for line in lines])
     assert {line: outcome for line, outcome in zip(lines, outcomes, strict=True) if outcome.exit_code} == {}
     for folder in ("results", "results-s", "results-all/liver", "results-reads"):
@@ -81,6 +81,10 @@ def _write_inputs(folder: Path) -> None:
     for name in ("sample.fastq.gz", "reads.fastq.gz", *mates):
         (folder / name).write_bytes(gzip.compress(content))
     (folder / "samples.csv").write_text("sample,fastq_1,fastq_2\nliver,s_R1.fastq.gz,s_R2.fastq.gz\n")
-    (folder / "reads.paf").write_text("r1\t90\t0\t90\t+\tno_contig\t900\t0\t90\t90\t90\t60\n")
+    names = [line[1:].split()[0].decode() for line in content.splitlines()[::4]]
+    mapped = (
+        f"r{number}\t90\t0\t90\t+\t{name}\t900\t0\t90\t90\t90\t60\n" for number, name in enumerate(names)
+    )
+    (folder / "reads.paf").write_text("".join(mapped))
     (folder / "drops" / "run42").mkdir(parents=True)
     (folder / "drops" / "run42" / "lane1.fastq").write_bytes(content)
