@@ -212,11 +212,12 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
     yield from _lines_of_checks(report)
     for remark in report.remarks:
         yield f"note: {remark}"
-    for note in dict.fromkeys(model.note for model in report.models if model.note):
+    warning = _warning(work)
+    for note in () if warning else dict.fromkeys(model.note for model in report.models if model.note):
         yield f"note: {note}"
     if removed:
         yield f"note: {removed.line}; `virnucpro materialize {key}` computes them again"
-    if warning := _warning(work):
+    if warning:
         yield f"warning: {warning}"
     yield f"report: {work.folder.report.absolute()}"
 
