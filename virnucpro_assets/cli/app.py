@@ -121,7 +121,7 @@ def materialise(drop: str, *, replace: bool) -> None:
     from virnucpro_assets.defs.runs import materialise_drop
     from virnucpro_assets.demo.recognise import demo_line
     from virnucpro_assets.inference.devices import find_devices
-    from virnucpro_assets.intake.other_versions import set_aside_other_versions
+    from virnucpro_assets.intake.registration import set_aside_other_versions
     from virnucpro_assets.settings import load_settings
     from virnucpro_assets.storage.drops import DropStore, check_key
 
@@ -139,7 +139,7 @@ def materialise(drop: str, *, replace: bool) -> None:
 
 def print_results(drop: str, settings: "Settings", files: Sequence[Path], *, as_json: bool) -> None:
     """Print the files of a finished drop, and its counts, checks and report, as text or as a line of JSON."""
-    from virnucpro_assets.pipeline.report import summary_fields, summary_lines
+    from virnucpro_assets.reports.drop_lines import summary_fields, summary_lines
 
     if as_json:
         found = {**summary_fields(drop, settings), "files": [str(path) for path in files]}

@@ -157,8 +157,8 @@ def cleanup(
 ) -> None:
     """List what nobody needs any more, with size and reason: damaged, replaced, unfinished, past its time."""
     with one_line_errors():
+        from virnucpro_assets.defs.drop_states import drops_at_work
         from virnucpro_assets.defs.instance import open_instance
-        from virnucpro_assets.defs.statuses import drops_at_work
         from virnucpro_assets.maintenance.cleanup import clean_up
         from virnucpro_assets.settings import load_settings
 
@@ -177,8 +177,8 @@ def forget(
 ) -> None:
     """Take a drop back: remove its partition, its data and its record; files of reads and runs stay."""
     with one_line_errors():
-        from virnucpro_assets.defs.forget import forget_drop
         from virnucpro_assets.defs.instance import open_instance
+        from virnucpro_assets.defs.maintenance import forget_drop
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
@@ -192,7 +192,7 @@ def show_settings() -> None:
     """Print every setting with its value and meaning; secrets are not shown."""
     with one_line_errors():
         from virnucpro_assets.settings import load_settings
-        from virnucpro_assets.settings_table import in_use
+        from virnucpro_assets.settings_names import in_use
 
         for name, value, meaning in in_use(load_settings()):
             typer.echo(f"{name} = {value}  # {meaning}")

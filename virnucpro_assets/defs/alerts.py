@@ -1,9 +1,8 @@
-"""The sensor `alerts`: tells people of failed runs, checks, refused deliveries and overdue drops.
+"""The sensor `alerts`: sends alerts of failed runs, failed checks, refused deliveries and overdue drops.
 
-Each tick reads the runs that ended since the last one, in the order of the event log, and the deliveries
-and drops as they are now; `pipeline.alerts` sends what is new and sends again what a target did not take.
-A run that the orchestrator is about to
-try again by itself is not told: the last try is.
+Each tick reads the runs that ended since the last one, in the order of the event log, and the present deliveries and
+drops. `maintenance.alerts` sends what is new, and sends again what a target did not accept. A run that Dagster is about
+to retry gives no alert: its last retry does.
 """
 
 import json
@@ -14,8 +13,8 @@ from typing import Any
 import dagster as dg
 
 from virnucpro_assets.checks.results import sentence
-from virnucpro_assets.defs.events import ended_runs
 from virnucpro_assets.defs.partitions import CALL_DROP, DROPS, drops_of
+from virnucpro_assets.defs.records import ended_runs
 from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.intake.open_deliveries import read_open_deliveries
@@ -24,8 +23,8 @@ from virnucpro_assets.maintenance.overdue import overdue_drops
 from virnucpro_assets.reports.pages import counted
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
-from virnucpro_assets.storage.tables_manifest import MANIFEST as TABLES
-from virnucpro_assets.storage.tables_manifest import TablesManifest
+from virnucpro_assets.storage.tables import MANIFEST as TABLES
+from virnucpro_assets.storage.tables import TablesManifest
 
 WILL_RETRY = "dagster/will_retry"
 SENSOR = "alerts"
@@ -35,7 +34,7 @@ ENDS = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
 
 
 def alerts(settings: Settings) -> dg.SensorDefinition:
-    """The sensor `alerts`; off if nobody is to be told and no drop can be overdue."""
+    """The sensor `alerts`; off if alerts have no target and no drop can be overdue."""
     wanted = settings.alerts.has_target or settings.overdue_hours
 
     @dg.sensor(
@@ -66,7 +65,7 @@ def _of_run(
     instance: dg.DagsterInstance, run: dg.DagsterRun, message: str, settings: Settings, now: datetime
 ) -> Iterator[Alert]:
     """What failed in a run that ended; `message` is that of its last event."""
-    told: set[str] = set()
+    reported: set[str] = set()
     kinds: tuple[Kind, Kind] = ("check failed", "check warned")
 
     def alert(kind: Kind, failures: list[Failure]) -> Iterator[Alert]:
@@ -80,11 +79,11 @@ def _of_run(
         if run.tags.get(WILL_RETRY, "").lower() == "true":
             return
         failures = failures_of(instance, run, message)
-        told = {failure.drop for failure in failures}
+        reported = {failure.drop for failure in failures}
         yield from alert("run failed", failures)
     for kind, checks in zip(kinds, failed_checks_of(instance, run), strict=True):
-        yield from alert(kind, [check for check in checks if check.drop not in told])
-        told |= {check.drop for check in checks}
+        yield from alert(kind, [check for check in checks if check.drop not in reported])
+        reported |= {check.drop for check in checks}
     if settings.alerts.finished and run.status == dg.DagsterRunStatus.SUCCESS and _makes_reports(run):
         drops = drops_of(run, instance.get_dynamic_partitions(DROPS))
         yield from alert("finished", [_finished(drop, settings) for drop in drops])
@@ -101,7 +100,7 @@ def _finished(drop: str, settings: Settings) -> Failure:
         folder = DropStore(settings.data_root).current(drop)[1]
         counts = read_manifest(folder.calls / TABLES, TablesManifest).counts
     except (VirnucproError, OSError) as error:
-        # It was removed meanwhile, or is damaged: that it was finished is told all the same.
+        # It was removed meanwhile, or is damaged: that it was finished is reported all the same.
         return Failure(drop=drop, reason=str(error), command=command)
     reads, hits = counted(counts["reads"], "read"), counted(counts["hits"], "hit")
     reason = f"{reads}, {counts['viral_reads']:,} called Viral, {hits}"
