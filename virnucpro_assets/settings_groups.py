@@ -161,6 +161,7 @@ class AlertSettings(BaseModel):
     mail_warnings: bool = Field(
         False, description="send warnings of checks by e-mail too; the log and the webhook always get them"
     )
+    finished: bool = Field(False, description="tell of each drop that is finished too, with its counts")
     smtp_host: str = Field("localhost", description="the mail server")
     smtp_port: PositiveInt = Field(587, le=65535, description="the port of that server")
     smtp_security: Literal["starttls", "ssl", "none"] = Field(

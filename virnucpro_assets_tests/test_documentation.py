@@ -50,7 +50,9 @@ def test_readme_leads_to_every_page() -> None:
 
 @page_of
 def test_every_command_line_of_virnucpro_is_understood(page: Path) -> None:
-    wrong = [f"{command}: {problem}" for command in commands(page) if (problem := _problem(command))]
+    # The history names commands that are gone.
+    named = commands(page) if page.name not in HISTORY else []
+    wrong = [f"{command}: {problem}" for command in named if (problem := _problem(command))]
     assert wrong == []
 
 
@@ -125,7 +127,7 @@ def _problem(command: Command) -> str:
             option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)
         }
         options = {word.partition("=")[0] for word in words if word.startswith("-")}
-        return ", ".join(sorted(options - known - {"--help"}))
+        return ", ".join(sorted(options - known - {"--help", "-"}))
     try:
         found.make_context("virnucpro", words)
     except TyperException as error:

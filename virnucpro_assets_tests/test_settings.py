@@ -30,6 +30,8 @@ SECRET = "secret-3f1a9c74d2"  # noqa: S105
 ROOT = str(Path(__file__).parents[1])
 
 COMMANDS = (
+    "init",
+    "ui",
     "predict reads.fa --out out",
     "demo --out out",
     "prepare reads.fa --out out",

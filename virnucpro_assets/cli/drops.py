@@ -10,7 +10,7 @@ from virnucpro_assets.cli.app import AsJson, Delete, Drop, Quiet, Replace, app, 
 from virnucpro_assets.cli.errors import one_line_errors
 from virnucpro_assets.cli.help import examples
 from virnucpro_assets.errors import VirnucproError
-from virnucpro_assets.reports.terminal import TERMINAL, say
+from virnucpro_assets.reports.terminal import TERMINAL, end_bar, say
 
 if TYPE_CHECKING:
     from virnucpro_assets.reports.drop_state import DropState
@@ -84,13 +84,24 @@ def retry(
     with one_line_errors():
         from virnucpro_assets.defs.instance import open_instance
         from virnucpro_assets.defs.runs import retry_drops
-        from virnucpro_assets.demo.recognise import saying_demo_models
+        from virnucpro_assets.demo.recognise import demo_line
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
-        models = settings.model_folders(settings.chunk_length)
-        with saying_demo_models(models, say), open_instance(settings) as instance:
-            errors = retry_drops(instance, settings, drops or [], typer.echo)
+        ended: list[str] = []
+
+        def report(line: str) -> None:
+            end_bar()
+            typer.echo(line)
+            ended.append(line)
+
+        with open_instance(settings) as instance:
+            errors = retry_drops(instance, settings, drops or [], report)
+        if not ended:
+            typer.echo("nothing failed")
+        is_made = any(line.endswith(": done") for line in ended)
+        if is_made and (line := demo_line(settings.model_folders(settings.chunk_length))):
+            say(line)
     if errors:
         raise typer.Exit(errors[0].exit_code)
 

@@ -73,6 +73,7 @@ def predict(
     """Call viruses in reads: from files to tables, hits and a report."""
     with one_line_errors():
         from virnucpro_assets.intake.registration import key_from_name
+        from virnucpro_assets.intake.standard_input import NAMES
 
         options: dict[str, Any] = {
             "chunk_length": int(chunk_length.value) if chunk_length else None,
@@ -91,9 +92,10 @@ def predict(
         if sheet:
             _predict_sheet(sheet, out, **options)
             return
-        named = _with_standard_input(reads or [])
-        files = _files(list(named), paired=paired, interleaved=interleaved)
-        _predict(name or key_from_name(named[files[0].path]), files, out, **options)
+        given = reads or []
+        files = _files([_kept(path) for path in given], paired=paired, interleaved=interleaved)
+        first = Path("stdin") if str(given[0]) in NAMES else given[0]
+        _predict(name or key_from_name(first), files, out, **options)
 
 
 @app.command(epilog=examples("virnucpro demo --out demo-results"))
@@ -213,22 +215,16 @@ def _predict(
     print_results(drop, settings, made, as_json=as_json)
 
 
-def _with_standard_input(reads: list[Path]) -> dict[Path, Path]:
-    """The files, each with the path that a name of a drop is made of; standard input is kept in a file of its own."""
+def _kept(path: Path) -> Path:
+    """The path of a file of reads; standard input is kept in a file of its own first."""
     from virnucpro_assets.drops.disk_space import check_data_root
     from virnucpro_assets.intake.standard_input import NAMES, keep_standard_input
     from virnucpro_assets.settings import load_settings
 
-    if not any(str(path) in NAMES for path in reads):
-        return {path: path for path in reads}
-    settings, named = load_settings(), dict[Path, Path]()
-    check_data_root(settings.data_root)
-    for path in reads:
-        if str(path) in NAMES:
-            named[keep_standard_input(settings, sys.stdin.buffer)] = Path("stdin")
-        else:
-            named[path] = path
-    return named
+    if str(path) not in NAMES:
+        return path
+    check_data_root((settings := load_settings()).data_root)
+    return keep_standard_input(settings, sys.stdin.buffer)
 
 
 def _files(reads: list[Path], **how: bool) -> "list[ReadFile]":

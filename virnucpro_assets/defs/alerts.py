@@ -13,13 +13,18 @@ from typing import Any
 import dagster as dg
 
 from virnucpro_assets.checks.results import sentence
-from virnucpro_assets.defs.partitions import DROPS, drops_of
+from virnucpro_assets.defs.partitions import CALL_DROP, DROPS, drops_of
 from virnucpro_assets.defs.records import ended_runs
 from virnucpro_assets.errors import VirnucproError
+from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.intake.open_deliveries import read_open_deliveries
 from virnucpro_assets.maintenance.alerts import Alert, Failure, Kind, send
 from virnucpro_assets.maintenance.overdue import overdue_drops
+from virnucpro_assets.reports.pages import counted
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drops import DropStore
+from virnucpro_assets.storage.tables import MANIFEST as TABLES
+from virnucpro_assets.storage.tables import TablesManifest
 
 WILL_RETRY = "dagster/will_retry"
 SENSOR = "alerts"
@@ -79,6 +84,27 @@ def _of_run(
     for kind, checks in zip(kinds, failed_checks_of(instance, run), strict=True):
         yield from alert(kind, [check for check in checks if check.drop not in reported])
         reported |= {check.drop for check in checks}
+    if settings.alerts.finished and run.status == dg.DagsterRunStatus.SUCCESS and _makes_reports(run):
+        drops = drops_of(run, instance.get_dynamic_partitions(DROPS))
+        yield from alert("finished", [_finished(drop, settings) for drop in drops])
+
+
+def _makes_reports(run: dg.DagsterRun) -> bool:
+    chosen = run.asset_selection
+    return run.job_name == CALL_DROP if not chosen else dg.AssetKey("drop_report") in chosen
+
+
+def _finished(drop: str, settings: Settings) -> Failure:
+    command = f"virnucpro report {drop}"
+    try:
+        folder = DropStore(settings.data_root).current(drop)[1]
+        counts = read_manifest(folder.calls / TABLES, TablesManifest).counts
+    except (VirnucproError, OSError) as error:
+        # It was removed meanwhile, or is damaged: that it was finished is reported all the same.
+        return Failure(drop=drop, reason=str(error), command=command)
+    reads, hits = counted(counts["reads"], "read"), counted(counts["hits"], "hit")
+    reason = f"{reads}, {counts['viral_reads']:,} called Viral, {hits}"
+    return Failure(drop=drop, reason=f"{reason}; {folder.report.absolute()}", command=command)
 
 
 def _of_deliveries(settings: Settings, now: datetime) -> list[Alert]:

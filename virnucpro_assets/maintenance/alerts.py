@@ -1,4 +1,4 @@
-"""Alerts: messages about failures, for people and for programs, sent once to every target.
+"""Alerts: messages about failures (and finished drops, if wanted), for people and programs, sent once to every target.
 
 An alert is first written to the outbox (`alerts.toml` under the data root), once for each target in the settings: a
 log, a webhook (JSON, by POST) and e-mail. Then each is sent. An alert that a target does not accept stays in the outbox
@@ -30,7 +30,7 @@ SHOWN = 20
 KEPT = timedelta(days=7)
 
 Log = Callable[[str], None]
-Kind = Literal["run failed", "check failed", "check warned", "delivery refused", "overdue"]
+Kind = Literal["run failed", "check failed", "check warned", "delivery refused", "overdue", "finished"]
 Target = Literal["log", "webhook", "e-mail"]
 
 STATES = ("delivery refused", "overdue")
@@ -41,6 +41,7 @@ ONE: dict[Kind, str] = {
     "check warned": "has a warning of a check",
     "delivery refused": "was refused",
     "overdue": "is overdue",
+    "finished": "is finished",
 }
 SEVERAL: dict[Kind, str] = {
     "run failed": "drops failed",
@@ -48,11 +49,14 @@ SEVERAL: dict[Kind, str] = {
     "check warned": "drops have warnings of checks",
     "delivery refused": "deliveries were refused",
     "overdue": "drops are overdue",
+    "finished": "drops are finished",
 }
 
 
 class Failure(BaseModel):
     """A failure of a drop: the ranks (if it failed in some), the reason, and the command that repairs it.
+
+    Of a finished drop: its counts, and the command that shows them.
 
     `drop` is the name of the delivery if one was refused, and empty if a run is not about a drop.
     """
@@ -96,7 +100,8 @@ class Alert(BaseModel):
         if self.run_id:
             lines += [f"run {self.run_id}{_of_job(self.job)}", self.run_url]
         for failure in self.failures[:SHOWN]:
-            lines += ["", f"{self._subject(failure)}: {failure.reason}", f"to repair: {failure.command}"]
+            what = "to look" if self.kind == "finished" else "to repair"
+            lines += ["", f"{self._subject(failure)}: {failure.reason}", f"{what}: {failure.command}"]
         if len(self.failures) > SHOWN:
             lines += ["", f"and {len(self.failures) - SHOWN} more"]
         return "\n".join(lines) + "\n"

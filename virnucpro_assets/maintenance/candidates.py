@@ -5,6 +5,7 @@
 - unfinished: temporary files and folders of killed runs, `NAME.partial-PID-HEX`
 - former: generations that are not the current one, once the current one is finished
 - embeddings: parts, views and check sample of a finished drop that is older than `keep_embeddings_days`
+- standard input: reads that came by it and that no drop is made of any more
 - data: all of a finished drop that is older than `keep_drops_days`, but for its records
 
 A drop is finished when its calls are. Its age counts from the end of that stage in its record, or of the last stage
@@ -18,7 +19,7 @@ are candidates, because the cache limits its own size. In the registry of models
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,7 +36,7 @@ from virnucpro_assets.storage.shards import VIEW as SHARD
 from virnucpro_assets.storage.tables import MANIFEST as TABLES
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
-Kind = Literal["quarantined", "superseded", "unfinished", "former", "embeddings", "data"]
+Kind = Literal["quarantined", "superseded", "unfinished", "former", "standard input", "embeddings", "data"]
 
 GENERATION = re.compile(r"[0-9a-f]{12}")
 SET_ASIDE = re.compile(r".+\.(quarantine|superseded)-\d+")
@@ -107,6 +108,12 @@ class Finder:
         for path in self._listed(self._folder):
             if path.is_dir() and not path.name.startswith("."):
                 yield from Finder(path, "", self._settings, self._now).beside_generations()
+
+    def of_standard_input(self, needed: Collection[Path]) -> Iterator[CleanupCandidate]:
+        """Candidates in the folder of kept standard input, if it is that: files that are not `needed` by a drop."""
+        for path in self._listed(self._folder):
+            if path.absolute() not in needed and self._is_abandoned(path):
+                yield self._one(path, "standard input", "no drop is made of it")
 
     def of_cache(self) -> Iterator[CleanupCandidate]:
         """Candidates in the embedding cache, if the folder is that."""

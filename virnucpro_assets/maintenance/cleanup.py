@@ -25,8 +25,9 @@ from virnucpro_assets.errors import BusyError, IntegrityError, describe_os_error
 from virnucpro_assets.files.atomic import TEMPORARY_MARK, sync_folder
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.files.manifests import read_manifest
+from virnucpro_assets.intake.standard_input import FOLDER as STANDARD_INPUT
 from virnucpro_assets.maintenance.candidates import CleanupCandidate, Finder
-from virnucpro_assets.reports.pages import table
+from virnucpro_assets.reports.pages import counted, table
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import DropFolder, Removed, note_removed
 from virnucpro_assets.storage.drops import DropStore
@@ -68,7 +69,7 @@ class CleanUp:
             yield from table(("size", "what", "where", "why"), rows)
         for each in self.skipped:
             yield f"skipped: {each.path}: {each.why}"
-        what = f"{len(self.candidates)} things, {readable_size(self.size)}"
+        what = f"{counted(len(self.candidates), 'thing')}, {readable_size(self.size)}"
         yield f"{what} removed" if self.deleted else f"{what}; nothing was removed (--delete does it)"
 
 
@@ -101,6 +102,7 @@ def clean_up(
         if not keys:
             for found in Finder(settings.data_root, "", settings, moment).beside_generations():
                 _take(found, outcome)
+            _clean_standard_input(settings, outcome, moment)
             _clean_cache(settings, outcome, moment)
             _clean_registry(settings, outcome, moment)
     return outcome
@@ -137,6 +139,20 @@ def _clean_locked(key: str, settings: Settings, outcome: CleanUp, now: datetime)
             for found in finder.of_generation(generation):
                 _take(found, outcome)
     outcome.skipped += [Skipped(path, "a symbolic link") for path in finder.links]
+
+
+def _clean_standard_input(settings: Settings, outcome: CleanUp, now: datetime) -> None:
+    store, folder = DropStore(settings.data_root), settings.data_root / STANDARD_INPUT
+    try:
+        drops = store.keys()
+        sources = [source for key in drops if (source := store.source(key))]
+    except IntegrityError as error:
+        # The drop of the damaged record may be made of any of them.
+        outcome.skipped.append(Skipped(folder, str(error)))
+        return
+    needed = {file.path for source in sources for file in source.files}
+    for found in Finder(folder, "", settings, now).of_standard_input(needed):
+        _take(found, outcome)
 
 
 def _clean_cache(settings: Settings, outcome: CleanUp, now: datetime) -> None:

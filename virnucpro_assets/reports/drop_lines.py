@@ -1,4 +1,4 @@
-"""The report of a drop as lines for the terminal."""
+"""The report of a drop as lines for the terminal, and as fields for programs."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -33,7 +33,7 @@ def summary_fields(key: str, settings: Settings) -> dict[str, Any]:
 def summary_lines(key: str, settings: Settings) -> Iterator[str]:
     """What the terminal says of a drop whose report is made."""
     work, report = _finished(key, settings)
-    removed = removed_of(work.folder)
+    removed, warning = removed_of(work.folder), _warning(work)
     yield f"drop {report.drop}, generation {report.generation}"
     candidates = counted(report.candidates - report.whole_chunks, "stop-free frame")
     if report.reads_without_open_frame:
@@ -53,11 +53,11 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
     yield from _lines_of_checks(report)
     for remark in report.remarks:
         yield f"note: {remark}"
-    for note in dict.fromkeys(model.note for model in report.models if model.note):
+    for note in () if warning else dict.fromkeys(model.note for model in report.models if model.note):
         yield f"note: {note}"
     if removed:
         yield f"note: {removed.line}; `virnucpro materialize {key}` computes them again"
-    if warning := _warning(work):
+    if warning:
         yield f"warning: {warning}"
     yield f"report: {work.folder.report.absolute()}"
 

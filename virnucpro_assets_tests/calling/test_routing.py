@@ -134,7 +134,10 @@ def test_the_report_and_the_tables_count_reads_by_route(finished: DropWork, mode
     assert report.routes == {"joint": called - short, "dna": short}
     assert [model.role for model in report.models][2:] == ["classifier", "short classifier"]
     assert f"scored by joint: {called - short} reads, dna: {short} reads" in summary_lines("d", work.settings)
-    assert len([line for line in summary_lines("d", work.settings) if line.startswith("note: ")]) == 1
+    assert (
+        len([line for line in summary_lines("d", work.settings) if line.startswith(("note: ", "warning: "))])
+        == 1
+    )
     page = work.folder.report.read_text()
     assert f"Scored by: joint, {called - short} reads; dna, {short} reads." in page
     assert table(work, "calls/chunk_calls.parquet")["route"].count("dna") == short

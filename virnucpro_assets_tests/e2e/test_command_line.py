@@ -227,7 +227,7 @@ def test_the_help_of_a_command_has_an_example(in_folder: Path, command: str) -> 
     examples = result.stdout.partition("Examples:\n")[2].splitlines()
     assert any(line.startswith(f"    virnucpro {command}") for line in examples)
     # A cut summary ends so, and a type of Python's is in such brackets.
-    assert "..." not in re.sub(r"\[[A-Z]+\]\.\.\.|COMMAND \[ARGS\]\.\.\.", "", result.stdout)
+    assert "..." not in re.sub(r"[\[{][A-Z]+[\]}]\.\.\.|COMMAND \[ARGS\]\.\.\.", "", result.stdout)
     assert "<list" not in result.stdout
 
 

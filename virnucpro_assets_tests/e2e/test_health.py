@@ -203,13 +203,26 @@ def test_predictions_that_are_held_back_have_a_check_report_and_an_alert(deploym
 
 
 @pytest.mark.slow
-def test_a_finished_drop_has_one_check_report_that_a_command_makes_fresh(deployment):
+def test_a_finished_drop_is_told_once_if_asked_for_and_has_one_check_report_that_a_command_makes_fresh(
+    deployment, webhook
+):
+    alerts_of = AlertSettings(webhook=webhook.url, finished=True)
+    asked, unasked = (
+        Sensor(deployment, deployment.settings(alerts=alerts_of)),
+        Sensor(deployment, telling(deployment, webhook)),
+    )
     deployment.deliver("d1", 4)
     assert deployment.run("index_drop", "d1").success
     assert deployment.run("embed_drop", "d1", ranks=(0, 3)).success
     assert deployment.run("call_drop", "d1").success
     first = latest(deployment, "check_report", "d1")
     folder = DropStore(deployment.root / "data").current("d1")[1]
+    assert unasked.tick() == "nothing to tell"
+    assert asked.tick() == "VirNucPro: drop d1 is finished"
+    (body,) = webhook.bodies
+    assert body["kind"] == "finished"
+    assert body["failures"][0]["reason"].startswith("4 reads, ")
+    assert body["failures"][0]["reason"].endswith(f" hits; {folder.report}")
     assert first is not None
     assert (first.metadata["verdict"].value, first.metadata["passed"].value) == ("passed", 21)
 

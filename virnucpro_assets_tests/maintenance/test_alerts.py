@@ -301,6 +301,7 @@ def test_warnings_go_by_e_mail_only_if_the_settings_say_so(
         ("delivery refused", [WHOLE], "delivery d2 was refused"),
         ("delivery refused", [WHOLE, RANK], "2 deliveries were refused, delivery d2 first"),
         ("overdue", [WHOLE], "drop d2 is overdue"),
+        ("finished", [WHOLE], "drop d2 is finished"),
     ],
 )
 def test_a_title_says_what_failed(kind: Any, failures: list[Failure], title: str) -> None:
@@ -314,6 +315,11 @@ def test_a_run_of_assets_that_were_chosen_by_hand_has_no_name_of_dagsters_own() 
     assert chosen.title == "VirNucPro: a run failed"
     assert chosen.text.splitlines()[1] == "run run-1"
     assert "__" not in chosen.text
+
+
+def test_of_a_finished_drop_there_is_something_to_look_at_and_nothing_to_repair() -> None:
+    text = alert(WHOLE.model_copy(update={"command": "virnucpro report d2"}), kind="finished").text
+    assert text.splitlines()[-1] == "to look: virnucpro report d2"
 
 
 def test_many_drops_are_one_message_of_bounded_length(tmp_path: Path, webhook: Webhook) -> None:

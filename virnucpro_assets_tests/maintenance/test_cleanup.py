@@ -1,6 +1,7 @@
 """Clean-up: what it finds by value, what it removes, and what it leaves alone."""
 
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -16,10 +17,13 @@ from virnucpro_assets.errors import InputError
 from virnucpro_assets.files.digests import VerifiedFiles
 from virnucpro_assets.files.locks import FileLock
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.intake.registration import register_reads
+from virnucpro_assets.intake.standard_input import keep_standard_input
 from virnucpro_assets.maintenance.cleanup import CleanUp, clean_up
 from virnucpro_assets.pipeline.report import report_drop
 from virnucpro_assets.pipeline.run import run_drop
 from virnucpro_assets.reports.drop_lines import summary_lines
+from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import removed_of
 from virnucpro_assets.storage.drops import DropStore
@@ -65,6 +69,22 @@ def days_ago(days: float) -> datetime:
 
 def change(settings: Settings, **changes: object) -> Settings:
     return settings.model_copy(update=changes)
+
+
+def test_standard_input_goes_when_no_drop_is_made_of_it(tmp_path: Path) -> None:
+    settings = Settings(data_root=tmp_path)
+    used, unused, fresh = (
+        keep_standard_input(settings, io.BytesIO(content))
+        for content in (b">a\nAC\n", b">b\nAC\n", b">c\nA\n")
+    )
+    register_reads("d", [ReadFile(used)], settings)
+    for path in (used, unused):
+        os.utime(path, (0, days_ago(1.1).timestamp()))
+    listed = clean_up(settings)
+    assert found(listed) == {f"_stdin/{unused.name}": ("standard input", 6)}
+    assert list(listed.lines())[-1] == "1 thing, 6 bytes; nothing was removed (--delete does it)"
+    assert list(clean_up(settings, delete=True).lines())[-1] == "1 thing, 6 bytes removed"
+    assert [path.exists() for path in (used, unused, fresh)] == [True, False, True]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from virnucpro_assets.demo.recognise import demo_line
 from virnucpro_assets.inference.progress import Shown
 from virnucpro_assets.reports.terminal import TERMINAL, bar, end_bar, say
 
+END = "<end>"
 HALF = "esm2: 2 of 4 (50%) sequences, 10 a second, 12 s left"
 WHOLE = "esm2: 4 of 4 (100%) sequences, 10 a second"
 
@@ -26,8 +27,13 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
         patch.setattr(sys, "stderr", stream)
         patch.setenv("COLUMNS", "80")
         yield shown
+        stream.write(END)
         stream.flush()
-        shown.append(os.read(master, 10_000))
+        read = b""
+        # A terminal gives what was written in pieces.
+        while not read.endswith(END.encode()):
+            read += os.read(master, 10_000)
+        shown.append(read.removesuffix(END.encode()))
     os.close(master)
 
 
