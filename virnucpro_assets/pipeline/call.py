@@ -7,7 +7,17 @@ import numpy as np
 from virnucpro_assets.calling.calls import call_members
 from virnucpro_assets.calling.error_rates import ErrorRates
 from virnucpro_assets.calling.region_tables import REGION_FILES, write_regions
-from virnucpro_assets.calling.routing import Routing, check_scored_by, classifiers_in_use
+from virnucpro_assets.calling.routing import (
+    EXPECTED_FALSE,
+    EXPECTED_SHARE,
+    LOW_COMPLEXITY,
+    READS_BY_ROUTE,
+    REGION_RULES,
+    WANTED_FDR,
+    Routing,
+    check_scored_by,
+    classifiers_in_use,
+)
 from virnucpro_assets.checks.gate import require_passed, subjects_of_predictions
 from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.stage_records import recorded_stage
@@ -16,8 +26,7 @@ from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.pipeline.predict import demo_note, score_files, scored_members
 from virnucpro_assets.sequences.complexity import DustScores
 from virnucpro_assets.sequences.reads import read_batches
-from virnucpro_assets.settings_fields import LOW_COMPLEXITY_ABOVE
-from virnucpro_assets.settings_groups import RegionRules
+from virnucpro_assets.settings_groups import LOW_COMPLEXITY_ABOVE, RegionRules
 from virnucpro_assets.storage.call_tables import (
     CHUNK_CALLS_FILE,
     CONSENSUS_FILE,
@@ -27,17 +36,7 @@ from virnucpro_assets.storage.call_tables import (
 )
 from virnucpro_assets.storage.calls import CALLS, VIRAL, CallSummary
 from virnucpro_assets.storage.hits import HITS_FILE, write_hits
-from virnucpro_assets.storage.tables_manifest import TablesManifest, read_tables, write_tables_manifest
-
-READS_BY_ROUTE = "called reads scored by"
-"""Before the name of a route: what the calls' manifest counts."""
-
-EXPECTED_FALSE = "expected false calls"
-"""The figure of the stage with the expected number of wrong Viral calls; `unknown` without a calibration."""
-
-REGION_RULES, LOW_COMPLEXITY = "rules of regions", "dust score of low complexity"
-WANTED_FDR, EXPECTED_SHARE = "wanted false discovery rate", "expected share of viruses"
-"""Settings as the calls' manifest names them."""
+from virnucpro_assets.storage.tables import TablesManifest, read_tables, write_tables_manifest
 
 CALL_FILES = (
     CONSENSUS_FILE,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "transformers", "esm", "matplotlib", "tokenizers")
+HEAVY = ("torch", "transformers", "esm", "matplotlib", "tokenizers", "pandas")
 EMPTY_PROJECT = "import dagster as dg\n\ndefs = dg.Definitions()\n"
 ROUNDS = 3
 
