@@ -41,6 +41,14 @@ WANTED_FDR, EXPECTED_SHARE = "wanted false discovery rate", "expected share of v
 
 READS_BY_ROUTE = "called reads scored by"
 """Before the name of a route: what the calls' manifest counts."""
+
+EXPECTED_FALSE = "expected false calls"
+"""The figure of the calls' stage with the expected number of wrong Viral calls; `unknown` without a calibration."""
+
+REGION_RULES, LOW_COMPLEXITY = "rules of regions", "dust score of low complexity"
+WANTED_FDR, EXPECTED_SHARE = "wanted false discovery rate", "expected share of viruses"
+"""Settings, as the manifest of the calls names them."""
+
 DNA_ONLY_BELOW = "short_below"
 """The setting `dna_only_below_bases`, as stored tables name it."""
 _INPUTS = (

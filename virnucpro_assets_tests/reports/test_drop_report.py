@@ -276,8 +276,8 @@ def test_low_complexity_is_shown_and_sets_nothing_aside_by_itself(report):
     low = LowComplexity(above=20, low_chunks=1200, chunks=6600, viral_reads=1)
     row = report.top_calls[0].model_copy(update={"low_complexity": 0.25})
     text = Page(render_report(report.model_copy(update={"low_complexity": low, "top_calls": [row]}))).text
-    assert "1,200 of 6,600 chunks are low in complexity (dust score above 20)" in text
-    assert "In 1 Viral read at least half of the chunks are" in text
+    assert "Low complexity (dust score above 20): 1,200 of 6,600 chunks" in text
+    assert "at least half of the chunks in 1 Viral read. Nothing is left out" in text
     assert "0.9999 25.0 %" in text
 
 
