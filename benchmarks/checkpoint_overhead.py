@@ -26,9 +26,9 @@ import psutil
 from benchmarks.device_faults import SHAPES, make_index, make_job, make_model
 from virnucpro_assets.inference.devices import Device, find_devices
 from virnucpro_assets.inference.messages import Finished, PartTask
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.plans import expected_tokens, plan_parts
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions, Work
-from virnucpro_assets.inference.shard_runs import ShardJob
 from virnucpro_assets.models.encoders import ENCODERS
 
 FORGETTING = (str(Path(__file__).with_name("unwritten_device_process.py")),)

@@ -15,10 +15,9 @@ from tools.demo.tokenizer import learn_tokenizer
 from virnucpro_assets.demo.excerpts import read_excerpts
 from virnucpro_assets.demo.paths import DATA_FOLDER
 from virnucpro_assets.inference.embedding import embed_sequences
-from virnucpro_assets.models.configs import DnabertSConfig, EncoderConfig, Esm2Config
-from virnucpro_assets.models.encoder import Encoder
+from virnucpro_assets.models.configs import DnabertSConfig, EncoderConfig, Esm2Config, count_flops
 from virnucpro_assets.models.loading import load_encoder, random_weights, save_encoder
-from virnucpro_assets.models.sizes import count_flops
+from virnucpro_assets.models.packed_encoder import Encoder
 from virnucpro_assets.models.weights import State
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.vocabulary import Precision

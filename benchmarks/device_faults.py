@@ -29,17 +29,17 @@ import h5py
 import numpy as np
 
 from virnucpro_assets.inference.devices import Device, find_devices
-from virnucpro_assets.inference.kernels import Machine, choose_kernels
-from virnucpro_assets.inference.messages import EncoderChoice
+from virnucpro_assets.inference.encoder_choice import EncoderChoice, Machine, choose_kernels
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
-from virnucpro_assets.inference.shard_runs import ShardJob, embed_shards
+from virnucpro_assets.inference.shard_runs import embed_shards
 from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.loading import random_weights, save_encoder
-from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex
+from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index
+from virnucpro_assets.sequences.index_manifest import IndexOrigin
 from virnucpro_assets.sequences.read_files import ReadFile
-from virnucpro_assets.storage.incidents import Incidents
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.provenance import Incidents, Recipe
 from virnucpro_assets.storage.shards import ShardManifest, rank_name
 
 SHAPES = {"8M": (6, 320, 20), "35M": (12, 480, 20), "650M": (33, 1280, 20)}

@@ -22,8 +22,8 @@ from typing import Any
 from benchmarks.baselines import preparation
 from benchmarks.demo_reads import write_fasta
 from benchmarks.lone_process import Measured, in_lone_process
-from virnucpro_assets.sequences.index import IndexOrigin
 from virnucpro_assets.sequences.index_builder import build_index
+from virnucpro_assets.sequences.index_manifest import IndexOrigin
 from virnucpro_assets.sequences.read_files import ReadFile
 
 READ_LENGTH = 300

@@ -95,7 +95,7 @@ def on_record(drops: int) -> dict[str, Any]:
             instance.add_dynamic_partitions(DROPS, names)
             for asset in ASSETS:
                 for name in names:
-                    for key in Partitions(settings.ranks).of_asset(asset, name) or []:
+                    for key in Partitions(settings.ranks).of_asset(asset, name):
                         instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=key))
         written = time.monotonic() - started
         with running_web_server(deployment, **AUTOMATION) as web:

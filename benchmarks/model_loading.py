@@ -41,13 +41,13 @@ with torch.serialization.safe_globals([Namespace]):
     model, _ = esm.pretrained.load_model_and_alphabet_local(sys.argv[1] + '/esm2.pt')
 """,
     "import of fair-esm's file": """
-from virnucpro_assets.models.imports import import_encoder
+from virnucpro_assets.models.encoder_imports import import_encoder
 from virnucpro_assets.models.registry import Registry
 from pathlib import Path
 import_encoder(Registry(Path(sys.argv[1]) / 'models'), Path(sys.argv[1]) / 'esm2.pt', 'one')
 """,
     "import of a Hugging Face folder": """
-from virnucpro_assets.models.imports import import_encoder
+from virnucpro_assets.models.encoder_imports import import_encoder
 from virnucpro_assets.models.registry import Registry
 from pathlib import Path
 import_encoder(Registry(Path(sys.argv[1]) / 'models'), Path(sys.argv[1]) / 'hub', 'two')
@@ -72,7 +72,7 @@ load_encoder(Path(sys.argv[1]) / 'models' / 'one', precision='float32')
 # The libraries are loaded before the clock starts: a line on standard output says so.
 PROGRAM = """
 import sys, time, torch, esm.pretrained
-import virnucpro_assets.models.imports, virnucpro_assets.models.loading
+import virnucpro_assets.models.encoder_imports, virnucpro_assets.models.loading
 torch.set_num_threads(1)
 print('ready', flush=True); sys.stdin.readline()
 started = time.monotonic()

@@ -29,13 +29,13 @@ from benchmarks.checkpoint_overhead import processor_seconds, tasks_of, timed
 from benchmarks.device_faults import SHAPES, make_index, make_job, make_model
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.embedding import embed_sequences
-from virnucpro_assets.inference.encoders import LoadedEncoders
+from virnucpro_assets.inference.loaded_encoders import LoadedEncoders
 from virnucpro_assets.inference.messages import Finished, PartTask
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions, Work
-from virnucpro_assets.inference.shard_runs import ShardJob
-from virnucpro_assets.models.encoder import Encoder
 from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.models.hardware import limit_threads
+from virnucpro_assets.models.packed_encoder import Encoder
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.storage.parts import rows_of
 

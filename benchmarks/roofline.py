@@ -26,10 +26,9 @@ from benchmarks.gemm_rate import LayerProducts, clock_of
 from benchmarks.gpu.models import ESM2_3B, ESM2_650M, SHAPES
 from benchmarks.sample_sequences import Mixture
 from benchmarks.shapes import DNABERT_S, ESM2_8M
-from virnucpro_assets.models.configs import EncoderConfig
+from virnucpro_assets.models.configs import EncoderConfig, flops_per_token
 from virnucpro_assets.models.hardware import limit_threads
 from virnucpro_assets.models.loading import DTYPES, TOKENS_IN_CACHE
-from virnucpro_assets.models.sizes import flops_per_token
 from virnucpro_assets.vocabulary import Precision
 
 Config = EncoderConfig

@@ -38,8 +38,8 @@ from virnucpro_assets.models.classifier import load_classifier
 from virnucpro_assets.models.evaluation import auroc, confusion
 from virnucpro_assets.models.hardware import limit_threads
 from virnucpro_assets.models.loading import load_encoder
-from virnucpro_assets.pipeline.report import gather_report
 from virnucpro_assets.pipeline.run import run_drop
+from virnucpro_assets.reports.gather import gather_report
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 

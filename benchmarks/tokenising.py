@@ -25,8 +25,8 @@ from tools.demo.tokenizer import learn_tokenizer
 from virnucpro_assets.demo.excerpts import read_excerpts
 from virnucpro_assets.demo.paths import DATA_FOLDER
 from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
-from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.loading import load_encoder, random_weights, save_encoder
+from virnucpro_assets.models.packed_encoder import PackedEncoder
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.vocabulary import Precision

@@ -7,7 +7,7 @@ from virnucpro_assets.files.digests import FileRecord
 from virnucpro_assets.inference import device_process
 from virnucpro_assets.storage import parts
 from virnucpro_assets.storage.parts import PackCounts, PartPlan, PartRecord
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.provenance import Recipe
 
 
 def forget(

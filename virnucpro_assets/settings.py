@@ -2,8 +2,8 @@
 
 Values come from environment variables named VIRNUCPRO_ and the field's name in capitals (nested ones with two
 underscores, as in VIRNUCPRO_CALLS__VIRAL_ABOVE), then from a file `virnucpro.toml` in the working folder, then from
-the defaults in settings_fields.py. No other module reads the environment. A variable with that prefix that names no
-setting is an error.
+the defaults in settings_fields.py and settings_groups.py. No other module reads the environment. A variable with that
+prefix that names no setting is an error.
 """
 
 import os
@@ -11,9 +11,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from pydantic import (
-    ValidationError,
-)
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -31,10 +29,9 @@ from virnucpro_assets.settings_fields import (
     ComputeSettings,
     DeliverySettings,
     ModelSettings,
-    OperationSettings,
-    ResultSettings,
     ScheduleSettings,
 )
+from virnucpro_assets.settings_groups import OperationSettings, ResultSettings
 from virnucpro_assets.settings_names import (
     FORMER_NAMES,
     check_variables,
@@ -44,10 +41,7 @@ from virnucpro_assets.settings_names import (
     variable_of,
 )
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
-from virnucpro_assets.vocabulary import (
-    ENCODER_KINDS,
-    EncoderKind,
-)
+from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 SETTINGS_FILE = "virnucpro.toml"
 

@@ -1,4 +1,7 @@
-"""All settings of a deployment by group, with defaults and meanings. `Settings` (settings.py) joins the groups."""
+"""The settings of deliveries, models, devices and schedules, with defaults and meanings.
+
+Those of results and operation are in settings_groups.py; `Settings` (settings.py) joins all.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -6,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -16,7 +20,6 @@ from pydantic import (
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.files.user_paths import user_path
-from virnucpro_assets.settings_groups import AlertSettings, CallThresholds, RaySettings, RegionRules
 from virnucpro_assets.vocabulary import Attention, Precision, QuarantinePolicy, WhenBusy
 
 
@@ -108,6 +111,18 @@ class ModelSettings(BaseModel):
     )
 
 
+class RaySettings(BaseModel):
+    """A Ray cluster that computes the steps, and the resources of each step."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    address: str = Field("http://127.0.0.1:8265", description="the cluster's job server, its dashboard")
+    num_cpus: PositiveFloat = Field(1, description="processors of each step")
+    num_gpus: NonNegativeFloat = Field(
+        1, description="GPUs of a step with embeddings; 0 on a cluster without any"
+    )
+
+
 class ComputeSettings(BaseModel):
     """The devices, how the encoders compute on them, and what happens if one is busy or fails."""
 
@@ -194,7 +209,7 @@ class ScheduleSettings(BaseModel):
     nightly_at: str = Field(
         "02:00",
         pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
-        description="when the schedule nightly_drops starts the runs; it scans for drops in the two hours before",
+        description="when the schedule nightly_drops asks for what was never begun",
     )
     retry_cron: str = Field("0 7-19 * * *", description="when the schedule retry_failed runs, as a cron line")
     timezone: str = Field("UTC", description="time zone of the schedules, for example Europe/Vienna")
@@ -210,76 +225,4 @@ class ScheduleSettings(BaseModel):
     )
     retry_drops: PositiveInt = Field(
         20, description="how many drops the schedule retry_failed repeats at a time"
-    )
-
-
-class ResultSettings(BaseModel):
-    """Thresholds of hits, calls, checks and classifiers."""
-
-    min_score: float = Field(
-        0.5, ge=0, le=1, description="P(virus) that a read's best chunk needs to be a hit"
-    )
-    calls: CallThresholds = Field(
-        default_factory=CallThresholds, description="thresholds of calls per read or contig"
-    )
-    expected_viral_share: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="share of viruses expected among the reads, for q-values; none: that of the classifier's training",
-    )
-    regions: RegionRules = Field(
-        default_factory=RegionRules, description="when chunks of a long read or contig are a viral region"
-    )
-    check_sample: PositiveInt = Field(64, le=512, description="chunks in the sample of the precision checks")
-    min_cosine: float = Field(
-        0.999,
-        ge=-1,
-        le=2,
-        description="least cosine of an embedding to its float32 reference; above 1 every drop is held back",
-    )
-    min_label_agreement: float = Field(
-        0.98, ge=0, le=2, description="least share of equal labels against float32; above 1 likewise"
-    )
-    max_packed_difference: NonNegativeFloat = Field(
-        5e-6, description="largest change of an embedding by its neighbours, float32"
-    )
-    min_packing_efficiency: float = Field(
-        0.9, ge=0, le=1, description="least tokens in packs over capacity, full packs"
-    )
-    classifier_margin: NonNegativeFloat = Field(
-        0.01,
-        lt=1,
-        description="by how much AUROC and F1 of a new classifier may be below those of the one in use",
-    )
-
-
-class OperationSettings(BaseModel):
-    """Alerts, the address of reports, and how long data are kept."""
-
-    alerts: AlertSettings = Field(
-        default_factory=AlertSettings, description="who gets alerts about failures, and how"
-    )
-    fresh_hours: PositiveFloat | None = Field(
-        None,
-        ge=1,
-        description="hours after which predictions count as stale if no drop has younger ones; for daily deliveries",
-    )
-    overdue_hours: NonNegativeFloat = Field(
-        36, description="hours after which a drop without predictions is overdue; 0: never"
-    )
-    reports_url: str | None = Field(
-        None,
-        pattern="^https?://",
-        description="web address of the pages in the data root; if not set, the UI shows their paths",
-    )
-    keep_embeddings_days: PositiveFloat | None = Field(
-        None,
-        description="days after which the embeddings of a finished drop are removed; results stay; not set: never",
-    )
-    keep_drops_days: PositiveFloat | None = Field(
-        None, description="days after which all data of a finished drop are removed; not set: never"
-    )
-    cleanup_deletes: bool = Field(
-        False, description="whether the scheduled clean-up deletes, or only lists what it would delete"
     )

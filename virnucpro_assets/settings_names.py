@@ -1,15 +1,15 @@
-"""The names of the settings: every one with its variable, and the check that no variable is misspelt.
+"""All settings by name: their variables and values as text, and the check that no variable is misspelt.
 
 A variable with the prefix of this project that names no setting is an error, because the setting that it was meant for
 would silently keep its default. Names are compared without regard to case, as pydantic-settings does.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from virnucpro_assets.errors import InputError
@@ -49,10 +49,30 @@ def settings_of(model: type[BaseModel], name: str = "", variable: str = "") -> I
         )
         if isinstance(found.default, BaseModel):
             yield from settings_of(type(found.default), f"{found.name}.", f"{found.variable}__")
-        elif is_dataclass(found.default):
-            yield from _of_dataclass(found)
         else:
             yield found
+
+
+def in_use(settings: BaseModel) -> Iterator[tuple[str, str, str]]:
+    """Name, value and meaning of every setting of a deployment; a secret is shown as `(secret)`."""
+    for setting in settings_of(type(settings)):
+        value: Any = settings
+        for name in setting.name.split("."):
+            value = getattr(value, name)
+        yield setting.name, shown(value), setting.meaning
+
+
+def shown(value: Any) -> str:
+    """The value of a setting as text."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case SecretStr():
+            return "(secret)"
+        case _:
+            return str(value)
 
 
 def check_variables(model: type[BaseModel], variables: Iterable[str]) -> None:
@@ -101,18 +121,6 @@ def variable_of(model: type[BaseModel], name: str) -> str:
     variables = {setting.name: setting.variable for setting in settings_of(model)}
     is_variable = name in variables.values()
     return variables.get(name, name if is_variable else f"{PREFIX}{name.replace('.', '__').upper()}")
-
-
-def _of_dataclass(group: Setting) -> Iterator[Setting]:
-    """The settings of a group that is a dataclass; the annotations of its fields are the meanings."""
-    for name, annotated in get_type_hints(type(group.default), include_extras=True).items():
-        meaning = next(word for word in get_args(annotated) if isinstance(word, str))
-        yield Setting(
-            f"{group.name}.{name}",
-            f"{group.variable}__{name.upper()}",
-            getattr(group.default, name),
-            meaning,
-        )
 
 
 def _variable(field: FieldInfo, prefix: str, name: str) -> str:

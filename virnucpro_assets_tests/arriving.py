@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from virnucpro_assets.intake.deliveries import Delivery
 from virnucpro_assets.intake.registration import list_drop, register_delivery
-from virnucpro_assets.intake.scan import Delivery, Observations, Scan, scan
+from virnucpro_assets.intake.scan import Observations, Scan, scan
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 

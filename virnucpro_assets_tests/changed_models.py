@@ -38,7 +38,7 @@ def rare_dna_token(index: SequenceIndex) -> tuple[int, int]:
     tokens = load_encoder(MODELS_FOLDER / "dnabert_s").tokenise(
         index.rows(0, index.manifest.rows).nucleotides
     )
-    rows = [set(tokens.take(np.array([row])).ids.tolist()) for row in range(index.manifest.rows)]
+    rows = [set(tokens.take(np.array([row])).data.tolist()) for row in range(index.manifest.rows)]
     for row, own in enumerate(rows):
         if alone := own.difference(*rows[:row], *rows[row + 1 :]):
             return row, min(alone)

@@ -9,14 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.demo.paths import DROP_FILE, MODELS_FOLDER
-from virnucpro_assets.inference.messages import EncoderChoice, SampleTask
+from virnucpro_assets.inference.encoder_choice import EncoderChoice
+from virnucpro_assets.inference.messages import SampleTask
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool
-from virnucpro_assets.inference.shard_runs import ShardJob, embed_shards
+from virnucpro_assets.inference.shard_runs import embed_shards
 from virnucpro_assets.models.folders import read_model_folder
-from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex
+from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index
+from virnucpro_assets.sequences.index_manifest import IndexOrigin
 from virnucpro_assets.sequences.read_files import ReadFile
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.provenance import Recipe
 from virnucpro_assets.storage.shards import ShardManifest, rank_name, read_shard
 from virnucpro_assets.vocabulary import Precision, QuarantinePolicy
 

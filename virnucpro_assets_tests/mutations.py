@@ -56,13 +56,13 @@ MUTATIONS = (
     Mutation(
         "label swapped",
         "storage/prediction_tables.py",
-        'LABELS = ("others", "virus")',
-        'LABELS = ("virus", "others")',
+        'PREDICTED_LABELS = ("others", "virus")',
+        'PREDICTED_LABELS = ("virus", "others")',
         "storage",
     ),
     Mutation(
         "digest ignored",
-        "storage/sealed_hdf5.py",
+        "storage/hdf5.py",
         "if seal != _seal(image):",
         "if not seal:",
         "storage",

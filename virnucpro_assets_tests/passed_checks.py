@@ -12,7 +12,7 @@ from virnucpro_assets.checks.results import CheckResult, record_check
 from virnucpro_assets.drops.recipes import make_recipe
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.storage.merged import read_merged
-from virnucpro_assets.storage.tables_manifest import read_tables
+from virnucpro_assets.storage.tables import read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 

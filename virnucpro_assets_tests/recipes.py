@@ -1,6 +1,6 @@
 """A recipe of embeddings that no encoder made, for files that are written by hand."""
 
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.provenance import Recipe
 
 
 def some_recipe(**changes: object) -> Recipe:

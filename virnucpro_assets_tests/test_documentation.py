@@ -11,8 +11,7 @@ from typer.exceptions import TyperException
 
 from virnucpro_assets.cli import app
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.settings_names import FORMER_NAMES
-from virnucpro_assets.settings_table import all_settings
+from virnucpro_assets.settings_names import FORMER_NAMES, settings_of
 from virnucpro_assets_tests.pages import (
     PAGES,
     REPOSITORY,
@@ -86,7 +85,7 @@ def test_every_file_of_the_repository_that_is_named_is_there(page: Path) -> None
 
 @page_of
 def test_every_variable_is_that_of_a_setting(page: Path) -> None:
-    known = {setting.variable for setting in all_settings()} | THEIRS
+    known = {setting.variable for setting in settings_of(Settings)} | THEIRS
     named = set(re.findall(r"\bVIRNUCPRO_[A-Z0-9_]+", page.read_text()))
     former = {f"VIRNUCPRO_{name.replace('.', '__').upper()}" for name in FORMER_NAMES}
     allowed = known | former if page.name in HISTORY else known

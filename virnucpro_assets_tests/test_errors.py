@@ -16,9 +16,9 @@ from virnucpro_assets.errors import FILE_TEXT, VirnucproError, excerpt
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.inference.gpu_list import read_answer
 from virnucpro_assets.intake.sample_sheet import read_sample_sheet
-from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
-from virnucpro_assets.models.formats.hugging_face import model_type
-from virnucpro_assets.models.formats.tensor_files import read_tensors_of_folder, read_torch_state
+from virnucpro_assets.models.hugging_face import model_type, read_tensors_of_folder
+from virnucpro_assets.models.tensor_files import read_torch_state
+from virnucpro_assets.models.tokenisers import DnaTokenizer
 from virnucpro_assets.models.weights import read_weights
 from virnucpro_assets.sequences.prepare import prepare
 from virnucpro_assets.sequences.read_files import ReadFile

@@ -21,8 +21,8 @@ from virnucpro_assets.intake.registration import register_reads
 from virnucpro_assets.pipeline.__main__ import main as run_pipeline
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings, load_settings
-from virnucpro_assets.settings_table import all_settings
-from virnucpro_assets.storage.drops import DropSource
+from virnucpro_assets.settings_names import settings_of
+from virnucpro_assets.storage.drop_sources import DropSource
 from virnucpro_assets.training.options import parse_options
 
 SECRET = "secret-3f1a9c74d2"  # noqa: S105
@@ -113,7 +113,7 @@ NUMBERS_THAT_MAY_BE_LEFT_OUT = {
 }
 NUMBERS = {
     setting.name: setting.variable
-    for setting in all_settings()
+    for setting in settings_of(Settings)
     if type(setting.default) in {int, float} or setting.name in NUMBERS_THAT_MAY_BE_LEFT_OUT
 }
 

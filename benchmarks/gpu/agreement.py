@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from benchmarks.gpu.models import Config, Variant, make_encoder, mixed_lengths
 from benchmarks.gpu.throughput import variants_of
-from virnucpro_assets.models.encoder import PackedEncoder
+from virnucpro_assets.models.packed_encoder import PackedEncoder
 from virnucpro_assets.models.packs import TokenPack
 
 ALONE = 16

@@ -14,10 +14,9 @@ from benchmarks.gpu.pipeline import Trial
 from benchmarks.gpu.progress import step
 from benchmarks.shapes import DNABERT_S, ESM2_8M
 from virnucpro_assets.inference.devices import Device, find_devices
-from virnucpro_assets.inference.kernels import Machine, choose_kernels
-from virnucpro_assets.inference.messages import EncoderChoice
+from virnucpro_assets.inference.encoder_choice import EncoderChoice, Machine, choose_kernels
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
-from virnucpro_assets.inference.shard_runs import ShardJob
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.vocabulary import EncoderKind, Precision
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from virnucpro_assets.files.atomic import write_text
-from virnucpro_assets.inference.kernels import Machine, choose_kernels
+from virnucpro_assets.inference.encoder_choice import Machine, choose_kernels
 from virnucpro_assets.models.folders import are_unchanged, read_config, read_model_folder
 from virnucpro_assets.vocabulary import Precision
 

@@ -11,10 +11,10 @@ from benchmarks.shapes import DNABERT_S, ESM2_8M
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.models import dnabert_s, esm2
 from virnucpro_assets.models.configs import DnabertSConfig, EncoderConfig, Esm2Config
-from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.encoders import ENCODERS, TOKENIZER_FILE
 from virnucpro_assets.models.folders import ModelFolder
 from virnucpro_assets.models.loading import DTYPES, published_shapes, save_encoder, warm_up
+from virnucpro_assets.models.packed_encoder import PackedEncoder
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets.vocabulary import Attention, Precision

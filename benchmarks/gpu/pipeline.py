@@ -29,10 +29,10 @@ from virnucpro_assets.models.classifier import classifier_shapes, save_classifie
 from virnucpro_assets.pipeline.run import run_drop
 from virnucpro_assets.sequences.read_files import pair_files
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import DropFolder
+from virnucpro_assets.storage.drop_folders import DropFolder
 from virnucpro_assets.storage.prediction_tables import PREDICTION_RESULTS_FILE
+from virnucpro_assets.storage.provenance import Telemetry
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
-from virnucpro_assets.storage.telemetry import Telemetry
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 DROP, BASES, CHUNK, CHECKED = "generated", 150, 300, 8

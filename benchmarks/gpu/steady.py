@@ -13,7 +13,7 @@ import torch
 from benchmarks.gpu.models import ESM2_3B, Variant, equal_lengths, make_encoder, mixed_lengths
 from benchmarks.gpu.timing import matrix_products, matrix_rate, seconds_each, wait_for
 from benchmarks.shapes import DNABERT_S
-from virnucpro_assets.models.sizes import count_flops
+from virnucpro_assets.models.configs import count_flops
 
 LENGTH, LOWEST, HIGHEST = 52, 30, 100
 

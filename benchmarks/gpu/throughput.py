@@ -14,10 +14,9 @@ from benchmarks.gpu.models import (
     mixed_lengths,
 )
 from benchmarks.gpu.timing import PEAK, matrix_products, matrix_rate, seconds_each
-from virnucpro_assets.models.configs import Esm2Config
+from virnucpro_assets.models.configs import Esm2Config, count_flops
 from virnucpro_assets.models.loading import DTYPES
 from virnucpro_assets.models.packs import TokenPack
-from virnucpro_assets.models.sizes import count_flops
 
 HALF = ("float16", "bfloat16")
 

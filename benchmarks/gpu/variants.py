@@ -16,8 +16,8 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.gpu.models import Config, Variant, equal_lengths, make_encoder, mixed_lengths
 from benchmarks.gpu.timing import seconds_each, wait_for
 from virnucpro_assets.models.configs import Esm2Config
-from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.fused_linear import FusedLinear
+from virnucpro_assets.models.packed_encoder import PackedEncoder
 from virnucpro_assets.models.packs import TokenPack
 
 BUDGETS = (8192, 16384, 32768, 65536)

@@ -22,10 +22,10 @@ from virnucpro_assets.demo.paths import DATA_FOLDER
 from virnucpro_assets.demo.truth import read_truth
 from virnucpro_assets.models.cards import ENCODERS_OF_INPUTS, ClassifierCard
 from virnucpro_assets.models.classifier import Classifier, load_classifier, save_classifier
-from virnucpro_assets.models.encoder import Encoder
 from virnucpro_assets.models.evaluation import auroc
 from virnucpro_assets.models.folders import read_model_folder
 from virnucpro_assets.models.loading import load_encoder
+from virnucpro_assets.models.packed_encoder import Encoder
 from virnucpro_assets.models.training import TrainingSettings, train_classifier
 from virnucpro_assets.sequences.ragged import Ragged
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from virnucpro_assets.models.encoder import Encoder
+from virnucpro_assets.models.packed_encoder import Encoder
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.sequences.batches import ReadBatch
 from virnucpro_assets.sequences.frames import candidates_of

@@ -31,7 +31,7 @@ from virnucpro_assets.storage.calls import (
     ReadCalls,
 )
 from virnucpro_assets.storage.scored_members import JOINT_ALONE, ScoredBy, ScoredMembers, calibrated
-from virnucpro_assets.storage.text_columns import as_printed
+from virnucpro_assets.storage.tables import as_printed
 
 
 def call_members(

@@ -12,7 +12,7 @@ from pathlib import Path
 from virnucpro_assets.calling.routing import Routing, classifiers_in_use
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.inference.messages import EncoderChoice
+from virnucpro_assets.inference.encoder_choice import EncoderChoice
 from virnucpro_assets.models.cards import CARD_FILE, ClassifierCard, read_encoder_card
 from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.vocabulary import EncoderKind

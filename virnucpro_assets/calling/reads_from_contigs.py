@@ -23,9 +23,9 @@ from typing import Literal, NamedTuple
 
 from virnucpro_assets.errors import InputError, excerpt
 from virnucpro_assets.files.atomic import atomic_file
-from virnucpro_assets.files.outputs import check_outputs, note_outputs
+from virnucpro_assets.files.user_paths import check_outputs, note_outputs, require_plain_file
 from virnucpro_assets.sequences.compression import open_decompressed
-from virnucpro_assets.sequences.read_files import ReadFile, require_plain_file
+from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.sequences.reads import read_batches
 from virnucpro_assets.storage.sorted_lines import SortedLines
 

@@ -20,9 +20,9 @@ import pyarrow as pa
 from virnucpro_assets.calling.regions import Integers, Regions, regions_of
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.atomic import atomic_file
-from virnucpro_assets.files.parquet import column_values, table_batches, table_writer
+from virnucpro_assets.files.parquet import column_values, schema, table_batches, table_writer
 from virnucpro_assets.settings_groups import RegionRules
-from virnucpro_assets.storage.text_columns import chosen, schema
+from virnucpro_assets.storage.tables import chosen
 
 BED_FILE, GFF_FILE, REGIONS_FILE = (f"viral_regions.{kind}" for kind in ("bed", "gff3", "parquet"))
 REGION_FILES = (BED_FILE, GFF_FILE, REGIONS_FILE)

@@ -20,16 +20,19 @@ from virnucpro_assets.files.digests import digest_of_files
 from virnucpro_assets.models.calibration import calibrated
 from virnucpro_assets.models.cards import CARD_FILE, ClassifierCard, checked_weights_digest, read_card
 from virnucpro_assets.sequences.batches import WHOLE_CHUNK
-from virnucpro_assets.sequences.index import IndexManifest, MemberBatch, SequenceIndex
+from virnucpro_assets.sequences.index import MemberBatch, SequenceIndex
+from virnucpro_assets.sequences.index_manifest import IndexManifest
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.scored_members import ScoredBy
-from virnucpro_assets.storage.tables_manifest import TablesManifest
+from virnucpro_assets.storage.tables import TablesManifest
 
 DEFAULT, SHORT, WITHOUT_OPEN_FRAME = "classifier", "short classifier", "frameless classifier"
 """Roles of classifiers, as the manifests of the tables name them. At most one classifier uses DNA only: it scores short
 reads, and reads without an open frame as well if there are any, or only those."""
 
 THRESHOLD = "least calibrated P(virus) of"
+READS_BY_ROUTE = "called reads scored by"
+"""Before the name of a route: what the calls' manifest counts."""
 DNA_ONLY_BELOW = "short_below"
 """The setting `dna_only_below_bases`, as stored tables name it."""
 _INPUTS = (
@@ -238,3 +241,9 @@ def _no_threshold(one: ClassifierInUse, wanted: float) -> InputError:
         expected=f"a precision with a threshold on its card: {listed}",
         advice="Set VIRNUCPRO_CALLS__WANTED_PRECISION to one of them, or leave it out.",
     )
+
+
+def reads_by_route(counts: Mapping[str, int]) -> dict[str, int]:
+    """Called reads by what scored them, from the counts of the calls' manifest."""
+    prefix = f"{READS_BY_ROUTE} "
+    return {name.removeprefix(prefix): count for name, count in counts.items() if name.startswith(prefix)}

@@ -21,8 +21,8 @@ from virnucpro_assets.inference.progress import Progress, Reporter
 from virnucpro_assets.models.cards import ClassifierCard
 from virnucpro_assets.models.classifier import Classifier, load_classifier
 from virnucpro_assets.models.hardware import limit_threads
-from virnucpro_assets.storage.incidents import finite_rows
 from virnucpro_assets.storage.merged_reader import MergedReader
+from virnucpro_assets.storage.provenance import finite_rows
 
 Scores = npt.NDArray[np.float32]
 

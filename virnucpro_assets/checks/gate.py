@@ -7,18 +7,12 @@ content whose digest it has: if the content was made again from something else, 
 
 from collections.abc import Iterator, Mapping
 
-from virnucpro_assets.checks.results import (
-    PRECISION_CHECKS,
-    CheckError,
-    check_title,
-    hold_back,
-    holds_back,
-    read_checks,
-)
+from virnucpro_assets.checks.results import CheckError, check_title, hold_back, read_checks
+from virnucpro_assets.checks.rules import check_rules
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.storage.merged import MergedManifest
-from virnucpro_assets.storage.recipe import Recipe
-from virnucpro_assets.storage.tables_manifest import TablesManifest
+from virnucpro_assets.storage.provenance import Recipe
+from virnucpro_assets.storage.tables import TablesManifest
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 Subjects = Mapping[str, str]
@@ -76,15 +70,7 @@ def _subjects_of_tables(tables: TablesManifest) -> dict[str, str]:
 
 def expected_checks(work: DropWork, subjects: Subjects) -> Iterator[tuple[str, str, int | None]]:
     """The blocking checks of these assets: asset, name, and the rank where there are ranks."""
-    if "sequence_index" in subjects:
-        yield "sequence_index", "every_read_accounted_for", None
-    for kind in ENCODER_KINDS:
-        if f"{kind}_embeddings" in subjects:
-            for rank in range(work.index.manifest.ranks):
-                yield f"{kind}_embeddings", "finite_values", rank
-    if "merged_embeddings" in subjects:
-        yield "merged_embeddings", "completeness", None
-    if "predictions" in subjects:
-        for name in PRECISION_CHECKS:
-            if holds_back(name, work.settings.precision):
-                yield "predictions", name, None
+    for rule in check_rules(work.settings):
+        if rule.blocking and rule.asset in subjects:
+            for rank in range(work.index.manifest.ranks) if rule.by_rank else (None,):
+                yield rule.asset, rule.name, rank

@@ -6,9 +6,8 @@ from virnucpro_assets.drops.stage_locks import QUARANTINE_LOCK
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import excerpt
 from virnucpro_assets.files.locks import locked
-from virnucpro_assets.sequences.index import SequenceIndex
-from virnucpro_assets.sequences.member_names import first_members, member_counts
-from virnucpro_assets.storage.incidents import QuarantinedRow
+from virnucpro_assets.sequences.index import SequenceIndex, first_members, member_counts
+from virnucpro_assets.storage.provenance import QuarantinedRow
 from virnucpro_assets.storage.quarantine import (
     QUARANTINE_IN_WORDS,
     QuarantineEntry,

@@ -13,7 +13,6 @@ from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.inference.shard_runs import EmbeddingError
-from virnucpro_assets.sequences.index import IndexManifest
 from virnucpro_assets.storage.merged import merged_rows, read_merged, read_merged_rows
 from virnucpro_assets.storage.shards import ShardManifest
 from virnucpro_assets.vocabulary import Precision
@@ -128,8 +127,10 @@ def read_checks(folder: Path, subjects: Mapping[str, str]) -> list[CheckResult]:
     return [result for result in results if subjects.get(result.asset) == result.subject]
 
 
-def every_read_accounted_for(index: IndexManifest, reads_with_members: int) -> CheckResult:
+def every_read_accounted_for(work: DropWork) -> CheckResult:
     """Each read has candidates or a reason why not."""
+    index = work.index.manifest
+    reads_with_members = sum(int((batch.members > 0).sum()) for batch in work.index.read_batches())
     without = sum(index.reasons.values())
     return CheckResult(
         asset="sequence_index",

@@ -1,6 +1,6 @@
-"""All checks of a drop: the threshold of each, and the reason for it.
+"""All checks of a drop: what each looks at, its threshold, and the reason for it.
 
-A result says what was found. A rule also exists for a check that has not run, so that reports can list it.
+A result says what was found. A rule also exists for a check that has not run, so that reports and the UI can list it.
 """
 
 from pydantic import BaseModel, ConfigDict
@@ -11,7 +11,7 @@ from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 
 class CheckRule(BaseModel):
-    """A check of an asset: its threshold under the present settings, and the reason for it.
+    """A check of an asset: what it looks at, its threshold under the present settings, and the reason for that.
 
     `by_rank` if there is one result per rank. `blocking` if later stages need it to pass. `settings` are the names of
     the settings with the threshold; empty if it is fixed.
@@ -21,6 +21,7 @@ class CheckRule(BaseModel):
 
     asset: str
     name: str
+    what: str
     threshold: str
     reason: str
     blocking: bool = True
@@ -34,6 +35,7 @@ def check_rules(settings: Settings) -> list[CheckRule]:
         CheckRule(
             asset="sequence_index",
             name="every_read_accounted_for",
+            what="Each read has candidates, or a reason why it has none.",
             threshold="reads = reads with candidates + reads with a reason",
             reason="A read with neither a call nor a reason would be lost silently. "
             "These are counts, so they must be equal.",
@@ -42,6 +44,7 @@ def check_rules(settings: Settings) -> list[CheckRule]:
         CheckRule(
             asset="merged_embeddings",
             name="completeness",
+            what="Each row of the index once, in the right order, every digest as recorded.",
             threshold="each row of the index once, rank after rank; every digest as recorded",
             reason="A missing file of a view reads as NaN without an error, and a row in the wrong place gets "
             "the score of another sequence. So all rows are counted and every byte is compared.",
@@ -55,6 +58,7 @@ def _shard_rules(asset: str, settings: Settings) -> list[CheckRule]:
         CheckRule(
             asset=asset,
             name="finite_values",
+            what="No embedding holds NaN or Inf. Quarantined sequences are a warning.",
             threshold="no NaN and no Inf",
             reason="Results computed from NaN or Inf are meaningless. Quarantined sequences are listed, left "
             "out of the results and counted here: that is a warning, which does not hold the results back.",
@@ -64,6 +68,7 @@ def _shard_rules(asset: str, settings: Settings) -> list[CheckRule]:
         CheckRule(
             asset=asset,
             name="packing_efficiency",
+            what="Tokens in packs over what the packs could hold.",
             threshold=f"at least {settings.min_packing_efficiency}",
             reason="Sequences sorted by length fill their packs almost completely; a lower figure means a token budget "
             "that does not fit them, and wasted time of the devices. Results are the same, so this is only a "
@@ -84,18 +89,21 @@ def _precision_rules(settings: Settings) -> list[CheckRule]:
     common = ["min_cosine", "min_label_agreement", "check_sample"]
     texts = [
         (
+            "Stored embeddings, in the precision in use, against float32: cosine of each sequence, and labels.",
             agreement,
             "Rounding in half precision gives cosines near 0.9999; ten times that distance is more than "
             "rounding. Labels may differ only where both scores are almost equal, at most one in fifty.",
             common,
         ),
         (
+            "The same sequences computed in float16 against float32.",
             agreement,
             "Shows whether these sequences could be computed in float16. It holds results back only if float16 "
             "is in use.",
             common,
         ),
         (
+            "Stored embeddings, computed packed, against the same sequences one at a time.",
             alone,
             "A sequence must get the same embedding whatever else is in its pack. In float32 only the "
             "order of sums may differ, so the largest difference of any number is bounded as well as the cosine.",
@@ -106,10 +114,11 @@ def _precision_rules(settings: Settings) -> list[CheckRule]:
         CheckRule(
             asset="predictions",
             name=name,
+            what=what,
             threshold=threshold,
             reason=reason,
             blocking=holds_back(name, settings.precision),
             settings=names,
         )
-        for name, (threshold, reason, names) in zip(PRECISION_CHECKS, texts, strict=True)
+        for name, (what, threshold, reason, names) in zip(PRECISION_CHECKS, texts, strict=True)
     ]

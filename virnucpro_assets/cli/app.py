@@ -91,7 +91,7 @@ def materialise(drop: str, *, replace: bool) -> None:
     from virnucpro_assets.defs.runs import materialise_drop
     from virnucpro_assets.demo.recognise import saying_demo_models
     from virnucpro_assets.inference.devices import find_devices
-    from virnucpro_assets.intake.other_versions import set_aside_other_versions
+    from virnucpro_assets.intake.registration import set_aside_other_versions
     from virnucpro_assets.settings import load_settings
     from virnucpro_assets.storage.drops import DropStore, check_key
 

@@ -52,7 +52,7 @@ def materialize(drop: Drop, replace: Replace = False) -> None:
     with one_line_errors():
         from virnucpro_assets.drops.stage_locks import registration_lock
         from virnucpro_assets.intake.registration import check_arrived, left_aside
-        from virnucpro_assets.pipeline.report import summary_lines
+        from virnucpro_assets.reports.drop_lines import summary_lines
         from virnucpro_assets.settings import load_settings
 
         # Before the orchestrator hears the name: a misspelt one would stay as a partition.
@@ -90,7 +90,7 @@ def retry(
 def report(drop: Drop) -> None:
     """Print the counts of a drop and where its report is; of one that is not done its state and the reason."""
     with one_line_errors():
-        from virnucpro_assets.pipeline.report import summary_lines
+        from virnucpro_assets.reports.drop_lines import summary_lines
         from virnucpro_assets.reports.drop_state import require_done
         from virnucpro_assets.settings import load_settings
 
@@ -130,8 +130,8 @@ def cleanup(
 ) -> None:
     """List what nobody needs any more, with size and reason: damaged, replaced, unfinished, past its time."""
     with one_line_errors():
+        from virnucpro_assets.defs.drop_states import drops_at_work
         from virnucpro_assets.defs.instance import open_instance
-        from virnucpro_assets.defs.statuses import drops_at_work
         from virnucpro_assets.maintenance.cleanup import clean_up
         from virnucpro_assets.settings import load_settings
 
@@ -150,8 +150,8 @@ def forget(
 ) -> None:
     """Take a drop back: remove its partition, its data and its record; files of reads and runs stay."""
     with one_line_errors():
-        from virnucpro_assets.defs.forget import forget_drop
         from virnucpro_assets.defs.instance import open_instance
+        from virnucpro_assets.defs.maintenance import forget_drop
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
@@ -165,7 +165,7 @@ def show_settings() -> None:
     """Print every setting with its value and meaning; secrets are not shown."""
     with one_line_errors():
         from virnucpro_assets.settings import load_settings
-        from virnucpro_assets.settings_table import in_use
+        from virnucpro_assets.settings_names import in_use
 
         for name, value, meaning in in_use(load_settings()):
             typer.echo(f"{name} = {value}  # {meaning}")

@@ -132,7 +132,8 @@ def import_model(
 ) -> None:
     """Install published files as they are on this machine: read without running anything, and converted once."""
     with one_line_errors():
-        from virnucpro_assets.models.imports import import_classifier, import_encoder
+        from virnucpro_assets.models.classifier_imports import import_classifier
+        from virnucpro_assets.models.encoder_imports import import_encoder
         from virnucpro_assets.models.registry import Registry
         from virnucpro_assets.settings import load_settings
         from virnucpro_assets.vocabulary import EncoderKind

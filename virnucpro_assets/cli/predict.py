@@ -92,7 +92,7 @@ def demo(
     """Call viruses in the embedded demo reads, and say how good the calls are."""
     with one_line_errors():
         from virnucpro_assets.demo.paths import DROP_FILE
-        from virnucpro_assets.pipeline.report import summary_lines
+        from virnucpro_assets.reports.drop_lines import summary_lines
         from virnucpro_assets.sequences.read_files import ReadFile
         from virnucpro_assets.settings import load_settings
 
@@ -149,8 +149,8 @@ def _predict_sheet(sheet: Path, out: Path, **options: Any) -> None:
     One that fails leaves the others alone; the first failure decides the exit code.
     """
     from virnucpro_assets.drops.disk_space import check_out
+    from virnucpro_assets.files.user_paths import require_plain_file
     from virnucpro_assets.intake.sample_sheet import read_sample_sheet
-    from virnucpro_assets.sequences.read_files import require_plain_file
     from virnucpro_assets.storage.drops import check_key
 
     require_plain_file(sheet, "a sample sheet")
@@ -173,11 +173,11 @@ def _predict_sheet(sheet: Path, out: Path, **options: Any) -> None:
 
 def _predict(drop: str, files: "list[ReadFile]", out: Path, *, replace: bool = False, **options: Any) -> None:
     from virnucpro_assets.calling.routing import classifiers_in_use
-    from virnucpro_assets.defs.forget import forget_partition
     from virnucpro_assets.defs.instance import open_instance
+    from virnucpro_assets.defs.maintenance import forget_partition
     from virnucpro_assets.drops.disk_space import check_data_root, check_out
     from virnucpro_assets.drops.stage_locks import registration_lock
-    from virnucpro_assets.files.outputs import check_outputs
+    from virnucpro_assets.files.user_paths import check_outputs
     from virnucpro_assets.intake.registration import register_reads
     from virnucpro_assets.maintenance.forget import kept_if_indexed
     from virnucpro_assets.pipeline.run import RESULTS, export_results

@@ -229,8 +229,8 @@ def _train(
     replace: bool,
     options: dict[str, Any],
 ) -> None:
-    from virnucpro_assets.defs.forget import forget_partition
     from virnucpro_assets.defs.instance import open_instance
+    from virnucpro_assets.defs.maintenance import forget_partition
     from virnucpro_assets.defs.records import latest_record
     from virnucpro_assets.defs.runs import embed_drop, run_training
     from virnucpro_assets.demo.recognise import saying_demo_models

@@ -1,9 +1,8 @@
-"""The sensor `alerts`: tells people of failed runs, checks, refused deliveries and overdue drops.
+"""The sensor `alerts`: sends alerts of failed runs, failed checks, refused deliveries and overdue drops.
 
-Each tick reads the runs that ended since the last one, in the order of the event log, and the deliveries
-and drops as they are now; `pipeline.alerts` sends what is new and sends again what a target did not take.
-A run that the orchestrator is about to
-try again by itself is not told: the last try is.
+Each tick reads the runs that ended since the last one, in the order of the event log, and the present deliveries and
+drops. `maintenance.alerts` sends what is new, and sends again what a target did not accept. A run that Dagster is about
+to retry gives no alert: its last retry does.
 """
 
 import json
@@ -14,8 +13,8 @@ from typing import Any
 import dagster as dg
 
 from virnucpro_assets.checks.results import sentence
-from virnucpro_assets.defs.events import ended_runs
 from virnucpro_assets.defs.partitions import DROPS, drops_of
+from virnucpro_assets.defs.records import ended_runs
 from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.intake.open_deliveries import read_open_deliveries
 from virnucpro_assets.maintenance.alerts import Alert, Failure, Kind, send
@@ -30,7 +29,7 @@ ENDS = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
 
 
 def alerts(settings: Settings) -> dg.SensorDefinition:
-    """The sensor `alerts`; off if nobody is to be told and no drop can be overdue."""
+    """The sensor `alerts`; off if alerts have no target and no drop can be overdue."""
     wanted = settings.alerts.has_target or settings.overdue_hours
 
     @dg.sensor(
@@ -61,7 +60,7 @@ def _of_run(
     instance: dg.DagsterInstance, run: dg.DagsterRun, message: str, settings: Settings, now: datetime
 ) -> Iterator[Alert]:
     """What failed in a run that ended; `message` is that of its last event."""
-    told: set[str] = set()
+    reported: set[str] = set()
     kinds: tuple[Kind, Kind] = ("check failed", "check warned")
 
     def alert(kind: Kind, failures: list[Failure]) -> Iterator[Alert]:
@@ -75,11 +74,11 @@ def _of_run(
         if run.tags.get(WILL_RETRY, "").lower() == "true":
             return
         failures = failures_of(instance, run, message)
-        told = {failure.drop for failure in failures}
+        reported = {failure.drop for failure in failures}
         yield from alert("run failed", failures)
     for kind, checks in zip(kinds, failed_checks_of(instance, run), strict=True):
-        yield from alert(kind, [check for check in checks if check.drop not in told])
-        told |= {check.drop for check in checks}
+        yield from alert(kind, [check for check in checks if check.drop not in reported])
+        reported |= {check.drop for check in checks}
 
 
 def _of_deliveries(settings: Settings, now: datetime) -> list[Alert]:

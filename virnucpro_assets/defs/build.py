@@ -6,47 +6,45 @@ import dagster as dg
 
 from virnucpro_assets.defs.alerts import alerts
 from virnucpro_assets.defs.calls import calls
-from virnucpro_assets.defs.classifier import classifier
-from virnucpro_assets.defs.cleanup import cleanup_job, nightly_cleanup
+from virnucpro_assets.defs.classifier import classifier, training_assets, training_check, training_job
 from virnucpro_assets.defs.devices import Devices, executor
 from virnucpro_assets.defs.embeddings import embeddings
 from virnucpro_assets.defs.index import index
-from virnucpro_assets.defs.partitions import JOBS, Partitions
-from virnucpro_assets.defs.schedules import nightly_drops, retry_failed
-from virnucpro_assets.defs.sensors import new_drops, next_runs
+from virnucpro_assets.defs.maintenance import cleanup_job, nightly_cleanup
+from virnucpro_assets.defs.new_drops import new_drops, nightly_drops
+from virnucpro_assets.defs.next_runs import next_runs, retry_failed
+from virnucpro_assets.defs.partitions import JOBS
 from virnucpro_assets.defs.terminal import terminal_logger
-from virnucpro_assets.defs.training import training_assets, training_check, training_job
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.provenance import ENGINE_FORMAT
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The definitions of a deployment with these settings."""
-    partitions, owners = Partitions(settings.ranks), [settings.owner]
     with warnings.catch_warnings():
         # Checks by partition (preview) and the mapping between drops and ranks (beta) are what shows a
         # check and a materialisation by rank; both are held by the tests.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
-            index(settings, partitions),
-            embeddings(settings, partitions),
+            index(settings),
+            embeddings(settings),
             classifier(settings),
-            calls(settings, partitions),
+            calls(settings),
             *training_assets(),
         ]
-        owned = [
-            asset.replace_attributes(owners=owners)
-            if isinstance(asset, dg.AssetSpec)
-            else asset.map_asset_specs(lambda spec: spec.replace_attributes(owners=owners))
-            for asset in assets
-        ]
         return dg.Definitions(
-            assets=owned,
+            assets=dg.map_asset_specs(
+                lambda spec: spec.replace_attributes(
+                    owners=[settings.owner], code_version=str(ENGINE_FORMAT)
+                ),
+                assets,
+            ),
             asset_checks=[training_check()],
-            sensors=[new_drops(settings, partitions), next_runs(settings), alerts(settings)],
+            sensors=[new_drops(settings), next_runs(settings), alerts(settings)],
             schedules=[
-                nightly_drops(settings, partitions),
-                retry_failed(settings, partitions),
+                nightly_drops(settings),
+                retry_failed(settings),
                 nightly_cleanup(settings),
             ],
             jobs=[*JOBS, training_job(settings), cleanup_job(settings)],

@@ -1,12 +1,11 @@
 """The third run of a drop: merged embeddings, predictions, calls and the reports on them, one step.
 
-It works on one generation of the drop and stops where a blocking check does not pass. The check report is
-made at its end, whatever became of the rest: it is needed most where results are held back.
+It works on one generation of the drop and stops where a blocking check does not pass. The check report is always made
+at the end: it is needed most where results are held back.
 
-The freshness policy of `predictions`, off unless `fresh_hours` is set, is Dagster's own: it looks at the last
-materialisation, whichever partition it was of. So drops that were finished long ago never count against it, and it
-says one thing: that nothing was predicted for a while. That a drop which did arrive gets its predictions is what the
-sensor `alerts` looks after.
+The freshness policy of `predictions`, off unless `fresh_hours` is set, is Dagster's own. It looks at the last
+materialisation of any partition, so it fails if nothing was predicted for a while, however old other drops are. A
+single drop that waits for its predictions is found by the sensor `alerts`.
 """
 
 from collections.abc import Iterator
@@ -16,18 +15,18 @@ from typing import Any
 
 import dagster as dg
 
-from virnucpro_assets.checks.results import PRECISION_CHECKS, completeness, holds_back
-from virnucpro_assets.defs import columns, metadata, pictures
-from virnucpro_assets.defs.by_drop import Event, checked, drop_of, is_selected
+from virnucpro_assets.calling.routing import reads_by_route
+from virnucpro_assets.checks.results import completeness
+from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.devices import step_tags
-from virnucpro_assets.defs.partitions import DROPS, Partitions, across_ranks
-from virnucpro_assets.defs.records import input_tags, latest_record, materialisation
-from virnucpro_assets.defs.steps import step_of
+from virnucpro_assets.defs.partitions import DROPS, OF_CALL, Partitions, across_ranks, check_specs
+from virnucpro_assets.defs.records import Event, input_tags, latest_record, materialisation, recorded_version
+from virnucpro_assets.defs.steps import checked, drop_of, is_selected, step_of
 from virnucpro_assets.demo.recognise import demo_line
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.files.digests import sha256_of_file
-from virnucpro_assets.pipeline.call import READS_BY_ROUTE, call_drop
+from virnucpro_assets.pipeline.call import call_drop
 from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.precision_checks import check_precision
 from virnucpro_assets.pipeline.predict import predict_drop
@@ -38,25 +37,19 @@ from virnucpro_assets.storage.call_tables import READ_CALLS_FILE, READ_SCHEMA
 from virnucpro_assets.storage.hits import HITS_FILE
 from virnucpro_assets.storage.merged import VIEW
 from virnucpro_assets.storage.prediction_tables import PREDICTION_SCHEMA, PREDICTIONS_FILE
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
-STEP, GROUP = "call", "calls"
 WARN_AT = 0.75
-PRECISION_DESCRIPTIONS = (
-    "Stored embeddings, in the precision in use, against float32: cosine of each sequence, and labels.",
-    "The same sequences computed in float16 against float32.",
-    "Stored embeddings, computed packed, against the same sequences one at a time.",
-)
+"""The share of the freshness window after which the UI warns."""
 
 
-def calls(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+def calls(settings: Settings) -> dg.AssetsDefinition:
     """The assets from `merged_embeddings` to `check_report`."""
 
     @dg.multi_asset(
-        name=STEP,
+        name="call",
         specs=_specs(settings),
-        check_specs=_check_specs(settings, partitions),
-        partitions_def=partitions.drops,
+        check_specs=check_specs(settings, *OF_CALL),
+        partitions_def=Partitions(settings.ranks).drops,
         can_subset=True,
         op_tags=step_tags(settings, devices=False),
     )
@@ -91,11 +84,13 @@ def _made(context: dg.AssetExecutionContext, work: DropWork) -> Iterator[Event]:
 
 def _specs(settings: Settings) -> list[dg.AssetSpec]:
     def spec(name: str, deps: list[str | dg.AssetDep], kinds: set[str], **more: Any) -> dg.AssetSpec:
-        group = "embeddings" if name == "merged_embeddings" else GROUP
-        return dg.AssetSpec(
-            name, deps=deps, kinds=kinds, group_name=group, code_version=str(ENGINE_FORMAT), **more
-        )
+        group = "embeddings" if name == "merged_embeddings" else "calls"
+        return dg.AssetSpec(name, deps=deps, kinds=kinds, group_name=group, **more)
 
+    fresh = None
+    if settings.fresh_hours is not None:
+        window = timedelta(hours=settings.fresh_hours)
+        fresh = dg.FreshnessPolicy.time_window(fail_window=window, warn_window=window * WARN_AT)
     return [
         spec(
             "merged_embeddings",
@@ -107,7 +102,7 @@ def _specs(settings: Settings) -> list[dg.AssetSpec]:
             "predictions",
             ["merged_embeddings", "sequence_index", "classifier"],
             {"parquet"},
-            freshness_policy=freshness(settings),
+            freshness_policy=fresh,
             description="P(others) and P(virus) of every stop-free frame, in the order of the input.",
         ),
         spec(
@@ -131,38 +126,6 @@ def _specs(settings: Settings) -> list[dg.AssetSpec]:
     ]
 
 
-def _check_specs(settings: Settings, partitions: Partitions) -> list[dg.AssetCheckSpec]:
-    """`completeness` of the merged embeddings and PRECISION_CHECKS of `predictions`; what follows waits for them."""
-    complete = dg.AssetCheckSpec(
-        "completeness",
-        asset="merged_embeddings",
-        blocking=True,
-        partitions_def=partitions.drops,
-        description="Each row of the index once, in the right order, every digest as recorded.",
-    )
-    return [
-        complete,
-        *(
-            dg.AssetCheckSpec(
-                name,
-                asset="predictions",
-                blocking=holds_back(name, settings.precision),
-                partitions_def=partitions.drops,
-                description=description,
-            )
-            for name, description in zip(PRECISION_CHECKS, PRECISION_DESCRIPTIONS, strict=True)
-        ),
-    ]
-
-
-def freshness(settings: Settings) -> dg.FreshnessPolicy | None:
-    """The freshness policy of `predictions`, if the settings want one; it warns after three quarters."""
-    if settings.fresh_hours is None:
-        return None
-    whole = timedelta(hours=settings.fresh_hours)
-    return dg.FreshnessPolicy.time_window(fail_window=whole, warn_window=whole * WARN_AT)
-
-
 def _result(asset: str, digest: str, shown: metadata.Metadata) -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(asset, data_version=dg.DataVersion(digest), metadata=shown)
 
@@ -174,7 +137,7 @@ def _merged_embeddings(work: DropWork) -> dg.MaterializeResult[None]:
         merged.digest,
         {
             "dagster/row_count": merged.rows,
-            **columns.of_arrays(
+            **metadata.columns_of_arrays(
                 "merged_embeddings", {"rows": "int64", "embeddings": f"float32[{merged.width}]"}
             ),
             "width": merged.width,
@@ -194,11 +157,11 @@ def _predictions(work: DropWork) -> dg.MaterializeResult[None]:
         tables.digest,
         {
             "dagster/row_count": summary.members,
-            **columns.of_table("predictions", PREDICTION_SCHEMA),
+            **metadata.columns_of_table("predictions", PREDICTION_SCHEMA),
             "virus": summary.virus,
             "virus_share": summary.virus / summary.members if summary.members else 0.0,
             "not_scored": summary.not_scored,
-            **pictures.scores(work),
+            **metadata.picture_of_scores(work),
             "made_from": dg.MetadataValue.json(tables.inputs),
             "file": metadata.path(work.folder.predictions / PREDICTIONS_FILE),
             "checks": metadata.page(work.folder.check_page, work.settings),
@@ -208,24 +171,19 @@ def _predictions(work: DropWork) -> dg.MaterializeResult[None]:
 
 def _virus_calls(work: DropWork) -> dg.MaterializeResult[None]:
     tables = call_drop(work)
-    by_route = {
-        name.removeprefix(f"{READS_BY_ROUTE} "): n
-        for name, n in tables.counts.items()
-        if name.startswith(READS_BY_ROUTE)
-    }
     return _result(
         "virus_calls",
         tables.digest,
         {
             "dagster/row_count": tables.counts["reads"],
-            **columns.of_table("virus_calls", READ_SCHEMA),
+            **metadata.columns_of_table("virus_calls", READ_SCHEMA),
             "hits": tables.counts["hits"],
             "viral_share": tables.counts["viral_reads"] / max(1, tables.counts["reads"]),
             "calls": metadata.counts_table(
                 {name: n for name, n in tables.counts.items() if ", " in name}, "call"
             ),
-            "reads_by_route": metadata.counts_table(by_route, "route"),
-            **pictures.calls(tables),
+            "reads_by_route": metadata.counts_table(reads_by_route(tables.counts), "route"),
+            **metadata.picture_of_calls(tables),
             "made_from": dg.MetadataValue.json(tables.inputs),
             "table": metadata.path(work.folder.calls / READ_CALLS_FILE),
             "hits_file": metadata.path(work.folder.calls / HITS_FILE),
@@ -276,17 +234,15 @@ def _check_report(work: DropWork, report: CheckReport) -> dg.MaterializeResult[N
 
 
 def record_check_report(instance: dg.DagsterInstance, work: DropWork, report: CheckReport) -> None:
-    """Put a check report that was made outside of a run on record, if it says other than the last one."""
+    """Record a check report that was made outside of a run, if its content differs from the last one."""
     drop = work.drop.key
     if not instance.has_dynamic_partition(DROPS, drop):
         return
-    made, latest = _check_report(work, report), latest_record(instance, "check_report", [drop])
-    version, shown = made.data_version, made.metadata
-    found = latest.asset_materialization if latest else None
-    if version and (not found or (found.tags or {}).get("dagster/data_version") != version.value):
-        inputs = input_tags(instance, "predictions", [drop])
+    made = _check_report(work, report)
+    digest = made.data_version.value if made.data_version else ""
+    if digest != recorded_version(latest_record(instance, "check_report", [drop])):
+        tags = input_tags(instance, "predictions", [drop])
+        shown = dict(made.metadata or {})
         instance.report_runless_asset_event(
-            materialisation(
-                "check_report", drop, digest=version.value, inputs=inputs, shown=dict(shown or {})
-            )
+            materialisation("check_report", drop, digest=digest, shown=shown, tags=tags)
         )

@@ -1,9 +1,8 @@
 """Where steps compute: the device processes of a run, and the jobs of a Ray cluster.
 
-On one machine a run is one process, which owns the processes of all devices, and one such run computes
-at a time. On a cluster each rank is a run of its own, and each step of it a job of Ray, which gives it a GPU
-and says which by CUDA_VISIBLE_DEVICES. The steps are the same; the settings of this process go with them,
-without the secrets, which they do not need.
+On one machine a run is one process, which owns the processes of all devices, and one such run computes at a time. On a
+cluster each rank is a run of its own, and each step of it a job of Ray, which assigns it a GPU by CUDA_VISIBLE_DEVICES.
+The steps are the same. They get the settings of this process, without the secrets, which they do not need.
 """
 
 import json
@@ -19,7 +18,7 @@ from virnucpro_assets.demo.recognise import demo_line
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Reporter
-from virnucpro_assets.pipeline.devices import open_pool
+from virnucpro_assets.pipeline.embed import open_pool
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.settings_names import variable_of
 

@@ -1,46 +1,55 @@
-"""What Dagster has on record of each drop, and the states of all drops as lines of a table."""
+"""The states of drops: which of them Dagster works on, how they failed, and the table of all drops."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
 from virnucpro_assets.defs.alerts import exit_code_of, failures_of
-from virnucpro_assets.defs.partitions import Partitions
-from virnucpro_assets.defs.statuses import FAILED, Statuses, Work, drops_at_work
+from virnucpro_assets.defs.partitions import DROPS, TRAINING_STEP, Partitions, drops_of
+from virnucpro_assets.defs.records import planned
+from virnucpro_assets.defs.statuses import FAILED, Statuses, Work
 from virnucpro_assets.defs.steps import fail_dead_runs
+from virnucpro_assets.drops.work import no_such_drop
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.reports.drop_state import DropState, OnRecord, state_of, state_on_disk
+from virnucpro_assets.reports.pages import table
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
+from virnucpro_assets.training.labels import read_labels
+
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+ACTIVE_BACKFILLS = {"REQUESTED", "CANCELING", "FAILING"}
 
 
-def drop_states(instance: dg.DagsterInstance, settings: Settings) -> Iterator[str]:
+def drop_states(instance: dg.DagsterInstance, settings: Settings) -> list[str]:
     """A header, then a line a drop: its name, its state and the reason, in columns."""
     records = records_of(instance, settings)
-    rows = [("drop", "state", "why")]
+    rows = []
     for drop in sorted({*records, *DropStore(settings.data_root).keys()}):
         found = state_of(state_on_disk(drop, settings), records.get(drop, OnRecord()))
         rows.append((drop, found.state, found.reason))
-    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:2]]
-    for drop, state, why in rows:
-        yield f"{drop.ljust(widths[0])}  {state.ljust(widths[1])}  {why}".rstrip()
+    return table(("drop", "state", "why"), rows)
 
 
 def state_of_drop(instance: dg.DagsterInstance, settings: Settings, drop: str) -> DropState:
     """The state of one drop; InputError if there is none of this name."""
     records = records_of(instance, settings)
     if drop not in records and DropStore(settings.data_root).source(drop) is None:
-        raise InputError(
-            f"drop {drop}",
-            found="no such drop",
-            expected="a drop that `virnucpro drops` shows",
-            advice=f"Check the name, or run `virnucpro materialize {drop}`.",
-        )
+        raise no_such_drop(drop, f"Check the name, or run `virnucpro materialize {drop}`.")
     return state_of(state_on_disk(drop, settings), records.get(drop, OnRecord()))
 
 
 def records_of(instance: dg.DagsterInstance, settings: Settings) -> dict[str, OnRecord]:
-    """What is on record of each drop that has a partition. Runs whose process was killed are marked as failed first."""
+    """What Dagster knows of each drop that has a partition. Runs whose process has ended are marked as failed first."""
     fail_dead_runs(instance)
     statuses, at_work = Statuses.of(instance, Partitions(settings.ranks)), drops_at_work(instance)
     found = {}
@@ -56,19 +65,10 @@ def records_of(instance: dg.DagsterInstance, settings: Settings) -> dict[str, On
 
 def _last_failure(instance: dg.DagsterInstance, drop: str, failed: Work) -> OnRecord:
     """How the last of the runs ended that were to make the failed partitions of a drop."""
-    planned = [
-        record
-        for asset, keys in failed.items()
-        for record in instance.event_log_storage.get_event_records(
-            dg.EventRecordsFilter(
-                event_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
-                asset_key=dg.AssetKey(asset),
-                asset_partitions=sorted(keys),
-            ),
-            limit=1,
-        )
+    tries = [
+        record for asset, keys in failed.items() for record in planned(instance, asset, sorted(keys), limit=1)
     ]
-    run_id = max(planned, key=lambda record: record.storage_id).run_id
+    run_id = max(tries, key=lambda record: record.storage_id).run_id
     run = instance.get_run_by_id(run_id)
     if run is None:
         return OnRecord(failed=f"run {run_id}, which is no longer on record")
@@ -78,3 +78,40 @@ def _last_failure(instance: dg.DagsterInstance, drop: str, failed: Work) -> OnRe
     # A backfill of the UI may have several drops in a run.
     failure = next((one for one in failures if one.drop == drop), failures[0])
     return OnRecord(failed=f"{failure.reason} (run {run_id})", exit_code=exit_code_of(instance, run, drop))
+
+
+def drops_at_work(instance: dg.DagsterInstance) -> dict[str, str]:
+    """The drops of all runs and backfills that are queued or going on, each with a line that names one of them.
+
+    A training reads drops that its tags do not name; between two runs of a backfill there is no run.
+    """
+    drops = instance.get_dynamic_partitions(DROPS)
+    at_work = dict.fromkeys(_drops_in_backfills(instance), "a backfill that goes on is to work on it")
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
+        for drop in [*drops_of(run, drops), *_training_drops(run)]:
+            at_work[drop] = f"run {run.run_id} of {run.job_name} is to work on it, or does"
+    return at_work
+
+
+def _drops_in_backfills(instance: dg.DagsterInstance) -> set[str]:
+    """The drops that a backfill of the UI is about, whether it has launched runs of them or not."""
+    drops = set()
+    for backfill in instance.get_backfills():
+        if backfill.status.value in ACTIVE_BACKFILLS and (data := backfill.asset_backfill_data):
+            target = data.target_subset
+            for asset in target.partitions_subsets_by_asset_key:
+                keys = target.get_partitions_subset(asset).get_partition_keys()
+                drops |= {key.split("|")[0] for key in keys}
+    return drops
+
+
+def _training_drops(run: dg.DagsterRun) -> list[str]:
+    """The drops that a training reads, from its configuration."""
+    run_config: Mapping[str, Any] = run.run_config
+    config = run_config.get("ops", {}).get(TRAINING_STEP, {}).get("config", {})
+    drops = [*config.get("virus", []), *config.get("others", [])]
+    if table := config.get("labels"):
+        with suppress(InputError):
+            # A table that cannot be read is reported by the training, which then reads no drop.
+            drops += [one.drop for one in read_labels(Path(table))]
+    return drops

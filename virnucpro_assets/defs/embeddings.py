@@ -1,11 +1,11 @@
 """The second run of a drop: the embeddings of its ranks by both encoders, the one step with several partitions.
 
-Each rank is recorded as materialised, with its own metadata and checks, as soon as its shard is finished; a
-rank that fails is missing and named. So the step yields events, each of one rank. The outputs that stand
-for the assets are skipped: they would materialise every rank of the run once more and hide what was
-recorded for each. The outputs that stand for the checks are given, empty, because a step must give them.
+Each rank is recorded as materialised, with its own metadata and checks, as soon as its shard is finished; a rank that
+fails is missing, and the error names it. So the step yields events, each of one rank. The outputs of the assets are
+skipped: they would materialise every rank of the run once more and hide what was recorded for each. The outputs of the
+checks are yielded without a value, because Dagster requires them.
 
-A backfill that a person asks for may cover several drops in a run. One that fails leaves the others alone.
+A run of a backfill may cover several drops. If one fails, the others are computed all the same.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +13,17 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 
 from virnucpro_assets.checks.results import CheckResult, failure_checks, record_check, shard_checks
-from virnucpro_assets.defs import columns, metadata, pictures
-from virnucpro_assets.defs.by_drop import is_selected
+from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.devices import POOL, Devices, backfill_policy, step_tags
-from virnucpro_assets.defs.partitions import Partitions, across_ranks, drops_and_ranks
+from virnucpro_assets.defs.partitions import (
+    EMBEDDINGS,
+    Partitions,
+    across_ranks,
+    check_specs,
+    drops_and_ranks,
+)
 from virnucpro_assets.defs.records import PARENT_RUN, Event, evaluation, input_tags, materialisation
-from virnucpro_assets.defs.steps import step_of
+from virnucpro_assets.defs.steps import is_selected, step_of
 from virnucpro_assets.drops.recipes import EncoderChoices
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import VirnucproError
@@ -26,10 +31,8 @@ from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.pipeline.embed import embed_drop
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.incidents import Incidents
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
+from virnucpro_assets.storage.provenance import Incidents, Telemetry
 from virnucpro_assets.storage.shards import ShardManifest
-from virnucpro_assets.storage.telemetry import Telemetry
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 GROUP, STEP, FINITE = "embeddings", "embed", "finite_values"
@@ -47,9 +50,9 @@ class EmbeddingConfig(dg.Config):
     replace: bool = False
 
 
-def embeddings(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+def embeddings(settings: Settings) -> dg.AssetsDefinition:
     """The assets `dnabert_s_embeddings` and `esm2_embeddings`."""
-    check_specs = [spec for kind in ENCODER_KINDS for spec in _check_specs(f"{kind}_embeddings", partitions)]
+    checks = check_specs(settings, *EMBEDDINGS)
 
     @dg.multi_asset(
         name=STEP,
@@ -59,14 +62,13 @@ def embeddings(settings: Settings, partitions: Partitions) -> dg.AssetsDefinitio
                 deps=[across_ranks("sequence_index")],
                 group_name=GROUP,
                 kinds={"pytorch", "hdf5"},
-                code_version=str(ENGINE_FORMAT),
                 skippable=True,
                 description=f"{DESCRIPTIONS[kind]} {ABOUT_RANKS}",
             )
             for kind in ENCODER_KINDS
         ],
-        check_specs=check_specs,
-        partitions_def=partitions.drop_ranks,
+        check_specs=checks,
+        partitions_def=Partitions(settings.ranks).drop_ranks,
         can_subset=True,
         backfill_policy=backfill_policy(settings),
         op_tags=step_tags(settings, devices=True),
@@ -89,7 +91,7 @@ def embeddings(settings: Settings, partitions: Partitions) -> dg.AssetsDefinitio
                     yield from _embed(context, work, wanted, lease, replace=config.replace)
                 except (VirnucproError, OSError) as error:
                     errors.append((drop, error))
-        for spec in check_specs:
+        for spec in checks:
             if spec.key in context.selected_asset_check_keys:
                 yield dg.Output(None, output_name=spec.get_python_identifier())
 
@@ -100,7 +102,7 @@ def _finished_before(context: dg.AssetExecutionContext) -> set[tuple[str, str]]:
     """The asset and partition of each rank that earlier tries of this run have recorded with their checks.
 
     Earlier tries are those of the step, and the runs that this one resumes: Dagster marks a retry by the
-    daemon, and a re-execution from failure. A run that a person starts anew has none.
+    daemon, and a re-execution from failure. A new run has none.
     """
     finished: dict[tuple[str, str], bool] = {}
     runs = [context.run.run_id] if context.retry_number else []
@@ -118,24 +120,6 @@ def _finished_before(context: dg.AssetExecutionContext) -> set[tuple[str, str]]:
                     key = check.asset_key.to_user_string(), check.partition
                     finished[key] = check.passed or not check.blocking
     return {key for key, is_finished in finished.items() if is_finished}
-
-
-def _check_specs(asset: str, partitions: Partitions) -> list[dg.AssetCheckSpec]:
-    return [
-        dg.AssetCheckSpec(
-            FINITE,
-            asset=asset,
-            blocking=True,
-            partitions_def=partitions.drop_ranks,
-            description="No embedding holds NaN or Inf. Quarantined sequences are a warning.",
-        ),
-        dg.AssetCheckSpec(
-            "packing_efficiency",
-            asset=asset,
-            partitions_def=partitions.drop_ranks,
-            description="Tokens in packs over what the packs could hold.",
-        ),
-    ]
 
 
 def _embed(
@@ -186,7 +170,6 @@ def _materialisation(work: DropWork, shard: ShardManifest, inputs: dict[str, str
         asset,
         f"{work.drop.key}|{shard.rank}",
         digest=shard.digest,
-        inputs=inputs,
         shown={
             "dagster/row_count": shard.rows,
             "width": shard.width,
@@ -205,11 +188,11 @@ def _materialisation(work: DropWork, shard: ShardManifest, inputs: dict[str, str
             **_incidents(shard.incidents),
             "precision": recipe.precision,
             "recipe": dg.MetadataValue.json({**recipe.model_dump(), "digest": recipe.digest}),
-            **pictures.packing(shard),
-            **columns.of_arrays(asset, {"rows": "int64", "embeddings": f"float32[{shard.width}]"}),
+            **metadata.picture_of_packing(shard),
+            **metadata.columns_of_arrays(asset, {"rows": "int64", "embeddings": f"float32[{shard.width}]"}),
             "folder": metadata.path(work.folder.shard(recipe.encoder, shard.rank, recipe.ranks)),
         },
-        tags={"dagster/partition/drop": work.drop.key, "dagster/partition/rank": str(shard.rank)},
+        tags={**inputs, "dagster/partition/drop": work.drop.key, "dagster/partition/rank": str(shard.rank)},
     )
 
 

@@ -4,21 +4,19 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from virnucpro_assets.checks.results import CheckResult, every_read_accounted_for
-from virnucpro_assets.defs import columns, metadata, pictures
-from virnucpro_assets.defs.by_drop import Event, checked, drop_of, is_selected
+from virnucpro_assets.checks.results import every_read_accounted_for
+from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.devices import step_tags
-from virnucpro_assets.defs.partitions import Partitions
-from virnucpro_assets.defs.steps import step_of
+from virnucpro_assets.defs.partitions import Partitions, check_specs
+from virnucpro_assets.defs.records import Event
+from virnucpro_assets.defs.steps import checked, drop_of, is_selected, step_of
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.intake.registration import list_drop
 from virnucpro_assets.pipeline.index import index_drop
-from virnucpro_assets.sequences.index import IndexManifest
+from virnucpro_assets.sequences.index_manifest import IndexManifest
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropManifest
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
 
-GROUP = "sequences"
 INDEX_TYPES = {
     "protein_length": "int32",
     "nucleotide_length": "int32",
@@ -27,7 +25,7 @@ INDEX_TYPES = {
 }
 
 
-def index(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+def index(settings: Settings) -> dg.AssetsDefinition:
     """The assets `sequence_drop` and `sequence_index`, one step, which works on one generation of the drop."""
 
     @dg.multi_asset(
@@ -35,9 +33,8 @@ def index(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         specs=[
             dg.AssetSpec(
                 "sequence_drop",
-                group_name=GROUP,
+                group_name="sequences",
                 kinds={"fastq"},
-                code_version=str(ENGINE_FORMAT),
                 description=(
                     "The read files of one delivery (FASTA, FASTQ or unaligned BAM), listed with size and SHA-256."
                 ),
@@ -45,25 +42,16 @@ def index(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             dg.AssetSpec(
                 "sequence_index",
                 deps=["sequence_drop"],
-                group_name=GROUP,
+                group_name="sequences",
                 kinds={"parquet"},
-                code_version=str(ENGINE_FORMAT),
                 description=(
                     "Every distinct stop-free reading frame of the drop, longest first, with its nucleotides and "
                     "protein, and where each one occurs (read, chunk, frame)."
                 ),
             ),
         ],
-        check_specs=[
-            dg.AssetCheckSpec(
-                "every_read_accounted_for",
-                asset="sequence_index",
-                blocking=True,
-                partitions_def=partitions.drops,
-                description="Each read has candidates, or a reason why it has none.",
-            )
-        ],
-        partitions_def=partitions.drops,
+        check_specs=check_specs(settings, "sequence_index"),
+        partitions_def=Partitions(settings.ranks).drops,
         can_subset=True,
         op_tags=step_tags(settings, devices=False),
     )
@@ -83,12 +71,7 @@ def _made(context: dg.AssetExecutionContext, drop: str, settings: Settings) -> I
         yield _listed(work.drop)
     if is_selected(context, "sequence_index"):
         yield _indexed(work, index_drop(work))
-
-    def check() -> Iterator[CheckResult]:
-        with_members = sum(int((batch.members > 0).sum()) for batch in work.index.read_batches())
-        yield every_read_accounted_for(work.index.manifest, with_members)
-
-    yield from checked(context, work, "sequence_index", check)
+    yield from checked(context, work, "sequence_index", lambda: [every_read_accounted_for(work)])
 
 
 def _listed(drop: DropManifest) -> dg.MaterializeResult[None]:
@@ -121,10 +104,10 @@ def _indexed(work: DropWork, manifest: IndexManifest) -> dg.MaterializeResult[No
         data_version=dg.DataVersion(manifest.digest),
         metadata={
             **_figures(manifest),
-            **pictures.protein_lengths(work),
+            **metadata.picture_of_protein_lengths(work),
             "reads_without_candidates": metadata.counts_table(manifest.reasons, "reason"),
             "folder": metadata.path(work.folder.index),
-            **columns.of_arrays("sequence_index", INDEX_TYPES),
+            **metadata.columns_of_arrays("sequence_index", INDEX_TYPES),
         },
     )
 

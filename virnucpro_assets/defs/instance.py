@@ -1,9 +1,9 @@
 """The Dagster instance that the command line shares with the UI.
 
-Dagster makes its databases when they are first opened, and takes no lock for it: two commands that do it at
-once, or one that is killed meanwhile, leave them so that no later command can open them as they should be.
-So they are opened under a lock, one command at a time, and made under a mark. A mark that is found there
-tells of a command that was cut off: what it made is set aside, and made again.
+Dagster creates its databases when they are first opened, without a lock. Two commands that do it at once, or one that
+is killed meanwhile, leave databases that no later command can open. So they are opened under a lock, one command at a
+time, and a mark is kept while they are created. If a command finds the mark, an earlier one was cut off: what that one
+created is set aside, and created again.
 """
 
 import re
@@ -32,7 +32,7 @@ DATABASES = ("history", "schedules")
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The instance under DAGSTER_HOME, or else under `dagster` in the data root.
 
-    A home without a dagster.yaml is given the one of this package. Raises InputError if the
+    A home without a dagster.yaml gets the one of this package. Raises InputError if the
     configuration or the database that it names cannot be used.
     """
     home = (settings.dagster_home or settings.data_root / "dagster").absolute()
@@ -60,7 +60,7 @@ def _check_place_of_databases(home: Path) -> None:
 
 @contextmanager
 def _made_whole(home: Path) -> Iterator[None]:
-    """Let the block make the databases that are not there, and know the next time if it was cut off."""
+    """Let the block create the missing databases; what a block that was cut off has created is set aside first."""
     mark = home / UNFINISHED
     if mark.exists() and not _has_runs(home):
         for name in mark.read_text(encoding="utf-8").split():
@@ -77,13 +77,13 @@ def _made_whole(home: Path) -> Iterator[None]:
         yield
         is_made = True
     finally:
-        # Of a wrong configuration nothing is made: whoever corrects it must not find its databases set aside.
+        # A wrong configuration creates nothing. Its databases must not be set aside once it is corrected.
         if is_made or not any((home / name).exists() for name in missing):
             mark.unlink()
 
 
 def _has_runs(home: Path) -> bool:
-    """Whether somebody has worked with the databases after all, without this program."""
+    """Whether the databases have runs: then they are in use, and stay."""
     path = home / "history" / "runs.db"
     if not path.exists():
         return False
@@ -100,7 +100,7 @@ def _opened(home: Path) -> dg.DagsterInstance:
             str(home / CONFIG.name),
             found=_what_is_wrong(error).rstrip("."),
             expected="a configuration and a database that can be used",
-            advice="Mend the file, or set the variables that it names (docs/operations.md, PostgreSQL).",
+            advice="Correct the file, or set the variables that it names (docs/operations.md, PostgreSQL).",
         ) from error
     if POOL not in instance.event_log_storage.get_concurrency_keys():
         # The queue looks up the limits of pools before it sets those of new ones: without this, the

@@ -1,7 +1,7 @@
-"""Partitions and jobs: drops come and go, ranks are fixed by the deployment, and a drop takes three runs.
+"""Partitions, jobs and checks of a drop. Drops are added and removed, ranks are fixed, and a drop takes three runs.
 
-A run has one set of partitions, so there is one run for what is cut by drop up to the index, one for the
-embeddings, which are cut by drop and rank, and one for what is cut by drop after them.
+A run has one partitions definition, so there is one run for the assets by drop up to the index, one for the embeddings,
+which are partitioned by drop and rank, and one for the assets by drop after them.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,24 +9,22 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from virnucpro_assets.checks.rules import check_rules
+from virnucpro_assets.settings import Settings
+
 DROPS = "sequence_drops"
 CLASSIFIER = "classifier"
 OF_INDEX = ("sequence_drop", "sequence_index")
 EMBEDDINGS = ("dnabert_s_embeddings", "esm2_embeddings")
 OF_CALL = ("merged_embeddings", "predictions", "virus_calls", "drop_report", "check_report")
-"""Each is made from the one before, but for the last, which is made whatever became of the others."""
+"""Each is made from the one before, except the last, which is always made."""
 ASSETS = (*OF_INDEX, *EMBEDDINGS, *OF_CALL)
 TRAINING = ("training_set", "trained_classifier", "classifier_evaluation")
 
-INDEX_DROP, EMBED_DROP, CALL_DROP, TRAIN_CLASSIFIER = (
-    "index_drop",
-    "embed_drop",
-    "call_drop",
-    "train_classifier",
-)
-TRAINING_STEP = "train"
+INDEX_DROP, EMBED_DROP, CALL_DROP = "index_drop", "embed_drop", "call_drop"
+TRAIN_CLASSIFIER, TRAINING_STEP = "train_classifier", "train"
 STAGES = {INDEX_DROP: OF_INDEX, EMBED_DROP: EMBEDDINGS, CALL_DROP: OF_CALL}
-"""The jobs of a drop in their order, and what each makes."""
+"""The jobs of a drop in their order, and the assets of each."""
 JOBS = tuple(
     dg.define_asset_job(job, list(STAGES[job]), description=description)
     for job, description in (
@@ -38,7 +36,7 @@ JOBS = tuple(
 
 PARTITION = "dagster/partition"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-"""The tags of a run over a range of partitions: Dagster has them documented, and no argument for them."""
+"""The tags of a run over a range of partitions: Dagster documents them, and has no argument for them."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +56,29 @@ class Partitions:
         ranks = dg.StaticPartitionsDefinition([str(rank) for rank in range(self.ranks)])
         return dg.MultiPartitionsDefinition({"drop": self.drops, "rank": ranks})
 
-    def of_asset(self, asset: str, drop: str) -> list[str] | None:
-        """The partitions of an asset that belong to a drop; None for the asset that has none."""
-        if asset == CLASSIFIER:
-            return None
+    def definition(self, asset: str) -> dg.PartitionsDefinition:
+        """The partitions definition of an asset of a drop."""
+        return self.drop_ranks if asset in EMBEDDINGS else self.drops
+
+    def of_asset(self, asset: str, drop: str) -> list[str]:
+        """The partitions of an asset that belong to a drop."""
         return [f"{drop}|{rank}" for rank in range(self.ranks)] if asset in EMBEDDINGS else [drop]
+
+
+def check_specs(settings: Settings, *assets: str) -> list[dg.AssetCheckSpec]:
+    """The checks of some assets of a drop; what follows waits for those that block."""
+    partitions = Partitions(settings.ranks)
+    return [
+        dg.AssetCheckSpec(
+            rule.name,
+            asset=rule.asset,
+            blocking=rule.blocking,
+            partitions_def=partitions.definition(rule.asset),
+            description=rule.what,
+        )
+        for rule in check_rules(settings)
+        if rule.asset in assets
+    ]
 
 
 def tags_of_ranks(drop: str, first: int, last: int) -> dict[str, str]:

@@ -11,19 +11,18 @@ from virnucpro_assets.defs.alerts import INTERRUPTED, INTERRUPTED_CODE
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.classifier import record_in_use
 from virnucpro_assets.defs.embeddings import STEP as EMBED
+from virnucpro_assets.defs.next_runs import ASKED_BY, COMMAND
 from virnucpro_assets.defs.partitions import (
     CALL_DROP,
     DROPS,
     EMBED_DROP,
     INDEX_DROP,
     OF_CALL,
-    PARTITION,
     TRAIN_CLASSIFIER,
     TRAINING_STEP,
     Partitions,
     tags_of_ranks,
 )
-from virnucpro_assets.defs.requests import ASKED_BY, COMMAND
 from virnucpro_assets.defs.statuses import AT_WORK, Statuses, Todo, failed_drops, whole
 from virnucpro_assets.defs.steps import DROP, PROCESS, fail_dead_runs, this_process
 from virnucpro_assets.errors import InputError, IntegrityError, VirnucproError
@@ -121,9 +120,9 @@ def _run_all(
     """The runs of a drop one after the other, all on one generation."""
     # Dagster reads which classifier predictions are made from before their step begins.
     record_in_use(instance, settings)
-    store, by_drop = DropStore(settings.data_root), {PARTITION: drop, DROP: drop}
+    store, tags = DropStore(settings.data_root), {DROP: drop}
     if todo.index:
-        _run(instance, settings, INDEX_DROP, by_drop)
+        _run(instance, settings, INDEX_DROP, tags, partition=drop)
     bound = store.current(drop)[0] if todo.index or store.was_listed(drop) else None
 
     def check_generation() -> None:
@@ -137,11 +136,11 @@ def _run_all(
             )
 
     for assets, first, last in todo.embed_runs():
-        tags = {**tags_of_ranks(drop, first, last), DROP: drop}
-        _run(instance, settings, EMBED_DROP, tags, config={EMBED: {"replace": replace}}, assets=assets)
+        of_ranks = tags | tags_of_ranks(drop, first, last)
+        _run(instance, settings, EMBED_DROP, of_ranks, config={EMBED: {"replace": replace}}, assets=assets)
         check_generation()
     if todo.call:
-        _run(instance, settings, CALL_DROP, by_drop, assets=todo.call)
+        _run(instance, settings, CALL_DROP, tags, partition=drop, assets=todo.call)
         check_generation()
 
 
@@ -151,6 +150,7 @@ def _run(
     job: str,
     tags: Mapping[str, str],
     *,
+    partition: str | None = None,
     config: Mapping[str, Any] | None = None,
     assets: Sequence[str] | None = None,
 ) -> None:
@@ -161,6 +161,7 @@ def _run(
         .execute_in_process(
             run_id=run_id,
             instance=instance,
+            partition_key=partition,
             tags={
                 **tags,
                 ASKED_BY: COMMAND,

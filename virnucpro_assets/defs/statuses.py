@@ -1,16 +1,12 @@
 """Which partitions of the drops are made, failed or at work, and from that what is to be made of a drop.
 
-Dagster's statuses are what the UI shows. They come from a table that several processes bring up to date
-without a lock. If a materialisation is recorded just while another run of the same asset is planned, the
-table can pass it over for good. A table that lacks what is recorded is thrown away by
-`repair_status_tables`, and Dagster makes it again from the events when it next looks.
+Dagster's statuses are what the UI shows. They come from a table that several processes update without a lock. If a
+materialisation is recorded while another run of the same asset is planned, the table can miss it for good.
+`repair_status_tables` removes such a table, and Dagster builds it again from the events.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
@@ -20,38 +16,27 @@ from virnucpro_assets.defs.partitions import (
     EMBEDDINGS,
     OF_CALL,
     OF_INDEX,
-    TRAINING_STEP,
     Partitions,
-    drops_of,
     stretches,
 )
-from virnucpro_assets.defs.records import latest_record
+from virnucpro_assets.defs.records import latest_record, planned
 from virnucpro_assets.drops.work import DropWork
-from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.reports.check_pages import gather_checks
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
-from virnucpro_assets.training.labels import read_labels
 
 Work = dict[str, set[str]]
 """Partitions, by asset."""
 
 MADE, FAILED, AT_WORK = "MATERIALIZED", "FAILED", "IN_PROGRESS"
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
-ACTIVE_BACKFILLS = {"REQUESTED", "CANCELING", "FAILING"}
 
 
 @dataclass(frozen=True)
 class Todo:
-    """What is to be made of a drop: the index or not, ranks by asset, and assets of the last run.
+    """What is to be made of a drop: whether the index, which ranks of each encoder, which assets of the last run.
 
-    What follows of an earlier one is in it, so the later ones are whole where an earlier one is not empty.
+    What depends on an asset is made again with it: with the index all ranks, and with any rank the whole last run.
     """
 
     index: bool
@@ -64,7 +49,7 @@ class Todo:
     def embed_runs(self, *, one_by_one: bool = False) -> Iterator[tuple[list[str], int, int]]:
         """The runs that make the ranks: the assets of each, its first and its last rank.
 
-        Ranks without a gap share a run, unless each shall have its own.
+        Ranks without a gap share a run, unless `one_by_one` is set.
         """
         by_ranks: dict[tuple[int, ...], list[str]] = {}
         for asset, ranks in self.ranks.items():
@@ -94,12 +79,12 @@ class Statuses:
     def of(
         cls, instance: dg.DagsterInstance, partitions: Partitions, drops: Sequence[str] | None = None
     ) -> "Statuses":
-        """How they are now, by default of all drops in the order in which they were added."""
+        """The present statuses, by default of all drops in the order in which they were added."""
         drops = list(instance.get_dynamic_partitions(DROPS) if drops is None else drops)
         by_asset = {}
         for asset in ASSETS:
-            keys = [key for drop in drops for key in partitions.of_asset(asset, drop) or ()]
-            definition = partitions.drop_ranks if asset in EMBEDDINGS else partitions.drops
+            keys = [key for drop in drops for key in partitions.of_asset(asset, drop)]
+            definition = partitions.definition(asset)
             found = instance.get_status_by_partition(dg.AssetKey(asset), keys, definition) or {}
             by_asset[asset] = {key: status.value if (status := found.get(key)) else None for key in keys}
         return cls(partitions, drops, by_asset)
@@ -107,9 +92,7 @@ class Statuses:
     def having(self, drop: str, *statuses: str | None) -> Work:
         """The partitions of a drop with one of these statuses."""
         found = {
-            asset: {
-                key for key in self.partitions.of_asset(asset, drop) or () if statuses_of[key] in statuses
-            }
+            asset: {key for key in self.partitions.of_asset(asset, drop) if statuses_of[key] in statuses}
             for asset, statuses_of in self.by_asset.items()
         }
         return {asset: keys for asset, keys in found.items() if keys}
@@ -155,7 +138,7 @@ def held_back(drop: str, settings: Settings) -> Work:
     try:
         report = gather_checks(DropWork.on(drop, settings, lambda _: None))
     except IntegrityError:
-        # Whoever works on the drop reports the damaged record; other drops must not wait for that.
+        # The next stage of the drop reports the damaged record; other drops must not wait for that.
         return {}
     found: Work = {}
     for check in report.checks:
@@ -187,56 +170,12 @@ def failed_drops(instance: dg.DagsterInstance, statuses: Statuses) -> list[Attem
 def _attempts(instance: dg.DagsterInstance, asset: str, partition: str) -> list[float]:
     """When each run was launched that was to make a partition, after it was last made."""
     made = latest_record(instance, asset, [partition])
-    planned = instance.event_log_storage.get_event_records(
-        dg.EventRecordsFilter(
-            event_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
-            asset_key=dg.AssetKey(asset),
-            asset_partitions=[partition],
-            after_cursor=made.storage_id if made else None,
-        )
-    )
-    return [record.timestamp for record in planned]
-
-
-def drops_at_work(instance: dg.DagsterInstance) -> dict[str, str]:
-    """The drops of all runs and backfills that are queued or going on, each with a line that names one of them.
-
-    A training reads drops that its tags do not name; between two runs of a backfill there is no run.
-    """
-    drops = instance.get_dynamic_partitions(DROPS)
-    at_work = dict.fromkeys(_drops_in_backfills(instance), "a backfill that goes on is to work on it")
-    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
-        for drop in [*drops_of(run, drops), *_training_drops(run)]:
-            at_work[drop] = f"run {run.run_id} of {run.job_name} is to work on it, or does"
-    return at_work
-
-
-def _drops_in_backfills(instance: dg.DagsterInstance) -> set[str]:
-    """The drops that a backfill of the UI is about, whether it has launched runs of them or not."""
-    drops = set()
-    for backfill in instance.get_backfills():
-        if backfill.status.value in ACTIVE_BACKFILLS and (data := backfill.asset_backfill_data):
-            target = data.target_subset
-            for asset in target.partitions_subsets_by_asset_key:
-                keys = target.get_partitions_subset(asset).get_partition_keys()
-                drops |= {key.split("|")[0] for key in keys}
-    return drops
-
-
-def _training_drops(run: dg.DagsterRun) -> list[str]:
-    """The drops that a training reads, from its configuration."""
-    run_config: Mapping[str, Any] = run.run_config
-    config = run_config.get("ops", {}).get(TRAINING_STEP, {}).get("config", {})
-    drops = [*config.get("virus", []), *config.get("others", [])]
-    if table := config.get("labels"):
-        with suppress(InputError):
-            # A table that cannot be read is reported by the training, which then reads no drop.
-            drops += [one.drop for one in read_labels(Path(table))]
-    return drops
+    tries = planned(instance, asset, [partition], after=made.storage_id if made else None)
+    return [record.timestamp for record in tries]
 
 
 def repair_status_tables(instance: dg.DagsterInstance, partitions: Partitions) -> dict[str, set[str]]:
-    """Throw away the tables that lack a partition which is recorded as made; those partitions, by asset."""
+    """Remove the tables that lack a partition which is recorded as made; returns those partitions, by asset."""
     repaired = {}
     drops = instance.get_dynamic_partitions(DROPS)
     for asset in ASSETS:
@@ -245,11 +184,10 @@ def repair_status_tables(instance: dg.DagsterInstance, partitions: Partitions) -
         (record,) = instance.get_asset_records([key]) or (None,)
         if record is None or (table := record.asset_entry.cached_status) is None:
             continue
-        definition = partitions.drop_ranks if asset in EMBEDDINGS else partitions.drops
-        listed = table.deserialize_materialized_partition_subsets(definition).get_partition_keys()
-        passed_over = {name for name, event in made.items() if event <= table.latest_storage_id} - {*listed}
-        known = {name for drop in drops for name in partitions.of_asset(asset, drop) or ()}
-        if lost := passed_over & known:
+        listed = table.deserialize_materialized_partition_subsets(partitions.definition(asset))
+        known = {name for drop in drops for name in partitions.of_asset(asset, drop)}
+        passed_over = {name for name, event in made.items() if event <= table.latest_storage_id}
+        if lost := (passed_over & known) - {*listed.get_partition_keys()}:
             instance.wipe_asset_cached_status([key])
             repaired[asset] = lost
     return repaired

@@ -1,24 +1,28 @@
 """What every step does: it marks its run with the drop and the process, and ends with one clear line.
 
-A code server watches the processes of its runs, but not when it is killed with them, and nobody
-watches a run of the command line. So each run carries the identity of its process, and the next
-command, or the next tick of the sensor `new_drops`, can tell that a run which still counts as
-started has nobody left to do it. Dagster copies the tags of a run to its retries and repeats, so
-the mark names the run for which it was made.
+A step of one drop finds out here which drop that is, which of its assets it makes, and runs the checks of each.
 
-A step asks for its retry itself. With a retry policy the orchestrator would take a cancellation for
-a failure, and do the rest of a cancelled run.
+A code server watches the processes of its runs, but not if it is killed with them, and a run of the command line is
+not watched at all. So each run is tagged with the identity of its process. The next command, or the next tick of the
+sensor `new_drops`, then finds the runs that count as started but whose process has ended. Dagster copies the tags of a
+run to its retries and re-executions, so the tag also has the id of the run for which it was made.
+
+A step requests its retry itself. With a retry policy Dagster would take a cancellation for a failure, and run the rest
+of a cancelled run.
 """
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from virnucpro_assets.checks.results import CheckResult, hold_back, record_check
+from virnucpro_assets.defs.records import Event, check_result, evaluation, latest_record
+from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import DeviceError, VirnucproError, describe_os_error
 from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.settings import Settings
@@ -120,6 +124,49 @@ def failure_of(errors: Sequence[tuple[str, Error]]) -> dg.Failure:
         metadata,
         allow_retries=False,
     )
+
+
+def drop_of(context: dg.AssetExecutionContext) -> str:
+    """The drop of a run. "Execute all" on the checks of an asset names none: then the one made last of it."""
+    if context.has_partition_key:
+        return str(context.partition_key)
+    assets = sorted({check.asset_key.to_user_string() for check in context.selected_asset_check_keys})
+    latest = latest_record(context.instance, assets[0], None) if assets else None
+    if latest is None or latest.partition_key is None or context.has_partition_key_range:
+        raise dg.Failure(
+            "this run: found no single drop; expected the partition of one. Choose partitions with Materialize, "
+            "or run `virnucpro checks DROP`.",
+            allow_retries=False,
+        )
+    context.log.info(f"no drop was chosen: the checks run on {latest.partition_key}, which was made last")
+    return latest.partition_key
+
+
+def is_selected(context: dg.AssetExecutionContext, asset: str) -> bool:
+    """Whether a run is to make an asset."""
+    return dg.AssetKey(asset) in context.selected_asset_keys
+
+
+def checked(
+    context: dg.AssetExecutionContext,
+    work: DropWork,
+    asset: str,
+    check: Callable[[], Iterable[CheckResult]],
+) -> Iterator[Event]:
+    """Run and record the checks of an asset that are asked for; CheckError if one holds back what follows."""
+    wanted = {key.name for key in context.selected_asset_check_keys if key.asset_key == dg.AssetKey(asset)}
+    if not wanted:
+        return
+    results = [record_check(work.folder.checks, result) for result in check()]
+    for result in results:
+        if result.name in wanted:
+            # Dagster looks for the partition of a result; a run without one records the evaluation alone.
+            if context.has_partition_key:
+                yield check_result(result)
+            else:
+                yield evaluation(context.instance, work.drop.key, result)
+    for result in results:
+        hold_back(work.drop.key, result)
 
 
 def _line(error: Error) -> str:

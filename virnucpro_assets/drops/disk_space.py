@@ -24,7 +24,7 @@ from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import InputError, InsufficientDiskSpaceError
 from virnucpro_assets.inference.plans import expected_tokens, plan_parts
 from virnucpro_assets.models.encoders import ENCODERS
-from virnucpro_assets.sequences.compression import is_packed
+from virnucpro_assets.sequences.compression import is_compressed
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.embedding_cache import cache_size
 from virnucpro_assets.vocabulary import EncoderKind
@@ -42,7 +42,7 @@ def index_bytes(files: Iterable[ReadFile]) -> int:
     return sum(
         int(
             file.path.stat().st_size
-            * (INDEX_PER_PACKED_BYTE if is_packed(file.path) else INDEX_PER_PLAIN_BYTE)
+            * (INDEX_PER_PACKED_BYTE if is_compressed(file.path) else INDEX_PER_PLAIN_BYTE)
         )
         for file in files
     )

@@ -5,14 +5,13 @@ from collections.abc import Iterator, Mapping
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.files.digests import digest_of_files
 from virnucpro_assets.inference.devices import names_gpus
-from virnucpro_assets.inference.kernels import Machine, choose_kernels
-from virnucpro_assets.inference.messages import EncoderChoice
+from virnucpro_assets.inference.encoder_choice import EncoderChoice, Machine, choose_kernels
 from virnucpro_assets.models.cards import checked_model_folder
 from virnucpro_assets.models.encoders import ENCODERS
-from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin
+from virnucpro_assets.sequences.index_manifest import IndexManifest, IndexOrigin
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropManifest
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT, Recipe
+from virnucpro_assets.storage.provenance import ENGINE_FORMAT, Recipe
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 CPU_BUDGET = 8192

@@ -30,7 +30,7 @@ verified when it is read.
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -74,6 +74,12 @@ def registration_lock(key: str, settings: Settings, report: Reporter) -> Iterato
     lock = settings.data_root / REGISTRATIONS / f"{key}.lock"
     with locked(lock, f"registration of drop {key}", settings.when_busy, report):
         yield
+
+
+def registration_lock_now(key: str, settings: Settings) -> AbstractContextManager[None]:
+    """As `registration_lock`, but raises BusyError if another run holds it, whatever the settings say."""
+    refusing = settings.model_copy(update={"when_busy": "refuse"})
+    return registration_lock(key, refusing, lambda _: None)
 
 
 @contextmanager

@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from virnucpro_assets.drops.recipes import EncoderChoices, make_recipe
+from virnucpro_assets.errors import InputError
 from virnucpro_assets.files.digests import VerifiedFiles
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import DropFolder, DropManifest, DropStore
+from virnucpro_assets.storage.drop_folders import DropFolder
+from virnucpro_assets.storage.drops import DropManifest, DropStore
 from virnucpro_assets.storage.merged import MANIFEST, MergedManifest, read_merged
 from virnucpro_assets.storage.parts import refuse_other_recipe
 from virnucpro_assets.vocabulary import ENCODER_KINDS
@@ -16,7 +18,8 @@ from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 @dataclass(frozen=True)
 class DropWork:
-    """The current generation of a drop, where it is kept, the settings, who hears of progress, the encoders.
+    """The current generation of a drop, where it is kept, the settings, the encoders, and `report`, which is
+    called with each line of progress.
 
     `verified` are the parts of embeddings that were read whole for it.
     """
@@ -55,3 +58,13 @@ def fitting_merged(work: DropWork) -> MergedManifest:
         expected = make_recipe(work.settings, work.index.manifest, work.encoders[kind])
         refuse_other_recipe(work.folder.path / MANIFEST, merged.recipes[kind], expected)
     return merged
+
+
+def no_such_drop(key: str, advice: str = "Check the name.") -> InputError:
+    """The error for the name of a drop that does not exist."""
+    return InputError(
+        f"drop {key[:80]}",
+        found="no such drop",
+        expected="a drop that `virnucpro drops` shows",
+        advice=advice,
+    )

@@ -6,6 +6,7 @@ target; then the folder is synced. So a reader sees the old file or the whole ne
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,20 @@ def errors_naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
         if error.errno:
             error.strerror = os.strerror(error.errno)
         raise
+
+
+@contextmanager
+def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
+    """An empty folder in `parent`, which is removed when the block ends, unless it was renamed.
+
+    `name` is the start of its name, so that a clean-up knows what a killed process left.
+    """
+    folder = parent / f"{name}{TEMPORARY_MARK}{secrets.token_hex(4)}"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_bytes(target: Path, content: bytes) -> None:

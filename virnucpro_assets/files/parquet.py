@@ -201,3 +201,9 @@ def footer_digest(path: Path) -> str:
             raise damaged(path, f"{size} bytes", f"at least {length}")
         stream.seek(size - length)
         return hashlib.sha256(stream.read()).hexdigest()
+
+
+def schema(columns: dict[str, pa.DataType], nullable: dict[str, pa.DataType] | None = None) -> Any:
+    """The Arrow schema of `columns`, which hold no nulls, and after them the `nullable` ones."""
+    fields = [pa.field(name, kind, nullable=False) for name, kind in columns.items()]
+    return pa.schema(fields + [pa.field(name, kind) for name, kind in (nullable or {}).items()])

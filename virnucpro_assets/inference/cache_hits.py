@@ -1,9 +1,9 @@
 """Cache hits: the rows of a part that the embedding cache gives, and what a part gives to the cache.
 
 They are looked up before a part is computed, and left out of its packs; the part is then written whole. What
-was computed is kept for others only after the part is on the disk, and only where it is what it should
-be: no row that was computed again in another precision, and none that holds NaN or Inf. A cache that
-cannot be written costs nothing but time later, so that is a warning and no error.
+was computed is kept for other drops only after the part is on the disk, and only if it was computed as planned:
+no row that was computed again in another precision, and none that holds NaN or Inf. A cache that
+cannot be written only costs time later, so that is a warning and no error.
 """
 
 from collections.abc import Collection
@@ -18,8 +18,8 @@ from virnucpro_assets.inference.messages import PartTask
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.storage.cached_rows import CachedRows
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache, Keys, cache_namespace, keep_rows, keys_of
-from virnucpro_assets.storage.incidents import Incidents, finite_rows
 from virnucpro_assets.storage.parts import PartRecord, write_part
+from virnucpro_assets.storage.provenance import Incidents, finite_rows
 
 Rows = npt.NDArray[np.int64]
 Embeddings = npt.NDArray[np.float32]
@@ -80,9 +80,9 @@ def write_and_keep(
 
 
 def worth_keeping(rows: Rows, computed: Embeddings, incidents: Incidents) -> npt.NDArray[np.bool_]:
-    """bool [n]: which of the computed rows came about as planned, so that another drop would compute the same."""
-    apart = [*incidents.recomputed, *(row.row for row in incidents.quarantined)]
-    return ~np.isin(rows, apart) & finite_rows(computed)
+    """bool [n]: which of the rows were computed as planned, so that another drop would compute the same."""
+    exceptions = [*incidents.recomputed, *(row.row for row in incidents.quarantined)]
+    return ~np.isin(rows, exceptions) & finite_rows(computed)
 
 
 def keep_computed(
@@ -97,5 +97,5 @@ def keep_computed(
         keep_rows(cache, namespace, hits.missing_keys[kept], computed[kept])
     except (VirnucproError, OSError) as error:
         why = describe_os_error(error) if isinstance(error, OSError) else str(error)
-        return [f"the embedding cache takes nothing up: {why}"]
+        return [f"no rows were added to the embedding cache: {why}"]
     return []

@@ -73,7 +73,7 @@ def kernel_cache(temporary: Path) -> Path:
     """A folder of this user in `temporary`, the same for all processes.
 
     Code is loaded from it, so one that another user made or may write to is not taken: the process then
-    has a new folder, and compiles anew.
+    has a new folder, and compiles again.
     """
     folder = temporary / f"virnucpro-kernels-{os.getuid()}"
     with suppress(FileExistsError):
@@ -85,7 +85,7 @@ def kernel_cache(temporary: Path) -> Path:
 
 
 def _slots(number: int, any_of: int) -> list[int]:
-    """The slots one of which will do, the one of this number first; it alone if `any_of` is 0."""
+    """The slots of which one is enough, the one of this number first; it alone if `any_of` is 0."""
     return [number, *(slot for slot in range(any_of) if slot != number)]
 
 

@@ -16,7 +16,7 @@ from virnucpro_assets.inference.gpu_list import CudaAnswer, ask_cuda
 
 _SETTING = re.compile(r"(?P<kind>cpu|cuda)(?::(?P<detail>\d+(?:,\d+)*))?|cpu:(?P<wanted>\d+)/(?P<any_of>\d+)")
 AUTOMATIC_SLOTS = 4
-"""CPU slots without a word in the settings: more threads in one process gain little on small models,
+"""CPU slots where the settings name no number: more threads in one process gain little on small models,
 and more processes hold more copies of the weights."""
 
 _NODE = re.compile(r"nvidia(\d+)")
@@ -30,7 +30,7 @@ Ask = Callable[[str | None], CudaAnswer]
 class Device:
     """GPU `number` of those that CUDA shows, by its `uuid`, or CPU slot `number`; with `threads` threads of its own.
 
-    With `any_of`, any free one of so many CPU slots does in its place.
+    With `any_of`, any free one of so many CPU slots is used instead.
     """
 
     kind: Literal["cpu", "cuda"]
@@ -55,7 +55,7 @@ def find_devices(
     an empty text for none, None for all. Numbers in the setting count from 0 what that leaves.
 
     Raises InputError for anything else, or if a GPU is named and is not there; DeviceError if a GPU is
-    there and CUDA cannot use it: `auto` then never takes the CPU in its place.
+    there and CUDA cannot use it: `auto` then never takes the CPU instead.
     """
     match = _SETTING.fullmatch(setting)
     if match is None and setting != "auto":

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.inference.plans import plan_packs
-from virnucpro_assets.models.encoder import Encoder
 from virnucpro_assets.models.hardware import HostCopy, is_out_of_memory, release_memory
+from virnucpro_assets.models.packed_encoder import Encoder
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets.storage.parts import PackCounts
@@ -37,7 +37,7 @@ class PackCallbacks:
 
 @dataclass(frozen=True)
 class Embedded:
-    """The embeddings of some sequences, float32 [n, width] in their order, and how it went.
+    """The embeddings of some sequences, float32 [n, width] in their order, and how they were computed.
 
     `counts` says how full the planned packs were, `split_packs` how many of them were cut
     smaller, `token_limit` the token budget that fitted in the end. `too_large` are the positions
@@ -57,7 +57,7 @@ class Embedded:
 
 
 def nothing_embedded(width: int) -> Embedded:
-    """What comes of no sequences at all."""
+    """The result for no sequences."""
     return Embedded(np.empty((0, width), np.float32), PackCounts(), 0, None, np.empty(0, np.int64))
 
 
@@ -104,7 +104,7 @@ def embed_sequences(
 
 @dataclass
 class _Passes:
-    """The forward passes over the packs of some tokens, and what was learnt of the memory."""
+    """The forward passes over the packs of some tokens, and the token limit that fits the memory."""
 
     encoder: Encoder
     tokens: Tokens
@@ -112,7 +112,7 @@ class _Passes:
     callbacks: PackCallbacks
     split_packs: int = 0
     too_large: list[int] = field(default_factory=list)
-    _on_their_way: tuple[Positions, HostCopy] | None = None
+    _in_flight: tuple[Positions, HostCopy] | None = None
 
     def __post_init__(self) -> None:
         self.lengths = self.tokens.lengths
@@ -134,11 +134,11 @@ class _Passes:
         self.split_packs += passes > 1
 
     def fetch(self) -> None:
-        """Put the rows that are on their way from the device in their places."""
-        if self._on_their_way is not None:
-            chosen, rows = self._on_their_way
+        """Wait for the rows of the last pass, and put them at the positions of their sequences."""
+        if self._in_flight is not None:
+            chosen, rows = self._in_flight
             self.embeddings[chosen] = rows.wait()
-            self._on_their_way = None
+            self._in_flight = None
             self.callbacks.done(len(chosen), int(self.lengths[chosen].sum()))
 
     def _cut(self, pack: Positions) -> list[Positions]:
@@ -161,7 +161,7 @@ class _Passes:
                 raise
         else:
             self.fetch()
-            self._on_their_way = chosen, rows
+            self._in_flight = chosen, rows
             return True
         # Not before the error is gone: it holds on to the tensors of the pass.
         release_memory()

@@ -1,7 +1,7 @@
 """The input of a task: its sequences and their tokens, prepared while the device computes the task before.
 
 A thread reads an order, opens the index, reads the rows and tokenises them. It is at most one task ahead. An error
-is kept with the task and raised when its turn comes.
+is kept with the task and raised when the task is due.
 """
 
 import os
@@ -17,13 +17,8 @@ import numpy.typing as npt
 
 from virnucpro_assets.errors import IntegrityError, VirnucproError
 from virnucpro_assets.inference.cache_hits import CacheHits, look_up
-from virnucpro_assets.inference.messages import (
-    ORDERS,
-    EncoderChoice,
-    Order,
-    PartTask,
-    Task,
-)
+from virnucpro_assets.inference.encoder_choice import EncoderChoice
+from virnucpro_assets.inference.messages import ORDERS, Order, PartTask, Task
 from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.models.loading import Tokeniser, load_tokeniser
 from virnucpro_assets.sequences.index import SequenceIndex
@@ -41,7 +36,7 @@ Rows = npt.NDArray[np.int64]
 class Input:
     """The sequences that a task computes, int64 [n] `rows` of the index, and their tokens.
 
-    Imitated ones are rows 0 to n - 1. `hits` are the rows that a part need not compute.
+    `hits` are the rows that a part need not compute.
     """
 
     rows: Rows
@@ -95,9 +90,9 @@ class Inputs:
 
     def _misses(self, task: PartTask, rows: Rows, sequences: Ragged, cache: EmbeddingCache) -> Input:
         """The input of a part without the rows that the cache gives."""
-        maker = cache_namespace(task.recipe)
-        if self._cached is None or self._cached[:2] != (cache, maker):
-            self._cached = (cache, maker, CachedRows(cache, maker, task.encoder.width))
+        namespace = cache_namespace(task.recipe)
+        if self._cached is None or self._cached[:2] != (cache, namespace):
+            self._cached = (cache, namespace, CachedRows(cache, namespace, task.encoder.width))
         left_out = {row.row for row in task.quarantined}
         hits, misses = look_up(self._cached[2], rows, sequences, left_out)
         sequences = sequences.take(misses)
@@ -134,8 +129,8 @@ def prefetch(descriptor: int, inputs: Inputs) -> Iterator[PreparedTask]:
 
     # A daemon, for it may be waiting for a line when the process ends of something else.
     threading.Thread(target=make, name="inputs", daemon=True).start()
-    while (ordered := made.get()) is not None:
-        yield ordered
+    while (prepared := made.get()) is not None:
+        yield prepared
 
 
 def _prepare(order: Order, inputs: Inputs) -> PreparedTask:

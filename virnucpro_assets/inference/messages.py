@@ -1,8 +1,8 @@
 """The messages between the pool and a device process: one JSON object a line.
 
-The pool sends orders: a task under a number. The process says `Waiting` while another process
-owns its device, `Ready` once it owns it, and `Alive` from time to time whatever it is doing.
-For every order it says `Began` once, `PackStarted` and `PackDone` for the packs, and in the end one
+The pool sends orders: a task under a number. The process sends `Waiting` while another process
+owns its device, `Ready` once it owns it, and `Alive` every few seconds whatever it is doing.
+For every order it sends `Began` once, `PackStarted` and `PackDone` for the packs, and in the end one
 `Finished` or `Failed`. An order may begin while the one before it is still being written.
 """
 
@@ -12,36 +12,15 @@ from typing import IO, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from virnucpro_assets.inference.encoder_choice import EncoderChoice
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
-from virnucpro_assets.storage.incidents import QuarantinedRow
 from virnucpro_assets.storage.parts import PartPlan, PartRecord
-from virnucpro_assets.storage.recipe import Recipe
-from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
+from virnucpro_assets.storage.provenance import QuarantinedRow, Recipe
+from virnucpro_assets.vocabulary import EncoderKind
 
 
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class EncoderChoice(_Message):
-    """An encoder by its folder, the digest that this had when it was chosen, precision and kernels.
-
-    `stamps` are those of the folder's files then: as long as they have them, nobody digests them again.
-    """
-
-    kind: EncoderKind
-    folder: Path
-    digest: str
-    width: int
-    precision: Precision
-    attention: Attention = "dense-runs"
-    fused: bool = False
-    stamps: tuple[tuple[str, str], ...] = ()
-
-    def in_precision(self, precision: Precision) -> "EncoderChoice":
-        """The same model in another precision, on the kernels that every device and precision has."""
-        changes = {"precision": precision, "attention": "dense-runs", "fused": False}
-        return self if precision == self.precision else self.model_copy(update=changes)
 
 
 PartKey = tuple[EncoderKind, int, int]
@@ -136,7 +115,7 @@ class Waiting(_Message):
 
 
 class Refused(_Message):
-    """Another process owns the device, and nobody is to wait for it."""
+    """Another process owns the device, and the options say not to wait for it."""
 
     type: Literal["refused"] = "refused"
     reason: str
@@ -149,7 +128,7 @@ class Ready(_Message):
 
 
 class Alive(_Message):
-    """The process runs; this says nothing of its progress."""
+    """The process runs; this is no sign of progress."""
 
     type: Literal["alive"] = "alive"
 
@@ -204,7 +183,7 @@ class Finished(_Message):
 class Failed(_Message):
     """The task cannot be done, for `reason`.
 
-    With `storage` the disk refused: no other task of the job will fare better.
+    With `storage` the disk failed: all other tasks of the job would fail as well.
     """
 
     type: Literal["failed"] = "failed"
@@ -232,14 +211,14 @@ class Replies:
         self._lock = threading.Lock()
 
     def send(self, message: BaseModel) -> None:
-        """Write one line to the pool; BrokenPipeError if nobody listens any more."""
+        """Write one line to the pool; BrokenPipeError if the pool has closed the pipe."""
         line = memoryview(message.model_dump_json().encode() + b"\n")
         with self._lock:
             while line:
                 line = line[self._stream.write(line) :]
 
     def beat(self) -> None:
-        """Say `Alive` from now on, until the process ends."""
+        """Send `Alive` every few seconds until the process ends."""
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
 
     def _beat(self) -> None:

@@ -10,10 +10,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from virnucpro_assets.inference.messages import EncoderChoice
+from virnucpro_assets.inference.encoder_choice import EncoderChoice
+from virnucpro_assets.models.configs import count_flops
 from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.models.folders import read_config
-from virnucpro_assets.models.sizes import count_flops
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.storage.parts import PartPlan
 from virnucpro_assets.vocabulary import EncoderKind

@@ -1,7 +1,7 @@
 """The pool: one process per device, and a queue of tasks that the leased devices draw from.
 
 Processes start when the first task comes and stay until the pool is closed, so that each
-encoder is loaded once and start-up is paid once; for little work not all of them start. Work
+encoder is loaded once and start-up is paid once; for little work only some of them start. Work
 goes through a lease, which owns its devices while it lasts; a device that is done takes the
 next task, whichever rank it belongs to. A lease must be used from the main thread, because a
 device process dies with the thread that started it.
@@ -31,7 +31,7 @@ class PoolOptions:
 
     `locks` is the folder of the device locks of this machine, `when_busy` what to do while another
     process owns a device, `stall_seconds` the time without progress after which a process counts
-    as hanging, `restarts` how often in a row the process of a device may end before the device is
+    as hanging, `max_restarts` how often in a row the process of a device may end before the device is
     given up. A process is started for every `flops_of_a_process` of work that is expected, at least one, at most
     one a device; 0 starts all. `program` are the interpreter's arguments that start a device process.
     """
@@ -39,7 +39,7 @@ class PoolOptions:
     locks: Path
     when_busy: WhenBusy = "wait"
     stall_seconds: float = 900.0
-    restarts: int = 3
+    max_restarts: int = 3
     flops_of_a_process: float = 0.0
     program: tuple[str, ...] = PROGRAM
 
@@ -118,11 +118,10 @@ class Lease:
 
         `flops` are the operations that all tasks are expected to take, where that is known.
 
-        Every task ends with one Finished or Failed, or with Died if its process died of it. The
-        caller may add tasks to the queue, or take away such as wait in it, whenever an event reaches
-        it. Raises DeviceError if no device is left, BusyError if one is owned by another process and
-        the options say refuse. If that happens or the caller stops listening, the processes of the
-        lease are ended.
+        Every task ends with one Finished or Failed, or with Died if its process died of it. The caller may add tasks to
+        the queue, or remove waiting ones, whenever it gets an event. Raises DeviceError if no device is left, BusyError
+        if one is owned by another process and the options say refuse. If that happens or the caller stops iterating,
+        the processes of the lease are ended.
         """
         if not queue:
             return
@@ -132,7 +131,7 @@ class Lease:
             list(self.devices),
             queue,
             options.stall_seconds,
-            options.restarts,
+            options.max_restarts,
             self._processes_for(flops),
         )
         try:

@@ -46,7 +46,7 @@ class ProcessHandle:
     """A running device process and the tasks that it holds, by number, oldest first.
 
     `in_work` is the number of the task that it computes, and `pack` the rows of the pack that went
-    into the model last, if the task was to announce them. It `waits` while another process owns its device.
+    into the model last, if the task was to announce them. It `is_waiting` while another process owns its device.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ProcessHandle:
         self.in_work: int | None = None
         self.pack: list[int] = []
         self._begun: set[int] = set()
-        self.waits = False
+        self.is_waiting = False
         self._last_reply = self._last_progress = time.monotonic()
         self._unread = b""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
@@ -138,9 +138,9 @@ class ProcessHandle:
             self._last_progress = time.monotonic()
         match reply:
             case Waiting():
-                self.waits = True
+                self.is_waiting = True
             case Ready():
-                self.is_ready, self.waits = True, False
+                self.is_ready, self.is_waiting = True, False
             case Began():
                 self.in_work, self.pack = reply.number, []
                 self._begun.add(reply.number)
@@ -154,7 +154,7 @@ class ProcessHandle:
     def stalled(self, stall_seconds: float) -> str | None:
         """Why the process counts as hanging, or None: it was silent or without progress for too long."""
         now = time.monotonic()
-        if self.waits or (self.is_ready and not self.tasks):
+        if self.is_waiting or (self.is_ready and not self.tasks):
             return None
         if now - self._last_progress > stall_seconds:
             return f"made no progress for {now - self._last_progress:.0f} s"
@@ -195,7 +195,7 @@ class ProcessHandle:
         tasks = " or ".join(task.label for task in self.begun.values())
         work = f"at {tasks}" if tasks else "between tasks" if self.is_ready else "before its first task"
         message = f"device process {self.device}: {how} {work} ({last_line})"
-        # A signal may come from outside, as for want of memory.
+        # A signal may come from outside, for example from the kernel when memory is short.
         return message if self.is_ready or why or code is None or code < 0 else f"{message}. {INSTALLATION}"
 
     def _wait(self) -> int | None:

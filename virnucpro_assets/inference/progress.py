@@ -9,7 +9,7 @@ Reporter = Callable[[str], None]
 
 @dataclass
 class Progress:
-    """Counts what is done of `total` and says so through `report`, at most once in `interval` seconds.
+    """Counts what is done of `total` and reports it, at most once in `interval` seconds.
 
     `unit` names what is counted; a total of None is not known. Durations are monotonic.
     """
@@ -31,7 +31,7 @@ class Progress:
             self.report(self.line())
 
     def finish(self) -> None:
-        """Say the last line."""
+        """Report the last line."""
         self.report(self.line())
 
     def line(self) -> str:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from virnucpro_assets.inference.messages import PartKey, PartTask, ProbeTask
 from virnucpro_assets.inference.rounds import Died, Work
-from virnucpro_assets.storage.incidents import QuarantinedRow
+from virnucpro_assets.storage.provenance import QuarantinedRow
 
 DEATHS_OF_A_PART = 40
-"""Enough to find three culprits among a thousand rows; more than that is no matter of single rows."""
+"""Enough to find three culprits among a thousand rows; more deaths have another cause than single rows."""
 
 DEATHS_WITHOUT_A_PACK = 3
 
@@ -32,7 +32,7 @@ class _Search:
 
 @dataclass
 class Retries:
-    """Puts what is to be tried again in front of `queue`."""
+    """Decides what is tried again, and puts it at the front of `queue`."""
 
     queue: deque[Work]
     _deaths: dict[PartKey, int] = field(default_factory=dict)
@@ -40,11 +40,11 @@ class Retries:
     _searches: dict[PartKey, _Search] = field(default_factory=dict)
 
     def part_died(self, task: PartTask, death: Died) -> str | None:
-        """Decide on a part that its process died of; returns why if the part is given up."""
+        """Decide on a part whose process died; returns the reason if the part is given up."""
         key = task.key
         deaths = self._count(key)
         if deaths >= DEATHS_OF_A_PART or (deaths >= DEATHS_WITHOUT_A_PACK and not death.rows):
-            return _often(death, deaths)
+            return _died_too_often(death, deaths)
         if task.announced and death.rows:
             self._searches[key] = _Search(task, death.rows)
             self._probe(key, death.rows)
@@ -53,9 +53,9 @@ class Retries:
         return None
 
     def probe_ended(self, probe: ProbeTask, death: Died | None) -> str | None:
-        """Go on with a search after a probe that its process survived, or not.
+        """Go on with a search after a probe, which its process survived if `death` is None.
 
-        Returns why if the part is given up.
+        Returns the reason if the part is given up.
         """
         search = self._searches.get(probe.part)
         if search is None:
@@ -65,7 +65,7 @@ class Retries:
             deaths = self._count(probe.part)
             if deaths >= DEATHS_OF_A_PART:
                 self.give_up(probe.part)
-                return _often(death, deaths)
+                return _died_too_often(death, deaths)
             self._suspect(search, probe)
         if not search.probes:
             del self._searches[probe.part]
@@ -78,7 +78,7 @@ class Retries:
         return None
 
     def give_up(self, key: PartKey) -> None:
-        """End the search that goes on for a part, if there is one."""
+        """End the search for the culprits of a part, if there is one."""
         self._searches.pop(key, None)
         others = [task for task in self.queue if not (isinstance(task, ProbeTask) and task.part == key)]
         self.queue.clear()
@@ -121,5 +121,5 @@ class Retries:
         return self._deaths[key]
 
 
-def _often(death: Died, deaths: int) -> str:
+def _died_too_often(death: Died, deaths: int) -> str:
     return f"{death.reason}; the part has ended its process {deaths} times"

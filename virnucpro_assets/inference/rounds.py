@@ -82,7 +82,7 @@ class Round:
     devices: list[Device]
     queue: deque[Work]
     stall_seconds: float
-    restarts: int
+    max_restarts: int
     enough: int
     deaths: dict[Device, int] = field(default_factory=dict)
     died_on: dict[Subject, set[Device]] = field(default_factory=dict)
@@ -122,13 +122,13 @@ class Round:
     def _may_start(self, device: Device) -> bool:
         """Whether a device may have a process: it has one, or those that run are not enough."""
         running = self.pool.running(self.devices)
-        at_work = sum(not process.waits for process in running)
+        at_work = sum(not process.is_waiting for process in running)
         return (
             any(self.deaths.values()) or at_work < self.enough or any(one.device == device for one in running)
         )
 
     def _is_alone(self, task: Work) -> bool:
-        """Whether nothing else may be done beside a task, so that it is plain of what its process dies."""
+        """Whether the process may do nothing else beside a task, so that it is clear which task ends it."""
         announced = isinstance(task, PartTask) and task.announced
         return announced or isinstance(task, ProbeTask) or _subject(task) in self.suspects
 
@@ -178,9 +178,9 @@ class Round:
         process.tasks.clear()
         self.pool.end([device])
         if not isinstance(blamed, ProbeTask):
-            # Probes are there to die: their number is limited by whoever sends them.
+            # A probe may end its process: the caller limits the number of probes.
             self.deaths[device] = self.deaths.get(device, 0) + 1
-        if self.deaths.get(device, 0) > self.restarts:
+        if self.deaths.get(device, 0) > self.max_restarts:
             self.devices.remove(device)
             yield Event(device, None, f"{reason}; it ended too often and its device is given up")
         if blamed is not None:

@@ -1,6 +1,6 @@
 """The worker inside a device process: orders in, parts and samples out.
 
-The order of things for a part: take its input, which was made while the part before was computed;
+The steps of a part: take its input, which was made while the part before was computed;
 embed it pack by pack; embed again in float32 what came out as NaN or Inf; hand everything to the
 writer and go on with the next order. What cannot be embedded even so is quarantined: it is listed
 in the part by row and reason.
@@ -25,11 +25,11 @@ from virnucpro_assets.inference.embedding import (
     embed_sequences,
     nothing_embedded,
 )
-from virnucpro_assets.inference.encoders import LoadedEncoders
+from virnucpro_assets.inference.encoder_choice import EncoderChoice
 from virnucpro_assets.inference.inputs import Input, Inputs, prefetch
+from virnucpro_assets.inference.loaded_encoders import LoadedEncoders
 from virnucpro_assets.inference.messages import (
     Began,
-    EncoderChoice,
     Failed,
     Finished,
     Order,
@@ -42,16 +42,16 @@ from virnucpro_assets.inference.messages import (
     SampleTask,
     Task,
 )
+from virnucpro_assets.models.configs import count_flops
 from virnucpro_assets.models.folders import read_config
 from virnucpro_assets.models.hardware import limit_threads, measure_peak, peak_memory
 from virnucpro_assets.models.loading import DTYPES
-from virnucpro_assets.models.sizes import count_flops
-from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
 from virnucpro_assets.storage.parts import PartRecord
+from virnucpro_assets.storage.provenance import Incidents, QuarantinedRow
 from virnucpro_assets.vocabulary import Precision, QuarantineReason
 
 Write = Callable[[], tuple[PartRecord | None, list[str]]]
-"""Writes what a task gave; gives the record of a part, and warnings."""
+"""Writes the result of a task; returns the record of a part, and warnings."""
 
 
 class BackgroundWriter:
@@ -143,7 +143,7 @@ class Worker:
             self._replies.send(finished.model_copy(update={"part": part, "warnings": warnings}))
 
     def _rates(self, task: Task, given: Input) -> dict[str, Any]:
-        """What a part took of its device; nothing for other tasks, and where all was known."""
+        """How much a part used its device; empty for other tasks, and for a part that the cache gives whole."""
         if not isinstance(task, PartTask) or not len(given.rows):
             return {}
         choice, device = task.encoder, self._encoders.get(task.encoder).device
@@ -182,7 +182,7 @@ class Worker:
     def _embed_again(
         self, task: PartTask, given: Input, embedded: Embedded, left_out: Positions
     ) -> Incidents:
-        """Put float32 rows in the place of those with NaN or Inf; what happened to the part."""
+        """Replace rows with NaN or Inf by ones computed in float32, and return the incidents of the part."""
         rows = given.rows
         lost = np.union1d(left_out, embedded.too_large)
         again = np.setdiff1d(embedded.not_finite, lost)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
-from virnucpro_assets.intake.deliveries import find_deliveries
+from virnucpro_assets.intake.drops_folder import find_deliveries
 from virnucpro_assets.intake.scan import Scan, without_rivals
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
@@ -47,7 +47,7 @@ def record_scan(scan: Scan, settings: Settings, now: float) -> OpenDeliveries:
     """Record the deliveries of a scan at the time `now` that are not known; returns the record."""
     path = settings.data_root / FILE
     before = read_open_deliveries(settings)
-    since = {(one.name, one.state): one.since for one in before.deliveries}
+    since: dict[tuple[str, str], float] = {(one.name, one.state): one.since for one in before.deliveries}
     found = [
         OpenDelivery(
             name=one.name,
@@ -57,7 +57,7 @@ def record_scan(scan: Scan, settings: Settings, now: float) -> OpenDeliveries:
             since=since.get((one.name, one.state), now),
         )
         for one in sorted(scan.deliveries, key=lambda one: (one.state != "refused", one.state == "aside"))
-        if one.state != "known"
+        if one.state not in {"known", "complete"}
     ]
     after = OpenDeliveries(deliveries=found[:LISTED], more=max(0, len(found) - LISTED))
     if after != before:
@@ -90,8 +90,8 @@ def open_delivery_lines(settings: Settings) -> Iterator[str]:
 def refused_lines(settings: Settings) -> Iterator[str]:
     """A line for each delivery, sample or sheet in the drops folder that is refused now, and why."""
     for found in without_rivals(find_deliveries(settings), DropStore(settings.data_root)):
-        if found.rejected_because and found.kind != "aside":
-            yield f"refused  {found.name}: {found.rejected_because}"
+        if found.state == "refused":
+            yield f"refused  {found.name}: {found.reason}"
 
 
 def whole_deliveries(settings: Settings) -> list[str]:
@@ -100,8 +100,5 @@ def whole_deliveries(settings: Settings) -> list[str]:
     return [
         found.key
         for found in find_deliveries(settings)
-        if found.key
-        and not found.rejected_because
-        and not found.pending_because
-        and found.key not in settling
+        if found.key and found.state == "complete" and found.key not in settling
     ]

@@ -1,19 +1,52 @@
-"""From files to a listed drop: which files belong to it, and the digest of each."""
+"""From files to a listed drop: which files belong to it, and the digest of each.
 
-from collections.abc import Sequence
+A drop that is replaced may have records by another version, which are whole, but which this version cannot read. They
+are renamed to `NAME.superseded-N`, and the stages write them again. Indexes and shards are not checked here: their
+stages compare them with what they would write, and replace or rename others.
+"""
+
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from virnucpro_assets.errors import InputError
+from pydantic import BaseModel
+
+from virnucpro_assets.checks.results import CheckResult
+from virnucpro_assets.drops.stage_locks import generation_locks
+from virnucpro_assets.drops.stage_records import StageRecord
+from virnucpro_assets.errors import InputError, IntegrityError, OtherVersionError
+from virnucpro_assets.files.atomic import set_aside
+from virnucpro_assets.files.manifests import read_manifest
+from virnucpro_assets.files.user_paths import require_plain_file
 from virnucpro_assets.intake.checksums import check_listed
-from virnucpro_assets.intake.deliveries import Found, find_deliveries
+from virnucpro_assets.intake.deliveries import Delivery
+from virnucpro_assets.intake.drops_folder import find_deliveries
 from virnucpro_assets.intake.entries import key_of_file
-from virnucpro_assets.intake.other_versions import set_aside_other_versions
-from virnucpro_assets.intake.scan import Delivery, without_rivals
+from virnucpro_assets.intake.scan import without_rivals
 from virnucpro_assets.sequences.names import DuplicatePolicy
-from virnucpro_assets.sequences.read_files import ReadFile, require_plain_file, without_mate
+from virnucpro_assets.sequences.read_files import ReadFile, without_mate
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import DeliveryMark, DropManifest, DropSource, DropStore, check_key
+from virnucpro_assets.storage.drop_folders import REMOVED_FILE as REMOVED
+from virnucpro_assets.storage.drop_folders import Removed
+from virnucpro_assets.storage.drop_sources import DeliveryMark, DropSource
+from virnucpro_assets.storage.drops import CurrentGeneration, DropManifest, DropStore, check_key
+from virnucpro_assets.storage.merged import MANIFEST as MERGED
+from virnucpro_assets.storage.merged import MergedManifest
+from virnucpro_assets.storage.quarantine import QuarantineRecord
+from virnucpro_assets.storage.tables import MANIFEST as TABLES
+from virnucpro_assets.storage.tables import TablesManifest
 from virnucpro_assets.vocabulary import Label
+
+OF_GENERATION: dict[str, type[BaseModel]] = {
+    "drop.toml": DropManifest,
+    MERGED: MergedManifest,
+    f"predictions/{TABLES}": TablesManifest,
+    f"calls/{TABLES}": TablesManifest,
+    "stages/*.toml": StageRecord,
+    "checks/*.toml": CheckResult,
+    "quarantine/*.toml": QuarantineRecord,
+    REMOVED: Removed,
+}
+GENERATION = "[0-9a-f]" * 12
 
 
 def key_from_name(path: Path) -> str:
@@ -102,9 +135,9 @@ def list_drop(key: str, settings: Settings) -> DropManifest:
 def left_aside(key: str, settings: Settings) -> list[str]:
     """The files in the folder of delivery `key` that are left aside, as lines for the terminal."""
     return [
-        f"{found.name}: {found.rejected_because}"
+        f"{found.name}: {found.reason}"
         for found in find_deliveries(settings)
-        if found.kind == "aside" and found.name.startswith(f"{key}/")
+        if found.state == "aside" and found.name.startswith(f"{key}/")
     ]
 
 
@@ -121,18 +154,18 @@ def _register_found(key: str, files: Sequence[ReadFile], settings: Settings, **h
         store.register(key, source)
 
 
-def _find_delivery(key: str, settings: Settings) -> Found:
+def _find_delivery(key: str, settings: Settings) -> Delivery:
     store = DropStore(settings.data_root)
     here = [
         found for found in without_rivals(find_deliveries(settings), store) if found.key == check_key(key)
     ]
-    whole = next((found for found in here if not found.rejected_because and not found.pending_because), None)
+    whole = next((found for found in here if found.state == "complete"), None)
     if whole is not None:
         return whole
     if here:
         raise InputError(
             settings.drops_folder / here[0].name,
-            found=here[0].rejected_because or here[0].pending_because,
+            found=here[0].reason,
             expected="the whole files of reads of a drop",
             advice="`virnucpro drops` shows what arrived; a delivery without reads is an empty file.",
         )
@@ -142,3 +175,34 @@ def _find_delivery(key: str, settings: Settings) -> Found:
         expected="one of them",
         advice="Copy the read files there, or use `virnucpro predict READS...`.",
     )
+
+
+def set_aside_other_versions(store: DropStore, key: str, *, source: bool = False) -> list[Path]:
+    """Rename the records of drop `key` that another version wrote; returns their new paths.
+
+    With `source` also the record of its files, which must then be registered again. Raises BusyError if a run works on
+    a generation with such records.
+    """
+    folder = store.root / key
+    of_drop: dict[str, type[BaseModel]] = {"current.toml": CurrentGeneration}
+    if source:
+        of_drop["source.toml"] = DropSource
+    aside = [set_aside(path, "superseded") for path in _of_other_versions(folder, of_drop)]
+    for generation in sorted(folder.glob(GENERATION)):
+        if list(_of_other_versions(generation, OF_GENERATION)):
+            with generation_locks(generation, f"the replacement of drop {key}"):
+                found = list(_of_other_versions(generation, OF_GENERATION))
+                aside += [set_aside(path, "superseded") for path in found]
+    return aside
+
+
+def _of_other_versions(folder: Path, records: dict[str, type[BaseModel]]) -> Iterator[Path]:
+    for pattern, kind in records.items():
+        for path in sorted(folder.glob(pattern)):
+            try:
+                read_manifest(path, kind)
+            except OtherVersionError:
+                yield path
+            except IntegrityError:
+                # The stage that reads the record reports the damage.
+                continue

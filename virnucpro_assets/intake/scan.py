@@ -15,36 +15,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from virnucpro_assets.errors import VirnucproError
-from virnucpro_assets.intake.deliveries import Found, find_deliveries
+from virnucpro_assets.intake.deliveries import Delivery, State
+from virnucpro_assets.intake.drops_folder import find_deliveries
 from virnucpro_assets.intake.entries import printable
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import DropSource, DropStore, SourceFile
-
-State = Literal["settling", "ready", "changed", "known", "refused", "aside"]
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A delivery and its state; `name` and `reason` are safe to print.
-
-    `ready` becomes a new drop, `changed` a new generation of a drop; `seen` is the fingerprint of its files. `known`
-    is a drop already and unchanged. `aside` are files without reads. `reason` says why a delivery is settling,
-    refused or left aside. `key` is empty where no drop can have the name, and for sample sheets, whose samples are
-    deliveries.
-    """
-
-    name: str
-    key: str
-    state: State
-    reason: str = ""
-    files: tuple[ReadFile, ...] = ()
-    seen: str = ""
+from virnucpro_assets.storage.drop_sources import DropSource, SourceFile
+from virnucpro_assets.storage.drops import DropStore
 
 
 class Observations(BaseModel):
@@ -91,26 +72,26 @@ def scan(settings: Settings, former: Observations, now: float) -> Scan:
     scanner = _Scanner(settings, former, now)
     found = list(without_rivals(find_deliveries(settings), scanner.store))
     # Sheets first: a sample is complete only if its sheet is.
-    deliveries = [scanner.judge(each) for each in sorted(found, key=lambda each: each.kind != "sheet")]
+    deliveries = [scanner.judge(each) for each in sorted(found, key=lambda each: not each.is_sheet)]
     return Scan(sorted(deliveries, key=lambda delivery: delivery.name), scanner.observations)
 
 
-def without_rivals(deliveries: Iterable[Found], store: DropStore) -> Iterator[Found]:
-    """The same deliveries; of those with one key all are rejected but the one of which the drop was made."""
+def without_rivals(deliveries: Iterable[Delivery], store: DropStore) -> Iterator[Delivery]:
+    """The same deliveries; of those with one key all are refused but the one of which the drop was made."""
     deliveries = list(deliveries)
-    by_key: dict[str, list[Found]] = defaultdict(list)
+    by_key: dict[str, list[Delivery]] = defaultdict(list)
     for found in deliveries:
         if found.key:
             by_key[found.key].append(found)
     for found in deliveries:
         others = [other for other in by_key.get(found.key, []) if other is not found]
-        if others and not found.rejected_because and not _is_owner(found, store):
-            yield replace(found, rejected_because=f"a name that {others[0].name} has too")
+        if others and found.state != "refused" and not _is_owner(found, store):
+            yield found.refused(f"a name that {others[0].name} has too")
         else:
             yield found
 
 
-def _is_owner(found: Found, store: DropStore) -> bool:
+def _is_owner(found: Delivery, store: DropStore) -> bool:
     try:
         source = store.source(found.key)
     except VirnucproError:
@@ -130,45 +111,42 @@ class _Scanner:
         self._known = frozenset(former.known)
         self._settled_sheets: set[Path] = set()
 
-    def judge(self, found: Found) -> Delivery:
-        """The state of a delivery."""
-        if found.rejected_because:
-            state: State = "aside" if found.kind == "aside" else "refused"
-            return _delivery(found, state, reason=found.rejected_because)
-        if found.pending_because:
-            return _delivery(found, "settling", reason=found.pending_because)
+    def judge(self, found: Delivery) -> Delivery:
+        """A delivery with the state that it has for the platform."""
+        if found.state != "complete":
+            return found
         if _token_of(found) in self._known:
             return self._take_as_known(found)
         try:
             return self._compare(found)
         except VirnucproError as error:
-            return _delivery(found, "refused", reason=f"a drop whose records cannot be read ({error})")
+            return found.refused(f"a drop whose records cannot be read ({error})")
         except OSError as error:
             shown = printable(Path(error.filename).name) if error.filename else "a file"
-            return _delivery(found, "refused", reason=f"{shown}, which cannot be read ({error.strerror})")
+            return found.refused(f"{shown}, which cannot be read ({error.strerror})")
 
-    def _compare(self, found: Found) -> Delivery:
+    def _compare(self, found: Delivery) -> Delivery:
         """The state of a delivery, whose drop may be registered already."""
-        if found.kind == "sheet":
+        if found.is_sheet:
             return self._waits(found) or self._take_as_known(found)
-        source, seen = self.store.source(found.key), fingerprint(found)
-        is_registered = source is not None and source.delivery is not None and source.delivery.seen == seen
+        source = self.store.source(found.key)
+        is_registered = (
+            source is not None and source.delivery is not None and source.delivery.seen == found.seen
+        )
         if is_registered or self._is_as_listed(found, source):
             if self.store.is_listed(found.key):
                 return self._take_as_known(found)
         else:
             if _is_of_others(found, source):
                 advice = f"`virnucpro forget {found.key}` frees it"
-                return _delivery(
-                    found, "refused", reason=f"the name of a drop that was made of other files ({advice})"
-                )
+                return found.refused(f"the name of a drop that was made of other files ({advice})")
             if waits := self._waits(found):
                 return waits
             if found.sheet is not None and found.sheet not in self._settled_sheets:
-                return _delivery(found, "settling", reason="a sample sheet that settles")
-        return _delivery(found, "changed" if self.store.was_listed(found.key) else "ready", seen=seen)
+                return found.settling("a sample sheet that settles")
+        return replace(found, state="changed" if self.store.was_listed(found.key) else "ready")
 
-    def _waits(self, found: Found) -> Delivery | None:
+    def _waits(self, found: Delivery) -> Delivery | None:
         """The delivery as settling, or None if it is complete. Raises OSError if a file cannot be opened."""
         token = _token_of(found)
         since = min(self._settling.get(token, self._now), self._now)
@@ -177,18 +155,18 @@ class _Scanner:
         if not found.is_marked and (is_new or self._now - since < self._settle_seconds):
             same = f"files that must stay the same for {self._settle_seconds:g} s"
             reason = "files that have just come or changed" if is_new else same
-            return _delivery(found, "settling", reason=reason)
+            return found.settling(reason)
         for file in found.files:
             file.path.open("rb").close()
         return None
 
-    def _take_as_known(self, found: Found) -> Delivery:
+    def _take_as_known(self, found: Delivery) -> Delivery:
         self.observations.known.append(_token_of(found))
-        if found.kind == "sheet" and found.sheet is not None:
+        if found.is_sheet and found.sheet is not None:
             self._settled_sheets.add(found.sheet)
-        return _delivery(found, "known", seen=fingerprint(found))
+        return replace(found, state="known")
 
-    def _is_as_listed(self, found: Found, source: DropSource | None) -> bool:
+    def _is_as_listed(self, found: Delivery, source: DropSource | None) -> bool:
         """Whether the files are those that were listed, with the same sizes and times of content.
 
         A backup by hard links, or other permissions, change the times of the inodes of all files and nothing else.
@@ -206,22 +184,13 @@ class _Scanner:
         )
 
 
-def fingerprint(found: Found) -> str:
-    """A hash of a delivery's files: paths, mates, sizes and times; 16 hexadecimal digits."""
-    lines = (
-        f"{file.path}\0{file.mate}\0{seen.size}\0{seen.modified}\0{seen.changed}\n"
-        for file, seen in zip(found.files, found.stats, strict=True)
-    )
-    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
-
-
-def _token_of(found: Found) -> str:
+def _token_of(found: Delivery) -> str:
     """Eight bytes, as eleven letters, of a delivery's name and fingerprint."""
-    digest = hashlib.sha256(f"{found.name}\0{fingerprint(found)}".encode()).digest()[:8]
+    digest = hashlib.sha256(f"{found.name}\0{found.seen}".encode()).digest()[:8]
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def _is_of_others(found: Found, source: DropSource | None) -> bool:
+def _is_of_others(found: Delivery, source: DropSource | None) -> bool:
     """Whether the drop of this key was registered by a command, with other files."""
     if source is None or source.delivery is not None or source.follows_delivery:
         return False
@@ -230,7 +199,3 @@ def _is_of_others(found: Found, source: DropSource | None) -> bool:
 
 def _paths(files: Iterable[ReadFile | SourceFile]) -> set[Path]:
     return {file.path for file in files}
-
-
-def _delivery(found: Found, state: State, *, reason: str = "", seen: str = "") -> Delivery:
-    return Delivery(found.name, found.key, state, reason, found.files, seen)

@@ -29,10 +29,10 @@ from virnucpro_assets.files.atomic import TEMPORARY_MARK
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.check_sample import FILE as CHECK_SAMPLE
+from virnucpro_assets.storage.drop_folders import REMOVED_FILE as REMOVED
 from virnucpro_assets.storage.merged import VIEW as MERGED
-from virnucpro_assets.storage.removed import FILE as REMOVED
 from virnucpro_assets.storage.shards import VIEW as SHARD
-from virnucpro_assets.storage.tables_manifest import MANIFEST as TABLES
+from virnucpro_assets.storage.tables import MANIFEST as TABLES
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 Kind = Literal["quarantined", "superseded", "unfinished", "former", "embeddings", "data"]

@@ -6,7 +6,7 @@ skipped and listed. A run of the UI holds no lock between two steps, so the call
 The clean-up never waits.
 
 A folder is renamed to a temporary name before it is removed: a killed clean-up leaves files that the next one finds,
-and never half a generation. A record of removed data stays (`storage/removed.py`).
+and never half a generation. A record of removed data stays (`storage/drop_folders.py`).
 """
 
 import os
@@ -19,16 +19,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from virnucpro_assets.drops.disk_space import readable_size
-from virnucpro_assets.drops.stage_locks import generation_locks, registration_lock
-from virnucpro_assets.errors import BusyError, InputError, IntegrityError, describe_os_error
+from virnucpro_assets.drops.stage_locks import generation_locks, registration_lock_now
+from virnucpro_assets.drops.work import no_such_drop
+from virnucpro_assets.errors import BusyError, IntegrityError, describe_os_error
 from virnucpro_assets.files.atomic import TEMPORARY_MARK, sync_folder
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.maintenance.candidates import CleanupCandidate, Finder
+from virnucpro_assets.reports.pages import table
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import DropFolder, DropStore
-from virnucpro_assets.storage.removed import Removed, note_removed
-from virnucpro_assets.storage.tables_manifest import MANIFEST, TablesManifest
+from virnucpro_assets.storage.drop_folders import DropFolder, Removed, note_removed
+from virnucpro_assets.storage.drops import DropStore
+from virnucpro_assets.storage.tables import MANIFEST, TablesManifest
 
 LOCK = "cleanup.lock"
 
@@ -57,14 +59,13 @@ class CleanUp:
 
     def lines(self) -> Iterator[str]:
         """The result as lines of a table for a terminal."""
-        rows = [("size", "what", "where", "why")]
+        rows = []
         for found in self.candidates:
             is_inside = found.path.is_relative_to(self.root)
             where = str(found.path.relative_to(self.root) if is_inside else found.path)
             rows.append((readable_size(found.size), found.kind, where, found.why))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows if self.candidates else ():
-            yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        if rows:
+            yield from table(("size", "what", "where", "why"), rows)
         for each in self.skipped:
             yield f"skipped: {each.path}: {each.why}"
         what = f"{len(self.candidates)} things, {readable_size(self.size)}"
@@ -88,12 +89,7 @@ def clean_up(
     drops = store.keys()
     for key in keys or ():
         if key not in drops:
-            raise InputError(
-                f"drop {key}",
-                found="no such drop",
-                expected="a drop that `virnucpro drops` shows",
-                advice="Check the name.",
-            )
+            raise no_such_drop(key)
     outcome = CleanUp(settings.data_root, delete)
     moment = now or datetime.now(UTC)
     claim: AbstractContextManager[None] = nullcontext()
@@ -118,8 +114,7 @@ def _clean(key: str, settings: Settings, outcome: CleanUp, at_work: Mapping[str,
     if folder.is_symlink():
         outcome.skipped.append(Skipped(folder, "a symbolic link"))
         return
-    refusing = settings.model_copy(update={"when_busy": "refuse"})
-    claim = registration_lock(key, refusing, lambda _: None) if outcome.deleted else nullcontext()
+    claim = registration_lock_now(key, settings) if outcome.deleted else nullcontext()
     try:
         with claim:
             _clean_locked(key, settings, outcome, now)

@@ -15,7 +15,8 @@ from virnucpro_assets.errors import BusyError, IntegrityError
 from virnucpro_assets.maintenance.candidates import GENERATION, size_of
 from virnucpro_assets.maintenance.cleanup import remove_within
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import DropFolder, DropStore
+from virnucpro_assets.storage.drop_folders import DropFolder
+from virnucpro_assets.storage.drops import DropStore
 
 
 @dataclass(frozen=True)

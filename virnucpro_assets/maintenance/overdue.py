@@ -10,9 +10,9 @@ from pathlib import Path
 
 from virnucpro_assets.intake.open_deliveries import read_open_deliveries
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drop_folders import removed_of
 from virnucpro_assets.storage.drops import DropStore
-from virnucpro_assets.storage.removed import removed_of
-from virnucpro_assets.storage.tables_manifest import MANIFEST
+from virnucpro_assets.storage.tables import MANIFEST
 
 
 def overdue_drops(settings: Settings, now: datetime) -> dict[str, float]:

@@ -1,18 +1,25 @@
-"""The shapes of the encoders, as a model folder's config.json gives them. No torch here.
+"""The shapes of the encoders, as in config.json, and the memory and operations that follow from them. No torch here.
 
 Field names are those of the published config files, so that such a file is read as it is; keys that do not affect the
-computation are ignored. Each config also gives the shapes of its matrices, from which `sizes.py` computes memory and
-operations.
+computation are ignored.
+
+A product of [n, k] with [k, m] counts 2 · n · k · m operations. Counted are the matrices of the layers and the two
+products of attention inside each sequence; norms, activations, rotations, softmax and means are left out, as is usual
+where a rate is compared with that of matrix products.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from virnucpro_assets.vocabulary import EncoderKind
+from virnucpro_assets.vocabulary import EncoderKind, Precision
 
 _ESM2_VOCABULARY, _ESM2_MLP_FACTOR = 33, 4
+_BYTES_OF_NUMBER: dict[Precision, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 class EncoderConfig(BaseModel, ABC):
@@ -127,3 +134,47 @@ class DnabertSConfig(EncoderConfig):
 ENCODER_CONFIG: TypeAdapter[Esm2Config | DnabertSConfig] = TypeAdapter(
     Annotated[Esm2Config | DnabertSConfig, Field(discriminator="model_type")]
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Flops:
+    """Operations in the matrices of the layers, and in attention."""
+
+    matrices: int
+    attention: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.matrices + self.attention
+
+
+def flops_per_token(config: EncoderConfig) -> int:
+    """Operations that the matrices of all layers spend on a token, whatever its sequence."""
+    return config.num_hidden_layers * sum(2 * inner * outer for inner, outer in config.matrix_shapes)
+
+
+def count_flops(config: EncoderConfig, lengths: npt.NDArray[np.int64]) -> Flops:
+    """The operations for sequences of `lengths` int64 [n] tokens, special ones included.
+
+    Scores and weighted values of a sequence of n tokens are 2 · n² · width operations each, in
+    every layer, however many heads share the width.
+    """
+    squares = int((lengths * lengths).sum())
+    return Flops(
+        matrices=int(lengths.sum()) * flops_per_token(config),
+        attention=4 * squares * config.hidden_size * config.num_hidden_layers,
+    )
+
+
+def weights_bytes(config: EncoderConfig, precision: Precision) -> int:
+    """Bytes of the weights in a precision."""
+    return config.parameters * _BYTES_OF_NUMBER[precision]
+
+
+def pack_bytes(config: EncoderConfig, precision: Precision, tokens: int) -> int:
+    """Bytes that one pack of `tokens` needs beside the weights, roughly: where a layer holds most.
+
+    That is in its MLP: the tokens before it, its input, its output, and what it holds between its products.
+    """
+    return tokens * (3 * config.hidden_size + config.mlp_columns) * _BYTES_OF_NUMBER[precision]

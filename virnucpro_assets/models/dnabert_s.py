@@ -18,10 +18,10 @@ from torch.nn import functional
 
 from virnucpro_assets.models.attention import ATTEND, Alibi
 from virnucpro_assets.models.configs import DnabertSConfig
-from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
 from virnucpro_assets.models.encoders import TOKENIZER_FILE
 from virnucpro_assets.models.fused_linear import FusedGatedLinear, FusedLinear, prepack_weights
 from virnucpro_assets.models.packs import TokenPack
+from virnucpro_assets.models.tokenisers import DnaTokenizer
 from virnucpro_assets.models.weights import State, empty_embedding, read_weights
 from virnucpro_assets.vocabulary import Attention
 

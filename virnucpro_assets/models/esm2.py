@@ -25,7 +25,6 @@ from typing import cast
 import torch
 from torch import nn
 
-from virnucpro_assets.models.alphabet import TOKENS, tokenise_proteins
 from virnucpro_assets.models.attention import (
     ATTEND,
     PairedRotary,
@@ -37,6 +36,7 @@ from virnucpro_assets.models.attention import (
 from virnucpro_assets.models.configs import Esm2Config
 from virnucpro_assets.models.fused_linear import FusedLinear, prepack_weights
 from virnucpro_assets.models.packs import TokenPack
+from virnucpro_assets.models.tokenisers import TOKENS, tokenise_proteins
 from virnucpro_assets.models.weights import State, empty_embedding, fill_weights
 from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets.vocabulary import Attention

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.models.cards import EncoderCard
-from virnucpro_assets.models.catalogue import CATALOGUE, published_model
+from virnucpro_assets.models.encoder_imports import import_encoder
+from virnucpro_assets.models.encoders import CATALOGUE, published_model
 from virnucpro_assets.models.hub import fetch_files, require_commit
-from virnucpro_assets.models.imports import import_encoder
 from virnucpro_assets.models.registry import DOWNLOADS, InstalledModel, Registry
 
 
@@ -31,15 +31,8 @@ def fetch_encoder(
     commit.
     """
     known = published_model(what)
-    repository = known.repository if known else what
+    repository = known.repository if known else _checked_repository(what)
     commit = revision or (known.revision if known else "")
-    if "/" not in repository:
-        raise InputError(
-            what,
-            found="no published model and no repository",
-            expected=f"{', '.join(model.name for model in CATALOGUE)}, or OWNER/NAME",
-            advice="See `virnucpro models list --published`.",
-        )
     source, name = f"{repository}@{commit}", name or (known.name if known else repository.split("/")[1])
     if not replace and (installed := _installed_from(registry, name, source)):
         return installed, True
@@ -71,6 +64,17 @@ def fetch_encoder(
             f"{name}: no digest of its weights is on record: they were only compared with the listing of {endpoint}"
         )
     return model, False
+
+
+def _checked_repository(what: str) -> str:
+    if "/" in what:
+        return what
+    raise InputError(
+        what,
+        found="no published model and no repository",
+        expected=f"{', '.join(model.name for model in CATALOGUE)}, or OWNER/NAME",
+        advice="See `virnucpro models list --published`.",
+    )
 
 
 def _installed_from(registry: Registry, name: str, source: str) -> InstalledModel | None:

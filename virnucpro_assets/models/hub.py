@@ -31,8 +31,7 @@ from virnucpro_assets.files.atomic import sync_folder
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.models.encoders import TOKENIZER_FILE
 from virnucpro_assets.models.folders import CONFIG_FILE
-from virnucpro_assets.models.formats.hugging_face import VOCABULARY_FILE
-from virnucpro_assets.models.formats.tensor_files import SAFETENSORS, TORCH
+from virnucpro_assets.models.hugging_face import SAFETENSORS, TORCH, VOCABULARY_FILE
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 UNFINISHED = ".unfinished"

@@ -16,7 +16,6 @@ from torch import nn
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.models import dnabert_s, esm2
 from virnucpro_assets.models.configs import EncoderConfig
-from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.encoders import ENCODERS, TOKENIZER_FILE
 from virnucpro_assets.models.folders import (
     CONFIG_FILE,
@@ -25,6 +24,7 @@ from virnucpro_assets.models.folders import (
     read_config,
     read_model_folder,
 )
+from virnucpro_assets.models.packed_encoder import PackedEncoder
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.weights import Shapes, check_shapes, write_weights
 from virnucpro_assets.sequences.ragged import Ragged, Tokens

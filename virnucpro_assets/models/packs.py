@@ -61,7 +61,7 @@ class TokenPack:
     @classmethod
     def from_tokens(cls, tokens: Tokens, device: torch.device | str = "cpu") -> "TokenPack":
         """All sequences of `tokens`, in their order."""
-        return cls(torch.from_numpy(tokens.ids.astype(np.int64)).to(device), tokens.lengths)
+        return cls(torch.from_numpy(tokens.data.astype(np.int64)).to(device), tokens.lengths)
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -18,11 +18,10 @@ from esm.model.esm2 import ESM2
 from torch.nn import functional
 
 from virnucpro_assets.models import dnabert_s, esm2
-from virnucpro_assets.models.alphabet import tokenise_proteins
 from virnucpro_assets.models.configs import DnabertSConfig, Esm2Config
-from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
 from virnucpro_assets.models.encoders import TOKENIZER_FILE
 from virnucpro_assets.models.folders import WEIGHTS_FILE, read_config
+from virnucpro_assets.models.tokenisers import DnaTokenizer, tokenise_proteins
 from virnucpro_assets.models.weights import State, read_weights
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.vocabulary import EncoderKind
@@ -38,10 +37,10 @@ PROTEINS = Ragged.from_strings(
 )
 NUCLEOTIDES = Ragged.from_strings([_DNA[:3], _DNA, _DNA[::-1] * 2, (_DNA * 4)[:300], (_DNA[::-1] * 7)[:500]])
 
-Rows = npt.NDArray[np.float32]
+Embeddings = npt.NDArray[np.float32]
 
 
-def reference_embeddings(folder: Path) -> Rows:
+def reference_embeddings(folder: Path) -> Embeddings:
     """float32 [sequences, width]: the embeddings of an encoder's fixed sequences by its reference, on the CPU.
 
     It needs the memory of the weights in float32. Raises IntegrityError if the folder is damaged.
@@ -51,12 +50,12 @@ def reference_embeddings(folder: Path) -> Rows:
 
 
 @torch.inference_mode()
-def _esm2_reference(folder: Path, config: Esm2Config) -> Rows:
+def _esm2_reference(folder: Path, config: Esm2Config) -> Embeddings:
     model = _fair_esm(folder, config)
     tokens = tokenise_proteins(PROTEINS)
     last, rows = config.num_hidden_layers, []
     for first, end in zip(tokens.offsets[:-1], tokens.offsets[1:], strict=True):
-        ids = torch.from_numpy(tokens.ids[first:end].astype(np.int64))[None]
+        ids = torch.from_numpy(tokens.data[first:end].astype(np.int64))[None]
         hidden = model(ids, repr_layers=[last])["representations"][last][0]
         rows.append(hidden[1:-1].mean(dim=0).numpy())
     return np.stack(rows)
@@ -86,7 +85,7 @@ def _fair_esm(folder: Path, config: Esm2Config) -> ESM2:
 
 
 @torch.inference_mode()
-def _dnabert_s_reference(folder: Path, config: DnabertSConfig) -> Rows:
+def _dnabert_s_reference(folder: Path, config: DnabertSConfig) -> Embeddings:
     state = read_weights(
         folder / WEIGHTS_FILE,
         dnabert_s.published_shapes(config),
@@ -97,7 +96,7 @@ def _dnabert_s_reference(folder: Path, config: DnabertSConfig) -> Rows:
     tokens = DnaTokenizer(folder / TOKENIZER_FILE, vocabulary=config.vocab_size)(NUCLEOTIDES)
     return np.stack(
         [
-            _plain_dnabert_s(state, config, torch.from_numpy(tokens.ids[first:end].astype(np.int64)))
+            _plain_dnabert_s(state, config, torch.from_numpy(tokens.data[first:end].astype(np.int64)))
             .mean(dim=0)
             .numpy()
             for first, end in zip(tokens.offsets[:-1], tokens.offsets[1:], strict=True)
@@ -155,7 +154,7 @@ class Reference:
 
     name: str
     sequences: Ragged
-    embed: Callable[[Path, Any], Rows]
+    embed: Callable[[Path, Any], Embeddings]
 
 
 REFERENCES: dict[EncoderKind, Reference] = {

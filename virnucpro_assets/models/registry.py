@@ -6,15 +6,13 @@ card describes it; the settings choose models by name.
 
 import errno
 import re
-import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.files.atomic import TEMPORARY_MARK, set_aside, sync_folder
+from virnucpro_assets.files.atomic import set_aside, sync_folder, temporary_folder
 from virnucpro_assets.models.cards import (
     CARD_FILE,
     ClassifierCard,
@@ -106,14 +104,10 @@ class Registry:
         old model is kept under another name.
         """
         self.require_free(name, replace=replace)
-        temporary = self.root / f".{name}{TEMPORARY_MARK}{secrets.token_hex(4)}"
-        temporary.mkdir(parents=True)
-        try:
+        with temporary_folder(self.root, f".{name}") as temporary:
             yield temporary
             self._rename(temporary, name, replace=replace)
             sync_folder(self.root)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
     def _rename(self, folder: Path, name: str, *, replace: bool) -> None:
         target = self.path(name)

@@ -15,11 +15,11 @@ from safetensors import SafetensorError, safe_open
 
 from virnucpro_assets.errors import IntegrityError, excerpt
 from virnucpro_assets.models.cards import checked_model_folder
-from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.folders import ModelFolder
 from virnucpro_assets.models.loading import load_encoder
+from virnucpro_assets.models.packed_encoder import PackedEncoder
 from virnucpro_assets.models.packs import TokenPack
-from virnucpro_assets.models.references import REFERENCES, Rows, reference_embeddings
+from virnucpro_assets.models.references import REFERENCES, Embeddings, reference_embeddings
 from virnucpro_assets.models.weights import write_weights
 from virnucpro_assets.vocabulary import Precision
 
@@ -72,9 +72,9 @@ def verify_encoder(path: Path, *, precision: Precision, device: str, keep: bool 
     )
 
 
-def _embed(encoder: PackedEncoder) -> Rows:
+def _embed(encoder: PackedEncoder) -> Embeddings:
     tokens = encoder.tokenise(REFERENCES[encoder.kind].sequences)
-    rows: Rows = encoder.embed(TokenPack.from_tokens(tokens, encoder.device)).cpu().numpy()
+    rows: Embeddings = encoder.embed(TokenPack.from_tokens(tokens, encoder.device)).cpu().numpy()
     return rows
 
 
@@ -83,14 +83,14 @@ def _reference_name(folder: ModelFolder, rows: str) -> str:
     return f"reference-{folder.digest[:16]}-{rows}.safetensors"
 
 
-def _stored_reference(folder: ModelFolder) -> Rows | None:
+def _stored_reference(folder: ModelFolder) -> Embeddings | None:
     path = next(iter(sorted(folder.path.glob(_reference_name(folder, "*")))), None)
     if path is None:
         return None
     shape = (len(REFERENCES[folder.kind].sequences), folder.width)
     try:
         with safe_open(path, framework="np") as file:
-            rows: Rows = file.get_tensor("embeddings")
+            rows: Embeddings = file.get_tensor("embeddings")
     except SafetensorError as error:
         raise IntegrityError(
             path,
@@ -115,10 +115,10 @@ def _stored_reference(folder: ModelFolder) -> Rows | None:
     return rows
 
 
-def _store_reference(folder: ModelFolder, rows: Rows) -> None:
+def _store_reference(folder: ModelFolder, rows: Embeddings) -> None:
     path = folder.path / _reference_name(folder, _digest(rows))
     write_weights(path, {"embeddings": torch.from_numpy(rows)})
 
 
-def _digest(rows: Rows) -> str:
+def _digest(rows: Embeddings) -> str:
     return hashlib.sha256(np.ascontiguousarray(rows, "<f4").data).hexdigest()[:16]

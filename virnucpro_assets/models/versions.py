@@ -7,10 +7,8 @@ rollback removes the last one. Without an activation the classifier of the setti
 """
 
 import re
-import secrets
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.errors import InputError, IntegrityError
-from virnucpro_assets.files.atomic import TEMPORARY_MARK, sync_folder
+from virnucpro_assets.files.atomic import sync_folder, temporary_folder
 from virnucpro_assets.files.digests import FileRecord, check_file, record_of_file
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
@@ -120,15 +118,9 @@ class ClassifierVersions:
             check_file(path / file, expected, content=True)
         return Version(name, path, record, read_card(path))
 
-    @contextmanager
-    def adding(self) -> Iterator[Path]:
+    def adding(self) -> AbstractContextManager[Path]:
         """An empty folder for a new version, which `keep` renames; it is removed if it was not kept."""
-        temporary = self.root / f".new{TEMPORARY_MARK}{secrets.token_hex(4)}"
-        temporary.mkdir(parents=True)
-        try:
-            yield temporary
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        return temporary_folder(self.root, ".new")
 
     def keep(self, folder: Path, record: VersionRecord) -> Version:
         """Make a folder of `adding` the version of its digest; an existing one is kept, as it is the same.

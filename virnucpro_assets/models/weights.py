@@ -93,12 +93,7 @@ def _tensors(
         with safe_open(path, framework="pt", device="cpu", backend="pread") as file:
             names = file.offset_keys()
     except SafetensorError as error:
-        raise IntegrityError(
-            path,
-            found=f"a damaged file ({excerpt(error)})",
-            expected="safetensors",
-            advice="Fetch the model again.",
-        ) from error
+        raise damaged_safetensors(path, error) from error
     header, first = _header(path)
     found = {name: tuple(header[name]["shape"]) for name in names}
     present = {name: shape for name, shape in optional.items() if name in found}
@@ -130,6 +125,16 @@ def _stored(path: Path, name: str, entry: Mapping[str, Any], first: int) -> Stor
 
 def _is_gpu(device: torch.device | str) -> bool:
     return torch.device(device).type == "cuda"
+
+
+def damaged_safetensors(path: Path, error: SafetensorError) -> IntegrityError:
+    """The error for a file of a model that the library refuses."""
+    return IntegrityError(
+        path,
+        found=f"a damaged file ({excerpt(error)})",
+        expected="safetensors",
+        advice="Fetch the model again.",
+    )
 
 
 def empty_embedding(rows: int, width: int) -> nn.Embedding:

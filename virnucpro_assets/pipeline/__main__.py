@@ -10,8 +10,7 @@ from virnucpro_assets.demo.recognise import saying_demo_models
 from virnucpro_assets.drops.disk_space import check_data_root, check_out
 from virnucpro_assets.drops.stage_locks import registration_lock
 from virnucpro_assets.errors import VirnucproError, describe_os_error
-from virnucpro_assets.files.outputs import check_outputs
-from virnucpro_assets.files.user_paths import user_path
+from virnucpro_assets.files.user_paths import check_outputs, user_path
 from virnucpro_assets.inference.devices import find_devices
 from virnucpro_assets.intake.registration import key_from_name, register_reads
 from virnucpro_assets.maintenance.forget import kept_if_indexed

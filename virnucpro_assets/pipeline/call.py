@@ -7,7 +7,7 @@ import numpy as np
 from virnucpro_assets.calling.calls import call_members
 from virnucpro_assets.calling.error_rates import ErrorRates
 from virnucpro_assets.calling.region_tables import REGION_FILES, write_regions
-from virnucpro_assets.calling.routing import Routing, check_scored_by, classifiers_in_use
+from virnucpro_assets.calling.routing import READS_BY_ROUTE, Routing, check_scored_by, classifiers_in_use
 from virnucpro_assets.checks.gate import require_passed, subjects_of_predictions
 from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.stage_records import recorded_stage
@@ -25,10 +25,7 @@ from virnucpro_assets.storage.call_tables import (
 )
 from virnucpro_assets.storage.calls import CALLS, VIRAL, CallSummary
 from virnucpro_assets.storage.hits import HITS_FILE, write_hits
-from virnucpro_assets.storage.tables_manifest import TablesManifest, read_tables, write_tables_manifest
-
-READS_BY_ROUTE = "called reads scored by"
-"""Before the name of a route: what the calls' manifest counts."""
+from virnucpro_assets.storage.tables import TablesManifest, read_tables, write_tables_manifest
 
 CALL_FILES = (
     CONSENSUS_FILE,

@@ -22,7 +22,8 @@ from virnucpro_assets.drops.stage_records import recorded_stage
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import BusyError, DamagedFileError
 from virnucpro_assets.files.atomic import set_aside
-from virnucpro_assets.inference.messages import EncoderChoice, SampleTask
+from virnucpro_assets.inference.encoder_choice import EncoderChoice
+from virnucpro_assets.inference.messages import SampleTask
 from virnucpro_assets.inference.plans import expected_flops, tokens_of_rows
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.storage.check_sample import (
@@ -37,7 +38,7 @@ from virnucpro_assets.storage.check_sample import (
     sample_origin,
     write_check_sample,
 )
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.provenance import Recipe
 from virnucpro_assets.storage.shards import finished_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 

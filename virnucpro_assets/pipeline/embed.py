@@ -23,14 +23,38 @@ from virnucpro_assets.drops.stage_locks import shard_locks
 from virnucpro_assets.drops.stage_records import write_stage
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import BusyError
-from virnucpro_assets.inference.pool import Lease
-from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embed_shards
+from virnucpro_assets.inference.devices import find_devices
+from virnucpro_assets.inference.planned_shards import ShardJob
+from virnucpro_assets.inference.pool import DevicePool, Lease, PoolOptions
+from virnucpro_assets.inference.shard_runs import EmbeddingError, embed_shards
 from virnucpro_assets.pipeline.check_sample import embed_check_sample
-from virnucpro_assets.storage.incidents import QuarantinedRow
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.provenance import QuarantinedRow
 from virnucpro_assets.storage.shards import ShardManifest, set_aside_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 QUARANTINED_SHOWN = 5
+FLOPS_OF_A_PROCESS = 5e11
+"""Work for which the start of another process on CPU slots, some seconds of a processor, is worth it."""
+
+
+def open_pool(settings: Settings) -> DevicePool:
+    """The pool of the devices that the settings name; no process is started yet.
+
+    Raises InputError if a device is named that is not there, DeviceError if there is a GPU that cannot be
+    used.
+    """
+    devices = find_devices(settings.devices, visible=settings.visible_gpus)
+    return DevicePool(
+        devices,
+        PoolOptions(
+            locks=settings.device_locks,
+            when_busy=settings.when_busy,
+            stall_seconds=settings.stall_seconds,
+            max_restarts=settings.max_device_restarts,
+            flops_of_a_process=FLOPS_OF_A_PROCESS if all(one.kind == "cpu" for one in devices) else 0.0,
+        ),
+    )
 
 
 def embed_drop(

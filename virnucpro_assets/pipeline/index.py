@@ -1,18 +1,13 @@
 """The first stage of a drop: its index, from the files that were registered."""
 
-from virnucpro_assets.drops.disk_space import (
-    check_data_root,
-    index_bytes,
-    require_disk_space,
-)
+from virnucpro_assets.drops.disk_space import check_data_root, index_bytes, require_disk_space
 from virnucpro_assets.drops.recipes import index_origin
 from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.stage_records import recorded_stage
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.inference.progress import Progress
-from virnucpro_assets.sequences.existing_index import reuse_existing_index
-from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin
 from virnucpro_assets.sequences.index_builder import build_index
+from virnucpro_assets.sequences.index_manifest import IndexManifest, IndexOrigin, reuse_existing_index
 
 
 def index_drop(work: DropWork) -> IndexManifest:

@@ -17,16 +17,10 @@ from virnucpro_assets.drops.stage_records import recorded_stage
 from virnucpro_assets.drops.work import DropWork, fitting_merged
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.check_sample import (
-    WAYS,
-    Way,
-    fitting_check_sample,
-    precision_of,
-    sample_origin,
-)
+from virnucpro_assets.storage.check_sample import WAYS, Way, fitting_check_sample, precision_of, sample_origin
 from virnucpro_assets.storage.merged import quarantined_rows
 from virnucpro_assets.storage.merged_reader import read_merged_at
-from virnucpro_assets.storage.tables_manifest import MANIFEST, TablesManifest
+from virnucpro_assets.storage.tables import MANIFEST, TablesManifest
 from virnucpro_assets.vocabulary import Precision
 
 Rows = npt.NDArray[np.float32]

@@ -20,7 +20,7 @@ from virnucpro_assets.storage.prediction_tables import (
     write_predictions,
 )
 from virnucpro_assets.storage.scored_members import ScoredMembers
-from virnucpro_assets.storage.tables_manifest import TablesManifest, write_tables_manifest
+from virnucpro_assets.storage.tables import TablesManifest, write_tables_manifest
 
 SCORES_FILE, SHORT_SCORES_FILE = "scores.npy", "scores_short.npy"
 PREDICTION_FILES = (PREDICTION_RESULTS_FILE, PREDICTIONS_FILE)

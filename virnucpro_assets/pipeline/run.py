@@ -15,23 +15,22 @@ from virnucpro_assets.checks.results import (
 from virnucpro_assets.drops.disk_space import check_data_root
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.files.atomic import atomic_file
-from virnucpro_assets.files.outputs import check_outputs, is_ours, note_outputs
+from virnucpro_assets.files.user_paths import check_outputs, is_ours, note_outputs
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.intake.registration import list_drop
 from virnucpro_assets.pipeline.call import CALL_FILES, call_drop
-from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embed import embed_drop
+from virnucpro_assets.pipeline.embed import embed_drop, open_pool
 from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.precision_checks import check_precision
 from virnucpro_assets.pipeline.predict import PREDICTION_FILES, predict_drop
 from virnucpro_assets.pipeline.report import report_drop
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import REPORT, DropFolder
+from virnucpro_assets.storage.drop_folders import REPORT, DropFolder
 from virnucpro_assets.storage.quarantine import TABLE as QUARANTINE_TABLE
-from virnucpro_assets.storage.tables_manifest import read_tables
+from virnucpro_assets.storage.tables import read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 RESULTS = (*PREDICTION_FILES, *CALL_FILES, REPORT, QUARANTINE_TABLE)
@@ -48,9 +47,8 @@ def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = 
     pool = open_pool(settings)
     list_drop(key, settings)
     work = DropWork.on(key, settings, report)
-    index = index_drop(work)
-    with_members = sum(int((batch.members > 0).sum()) for batch in work.index.read_batches())
-    _require(work, every_read_accounted_for(index, with_members))
+    index_drop(work)
+    _require(work, every_read_accounted_for(work))
     with pool, pool.lease() as lease:
         _embed(work, lease, replace=replace)
     merge_drop(work)

@@ -17,12 +17,13 @@ from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.reports.check_report import CheckEntry, CheckReport, checks_as_json, render_checks
-from virnucpro_assets.sequences.index import MANIFEST_FILE, IndexManifest
+from virnucpro_assets.reports.pages import table
+from virnucpro_assets.sequences.index_manifest import MANIFEST_FILE, IndexManifest
 from virnucpro_assets.storage.merged import MANIFEST as MERGED
 from virnucpro_assets.storage.merged import MergedManifest
 from virnucpro_assets.storage.shards import finished_shard
-from virnucpro_assets.storage.tables_manifest import MANIFEST as TABLES
-from virnucpro_assets.storage.tables_manifest import TablesManifest
+from virnucpro_assets.storage.tables import MANIFEST as TABLES
+from virnucpro_assets.storage.tables import TablesManifest
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 Checked = tuple[str, int | None]
@@ -63,15 +64,12 @@ def gather_checks(work: DropWork) -> CheckReport:
 
 def check_lines(report: CheckReport) -> Iterator[str]:
     """The report as lines of a table for a terminal."""
-    rows = [("outcome", "check", "of", "rank", "found")]
+    rows = []
     for check in report.checks:
         rank = "" if check.rank is None else str(check.rank)
         rows.append((_outcome(check), check.name, check.asset, rank, _found(check)))
-    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
     yield f"drop {report.drop}, generation {report.generation}"
-    for *cells, found in rows:
-        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
-        yield "  ".join([*padded, found]).rstrip()
+    yield from table(("outcome", "check", "of", "rank", "found"), rows)
     for check in report.checks:
         if check.state == "failed":
             found = sentence(check.name, check.figures, check.threshold)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.models.cards import Inputs
 from virnucpro_assets.models.versions import CONFIGURED, ClassifierVersions, Version
-from virnucpro_assets.reports.model_pages import CHUNK_LENGTHS, card_lines, table
+from virnucpro_assets.reports.model_pages import CHUNK_LENGTHS, card_lines
+from virnucpro_assets.reports.pages import table
 from virnucpro_assets.settings import Settings
 
 PAGE = "evaluation.html"

@@ -14,15 +14,15 @@ from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.intake.open_deliveries import whole_deliveries
 from virnucpro_assets.reports.check_pages import gather_checks
 from virnucpro_assets.reports.check_report import CheckEntry
-from virnucpro_assets.sequences.index import MANIFEST_FILE as INDEX
-from virnucpro_assets.sequences.index import IndexManifest
+from virnucpro_assets.sequences.index_manifest import MANIFEST_FILE as INDEX
+from virnucpro_assets.sequences.index_manifest import IndexManifest
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drop_folders import removed_of
 from virnucpro_assets.storage.drops import KEY, DropStore
 from virnucpro_assets.storage.merged import MANIFEST as MERGED
-from virnucpro_assets.storage.removed import removed_of
 from virnucpro_assets.storage.shards import MANIFEST as SHARD
-from virnucpro_assets.storage.tables_manifest import MANIFEST as TABLES
-from virnucpro_assets.storage.tables_manifest import TablesManifest
+from virnucpro_assets.storage.tables import MANIFEST as TABLES
+from virnucpro_assets.storage.tables import TablesManifest
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 State = Literal["not begun", "running", "failed", "held back", "done"]

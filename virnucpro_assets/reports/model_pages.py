@@ -1,16 +1,16 @@
 """Texts about models: those in use, those in the registry, and those that can be fetched."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from virnucpro_assets.demo.recognise import NOTE, is_demo_model
 from virnucpro_assets.drops.recipes import token_budget
 from virnucpro_assets.errors import InputError, VirnucproError
 from virnucpro_assets.models.cards import ClassifierCard, EncoderCard
-from virnucpro_assets.models.catalogue import CATALOGUE
+from virnucpro_assets.models.configs import pack_bytes, weights_bytes
+from virnucpro_assets.models.encoders import CATALOGUE
 from virnucpro_assets.models.folders import WEIGHTS_FILE, read_config, read_model_folder
 from virnucpro_assets.models.registry import InstalledModel, Registry
-from virnucpro_assets.models.sizes import pack_bytes, weights_bytes
+from virnucpro_assets.reports.pages import table
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.vocabulary import ENCODER_KINDS, Precision
 
@@ -147,12 +147,3 @@ def _use_of_classifier(path: Path) -> list[str]:
             f"use it for short reads: VIRNUCPRO_CLASSIFIERS={path.parent} VIRNUCPRO_DNA_ONLY_BELOW_BASES=300"
         ]
     return ["use it: put it under the name classifier_300 or classifier_500, see VIRNUCPRO_CLASSIFIERS"]
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table; columns are as wide as their widest cell, the last one is not padded."""
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header) - 1)]
-    return [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
-        for row in [header, *rows]
-    ]

@@ -1,12 +1,11 @@
-"""Rendering pages from templates, and figures as text.
+"""Rendering pages from templates, and figures and tables as text.
 
 A page is one self-contained HTML file: styles are inline, nothing is loaded and no script runs. All data is escaped.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from virnucpro_assets.checks.results import figure
 
@@ -21,6 +20,9 @@ REASON_IN_WORDS = {
 
 def render_page(template: str, **figures: Any) -> str:
     """Render a template of this folder; the same figures give the same page."""
+    # Commands that print a table need no templates.
+    import jinja2  # noqa: PLC0415
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -41,6 +43,16 @@ def render_page(template: str, **figures: Any) -> str:
 def counted(count: int, what: str) -> str:
     """A count with its noun: `1 read`, `2,000 reads`."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table for a terminal; columns are as wide as their widest cell."""
+    lines = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
 
 
 def _percent(share: float) -> str:

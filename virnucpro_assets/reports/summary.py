@@ -15,8 +15,8 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from virnucpro_assets.files.atomic import sync_folder, write_text
-from virnucpro_assets.files.outputs import check_outputs, note_outputs
 from virnucpro_assets.files.parquet import table_writer
+from virnucpro_assets.files.user_paths import check_outputs, note_outputs
 from virnucpro_assets.reports.drop_report import DropReport
 from virnucpro_assets.reports.histograms import Histogram
 

@@ -65,7 +65,7 @@ _WHOLE_BUT_REFUSED = {
 }
 _PLAIN_BLOCK = 128 * 1024
 # Small, because its decompressed content can be much larger and is in memory at once.
-_PACKED_BLOCK = 16 * 1024
+_COMPRESSED_BLOCK = 16 * 1024
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def open_decompressed(path: Path) -> Iterator[io.BufferedReader]:
             yield stream
 
 
-def is_packed(path: Path) -> bool:
+def is_compressed(path: Path) -> bool:
     """Whether the file at `path` begins like gzip (BAM too), zstd, bzip2 or xz."""
     with path.open("rb") as file:
         return _decompressor(file.read(_MAGIC_BYTES)) is not None
@@ -99,24 +99,24 @@ def _decompressor(head: bytes) -> Callable[[], Any] | None:
 def _blocks(file: io.BufferedReader) -> Iterator[bytes]:
     if _decompressor(file.peek(_MAGIC_BYTES)) is None:
         return iter(lambda: file.read(_PLAIN_BLOCK), b"")
-    return _unpacked_blocks(file)
+    return _decompressed_blocks(file)
 
 
-def _unpacked_blocks(file: io.BufferedReader) -> Iterator[bytes]:
+def _decompressed_blocks(file: io.BufferedReader) -> Iterator[bytes]:
     """The content of all members; EOFError if the last one is cut, _ForeignBytesError if other bytes follow one."""
-    member, packed = None, b""
-    while packed := packed or file.read(_PACKED_BLOCK):
+    member, compressed = None, b""
+    while compressed := compressed or file.read(_COMPRESSED_BLOCK):
         if member is None:
-            packed = packed.lstrip(_PADDING)
-            if packed:
-                packed += file.read(max(0, _MAGIC_BYTES - len(packed)))
+            compressed = compressed.lstrip(_PADDING)
+            if compressed:
+                compressed += file.read(max(0, _MAGIC_BYTES - len(compressed)))
             else:
                 continue
-            if (new := _decompressor(packed)) is None:
-                raise _ForeignBytesError(packed[:20])
+            if (new := _decompressor(compressed)) is None:
+                raise _ForeignBytesError(compressed[:20])
             member = new()
-        yield member.decompress(packed)
-        packed = member.unused_data if member.eof else b""
+        yield member.decompress(compressed)
+        compressed = member.unused_data if member.eof else b""
         if member.eof:
             member = None
     if member is not None:

@@ -7,7 +7,6 @@ The tables are bytes for `bytes.translate`, the fastest look-up by byte.
 
 BASES = b"ACGT"
 OTHER = len(BASES)
-DIGITS = len(BASES) + 1
 NO_RESIDUE = 0
 STOP = ord("*")
 

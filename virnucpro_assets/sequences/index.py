@@ -14,118 +14,28 @@ because a rank reads the rows in short steps. Every page is verified by its chec
 digest in the manifest.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
 
-from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.files.digests import FileRecord, check_file
-from virnucpro_assets.files.manifests import read_manifest
-from virnucpro_assets.files.parquet import (
-    column_values,
-    damage_named,
-    damaged,
-    footer_digest,
-    table_batches,
-    text_buffers,
+from virnucpro_assets.files.parquet import column_values, damage_named, damaged, table_batches, text_buffers
+from virnucpro_assets.sequences.batches import FRAMES
+from virnucpro_assets.sequences.index_manifest import (
+    MEMBERS_FILE,
+    READS_FILE,
+    ROWS_FILE,
+    IndexManifest,
+    read_index_manifest,
 )
-from virnucpro_assets.sequences.names import DuplicatePolicy, remarks_on_names
 from virnucpro_assets.sequences.ragged import Ragged, joined
 
-FORMAT_VERSION = 3
-MANIFEST_FILE = "manifest.toml"
-ROWS_FILE = "rows.parquet"
-MEMBERS_FILE = "members.parquet"
-READS_FILE = "reads.parquet"
-
 _LETTERS = ["protein", "nucleotide"]
-
-
-class IndexOrigin(BaseModel):
-    """What an index is made from: equal origins give equal indexes.
-
-    `drop_digest` is over the names and contents of the files, `files_digest` over their order and mates.
-    `engine_format` grows when results of the engine may change. Reads without a stop-free frame (`frameless`) are
-    kept as whole chunks, or else have that as their reason.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    drop_digest: str
-    files_digest: str = ""
-    chunk_length: int
-    ranks: int
-    duplicates: DuplicatePolicy = "suffix"
-    engine_format: int = 0
-    frameless: Literal["kept"] | None = None
-
-
-class WholeChunks(BaseModel):
-    """Counts of the whole chunks in an index: reads without a stop-free frame, their members, the distinct rows."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    reads: int
-    members: int
-    rows: int
-
-
-class IndexManifest(IndexOrigin):
-    """The origin of an index, and its content in numbers.
-
-    `rows`, `members`, `reads` and `bases` are counts; so are `renamed` (reads whose name was a repeat), `lone_mates`
-    (reads whose partner is missing), `reasons` (reads without a candidate, by reason), `reads_with_u` (U is read as
-    T), `unreadable_frames` (members with under half of their codons readable) and `unreadable_reads` (reads that have
-    such members). `digest` is the content digest (see index_builder), `files` the size and SHA-256 of each Parquet
-    file, `footers` the digest of its end (see files/parquet.py). `whole_chunks` are included in the other counts, and
-    None if there are none.
-    """
-
-    format_version: int
-    rows: int
-    members: int
-    reads: int
-    bases: int
-    renamed: int
-    lone_mates: int = 0
-    reasons: dict[str, int]
-    reads_with_u: int = 0
-    unreadable_frames: int = 0
-    unreadable_reads: int = 0
-    digest: str
-    files: dict[str, FileRecord]
-    footers: dict[str, str] = {}
-    whole_chunks: WholeChunks | None = None
-
-    @property
-    def remarks(self) -> list[str]:
-        """Remarks about the names and letters of the reads, a line each."""
-        remarks = remarks_on_names(self.reads, self.renamed, self.lone_mates)
-        if self.reads_with_u:
-            remarks.append(f"reads with a U, which is read as T: {self.reads_with_u:,} of {self.reads:,}")
-        if self.unreadable_frames:
-            remarks.append(
-                f"reading frames with under half of their codons readable: {self.unreadable_frames:,}, of "
-                f"{self.unreadable_reads:,} reads. They have no stops because letters are missing; the column "
-                "unreadable_frames of read_calls.parquet marks their reads"
-            )
-        return remarks
-
-    @property
-    def rows_with_protein(self) -> int:
-        """The number of rows with a protein, which come first; the others are whole chunks."""
-        return self.rows - (self.whole_chunks.rows if self.whole_chunks else 0)
-
-    @property
-    def origin(self) -> IndexOrigin:
-        return IndexOrigin(**{name: getattr(self, name) for name in IndexOrigin.model_fields})
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,32 +95,11 @@ class SequenceIndex:
 
     @classmethod
     def open(cls, folder: Path, *, verify_content: bool = False) -> "SequenceIndex":
-        """Open the index in `folder`.
+        """Open the index in `folder`; raises IntegrityError as `read_index_manifest` does.
 
-        Raises IntegrityError if the manifest or a file is missing, a file does not have its
-        recorded size and end (with `verify_content` also its SHA-256), or the format is another one.
         Damage inside a file raises an IntegrityError when it is read.
         """
-        manifest = read_manifest(folder / MANIFEST_FILE, IndexManifest)
-        if manifest.format_version != FORMAT_VERSION:
-            raise IntegrityError(
-                folder / MANIFEST_FILE,
-                found=f"index format {manifest.format_version}",
-                expected=f"{FORMAT_VERSION}",
-                advice="Materialise the index again.",
-            )
-        for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE):
-            if name not in manifest.files:
-                raise IntegrityError(
-                    folder / MANIFEST_FILE,
-                    found=f"no record of {name}",
-                    expected="one",
-                    advice="Materialise the index again.",
-                )
-            check_file(folder / name, manifest.files[name], content=verify_content)
-            if (found := footer_digest(folder / name)) != (expected := manifest.footers.get(name)):
-                raise damaged(folder / name, f"an end of SHA-256 {found}", f"{expected} as its manifest says")
-        return cls(folder, manifest)
+        return cls(folder, read_index_manifest(folder, verify_content=verify_content))
 
     def rows(self, start: int, stop: int, step: int = 1) -> RowBatch:
         """Rows start, start + step, ... below `stop` (and below the number of rows)."""
@@ -280,3 +169,36 @@ class SequenceIndex:
         if table.num_rows != rows:
             raise damaged(path, f"{table.num_rows} rows", f"{rows} as its manifest says")
         return table
+
+
+def member_name(read: str, chunk: int, frame: int) -> str:
+    """For example `read7_chunk_1F2`."""
+    return f"{read}_chunk_{chunk}{FRAMES[frame]}"
+
+
+def first_members(index: SequenceIndex, rows: Collection[int]) -> dict[int, str]:
+    """The name of the first member of each of the given rows; one pass over members and reads."""
+    wanted = np.array(sorted(rows), np.int64)
+    found: dict[int, tuple[int, int, int]] = {}
+    for batch in index.member_batches():
+        for position in np.flatnonzero(np.isin(batch.row, wanted)).tolist():
+            member = (int(batch.read[position]), int(batch.chunk[position]), int(batch.frame[position]))
+            found.setdefault(int(batch.row[position]), member)
+        if len(found) == len(wanted):
+            break
+    names: dict[int, str] = {}
+    for reads in index.read_batches():
+        for row, (read, chunk, frame) in found.items():
+            if 0 <= read - reads.first < len(reads.names):
+                names[row] = member_name(reads.names[read - reads.first], chunk, frame)
+    return names
+
+
+def member_counts(index: SequenceIndex, rows: Collection[int]) -> dict[int, int]:
+    """How many members each of the given rows has; one pass over the members."""
+    wanted = np.unique(np.array(list(rows), np.int64))
+    counts = np.zeros(len(wanted), np.int64)
+    for batch in index.member_batches():
+        positions = np.searchsorted(wanted, batch.row[np.isin(batch.row, wanted)])
+        counts += np.bincount(positions, minlength=len(wanted))
+    return dict(zip(wanted.tolist(), counts.tolist(), strict=True))

@@ -16,8 +16,7 @@ in which every read has a stop-free frame the digest is the same whether such re
 """
 
 import hashlib
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -26,13 +25,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from virnucpro_assets.files.atomic import TEMPORARY_MARK, errors_naming
+from virnucpro_assets.files.atomic import errors_naming, temporary_folder
 from virnucpro_assets.files.digests import record_of_file
 from virnucpro_assets.files.manifests import write_manifest
-from virnucpro_assets.files.parquet import TableWriter, footer_digest, table_writer, text_array
-from virnucpro_assets.sequences.batches import WHOLE_CHUNK, CandidateBatch, ReadBatch
+from virnucpro_assets.files.parquet import TableWriter, footer_digest, schema, table_writer, text_array
+from virnucpro_assets.sequences.batches import ReadBatch
 from virnucpro_assets.sequences.frames import REASONS, ReadOutcomes, candidates_of
-from virnucpro_assets.sequences.index import (
+from virnucpro_assets.sequences.index_manifest import (
     FORMAT_VERSION,
     MANIFEST_FILE,
     MEMBERS_FILE,
@@ -47,7 +46,7 @@ from virnucpro_assets.sequences.names import ReadNames, Renames
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.sequences.reads import read_batches
 from virnucpro_assets.sequences.spill import Spill
-from virnucpro_assets.sequences.without_open_frame import with_whole_chunks
+from virnucpro_assets.sequences.without_open_frame import WholeChunkCounter, with_whole_chunks
 
 MEMORY_BUDGET = 16 << 20
 """Bytes of candidates that are sorted at a time; sorting needs a few times as much memory."""
@@ -55,29 +54,24 @@ MEMORY_BUDGET = 16 << 20
 _UNSCORED_REASONS = REASONS[1:5]
 
 
-def _required(**columns: Any) -> Any:
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
-
-
-ROW_SCHEMA: Any = _required(
-    protein_length=pa.int32(),
-    nucleotide_length=pa.int32(),
-    protein=pa.string(),
-    nucleotide=pa.string(),
+ROW_SCHEMA: Any = schema(
+    {
+        "protein_length": pa.int32(),
+        "nucleotide_length": pa.int32(),
+        "protein": pa.string(),
+        "nucleotide": pa.string(),
+    }
 )
-MEMBER_SCHEMA: Any = _required(
-    read=pa.int64(),
-    chunk=pa.int32(),
-    frame=pa.int8(),
-    row=pa.int64(),
-)
-READ_SCHEMA: Any = _required(
-    name=pa.string(),
-    length=pa.int64(),
-    chunks=pa.int32(),
-    members=pa.int32(),
-    reason=pa.int8(),
-    unreadable=pa.int32(),
+MEMBER_SCHEMA: Any = schema({"read": pa.int64(), "chunk": pa.int32(), "frame": pa.int8(), "row": pa.int64()})
+READ_SCHEMA: Any = schema(
+    {
+        "name": pa.string(),
+        "length": pa.int64(),
+        "chunks": pa.int32(),
+        "members": pa.int32(),
+        "reason": pa.int8(),
+        "unreadable": pa.int32(),
+    }
 )
 ROW_GROUP = 16_384
 MEMBER_GROUP = 262_144
@@ -112,12 +106,12 @@ def index_batches(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
         errors_naming(folder),
-        tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}{TEMPORARY_MARK}") as aside,
-        Spill(Path(aside), memory_budget, origin.chunk_length) as spill,
-        _ReadsAside(Path(aside) / "reads.arrows") as reads,
+        temporary_folder(folder.parent, folder.name) as temporary,
+        Spill(temporary, memory_budget, origin.chunk_length) as spill,
+        _SpilledReads(temporary / "reads.arrows") as reads,
     ):
-        names = ReadNames(_made(Path(aside) / "names"), policy=origin.duplicates)
-        kept = _KeptChunks()
+        names = ReadNames(temporary, policy=origin.duplicates)
+        kept = WholeChunkCounter()
         for batch in batches:
             candidates, outcomes = candidates_of(batch, origin.chunk_length)
             if origin.frameless == "kept":
@@ -131,35 +125,19 @@ def index_batches(
         spill.finish()
         renames = names.resolve()
         (folder / MANIFEST_FILE).unlink(missing_ok=True)
-        with RowOfRecord(Path(aside) / "rows") as row_of_record:
+        with RowOfRecord(temporary / "rows") as row_of_record:
             rows, rows_without_protein = _write_rows(folder / ROWS_FILE, spill, row_of_record, memory_budget)
             members = _write_members(folder / MEMBERS_FILE, spill, row_of_record)
         read_table = _write_reads(folder / READS_FILE, reads, renames)
-    manifest = IndexManifest(
-        **origin.model_dump(),
-        format_version=FORMAT_VERSION,
-        rows=rows.rows,
-        members=members.rows,
-        reads=reads.count,
-        bases=reads.bases,
-        renamed=renames.count,
-        lone_mates=renames.lone_mates,
-        reasons={name: int(reads.reasons[REASONS.index(name)]) for name in _UNSCORED_REASONS},
-        reads_with_u=reads.with_u,
-        unreadable_frames=reads.unreadable_frames,
-        unreadable_reads=reads.unreadable_reads,
-        digest=_content_digest(
-            origin.chunk_length, origin.ranks, rows=rows, members=members, reads=read_table
-        ),
-        files={name: record_of_file(folder / name) for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE)},
-        footers={name: footer_digest(folder / name) for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE)},
-        whole_chunks=kept.counts(rows_without_protein),
+    tables = {"rows": rows, "members": members, "reads": read_table}
+    manifest = _manifest(
+        folder, origin, reads, renames, tables=tables, whole_chunks=kept.counts(rows_without_protein)
     )
     write_manifest(folder / MANIFEST_FILE, manifest)
     return manifest
 
 
-class _ReadsAside:
+class _SpilledReads:
     """Names and outcomes of the reads in a file, in input order, until the names are final."""
 
     def __init__(self, path: Path) -> None:
@@ -171,7 +149,7 @@ class _ReadsAside:
         self._file = pa.OSFile(str(path), "wb")
         self._stream = pa.ipc.new_stream(self._file, READ_SCHEMA)
 
-    def __enter__(self) -> "_ReadsAside":
+    def __enter__(self) -> "_SpilledReads":
         return self
 
     def __exit__(
@@ -204,22 +182,6 @@ class _ReadsAside:
             yield from stream
 
 
-class _KeptChunks:
-    """Counts the whole chunks among the candidates, and the reads that have them."""
-
-    def __init__(self) -> None:
-        self._reads = 0
-        self._members = 0
-
-    def add(self, candidates: CandidateBatch) -> None:
-        reads = candidates.read[candidates.frame == WHOLE_CHUNK]
-        self._reads += len(np.unique(reads))
-        self._members += len(reads)
-
-    def counts(self, rows: int) -> WholeChunks | None:
-        return WholeChunks(reads=self._reads, members=self._members, rows=rows) if rows else None
-
-
 def _write_rows(
     target: Path, spill: Spill, row_of_record: RowOfRecord, budget: int
 ) -> tuple[TableWriter, int]:
@@ -250,7 +212,7 @@ def _write_members(target: Path, spill: Spill, row_of_record: RowOfRecord) -> Ta
     return table
 
 
-def _write_reads(target: Path, reads: _ReadsAside, renames: Renames) -> TableWriter:
+def _write_reads(target: Path, reads: _SpilledReads, renames: Renames) -> TableWriter:
     with table_writer(target, READ_SCHEMA, READ_GROUP) as table:
         for batch in reads.batches():
             columns = {name: batch[name] for name in READ_SCHEMA.names}
@@ -261,14 +223,38 @@ def _write_reads(target: Path, reads: _ReadsAside, renames: Renames) -> TableWri
     return table
 
 
-def _content_digest(chunk_length: int, ranks: int, **tables: TableWriter) -> str:
+def _manifest(
+    folder: Path,
+    origin: IndexOrigin,
+    reads: _SpilledReads,
+    renames: Renames,
+    *,
+    tables: Mapping[str, TableWriter],
+    whole_chunks: WholeChunks | None,
+) -> IndexManifest:
+    return IndexManifest(
+        **origin.model_dump(),
+        format_version=FORMAT_VERSION,
+        rows=tables["rows"].rows,
+        members=tables["members"].rows,
+        reads=reads.count,
+        bases=reads.bases,
+        renamed=renames.count,
+        lone_mates=renames.lone_mates,
+        reasons={name: int(reads.reasons[REASONS.index(name)]) for name in _UNSCORED_REASONS},
+        reads_with_u=reads.with_u,
+        unreadable_frames=reads.unreadable_frames,
+        unreadable_reads=reads.unreadable_reads,
+        digest=_content_digest(origin.chunk_length, origin.ranks, tables),
+        files={name: record_of_file(folder / name) for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE)},
+        footers={name: footer_digest(folder / name) for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE)},
+        whole_chunks=whole_chunks,
+    )
+
+
+def _content_digest(chunk_length: int, ranks: int, tables: Mapping[str, TableWriter]) -> str:
     lines = [f"chunk_length={chunk_length}", f"ranks={ranks}"]
     for table, writer in tables.items():
         digests = writer.column_digests()
         lines += [f"{table}.{column}={digests[column]}" for column in digests if column != "unreadable"]
     return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder

@@ -7,21 +7,20 @@ input; candidates are in upper case.
 """
 
 import os
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from virnucpro_assets.files.atomic import TEMPORARY_MARK, atomic_file, errors_naming
-from virnucpro_assets.files.outputs import check_outputs, note_outputs
+from virnucpro_assets.files.atomic import atomic_file, errors_naming, temporary_folder
+from virnucpro_assets.files.user_paths import check_outputs, note_outputs, require_plain_file
 from virnucpro_assets.sequences.batches import FRAMES, CandidateBatch
 from virnucpro_assets.sequences.chunks import chunks_of
 from virnucpro_assets.sequences.frames import candidates_of
 from virnucpro_assets.sequences.names import DuplicatePolicy, ReadNames, Renames, remarks_on_names
 from virnucpro_assets.sequences.ragged import Ragged, gather_segments
-from virnucpro_assets.sequences.read_files import ReadFile, require_plain_file
+from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.sequences.reads import read_batches
 
 CHUNKS_FILE = "chunks.fa"
@@ -87,9 +86,8 @@ def prepare(
 
 
 def _resolved_names(files: Sequence[ReadFile], out: Path, duplicates: DuplicatePolicy) -> Renames:
-    aside_prefix = f"{out.name}{TEMPORARY_MARK}"
-    with errors_naming(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=aside_prefix) as aside:
-        names = ReadNames(Path(aside), policy=duplicates)
+    with errors_naming(out), temporary_folder(out.parent, out.name) as temporary:
+        names = ReadNames(temporary, policy=duplicates)
         for batch in read_batches(files):
             names.add(batch.names, batch.file)
         return names.resolve()

@@ -1,4 +1,4 @@
-"""Many byte strings in one flat array, and copying many of them at once.
+"""Many byte strings, or tokenised sequences, in one flat array, and copying many of them at once.
 
 Segments are copied together as the rows of a matrix. Those of one length take one copy; those of mixed lengths from w
 up to 2w, for each power of two w, take two copies of width w, one from the start and one that ends at the end. So the
@@ -7,6 +7,7 @@ time is that of copying memory, whatever the lengths.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,76 +15,56 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.int64]
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
-class Ragged:
-    """Byte strings laid end to end.
+class _Pieces(Generic[Number]):
+    """Pieces laid end to end.
 
-    `data` is uint8 [total]; `offsets` is int64 [n + 1], and string i is
-    `data[offsets[i]:offsets[i + 1]]`.
+    `data` is [total]; `offsets` is int64 [n + 1], and piece i is `data[offsets[i]:offsets[i + 1]]`.
     """
 
-    data: npt.NDArray[np.uint8]
+    data: npt.NDArray[Number]
     offsets: npt.NDArray[np.int64]
 
     @classmethod
-    def from_strings(cls, strings: Iterable[bytes]) -> "Ragged":
-        """Join `strings`; none of them is kept."""
-        parts = list(strings)
-        lengths = np.fromiter((len(part) for part in parts), np.int64, len(parts))
-        return cls.from_lengths(np.frombuffer(b"".join(parts), np.uint8), lengths)
-
-    @classmethod
-    def from_lengths(cls, data: npt.NDArray[np.uint8], lengths: npt.NDArray[np.int64]) -> "Ragged":
-        """Cut `data` into strings of the given lengths."""
+    def from_lengths(cls, data: npt.NDArray[Number], lengths: npt.NDArray[np.int64]) -> Self:
+        """Cut `data` into pieces of the given lengths."""
         return cls(data, offsets_of(lengths))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, index: int) -> bytes:
-        return self.data[self.offsets[index] : self.offsets[index + 1]].tobytes()
-
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """int64 [n]: the length of each string."""
+        """int64 [n]: the length of each piece."""
         return np.diff(self.offsets)
 
-    def take(self, indices: npt.NDArray[np.int64]) -> "Ragged":
-        """The strings at `indices`, in that order."""
+    def take(self, indices: npt.NDArray[np.int64]) -> Self:
+        """The pieces at `indices`, in that order."""
         lengths = self.lengths[indices]
-        return Ragged.from_lengths(self.data[flat_positions(self.offsets[indices], lengths)], lengths)
+        return self.from_lengths(self.data[flat_positions(self.offsets[indices], lengths)], lengths)
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
-    """Tokenised sequences laid end to end, special tokens included.
-
-    `ids` is int32 [total]; `offsets` is int64 [n + 1], and sequence i is
-    `ids[offsets[i]:offsets[i + 1]]`.
-    """
-
-    ids: npt.NDArray[np.int32]
-    offsets: npt.NDArray[np.int64]
+class Ragged(_Pieces[np.uint8]):
+    """Byte strings laid end to end; `data` is uint8."""
 
     @classmethod
-    def from_lengths(cls, ids: npt.NDArray[np.int32], lengths: npt.NDArray[np.int64]) -> "Tokens":
-        """Cut `ids` into sequences of the given lengths."""
-        return cls(ids, offsets_of(lengths))
+    def from_strings(cls, strings: Iterable[bytes]) -> Self:
+        """Join `strings`; none of them is kept."""
+        parts = list(strings)
+        lengths = np.fromiter((len(part) for part in parts), np.int64, len(parts))
+        return cls.from_lengths(np.frombuffer(b"".join(parts), np.uint8), lengths)
 
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
+    def __getitem__(self, index: int) -> bytes:
+        return self.data[self.offsets[index] : self.offsets[index + 1]].tobytes()
 
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """int64 [n]: how many tokens each sequence has."""
-        return np.diff(self.offsets)
 
-    def take(self, indices: npt.NDArray[np.int64]) -> "Tokens":
-        """The sequences at `indices`, in that order."""
-        lengths = self.lengths[indices]
-        return Tokens.from_lengths(self.ids[flat_positions(self.offsets[indices], lengths)], lengths)
+@dataclass(frozen=True, slots=True)
+class Tokens(_Pieces[np.int32]):
+    """Tokenised sequences laid end to end, special tokens included; `data` is int32, the ids of the tokens."""
 
 
 def offsets_of(lengths: Positions) -> Positions:

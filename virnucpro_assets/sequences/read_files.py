@@ -2,7 +2,6 @@
 
 import os
 import re
-import stat
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +40,7 @@ _NAMES = tuple(
     for mark, *both in _MARKS
     for mate, which in enumerate(both, 1)
 )
-_PACKED = re.compile(r"\.(gz|bgz|zst|zstd|bz2|xz)", re.IGNORECASE)
+_COMPRESSION = re.compile(r"\.(gz|bgz|zst|zstd|bz2|xz)", re.IGNORECASE)
 _INTERLEAVED_NAME = re.compile(r"(.*[._-])?interleaved([._-].*)?", re.IGNORECASE)
 
 
@@ -51,42 +50,6 @@ class ReadFile:
 
     path: Path
     mate: int = 0
-
-
-_STREAMS = (Path("/dev/stdin"), Path("/dev/fd"), Path("/proc"))
-
-
-def require_plain_file(path: Path, expected: str = "a file of reads") -> None:
-    """Raise InputError unless `path` is a plain file, because files of reads are read more than once.
-
-    A pipe can be read only once. A path to a stream of this process, such as /dev/stdin, is another file in the next
-    process, even if it leads to a plain file.
-    """
-    found = _what_else(path)
-    if found is None:
-        return
-    is_stream = found not in {"no file", "a folder"}
-    raise InputError(
-        path,
-        found=found,
-        expected=expected,
-        advice="Write it to a file, and give the path of that."
-        if is_stream
-        else "Check the path; give the files of a folder one by one.",
-    )
-
-
-def _what_else(path: Path) -> str | None:
-    """What `path` is instead of a plain file, or None."""
-    if any(path.absolute().is_relative_to(folder) for folder in _STREAMS):
-        return "a stream of this process"
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return "standard input" if str(path) == "-" else "no file"
-    if stat.S_ISREG(mode):
-        return None
-    return "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "no plain file"
 
 
 def pair_files(paths: Sequence[Path], *, paired: bool = False, interleaved: bool = False) -> list[ReadFile]:
@@ -148,11 +111,13 @@ def _mates_by_name(paths: Sequence[Path]) -> dict[Path, int]:
     marked = {path: _mark_of(path.name) for path in paths}
     mates: dict[Path, int] = {}
     # First partners in the same folder, then those that differ in compression too, then those in other folders.
-    for has_folder, has_packing in ((True, True), (True, False), (False, False)):
+    for has_folder, has_compression in ((True, True), (True, False), (False, False)):
         groups: dict[tuple[Path | str | None, ...], list[Path]] = defaultdict(list)
         for path, mark in marked.items():
             if mark is not None and path not in mates:
-                name = mark.name if has_packing else tuple(_PACKED.sub("", part) for part in mark.name)
+                name = (
+                    mark.name if has_compression else tuple(_COMPRESSION.sub("", part) for part in mark.name)
+                )
                 folder = Path(os.path.normpath(path.absolute())).parent if has_folder else None
                 groups[folder, *name].append(path)
         for group in groups.values():

@@ -20,18 +20,13 @@ import numpy as np
 from dnaio.readers import FastqReader
 
 from virnucpro_assets.errors import InputError, excerpt
+from virnucpro_assets.files.user_paths import require_plain_file
 from virnucpro_assets.sequences.bam import bam_records
 from virnucpro_assets.sequences.batches import ReadBatch
 from virnucpro_assets.sequences.compression import HEAD_BYTES, open_decompressed
 from virnucpro_assets.sequences.formats import Format, format_of
 from virnucpro_assets.sequences.ragged import Ragged
-from virnucpro_assets.sequences.read_files import (
-    INTERLEAVED,
-    ReadFile,
-    check_whole_pairs,
-    require_plain_file,
-    with_mates,
-)
+from virnucpro_assets.sequences.read_files import INTERLEAVED, ReadFile, check_whole_pairs, with_mates
 from virnucpro_assets.sequences.text_records import (
     fasta_records,
     fastq_records,

@@ -16,6 +16,7 @@ from virnucpro_assets.sequences.batches import WHOLE_CHUNK, CandidateBatch, Read
 from virnucpro_assets.sequences.chunks import chunks_of
 from virnucpro_assets.sequences.frames import NO_STOP_FREE_FRAME, ReadOutcomes
 from virnucpro_assets.sequences.genetic_code import DIGIT_OF_LETTER, OTHER, UPPER_OF_LETTER
+from virnucpro_assets.sequences.index_manifest import WholeChunks
 from virnucpro_assets.sequences.ragged import Ragged, gather_segments, joined
 
 
@@ -70,3 +71,21 @@ def _in_order(candidates: CandidateBatch, whole: CandidateBatch) -> CandidateBat
         joined([candidates.proteins, whole.proteins]).take(order),
         joined([candidates.nucleotides, whole.nucleotides]).take(order),
     )
+
+
+class WholeChunkCounter:
+    """Counts the whole chunks among the candidates, and the reads that have them."""
+
+    def __init__(self) -> None:
+        self._reads = 0
+        self._members = 0
+
+    def add(self, candidates: CandidateBatch) -> None:
+        """Count those among the candidates of the next reads."""
+        reads = candidates.read[candidates.frame == WHOLE_CHUNK]
+        self._reads += len(np.unique(reads))
+        self._members += len(reads)
+
+    def counts(self, rows: int) -> WholeChunks | None:
+        """Their numbers, with that of their distinct rows; None without any."""
+        return WholeChunks(reads=self._reads, members=self._members, rows=rows) if rows else None

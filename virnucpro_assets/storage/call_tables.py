@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from virnucpro_assets.files.atomic import atomic_file
-from virnucpro_assets.files.parquet import table_writer
+from virnucpro_assets.files.parquet import schema, table_writer
 from virnucpro_assets.sequences.frames import REASONS
 from virnucpro_assets.sequences.index import ReadTableBatch
 from virnucpro_assets.storage.calls import CALLS, TIERS, CallSummary, ChunkCalls, ReadCalls
@@ -36,14 +36,7 @@ from virnucpro_assets.storage.scored_members import (
     scored_reads,
 )
 from virnucpro_assets.storage.sorted_lines import SortedLines
-from virnucpro_assets.storage.text_columns import (
-    chosen,
-    float32_text,
-    schema,
-    text_lines,
-    three_decimals,
-    with_note,
-)
+from virnucpro_assets.storage.tables import chosen, float32_text, text_lines, three_decimals, with_note
 
 CHUNK_CALLS_FILE = "chunk_calls.parquet"
 READ_CALLS_FILE = "read_calls.parquet"

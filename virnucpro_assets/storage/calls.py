@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.storage.scored_members import JOINT_ALONE, ScoredBy
-from virnucpro_assets.storage.text_columns import Texts
+from virnucpro_assets.storage.tables import Texts
 from virnucpro_assets.vocabulary import Route
 
 CALLS = ("Viral", "Non-viral", "Ambiguous")

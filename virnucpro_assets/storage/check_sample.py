@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.storage.recipe import Recipe
-from virnucpro_assets.storage.sealed_hdf5 import open_sealed, write_sealed
+from virnucpro_assets.storage.hdf5 import open_sealed, write_sealed
+from virnucpro_assets.storage.provenance import Recipe
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind, Precision
 
 FILE = "check_sample.h5"

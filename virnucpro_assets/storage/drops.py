@@ -6,10 +6,8 @@ digest, contains what was made from exactly those files. Changed files make a ne
 touched.
 """
 
-import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,94 +23,12 @@ from virnucpro_assets.files.digests import (
     stamp_of,
 )
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
-from virnucpro_assets.sequences.index import MANIFEST_FILE as INDEX_MANIFEST
-from virnucpro_assets.sequences.names import DuplicatePolicy
 from virnucpro_assets.sequences.read_files import ReadFile
-from virnucpro_assets.storage.shards import rank_name
-from virnucpro_assets.vocabulary import EncoderKind, Label
+from virnucpro_assets.storage.drop_folders import DropFolder
+from virnucpro_assets.storage.drop_sources import DropSource
 
 REGISTER_AGAIN = "Register the drop's files again: virnucpro predict READS... --out DIR --name DROP --replace"
-OTHER_THAN_READS = ("min_score", "follows_delivery", "delivery", "label")
-REPORT = "report.html"
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-
-
-class SourceFile(BaseModel):
-    """A read file with its absolute path; `mate` as in ReadFile: 1 or 2 in a pair, 3 if interleaved, else 0."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: Path
-    mate: int = 0
-
-
-class DeliveryMark(BaseModel):
-    """The fingerprint of a delivery's names, sizes and times, as the scan that found it complete saw them.
-
-    Records of earlier versions also have a digest of its content, which is ignored.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    seen: str
-
-
-class DropSource(BaseModel):
-    """The files of a drop and how its reads are processed.
-
-    `min_score` is the P(virus) that a hit needs, if it differs from the settings. `delivery` is set if a scan of the
-    drops folder registered the drop. With `follows_delivery` the drop was registered by name instead: its files are
-    those that its delivery has when they are listed. `label` is set if the drop is for training a classifier: no
-    predictions are expected of it.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    chunk_length: int
-    duplicates: DuplicatePolicy = "suffix"
-    min_score: float | None = None
-    follows_delivery: bool = False
-    delivery: DeliveryMark | None = None
-    label: Label | None = None
-    files: list[SourceFile]
-
-    @classmethod
-    def of(
-        cls,
-        files: Iterable[ReadFile],
-        *,
-        chunk_length: int,
-        duplicates: DuplicatePolicy,
-        min_score: float | None = None,
-        label: Label | None = None,
-    ) -> "DropSource":
-        """A source with the absolute paths of these files.
-
-        Raises InputError if a path is not UTF-8, or the score not a number from 0 to 1.
-        """
-        files = list(files)
-        if min_score is not None and not 0 <= min_score <= 1:
-            raise InputError(
-                "P(virus) that a hit needs",
-                found=str(min_score),
-                expected="a number from 0 to 1",
-                advice="Give another --min-score, or leave it out.",
-            )
-        for file in files:
-            _check_writable_name(file.path)
-        named = [SourceFile(path=file.path.absolute(), mate=file.mate) for file in files]
-        return cls(
-            chunk_length=chunk_length, duplicates=duplicates, min_score=min_score, label=label, files=named
-        )
-
-    def same_reads(self, other: "DropSource") -> bool:
-        """Whether both have the same reads, cut and named in the same way."""
-        unlike = {name: getattr(other, name) for name in OTHER_THAN_READS}
-        return self.model_copy(update=unlike) == other
-
-    def same_results(self, other: "DropSource") -> bool:
-        """Whether both have the same reads and the same hits."""
-        return self.same_reads(other) and self.min_score == other.min_score
 
 
 class DropManifest(BaseModel):
@@ -164,65 +80,6 @@ class DropManifest(BaseModel):
 
 class CurrentGeneration(BaseModel):
     digest: str
-
-
-@dataclass(frozen=True)
-class DropFolder:
-    """The paths of one generation of a drop."""
-
-    path: Path
-
-    @property
-    def index(self) -> Path:
-        return self.path / "index"
-
-    @property
-    def is_indexed(self) -> bool:
-        """Whether there is an index of its reads."""
-        return (self.index / INDEX_MANIFEST).exists()
-
-    @property
-    def predictions(self) -> Path:
-        return self.path / "predictions"
-
-    @property
-    def calls(self) -> Path:
-        return self.path / "calls"
-
-    @property
-    def stages(self) -> Path:
-        return self.path / "stages"
-
-    @property
-    def checks(self) -> Path:
-        return self.path / "checks"
-
-    @property
-    def quarantine(self) -> Path:
-        return self.path / "quarantine"
-
-    @property
-    def report(self) -> Path:
-        return self.path / REPORT
-
-    @property
-    def telemetry(self) -> Path:
-        return self.path / "telemetry.jsonl"
-
-    @property
-    def check_page(self) -> Path:
-        return self.path / "check_report.html"
-
-    @property
-    def check_data(self) -> Path:
-        return self.path / "check_report.json"
-
-    @property
-    def manifest(self) -> Path:
-        return self.path / "drop.toml"
-
-    def shard(self, encoder: EncoderKind, rank: int, ranks: int) -> Path:
-        return self.path / encoder / rank_name(rank, ranks)
 
 
 class DropStore:
@@ -350,17 +207,6 @@ def _first_listed(path: Path) -> datetime:
         # The record is rewritten next, which repairs it.
         former = None
     return former or datetime.now(UTC).replace(microsecond=0)
-
-
-def _check_writable_name(path: Path) -> None:
-    readable = os.fsencode(path).decode(errors="backslashreplace")
-    if readable.encode() != os.fsencode(path):
-        raise InputError(
-            readable,
-            found="bytes in the path that are not UTF-8",
-            expected="a path in UTF-8",
-            advice="Rename the file or its folder.",
-        )
 
 
 def check_key(key: str) -> str:

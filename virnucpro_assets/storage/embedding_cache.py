@@ -26,7 +26,7 @@ import numpy.typing as npt
 from virnucpro_assets.files.atomic import TEMPORARY_MARK, atomic_file
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.sequences.ragged import Ragged
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.provenance import Recipe
 
 SEGMENT = re.compile(r"[0-9a-f]{64}\.npy")
 KEY_SIZE = 16

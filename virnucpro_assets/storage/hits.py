@@ -18,7 +18,7 @@ from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.files.parquet import column_values, opened_table, table_batches
 from virnucpro_assets.sequences.batches import ReadBatch
 from virnucpro_assets.storage.calls import CALLS, VIRAL
-from virnucpro_assets.storage.text_columns import Texts, float32_text, joined, three_decimals
+from virnucpro_assets.storage.tables import Texts, float32_text, joined, three_decimals
 
 HITS_FILE = "hits.fasta"
 CALLS_AT_A_TIME = 1 << 16

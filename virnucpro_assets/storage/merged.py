@@ -19,11 +19,11 @@ from pydantic import BaseModel, ConfigDict
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.digests import FileRecord, VerifiedFiles, check_file, digest_of_files
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
+from virnucpro_assets.storage.hdf5 import ViewBlock, write_view
 from virnucpro_assets.storage.parts import PartPlan, rows_of
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.provenance import Recipe
 from virnucpro_assets.storage.shards import MANIFEST as SHARD_MANIFEST
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
-from virnucpro_assets.storage.virtual import Block, write_view
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 MANIFEST = "merged.toml"
@@ -76,7 +76,7 @@ def write_merged(
         kind: [_checked_shard(path, rank, recipes[kind]) for rank, path in enumerate(shard_folders[kind])]
         for kind in ENCODER_KINDS
     }
-    blocks: list[Block] = []
+    blocks: list[ViewBlock] = []
     sources: list[MergedSource] = []
     left = 0
     for kind in ENCODER_KINDS:
@@ -84,7 +84,7 @@ def write_merged(
         for path, shard in zip(shard_folders[kind], shards[kind], strict=True):
             for part in shard.parts:
                 blocks.append(
-                    Block(path / part.name, start + part.start, part.stop - part.start, left, shard.width)
+                    ViewBlock(path / part.name, start + part.start, part.stop - part.start, left, shard.width)
                 )
                 sources.append(MergedSource(path=str((path / part.name).relative_to(folder)), file=part.file))
             start += shard.rows
@@ -97,8 +97,8 @@ def write_merged(
             )
         left += shards[kind][0].width
     widths = {kind: shards[kind][0].width for kind in ENCODER_KINDS}
-    places = merged_rows([shard.rows for shard in shards["esm2"]])
-    view = write_view(folder / VIEW, places, left, blocks)
+    row_positions = merged_rows([shard.rows for shard in shards["esm2"]])
+    view = write_view(folder / VIEW, row_positions, left, blocks)
     manifest = MergedManifest(rows=rows, widths=widths, recipes=dict(recipes), sources=sources, view=view)
     write_manifest(folder / MANIFEST, manifest)
     return manifest

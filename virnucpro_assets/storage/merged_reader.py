@@ -1,13 +1,12 @@
 """Reads the rows of merged embeddings directly from the parts, verified, in any number of threads.
 
 Before a row is read, every part that holds some of it is verified by its digest, in threads that prefetch a few
-parts. Then the numbers are read with `preadv` from their offset in the part: HDF5 reads under one global lock, so
+parts. Then the numbers are read from their offset in the part: HDF5 reads under one global lock, so
 only one thread at a time, but it stores the numbers of a part contiguously and tells the offset.
 
 Every block is compared with the shards' records: only quarantined rows may be NaN.
 """
 
-import os
 import threading
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -24,7 +23,6 @@ import numpy.typing as npt
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.digests import FileRecord, VerifiedFiles
-from virnucpro_assets.storage.incidents import nan_contradiction
 from virnucpro_assets.storage.merged import (
     VIEW,
     MergedManifest,
@@ -33,6 +31,7 @@ from virnucpro_assets.storage.merged import (
     read_merged_rows,
     source_shards,
 )
+from virnucpro_assets.storage.provenance import nan_contradiction
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 VERIFYING = 4
@@ -186,14 +185,14 @@ def _offset_of(part: _StoredPart, width: int) -> int:
 def _read_rows(part: _StoredPart, offset: int, width: int, first: int, last: int) -> npt.NDArray[np.float32]:
     """float32 [last - first, width]: these rows of a part whose numbers begin at `offset`."""
     rows = np.empty((last - first, width), "<f4")
-    content, position = rows.data.cast("B"), offset + first * width * rows.itemsize
-    with _still_there(part), part.path.open("rb", buffering=0) as file:
-        while content and (count := os.preadv(file.fileno(), [content], position)):
-            content, position = content[count:], position + count
-    if content:
+    start = offset + first * width * rows.itemsize
+    with _still_there(part), part.path.open("rb") as file:
+        file.seek(start)
+        count = file.readinto(rows.data.cast("B"))
+    if count < rows.nbytes:
         raise IntegrityError(
             part.path,
-            found=f"the end of the file at byte {position}",
+            found=f"the end of the file at byte {start + count}",
             expected="the part that was verified",
             advice="Materialise the embeddings again.",
         )

@@ -20,9 +20,8 @@ from virnucpro_assets.errors import (
     describe_validation_error,
 )
 from virnucpro_assets.files.digests import FileRecord
-from virnucpro_assets.storage.incidents import Incidents
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT, Recipe
-from virnucpro_assets.storage.sealed_hdf5 import open_sealed, write_sealed
+from virnucpro_assets.storage.hdf5 import open_sealed, write_sealed
+from virnucpro_assets.storage.provenance import ENGINE_FORMAT, Incidents, Recipe
 
 NO_INCIDENTS = Incidents()
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from virnucpro_assets.files.atomic import atomic_file
-from virnucpro_assets.files.parquet import table_writer
+from virnucpro_assets.files.parquet import schema, table_writer
 from virnucpro_assets.sequences.batches import FRAMES
 from virnucpro_assets.sequences.index import ReadTableBatch
 from virnucpro_assets.storage.scored_members import (
@@ -26,19 +26,11 @@ from virnucpro_assets.storage.scored_members import (
     calibrated_column,
     scored_reads,
 )
-from virnucpro_assets.storage.text_columns import (
-    Texts,
-    chosen,
-    float32_text,
-    joined,
-    schema,
-    text_lines,
-    with_note,
-)
+from virnucpro_assets.storage.tables import Texts, chosen, float32_text, joined, text_lines, with_note
 
 PREDICTIONS_FILE = "predictions.parquet"
 PREDICTION_RESULTS_FILE = "prediction_results.txt"
-LABELS = ("others", "virus")
+PREDICTED_LABELS = ("others", "virus")
 PREDICTION_SCHEMA: Any = schema(
     {
         "id": pa.string(),
@@ -86,7 +78,7 @@ def write_predictions(
             not_scored += len(piece.members) - len(scored)
             ids = _member_ids(piece.reads, scored)
             is_virus = scored.scores[:, 1] > scored.scores[:, 0]
-            labels = chosen(LABELS, is_virus)
+            labels = chosen(PREDICTED_LABELS, is_virus)
             others, of_virus = scored.scores.T.copy()
             table.add(
                 {

@@ -6,7 +6,7 @@ has more.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any
 
@@ -60,9 +60,7 @@ class ScoredMembers:
         return len(self.read)
 
     def __getitem__(self, which: slice | npt.NDArray[np.bool_]) -> "ScoredMembers":
-        return ScoredMembers(
-            self.read[which], self.chunk[which], self.frame[which], self.scores[which], self.route[which]
-        )
+        return ScoredMembers(*(getattr(self, column.name)[which] for column in fields(self)))
 
     @property
     def is_scored(self) -> npt.NDArray[np.bool_]:
@@ -136,11 +134,10 @@ def _concatenated(pieces: list[ScoredMembers]) -> ScoredMembers:
     if len(pieces) == 1:
         return pieces[0]
     return ScoredMembers(
-        np.concatenate([piece.read for piece in pieces]),
-        np.concatenate([piece.chunk for piece in pieces]),
-        np.concatenate([piece.frame for piece in pieces]),
-        np.concatenate([piece.scores for piece in pieces]),
-        np.concatenate([piece.route for piece in pieces]),
+        *(
+            np.concatenate([getattr(piece, column.name) for piece in pieces])
+            for column in fields(ScoredMembers)
+        )
     )
 
 

@@ -18,7 +18,7 @@ from virnucpro_assets.errors import DamagedFileError, IntegrityError, OtherVersi
 from virnucpro_assets.files.atomic import set_aside
 from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files, record_of_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
-from virnucpro_assets.storage.incidents import Incidents
+from virnucpro_assets.storage.hdf5 import ViewBlock, write_view
 from virnucpro_assets.storage.parts import (
     NO_INCIDENTS,
     PackCounts,
@@ -29,9 +29,7 @@ from virnucpro_assets.storage.parts import (
     rows_of,
     verify_part,
 )
-from virnucpro_assets.storage.recipe import Recipe
-from virnucpro_assets.storage.telemetry import Telemetry
-from virnucpro_assets.storage.virtual import Block, write_view
+from virnucpro_assets.storage.provenance import Incidents, Recipe, Telemetry
 from virnucpro_assets.vocabulary import EncoderKind
 
 MANIFEST = "manifest.toml"
@@ -105,7 +103,7 @@ def finish_shard(folder: Path, manifest: ShardManifest) -> ShardManifest:
     """Write the view over a shard's parts, then its manifest; returns the manifest with the view's record."""
     whole = PartPlan(rank=manifest.rank, number=0, start=0, stop=manifest.rows)
     blocks = [
-        Block(folder / part.name, part.start, part.stop - part.start, 0, manifest.width)
+        ViewBlock(folder / part.name, part.start, part.stop - part.start, 0, manifest.width)
         for part in manifest.parts
     ]
     rows = rows_of(whole, manifest.recipe.ranks)
@@ -155,12 +153,12 @@ def valid_parts(
     """Which planned parts are there already and whole.
 
     Returns their records by part number, and the new names of damaged files, which are set
-    aside: parts, but also the manifest and the view, which `finish_shard` makes anew. Without
+    aside: parts, but also the manifest and the view, which `finish_shard` writes again. Without
     `keep_quarantined`, a part that holds quarantined rows is left where it is but not returned,
     so that it is computed again and replaced. A part of another recipe is refused with
     IntegrityError.
     """
-    aside = _set_aside_damaged_frame(folder)
+    quarantined = _set_aside_damaged_manifest_or_view(folder)
     if former := finished_shard(folder):
         refuse_other_recipe(folder / MANIFEST, former.recipe, recipe)
     records: dict[int, PartRecord] = {}
@@ -171,14 +169,14 @@ def valid_parts(
         try:
             record = verify_part(path, plan, recipe)
         except DamagedFileError:
-            aside.append(set_aside(path, "quarantine"))
+            quarantined.append(set_aside(path, "quarantine"))
             continue
         if keep_quarantined or not record.incidents.quarantined:
             records[plan.number] = record
-    return records, aside
+    return records, quarantined
 
 
-def _set_aside_damaged_frame(folder: Path) -> list[Path]:
+def _set_aside_damaged_manifest_or_view(folder: Path) -> list[Path]:
     """Set a damaged manifest aside, or else a view that is not the one that the manifest records."""
     try:
         former = finished_shard(folder)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from virnucpro_assets.errors import InputError, excerpt
 from virnucpro_assets.files.atomic import write_text
-from virnucpro_assets.sequences.read_files import require_plain_file
+from virnucpro_assets.files.user_paths import require_plain_file
 from virnucpro_assets.storage.drops import check_key
 from virnucpro_assets.vocabulary import Label
 

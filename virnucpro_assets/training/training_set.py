@@ -14,7 +14,7 @@ from virnucpro_assets.files.digests import digest_of_files
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.merged_reader import merged_blocks
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
+from virnucpro_assets.storage.provenance import ENGINE_FORMAT
 from virnucpro_assets.storage.training_set import (
     LabelledRows,
     TrainingSetManifest,

@@ -9,7 +9,7 @@ from benchmarks.gpu.models import SMALL_DNABERT_S
 from benchmarks.gpu.pipeline import Trial, device_figures, killed
 from benchmarks.gpu.results import add
 from virnucpro_assets.models.configs import Esm2Config
-from virnucpro_assets.storage.telemetry import Telemetry
+from virnucpro_assets.storage.provenance import Telemetry
 
 
 @pytest.mark.slow

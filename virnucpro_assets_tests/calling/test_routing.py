@@ -11,6 +11,7 @@ import torch
 from virnucpro_assets.calling.false_discovery import BINS
 from virnucpro_assets.calling.fit import check_fit
 from virnucpro_assets.calling.routing import classifiers_in_use
+from virnucpro_assets.checks.results import PRECISION_CHECKS
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.drops.stage_records import read_stages
 from virnucpro_assets.drops.work import DropWork
@@ -20,11 +21,12 @@ from virnucpro_assets.models.calibration import calibrated
 from virnucpro_assets.models.cards import Calibration, ClassifierCard, read_card
 from virnucpro_assets.models.classifier import classifier_shapes, load_classifier, save_classifier
 from virnucpro_assets.pipeline.call import call_drop
-from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embed import embed_drop
-from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, check_precision
+from virnucpro_assets.pipeline.embed import embed_drop, open_pool
+from virnucpro_assets.pipeline.precision_checks import check_precision
 from virnucpro_assets.pipeline.predict import predict_drop
-from virnucpro_assets.pipeline.report import gather_report, report_drop, summary_lines
+from virnucpro_assets.pipeline.report import report_drop
+from virnucpro_assets.reports.drop_lines import summary_lines
+from virnucpro_assets.reports.gather import gather_report
 from virnucpro_assets.settings_groups import CallThresholds
 from virnucpro_assets.storage.merged_reader import merged_blocks
 from virnucpro_assets_tests.models.published_files import change_json

@@ -11,8 +11,7 @@ from virnucpro_assets.errors import DamagedFileError
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.intake.registration import register_reads
 from virnucpro_assets.pipeline.call import call_drop
-from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embed import embed_drop
+from virnucpro_assets.pipeline.embed import embed_drop, open_pool
 from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.predict import predict_drop
 from virnucpro_assets.pipeline.report import report_drop

@@ -26,15 +26,16 @@ from virnucpro_assets.pipeline.call import call_drop
 from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.predict import SCORES_FILE, SHORT_SCORES_FILE, predict_drop
-from virnucpro_assets.pipeline.report import report_drop, summary_lines
+from virnucpro_assets.pipeline.report import report_drop
 from virnucpro_assets.pipeline.run import export_results
+from virnucpro_assets.reports.drop_lines import summary_lines
 from virnucpro_assets.reports.drop_report import QuarantinedFigures
-from virnucpro_assets.sequences.member_names import member_counts, member_name
+from virnucpro_assets.sequences.index import member_counts, member_name
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
 from virnucpro_assets.storage.merged_reader import merged_blocks
 from virnucpro_assets.storage.parts import PackCounts, PartPlan, rows_of, write_part
+from virnucpro_assets.storage.provenance import Incidents, QuarantinedRow
 from virnucpro_assets.storage.quarantine import read_quarantine
 from virnucpro_assets.storage.shards import ShardManifest, finish_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind

@@ -7,7 +7,7 @@ from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.devices import POOL
 from virnucpro_assets.defs.partitions import ASSETS, CLASSIFIER, JOBS, TRAINING
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
+from virnucpro_assets.storage.provenance import ENGINE_FORMAT
 
 
 @pytest.fixture(scope="module")

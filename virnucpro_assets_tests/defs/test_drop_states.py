@@ -12,7 +12,8 @@ from virnucpro_assets.defs.steps import PROCESS, failure_of, this_process
 from virnucpro_assets.errors import DeviceError, InputError
 from virnucpro_assets.reports.drop_state import OnRecord
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import DropSource, DropStore
+from virnucpro_assets.storage.drop_sources import DropSource
+from virnucpro_assets.storage.drops import DropStore
 
 BY_DROP = dg.DynamicPartitionsDefinition(name=DROPS)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from virnucpro_assets.defs.forget import forget_drop
+from virnucpro_assets.defs.maintenance import forget_drop
 from virnucpro_assets.defs.partitions import DROPS, PARTITION, RANGE_END, RANGE_START
 from virnucpro_assets.drops.stage_locks import registration_lock
 from virnucpro_assets.errors import BusyError, InputError, VirnucproError

@@ -188,5 +188,5 @@ def test_a_configuration_that_cannot_be_used_is_refused_in_one_line(tmp_path, li
         open_instance(Settings(dagster_home=tmp_path))
     assert str(raised.value) == (
         f"{tmp_path / 'dagster.yaml'}: found {found.rstrip('.')}; expected a configuration and a database that can be "
-        "used. Mend the file, or set the variables that it names (docs/operations.md, PostgreSQL)."
+        "used. Correct the file, or set the variables that it names (docs/operations.md, PostgreSQL)."
     )

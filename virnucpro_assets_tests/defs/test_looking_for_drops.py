@@ -12,8 +12,9 @@ import pytest
 
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.classifier import classifier
-from virnucpro_assets.defs.forget import forget_drop
 from virnucpro_assets.defs.instance import open_instance
+from virnucpro_assets.defs.maintenance import forget_drop
+from virnucpro_assets.defs.next_runs import NIGHTLY, RETRY, read_note
 from virnucpro_assets.defs.partitions import (
     ASSETS,
     DROPS,
@@ -24,7 +25,6 @@ from virnucpro_assets.defs.partitions import (
     tags_of_ranks,
 )
 from virnucpro_assets.defs.records import latest_record
-from virnucpro_assets.defs.requests import NIGHTLY, RETRY, read_note
 from virnucpro_assets.defs.statuses import Todo, whole
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.files.digests import sha256_of_file
@@ -87,7 +87,7 @@ class Daemon:
         """Record all of a drop as made, its files as listed."""
         DropStore(self.settings.data_root).list_files(drop)
         for asset in ASSETS:
-            for key in Partitions(self.settings.ranks).of_asset(asset, drop) or []:
+            for key in Partitions(self.settings.ranks).of_asset(asset, drop):
                 self.instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=key))
 
     @property
@@ -214,15 +214,31 @@ def test_a_drop_that_was_there_before_automation_was_turned_on_is_asked_for(daem
     assert daemon.indexed == ["sample"]
 
 
-def test_the_night_finds_drops_and_asks_for_those_that_nobody_has_begun(daemon: Daemon) -> None:
+@pytest.mark.parametrize("record", ["source.toml", "current.toml"])
+def test_a_damaged_record_of_one_drop_keeps_no_other_from_the_night(daemon: Daemon, record: str) -> None:
+    off = daemon.settings.model_copy(update={"automation": False})
+    daemon.repository = build_definitions(off).get_repository_def()
+    for name in ("damaged", "found"):
+        daemon.deliver(name)
+    daemon.tick()
+    daemon.finish("damaged")
+    (daemon.settings.data_root / "damaged" / record).write_text("broken")
+    daemon.instance.add_dynamic_partitions(DROPS, ["added by hand"])
+
+    said = daemon.schedule(NIGHTLY, datetime(2026, 5, 4, 2, 0, tzinfo=UTC))
+
+    assert daemon.noted(NIGHTLY) == {"found": whole(2)}, said
+
+
+def test_the_night_asks_for_the_drops_that_nobody_has_begun(daemon: Daemon) -> None:
+    off = daemon.settings.model_copy(update={"automation": False})
+    daemon.repository = build_definitions(off).get_repository_def()
     daemon.deliver("finished")
     daemon.tick()
     daemon.finish("finished")
     daemon.deliver("found")
-    for minute in (10, 11, 12):
-        daemon.schedule("nightly_drops", datetime(2026, 5, 4, 1, minute, tzinfo=UTC))
-    assert daemon.noted(NIGHTLY) == {}
-    assert daemon.instance.get_dynamic_partitions(DROPS) == ["finished", "found"]
+    assert daemon.tick() == ["found"]
+    assert (daemon.indexed, daemon.noted(NIGHTLY)) == ([], {})
 
     said = daemon.schedule(NIGHTLY, datetime(2026, 5, 4, 2, 0, tzinfo=UTC))
 
@@ -239,7 +255,7 @@ def failing(daemon: Daemon) -> Daemon:
         daemon.instance.add_dynamic_partitions(DROPS, [drop])
     for drop in ("early", "late"):
         for asset in (*OF_INDEX, *EMBEDDINGS):
-            for key in Partitions(2).of_asset(asset, drop) or []:
+            for key in Partitions(2).of_asset(asset, drop):
                 if (asset, key) != ("esm2_embeddings", f"{drop}|1"):
                     daemon.instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=key))
         fail_rank(daemon, drop)

@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from virnucpro_assets.defs.build import build_definitions
+from virnucpro_assets.defs.next_runs import ASKED_BY, BACKFILL, COMMAND, NIGHTLY, RETRY, leave_note
 from virnucpro_assets.defs.partitions import (
     CALL_DROP,
     DROPS,
@@ -18,7 +19,6 @@ from virnucpro_assets.defs.partitions import (
     Partitions,
     tags_of_ranks,
 )
-from virnucpro_assets.defs.requests import ASKED_BY, BACKFILL, COMMAND, NIGHTLY, RETRY, leave_note
 from virnucpro_assets.defs.statuses import Todo, whole
 from virnucpro_assets.settings import Settings
 
@@ -59,7 +59,7 @@ class Follower:
         @dg.op
         def record() -> Iterator[Any]:
             for asset in STAGES[job]:
-                for key in PARTITIONS.of_asset(asset, "d") or []:
+                for key in PARTITIONS.of_asset(asset, "d"):
                     if job != EMBED_DROP or key in selection.get("keys", [key]):
                         yield dg.AssetMaterialization(asset, partition=key)
             if not success:

@@ -3,8 +3,9 @@
 import dagster as dg
 import pytest
 
-from virnucpro_assets.defs.records import check_target, input_tags, version_tags
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
+from virnucpro_assets.checks.results import CheckResult
+from virnucpro_assets.defs.records import evaluation, input_tags, materialisation
+from virnucpro_assets.storage.provenance import ENGINE_FORMAT
 
 PARTITIONS = dg.StaticPartitionsDefinition(["a", "b"])
 
@@ -30,7 +31,8 @@ def test_the_tags_are_those_that_dagster_writes_for_a_step_of_its_own(instance):
     (record,) = instance.fetch_materializations(dg.AssetKey("downstream"), limit=1).records
     written = record.asset_materialization.tags
 
-    ours = {**version_tags("version of downstream"), **input_tags(instance, "upstream", ["a"])}
+    inputs = input_tags(instance, "upstream", ["a"])
+    ours = materialisation("downstream", "a", digest="version of downstream", shown={}, tags=inputs).tags
 
     assert set(ours) == set(written)
     # Of partitions that it loads as inputs, Dagster writes one hash over their versions.
@@ -50,8 +52,9 @@ def test_a_check_speaks_of_the_last_materialisation_of_its_partition(instance):
         assert dg.materialize([upstream], partition_key="a", instance=instance).success
     records = instance.fetch_materializations(dg.AssetKey("upstream"), limit=5).records
 
-    target = check_target(instance, "upstream", "a")
+    result = CheckResult(asset="upstream", name="complete", passed=True, threshold="all")
+    target = evaluation(instance, "a", result).target_materialization_data
 
     assert target.storage_id == max(record.storage_id for record in records)
     assert target.run_id == records[0].run_id
-    assert check_target(instance, "upstream", "b") is None
+    assert evaluation(instance, "b", result).target_materialization_data is None

@@ -5,8 +5,8 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
-from virnucpro_assets.defs.records import input_tags, version_tags
-from virnucpro_assets.storage.recipe import ENGINE_FORMAT
+from virnucpro_assets.defs.records import input_tags, materialisation
+from virnucpro_assets.storage.provenance import ENGINE_FORMAT
 
 PARTITIONS = dg.StaticPartitionsDefinition(["a", "b"])
 
@@ -25,8 +25,9 @@ def index(config: Version):
     partitions_def=PARTITIONS,
 )
 def shard(context: dg.AssetExecutionContext):
-    tags = {**version_tags("recipe"), **input_tags(context.instance, "index", [context.partition_key])}
-    yield dg.AssetMaterialization("shard", partition=context.partition_key, tags=tags)
+    key = context.partition_key
+    inputs = input_tags(context.instance, "index", [key])
+    yield materialisation("shard", key, digest="recipe", shown={}, tags=inputs)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import pytest
 
 from virnucpro_assets.defs import statuses as module
 from virnucpro_assets.defs.partitions import ASSETS, OF_CALL, Partitions
-from virnucpro_assets.defs.schedules import _cron, _minutes_before
 from virnucpro_assets.defs.statuses import AT_WORK, FAILED, MADE, NOTHING, Statuses, Todo, whole
 from virnucpro_assets.settings import Settings
 
@@ -22,7 +21,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
 def statuses_of(**changes: str | None) -> Statuses:
     """A drop of which all is made but for some partitions, named with `__` for `|`."""
     statuses: dict[str, dict[str, str | None]] = {
-        asset: dict.fromkeys(PARTITIONS.of_asset(asset, "d") or [], MADE) for asset in ASSETS
+        asset: dict.fromkeys(PARTITIONS.of_asset(asset, "d"), MADE) for asset in ASSETS
     }
     for name, status in changes.items():
         asset, _, rank = name.partition("__")
@@ -89,15 +88,3 @@ def test_ranks_that_lack_the_same_encoders_are_one_run_a_stretch() -> None:
         (["dnabert_s_embeddings"], 0, 0),
         (["esm2_embeddings"], 1, 1),
     ]
-
-
-@pytest.mark.parametrize(
-    ("at", "lines"),
-    [
-        ("02:00", ["0-59 0 * * *", "0-59 1 * * *", "0 2 * * *"]),
-        ("00:00", ["0-59 22 * * *", "0-59 23 * * *", "0 0 * * *"]),
-        ("21:15", ["15-59 19 * * *", "0-59 20 * * *", "0-14 21 * * *", "15 21 * * *"]),
-    ],
-)
-def test_the_two_hours_before_a_time_are_looked_at_minute_by_minute(at: str, lines: list[str]) -> None:
-    assert [*_minutes_before(at), _cron(at)] == lines

@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from virnucpro_assets.defs.alerts import failures_of
-from virnucpro_assets.defs.training import EVALUATION, training_check
+from virnucpro_assets.defs.classifier import EVALUATION, training_check
 
 
 @pytest.mark.parametrize("in_use", [True, False])

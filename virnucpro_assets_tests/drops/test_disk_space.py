@@ -22,8 +22,7 @@ from virnucpro_assets.drops.recipes import EncoderChoices
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import InputError, InsufficientDiskSpaceError
 from virnucpro_assets.intake.registration import list_drop, register_reads
-from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embed import embed_drop, require_space_for_embeddings
+from virnucpro_assets.pipeline.embed import embed_drop, open_pool, require_space_for_embeddings
 from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.run import run_drop

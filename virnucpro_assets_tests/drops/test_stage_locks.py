@@ -15,8 +15,7 @@ from virnucpro_assets.errors import BusyError
 from virnucpro_assets.files.locks import FileLock
 from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.intake.registration import list_drop, register_reads
-from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embed import embed_drop
+from virnucpro_assets.pipeline.embed import embed_drop, open_pool
 from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
@@ -26,7 +25,7 @@ from virnucpro_assets_tests.passed_checks import pass_checks_of_index
 
 EMBED = """
 import sys
-from virnucpro_assets.pipeline.devices import open_pool
+from virnucpro_assets.pipeline.embed import open_pool
 from virnucpro_assets.pipeline.embed import embed_drop
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.settings import load_settings

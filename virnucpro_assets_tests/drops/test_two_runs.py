@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from virnucpro_assets.files.outputs import RECORD
+from virnucpro_assets.files.user_paths import RECORD
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 

@@ -12,11 +12,10 @@ from safetensors.torch import load_file, save_file
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import DeviceError
 from virnucpro_assets.inference.process_handle import ProcessHandle
-from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
 from virnucpro_assets.models.folders import read_config
+from virnucpro_assets.models.tokenisers import DnaTokenizer
 from virnucpro_assets.pipeline.embed import embed_drop
-from virnucpro_assets.sequences.index import SequenceIndex
-from virnucpro_assets.sequences.member_names import first_members
+from virnucpro_assets.sequences.index import SequenceIndex, first_members
 from virnucpro_assets.storage.drops import DropStore
 
 pytestmark = [pytest.mark.timeout(240)]
@@ -172,7 +171,7 @@ def poison_one_row(index: SequenceIndex, folder) -> int:
     tokens = tokenizer(index.rows(0, index.manifest.rows).nucleotides)
     rows_of: dict[int, set[int]] = {}
     for row, (start, stop) in enumerate(zip(tokens.offsets[:-1], tokens.offsets[1:], strict=True)):
-        for token in tokens.ids[start:stop].tolist():
+        for token in tokens.data[start:stop].tolist():
             rows_of.setdefault(token, set()).add(row)
     token, (row,) = next((token, rows) for token, rows in sorted(rows_of.items()) if len(rows) == 1)
     weights = load_file(folder / "model.safetensors")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import virnucpro_assets
-from virnucpro_assets.files.outputs import RECORD
+from virnucpro_assets.files.user_paths import RECORD
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 from virnucpro_assets_tests.results import TABLES
 

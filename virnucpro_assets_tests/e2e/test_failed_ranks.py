@@ -103,7 +103,7 @@ def selection(assets: tuple[str, ...], drop: str) -> dict[str, object]:
                 },
             }
             for asset in assets
-            if (keys := Partitions(4).of_asset(asset, drop))
+            for keys in [Partitions(4).of_asset(asset, drop)]
         ]
     }
 
@@ -146,7 +146,7 @@ def test_the_schedule_of_retries_makes_the_failed_rank_and_what_follows(server: 
     }
 
 
-def test_the_nightly_schedule_finds_a_drop_and_makes_all_of_it_once(server: Server) -> None:
+def test_with_the_nightly_schedule_on_all_of_a_drop_is_made_once(server: Server) -> None:
     deployment = server.deployment
     deployment.deliver("nightly", 4, first=60, partition=False)
 

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
-from virnucpro_assets.sequences.index import IndexManifest, SequenceIndex
+from virnucpro_assets.sequences.index import SequenceIndex
+from virnucpro_assets.sequences.index_manifest import IndexManifest
 from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets_tests.conftest import Installation
 from virnucpro_assets_tests.frameless import mixed_reads

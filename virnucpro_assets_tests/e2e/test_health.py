@@ -16,15 +16,14 @@ from dagster._core.execution.backfill import PartitionBackfill
 from virnucpro_assets.checks.results import CheckResult
 from virnucpro_assets.defs.alerts import alerts
 from virnucpro_assets.defs.build import build_definitions
+from virnucpro_assets.defs.drop_states import drops_at_work
+from virnucpro_assets.defs.new_drops import look_for_drops
 from virnucpro_assets.defs.partitions import PARTITION, RANGE_END, RANGE_START
-from virnucpro_assets.defs.sensors import look_for_drops
-from virnucpro_assets.defs.statuses import drops_at_work
 from virnucpro_assets.drops.stage_records import StageRecord
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.intake.registration import list_drop
 from virnucpro_assets.maintenance.alert_targets import TargetError
-from virnucpro_assets.sequences.index import SequenceIndex
-from virnucpro_assets.sequences.member_names import first_members
+from virnucpro_assets.sequences.index import SequenceIndex, first_members
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.settings_groups import AlertSettings
 from virnucpro_assets.storage.drops import DropManifest, DropStore

@@ -5,7 +5,8 @@ from uuid import uuid4
 import pytest
 
 from virnucpro_assets.defs.alerts import SENSOR
-from virnucpro_assets_tests.e2e.test_failed_ranks import BACKFILL, EMBEDDINGS, Server, held_rank, selection
+from virnucpro_assets.defs.partitions import EMBEDDINGS
+from virnucpro_assets_tests.e2e.test_failed_ranks import BACKFILL, Server, held_rank, selection
 from virnucpro_assets_tests.receivers import running_webhook
 from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import REPOSITORY, running_web_server

@@ -10,7 +10,7 @@ import pytest
 
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.storage.drops import DropStore
-from virnucpro_assets.storage.tables_manifest import read_tables
+from virnucpro_assets.storage.tables import read_tables
 from virnucpro_assets_tests.conftest import Installation, Outcome
 from virnucpro_assets_tests.labelled import write_labelled_reads
 

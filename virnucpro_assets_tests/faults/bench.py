@@ -7,8 +7,9 @@ from typing import Any
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.inference.devices import Device
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
-from virnucpro_assets.inference.shard_runs import ShardJob, embed_shards
+from virnucpro_assets.inference.shard_runs import embed_shards
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.storage.shards import ShardManifest
 from virnucpro_assets_tests.faults.embed_program import Specification

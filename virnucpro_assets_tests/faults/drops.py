@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from virnucpro_assets.demo.paths import DROP_FILE
 from virnucpro_assets.files.atomic import TEMPORARY_MARK
-from virnucpro_assets.storage.drops import DropFolder, DropStore
+from virnucpro_assets.storage.drop_folders import DropFolder
+from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 from virnucpro_assets_tests.faults.harness import device_processes_of

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from virnucpro_assets.inference.device_process import lock_of
-from virnucpro_assets.inference.shard_runs import ShardJob
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.storage.shards import read_shard
 from virnucpro_assets_tests.faults.embed_program import Specification
 from virnucpro_assets_tests.jobs import Contents, Rows, contents, rows_of_job

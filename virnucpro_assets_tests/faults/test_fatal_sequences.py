@@ -4,7 +4,7 @@ import pytest
 
 from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.inference.shard_runs import EmbeddingError
-from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
+from virnucpro_assets.storage.provenance import Incidents, QuarantinedRow
 from virnucpro_assets_tests.faults.faulty_device_process import Faults
 from virnucpro_assets_tests.faults.harness import Rows, part_files
 from virnucpro_assets_tests.faults.trouble import (

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from virnucpro_assets.inference.rounds import LOOK_SECONDS
-from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
+from virnucpro_assets.storage.provenance import Incidents, QuarantinedRow
 from virnucpro_assets_tests.faults.bench import Bench
 from virnucpro_assets_tests.faults.faulty_device_process import Faults
 from virnucpro_assets_tests.faults.harness import (

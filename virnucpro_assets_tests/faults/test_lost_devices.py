@@ -8,7 +8,7 @@ import pytest
 from virnucpro_assets.errors import DeviceError
 from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.inference.shard_runs import EmbeddingError
-from virnucpro_assets.storage.incidents import Incidents
+from virnucpro_assets.storage.provenance import Incidents
 from virnucpro_assets_tests.faults.bench import Bench
 from virnucpro_assets_tests.faults.faulty_device_process import Faults
 from virnucpro_assets_tests.faults.harness import (

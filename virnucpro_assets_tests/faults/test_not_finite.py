@@ -11,7 +11,7 @@ from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.models.folders import WEIGHTS_FILE
 from virnucpro_assets.sequences.index import SequenceIndex
-from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
+from virnucpro_assets.storage.provenance import Incidents, QuarantinedRow
 from virnucpro_assets.storage.shards import read_shard
 from virnucpro_assets_tests.changed_models import dna_model_with, rare_dna_token
 from virnucpro_assets_tests.faults.trouble import Trouble, assert_rows, finish, incidents_of

@@ -17,10 +17,10 @@ import pytest
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.inference.device_process import lock_of
 from virnucpro_assets.intake.registration import list_drop
-from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embed import embed_drop
+from virnucpro_assets.pipeline.embed import embed_drop, open_pool
 from virnucpro_assets.pipeline.index import index_drop
-from virnucpro_assets.storage.drops import DropFolder, DropStore
+from virnucpro_assets.storage.drop_folders import DropFolder
+from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 from virnucpro_assets_tests.deployments import Deployment

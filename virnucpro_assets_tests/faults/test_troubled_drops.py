@@ -20,8 +20,7 @@ from virnucpro_assets.models.cards import SEAL
 from virnucpro_assets.models.folders import WEIGHTS_FILE, read_model_folder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.pipeline.run import export_results, run_drop
-from virnucpro_assets.sequences.index import SequenceIndex
-from virnucpro_assets.sequences.member_names import first_members, member_name
+from virnucpro_assets.sequences.index import SequenceIndex, first_members, member_name
 from virnucpro_assets.sequences.ragged import Tokens
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
@@ -85,7 +84,7 @@ def rare_token(untroubled: Untroubled) -> tuple[int, list[int]]:
     index, alone, tokens = untroubled.index, set(untroubled.only_candidates()), dna_tokens(untroubled.index)
     rows_of: dict[int, set[int]] = {}
     for row in range(index.manifest.rows):
-        for token in tokens.take(np.array([row])).ids.tolist():
+        for token in tokens.take(np.array([row])).data.tolist():
             rows_of.setdefault(token, set()).add(row)
     fitting = [(len(rows), token) for token, rows in rows_of.items() if rows & alone]
     return min(fitting)[1], sorted(rows_of[min(fitting)[1]])

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from virnucpro_assets.inference.devices import Device
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.plans import expected_tokens, plan_parts
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
-from virnucpro_assets.inference.shard_runs import ShardJob, embed_shards
-from virnucpro_assets.sequences.index import SequenceIndex
-from virnucpro_assets.sequences.member_names import first_members
-from virnucpro_assets.storage.incidents import Incidents
+from virnucpro_assets.inference.shard_runs import embed_shards
+from virnucpro_assets.sequences.index import SequenceIndex, first_members
 from virnucpro_assets.storage.parts import rows_of
+from virnucpro_assets.storage.provenance import Incidents
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
 from virnucpro_assets_tests.faults.faulty_device_process import Faults
 from virnucpro_assets_tests.faults.harness import PartLog

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.errors import describe_os_error
-from virnucpro_assets.files.atomic import atomic_file, atomic_path, write_bytes, write_text
+from virnucpro_assets.files.atomic import atomic_file, atomic_path, temporary_folder, write_bytes, write_text
 
 
 def test_a_finished_block_leaves_the_content_and_no_other_file(tmp_path: Path) -> None:
@@ -78,3 +78,17 @@ def test_a_folder_that_takes_no_files_is_an_error_of_the_file_that_was_to_be() -
     with pytest.raises(OSError, match="No such file") as raised:
         write_text(Path("/proc/a.txt"), "x")
     assert raised.value.filename == "/proc/a.txt"
+
+
+def test_a_temporary_folder_is_gone_after_its_block_unless_it_was_renamed(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), temporary_folder(tmp_path / "models", ".a") as folder:
+        (folder / "half").write_text("half")
+        raise RuntimeError
+    assert list((tmp_path / "models").iterdir()) == []
+
+    with temporary_folder(tmp_path / "models", ".a") as folder:
+        (folder / "whole").write_text("whole")
+        assert folder.name.startswith(".a.partial-")
+        folder.rename(tmp_path / "models" / "a")
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["a"]
+    assert (tmp_path / "models" / "a" / "whole").read_text() == "whole"

@@ -8,8 +8,8 @@ import pytest
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.inference.devices import Device
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
-from virnucpro_assets.inference.shard_runs import ShardJob
 from virnucpro_assets.models.hardware import limit_threads
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.vocabulary import Precision

@@ -9,13 +9,13 @@ import pytest
 
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.inference.cache_hits import keep_computed, look_up, worth_keeping
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool
-from virnucpro_assets.inference.shard_runs import ShardJob
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.storage.cached_rows import CachedRows
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
-from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow
+from virnucpro_assets.storage.provenance import Incidents, QuarantinedRow
 from virnucpro_assets_tests.changed_models import copied_model, scale_weights
 from virnucpro_assets_tests.damage import flip_byte
 from virnucpro_assets_tests.jobs import build_small_index, rows_of_job, run_job, small_job
@@ -127,10 +127,10 @@ def test_a_damaged_segment_is_said_and_computed_again(
     assert len(segments) > 4
     flip_byte(segments[0], -3)
     segments[1].write_bytes(segments[1].read_bytes()[:-8])
-    heard: list[str] = []
+    lines: list[str] = []
     again = with_cache(drops[0], tmp_path / "again")
-    shards = run_job(shared_pool, again, heard)
-    assert len([line for line in heard if "was set aside as" in line]) == 2
+    shards = run_job(shared_pool, again, lines)
+    assert len([line for line in lines if "was set aside as" in line]) == 2
     assert 0 < sum(shard.rows - shard.cached_rows for shard in shards) < drops[0].manifest.rows
     assert_rows(again, before)
 
@@ -155,10 +155,10 @@ def test_a_cache_that_cannot_be_written_ends_no_run(
     shared_pool: DevicePool, drops: tuple[SequenceIndex, SequenceIndex], tmp_path: Path
 ) -> None:
     (tmp_path / "_cache").write_text("in the way")
-    heard: list[str] = []
-    shards = run_job(shared_pool, with_cache(drops[0], tmp_path / "first"), heard)
+    lines: list[str] = []
+    shards = run_job(shared_pool, with_cache(drops[0], tmp_path / "first"), lines)
     assert sum(shard.rows for shard in shards) == drops[0].manifest.rows
-    assert any("the embedding cache takes nothing up" in line for line in heard)
+    assert any("no rows were added to the embedding cache" in line for line in lines)
 
 
 def test_rows_that_came_about_otherwise_are_not_kept_and_quarantined_ones_not_asked_for(

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.inference import kernels
+from virnucpro_assets.inference import encoder_choice
 from virnucpro_assets.inference.devices import names_gpus
-from virnucpro_assets.inference.kernels import Kernels, Machine, choose_kernels
-from virnucpro_assets.inference.messages import EncoderChoice
+from virnucpro_assets.inference.encoder_choice import EncoderChoice, Kernels, Machine, choose_kernels
 from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
 
 
@@ -111,7 +110,7 @@ def test_triton_counts_with_all_that_it_needs(
 ) -> None:
     if missing != "headers":
         (tmp_path / "Python.h").touch()
-    monkeypatch.setattr(kernels, "find_spec", lambda name: None if missing == "triton" else name)
+    monkeypatch.setattr(encoder_choice, "find_spec", lambda name: None if missing == "triton" else name)
     monkeypatch.setattr("shutil.which", lambda name: None if missing == "compiler" else name)
     monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
     assert Machine(has_gpus=missing != "gpus").has_triton is (missing is None)

@@ -13,12 +13,12 @@ import pytest
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files import digests
-from virnucpro_assets.inference import encoders as encoders_module
-from virnucpro_assets.inference.encoders import LoadedEncoders
-from virnucpro_assets.inference.messages import EncoderChoice
+from virnucpro_assets.inference import loaded_encoders
+from virnucpro_assets.inference.encoder_choice import EncoderChoice
+from virnucpro_assets.inference.loaded_encoders import LoadedEncoders
 from virnucpro_assets.models import folders
-from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.folders import read_model_folder
+from virnucpro_assets.models.packed_encoder import PackedEncoder
 from virnucpro_assets_tests.changed_models import scale_weights
 
 
@@ -83,15 +83,15 @@ def test_an_encoder_is_loaded_beside_the_one_in_use_where_there_is_room(
     assert encoders.get(other).width == folder.width
     assert first() is None, "a CPU slot keeps one model"
 
-    monkeypatch.setattr(LoadedEncoders, "has_room", lambda self, choice: True)
+    monkeypatch.setattr(LoadedEncoders, "has_memory_for", lambda self, choice: True)
     threads: list[str] = []
-    load = encoders_module.load_encoder
+    load = loaded_encoders.load_encoder
 
     def noted(*arguments: Any, **options: Any) -> PackedEncoder:
         threads.append(threading.current_thread().name.split("_")[0])
         return load(*arguments, **options)
 
-    monkeypatch.setattr(encoders_module, "load_encoder", noted)
+    monkeypatch.setattr(loaded_encoders, "load_encoder", noted)
     encoders = LoadedEncoders("cpu")
     in_use = encoders.get(choice)
     for wanted in (other, other, None, choice):
@@ -103,7 +103,7 @@ def test_an_encoder_is_loaded_beside_the_one_in_use_where_there_is_room(
 def test_an_encoder_that_cannot_be_prefetched_is_refused_when_its_turn_comes(
     choice: EncoderChoice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LoadedEncoders, "has_room", lambda self, choice: True)
+    monkeypatch.setattr(LoadedEncoders, "has_memory_for", lambda self, choice: True)
     copy = shutil.copytree(choice.folder, tmp_path / "esm2")
     changed = choice.model_copy(update={"folder": copy, "stamps": ()})
     scale_weights(copy, 2.0)
@@ -119,7 +119,7 @@ def test_an_encoder_that_cannot_be_prefetched_is_refused_when_its_turn_comes(
 def test_weights_that_are_gone_stop_no_task_of_the_encoder_in_use(
     choice: EncoderChoice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoders_module.torch.cuda, "mem_get_info", lambda device: (1 << 40, 1 << 40))
+    monkeypatch.setattr(loaded_encoders.torch.cuda, "mem_get_info", lambda device: (1 << 40, 1 << 40))
     lost = choice.model_copy(
         update={"folder": shutil.copytree(choice.folder, tmp_path / "esm2"), "stamps": ()}
     )

@@ -13,8 +13,9 @@ import pytest
 from virnucpro_assets.errors import DeviceError
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.messages import Finished
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool
-from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embed_shards
+from virnucpro_assets.inference.shard_runs import EmbeddingError, embed_shards
 from virnucpro_assets_tests.jobs import contents, run_job, sample_task
 
 SLOTS = [Device("cpu", 0, 1), Device("cpu", 1, 1)]
@@ -109,7 +110,7 @@ def test_what_fails_before_the_first_task_is_a_fault_of_the_installation(
 ) -> None:
     task, heard = sample_task(make_job(), 0, tmp_path / "0.npy"), list[str]()
     with (
-        open_pool(7, program=("-c", program), restarts=1) as pool,
+        open_pool(7, program=("-c", program), max_restarts=1) as pool,
         pool.lease() as lease,
         pytest.raises(DeviceError) as error,
     ):
@@ -148,7 +149,7 @@ def test_a_device_whose_process_always_dies_is_given_up_and_finished_parts_serve
 ) -> None:
     whole = run_job(shared_pool, make_job(out=tmp_path / "whole"))
     job, heard = make_job(out=tmp_path / "killed"), list[str]()
-    with open_pool(3, restarts=0) as pool, pool.lease() as lease:
+    with open_pool(3, max_restarts=0) as pool, pool.lease() as lease:
         run = embed_shards([job], lease, heard.append)
         assert next(run).rank == 0
         os.kill(pool.process(lease.devices[0]).pid, signal.SIGKILL)

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.inference.devices import Device
-from virnucpro_assets.inference.messages import EncoderChoice, Finished, PartTask
+from virnucpro_assets.inference.encoder_choice import EncoderChoice
+from virnucpro_assets.inference.messages import Finished, PartTask
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
 from virnucpro_assets.inference.rounds import Died
 from virnucpro_assets.storage.parts import PartPlan
-from virnucpro_assets.storage.recipe import Recipe
+from virnucpro_assets.storage.provenance import Recipe
 
 # The orders and replies of a device process, without a model: a part is written while the next is computed.
 PROGRAM = """
@@ -67,7 +68,7 @@ def test_only_the_part_that_a_process_dies_of_is_blamed_also_while_it_is_written
 ) -> None:
     program = tmp_path / "device.py"
     program.write_text(PROGRAM)
-    options = PoolOptions(locks=tmp_path, restarts=9, program=(str(program), str(culprit), when))
+    options = PoolOptions(locks=tmp_path, max_restarts=9, program=(str(program), str(culprit), when))
     queue, died, finished, said = deque(part_task(tmp_path, n) for n in range(5)), [], [], []
     with DevicePool([Device("cpu", 0, 1)], options) as pool, pool.lease() as lease:
         for event in lease.run(queue):

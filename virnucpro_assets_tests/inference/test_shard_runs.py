@@ -11,16 +11,18 @@ import pytest
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.inference.embedding import embed_sequences
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool
-from virnucpro_assets.inference.shard_runs import EmbeddingError, ShardJob, embed_shards
+from virnucpro_assets.inference.shard_runs import EmbeddingError, embed_shards
+from virnucpro_assets.models.configs import count_flops
 from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.models.folders import read_config, read_model_folder
 from virnucpro_assets.models.loading import load_encoder
-from virnucpro_assets.models.sizes import count_flops
-from virnucpro_assets.sequences.index import IndexOrigin, SequenceIndex
+from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index
+from virnucpro_assets.sequences.index_manifest import IndexOrigin
 from virnucpro_assets.sequences.read_files import ReadFile
-from virnucpro_assets.storage.incidents import QuarantinedRow
+from virnucpro_assets.storage.provenance import QuarantinedRow
 from virnucpro_assets.storage.shards import ShardManifest, read_shard, set_aside_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 from virnucpro_assets_tests.changed_models import copied_model, dna_model_with, rare_dna_token, scale_weights

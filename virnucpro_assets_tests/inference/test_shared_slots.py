@@ -10,8 +10,8 @@ import pytest
 from virnucpro_assets.errors import BusyError
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.messages import Finished
+from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
-from virnucpro_assets.inference.shard_runs import ShardJob
 from virnucpro_assets_tests.jobs import sample_task
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.intake.deliveries import find_deliveries
+from virnucpro_assets.intake.drops_folder import find_deliveries
 from virnucpro_assets.intake.registration import check_arrived, key_from_name, list_drop
 from virnucpro_assets_tests.arriving import READS, Arrivals, without_rights
 from virnucpro_assets_tests.names_of_mates import NAMES_OF_MATES
@@ -312,9 +312,7 @@ def test_a_pair_has_one_name_in_the_drops_folder_and_on_the_command_line(
     names = [name.replace(".txt.gz", ".fq.gz") for name in (one, two)]
     paths = [arrivals.write(name) for name in names]
     (found,) = find_deliveries(arrivals.settings)
-    assert (found.key, found.rejected_because, [file.mate for file in found.files]) == (drop, "", [1, 2]), (
-        origin
-    )
+    assert (found.key, found.state, [file.mate for file in found.files]) == (drop, "complete", [1, 2]), origin
     assert {key_from_name(path) for path in paths} == {drop}
 
 

@@ -10,13 +10,12 @@ from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import BusyError, OtherVersionError
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.files.manifests import _sealed, read_manifest
-from virnucpro_assets.intake.other_versions import OF_GENERATION, set_aside_other_versions
-from virnucpro_assets.intake.registration import register_reads
+from virnucpro_assets.intake.registration import OF_GENERATION, register_reads, set_aside_other_versions
 from virnucpro_assets.maintenance.cleanup import clean_up
 from virnucpro_assets.pipeline.run import run_drop
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.storage.drops import DropStore
-from virnucpro_assets.storage.sealed_hdf5 import open_sealed, write_sealed
+from virnucpro_assets.storage.hdf5 import open_sealed, write_sealed
 from virnucpro_assets.storage.shards import ShardManifest, set_aside_shard
 
 RESULTS = (

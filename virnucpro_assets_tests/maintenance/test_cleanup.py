@@ -17,13 +17,14 @@ from virnucpro_assets.files.digests import VerifiedFiles
 from virnucpro_assets.files.locks import FileLock
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.maintenance.cleanup import CleanUp, clean_up
-from virnucpro_assets.pipeline.report import report_drop, summary_lines
+from virnucpro_assets.pipeline.report import report_drop
 from virnucpro_assets.pipeline.run import run_drop
+from virnucpro_assets.reports.drop_lines import summary_lines
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drop_folders import removed_of
 from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets.storage.merged import read_merged
-from virnucpro_assets.storage.removed import removed_of
-from virnucpro_assets.storage.tables_manifest import read_tables
+from virnucpro_assets.storage.tables import read_tables
 
 HOLD = """
 import sys

@@ -15,8 +15,9 @@ from virnucpro_assets.maintenance.overdue import overdue_drops
 from virnucpro_assets.reports.drop_state import missing_drops
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import DropFolder, DropManifest
-from virnucpro_assets.storage.tables_manifest import TablesManifest
+from virnucpro_assets.storage.drop_folders import DropFolder
+from virnucpro_assets.storage.drops import DropManifest
+from virnucpro_assets.storage.tables import TablesManifest
 from virnucpro_assets_tests.arriving import Arrivals
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)

@@ -9,8 +9,8 @@ from esm.model.esm2 import ESM2
 from safetensors.torch import load_file, save_file
 from transformers import EsmConfig, EsmForMaskedLM, EsmModel
 
-from virnucpro_assets.models.alphabet import TOKENS
 from virnucpro_assets.models.cards import SEAL
+from virnucpro_assets.models.tokenisers import TOKENS
 
 LAYERS, WIDTH, HEADS = 3, 32, 4
 

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.models.dna_tokenizer import DnaTokenizer
+from virnucpro_assets.models.tokenisers import DnaTokenizer
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets_tests.models.published_files import change_json
 
@@ -31,8 +31,8 @@ def changed(file: Path, **fields: object) -> Path:
 
 def tokenised(file: Path, sequences: list[bytes]) -> list[list[int]]:
     tokens = DnaTokenizer(file, vocabulary=64)(Ragged.from_strings(sequences))
-    assert (tokens.ids.dtype, tokens.offsets.dtype) == (np.int32, np.int64)
-    return [part.tolist() for part in np.split(tokens.ids, tokens.offsets[1:-1])]
+    assert (tokens.data.dtype, tokens.offsets.dtype) == (np.int32, np.int64)
+    return [part.tolist() for part in np.split(tokens.data, tokens.offsets[1:-1])]
 
 
 def test_a_batch_gets_the_ids_that_transformers_gives(file: Path) -> None:
@@ -52,7 +52,7 @@ def test_more_sequences_than_live_at_once_are_tokenised_alike(file: Path) -> Non
 
 def test_no_sequences_give_no_tokens(file: Path) -> None:
     tokens = DnaTokenizer(file, vocabulary=64)(Ragged.from_strings([]))
-    assert (len(tokens), len(tokens.ids)) == (0, 0)
+    assert (len(tokens), len(tokens.data)) == (0, 0)
 
 
 def test_a_file_without_a_post_processor_gets_the_special_tokens(file: Path) -> None:

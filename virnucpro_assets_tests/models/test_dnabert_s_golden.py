@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from virnucpro_assets.models import dnabert_s
 from virnucpro_assets.models.configs import DnabertSConfig
-from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.loading import DTYPES
+from virnucpro_assets.models.packed_encoder import PackedEncoder
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.models.weights import read_weights
 from virnucpro_assets.sequences.ragged import Ragged, Tokens

@@ -9,11 +9,11 @@ import torch
 from esm.model.esm2 import ESM2
 
 from virnucpro_assets.models import esm2
-from virnucpro_assets.models.alphabet import tokenise_proteins
 from virnucpro_assets.models.configs import Esm2Config
-from virnucpro_assets.models.encoder import PackedEncoder
 from virnucpro_assets.models.loading import DTYPES, random_weights
+from virnucpro_assets.models.packed_encoder import PackedEncoder
 from virnucpro_assets.models.packs import TokenPack
+from virnucpro_assets.models.tokenisers import tokenise_proteins
 from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets.vocabulary import Attention, Precision
 
@@ -83,7 +83,7 @@ def test_representations_and_means_are_those_of_fair_esm(shape: tuple[int, int, 
     hidden = encoder(shape).model(pack).split(pack.lengths.tolist())
     means = encoder(shape).embed(pack)
     for number, ours in enumerate(hidden):
-        ids = tokens.ids[tokens.offsets[number] : tokens.offsets[number + 1]]
+        ids = tokens.data[tokens.offsets[number] : tokens.offsets[number + 1]]
         expected = represented(shape, ids)
         assert float((ours - expected).abs().max()) <= 1e-5
         assert float((means[number] - expected[1:-1].mean(0)).abs().max()) <= 1e-5
@@ -111,7 +111,7 @@ def test_the_token_budget_does_not_change_an_embedding(budget: int) -> None:
 def test_the_other_sequences_of_a_pack_are_not_seen() -> None:
     first = tokenise_proteins(proteins([50, 50, 50], seed=7))
     second = tokenise_proteins(proteins([50, 50, 50], seed=8))
-    second.ids[:52] = first.ids[:52]
+    second.data[:52] = first.data[:52]
     assert_same_embeddings(embedded(first, [0, 1, 2])[:1], embedded(second, [0, 1, 2])[:1])
 
 

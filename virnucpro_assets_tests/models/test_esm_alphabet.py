@@ -3,7 +3,7 @@
 import numpy as np
 from esm.data import Alphabet
 
-from virnucpro_assets.models.alphabet import LETTERS, TOKENS, tokenise_proteins
+from virnucpro_assets.models.tokenisers import LETTERS, TOKENS, tokenise_proteins
 from virnucpro_assets.sequences.ragged import Ragged
 
 REFERENCE = Alphabet.from_architecture("ESM-1b")
@@ -20,29 +20,29 @@ def test_proteins_get_the_ids_that_fair_esm_gives_them() -> None:
     tokens = tokenise_proteins(Ragged.from_strings(protein.encode() for protein in proteins))
     assert tokens.lengths.tolist() == [3, 4, 172, 1024, 5]
     for row, (start, end) in enumerate(zip(tokens.offsets, tokens.offsets[1:], strict=False)):
-        assert tokens.ids[start:end].tolist() == expected[row, : end - start].tolist()
+        assert tokens.data[start:end].tolist() == expected[row, : end - start].tolist()
 
 
 def test_a_byte_outside_the_alphabet_is_unknown() -> None:
     outside = bytes(byte for byte in range(256) if chr(byte) not in LETTERS)
     tokens = tokenise_proteins(Ragged.from_strings([outside]))
-    assert set(tokens.ids[1:-1].tolist()) == {REFERENCE.unk_idx}
+    assert set(tokens.data[1:-1].tolist()) == {REFERENCE.unk_idx}
 
 
 def test_a_part_of_a_batch_is_tokenised_like_the_whole() -> None:
     whole = Ragged.from_strings([b"MKV", b"AC", b"WWWW"])
     part = Ragged(whole.data, whole.offsets[1:])
     assert (
-        tokenise_proteins(part).ids.tolist() == tokenise_proteins(whole).take(np.array([1, 2])).ids.tolist()
+        tokenise_proteins(part).data.tolist() == tokenise_proteins(whole).take(np.array([1, 2])).data.tolist()
     )
 
 
 def test_no_proteins_give_no_tokens() -> None:
     tokens = tokenise_proteins(Ragged.from_strings([]))
-    assert (len(tokens), len(tokens.ids)) == (0, 0)
+    assert (len(tokens), len(tokens.data)) == (0, 0)
 
 
 def test_an_empty_protein_has_the_two_special_tokens() -> None:
     tokens = tokenise_proteins(Ragged.from_strings([b"M", b"", b"", b"K"]))
     assert tokens.lengths.tolist() == [3, 2, 2, 3]
-    assert tokens.ids[3:7].tolist() == [REFERENCE.cls_idx, REFERENCE.eos_idx] * 2
+    assert tokens.data[3:7].tolist() == [REFERENCE.cls_idx, REFERENCE.eos_idx] * 2

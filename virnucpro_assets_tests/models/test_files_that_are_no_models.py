@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from virnucpro_assets.cli import app
 from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.models.classifier_imports import read_legacy_classifier
 from virnucpro_assets.models.folders import read_config
-from virnucpro_assets.models.formats.legacy_classifier import read_legacy_classifier
-from virnucpro_assets.models.formats.tensor_files import read_safetensors, read_torch_file
+from virnucpro_assets.models.tensor_files import read_safetensors, read_torch_file
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"
 PAGE = b"\n<!DOCTYPE html><html>Sign in</html>"

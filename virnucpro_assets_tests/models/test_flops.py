@@ -7,10 +7,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from virnucpro_assets.models import dnabert_s, esm2
-from virnucpro_assets.models.configs import DnabertSConfig, EncoderConfig, Esm2Config
+from virnucpro_assets.models.configs import (
+    DnabertSConfig,
+    EncoderConfig,
+    Esm2Config,
+    count_flops,
+    flops_per_token,
+)
 from virnucpro_assets.models.loading import random_weights
 from virnucpro_assets.models.packs import TokenPack
-from virnucpro_assets.models.sizes import count_flops, flops_per_token
 
 ESM2_3B = Esm2Config(num_hidden_layers=36, hidden_size=2560, num_attention_heads=40)
 DNABERT_S = DnabertSConfig(

@@ -18,10 +18,11 @@ from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.files.locks import FileLock
 from virnucpro_assets.models import fetching
 from virnucpro_assets.models.cards import EncoderCard
-from virnucpro_assets.models.catalogue import PublishedModel
+from virnucpro_assets.models.classifier_imports import import_classifier
+from virnucpro_assets.models.encoder_imports import import_encoder, read_encoder
+from virnucpro_assets.models.encoders import PublishedModel
 from virnucpro_assets.models.fetching import fetch_encoder
 from virnucpro_assets.models.hub import HubError, fetch_files
-from virnucpro_assets.models.imports import import_classifier, import_encoder, read_encoder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.models.registry import Registry
 from virnucpro_assets_tests.conftest import Installation

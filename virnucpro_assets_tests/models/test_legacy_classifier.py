@@ -15,8 +15,8 @@ import torch
 
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.models.classifier import Classifier
-from virnucpro_assets.models.formats.legacy_classifier import STUBS, ModuleStub, read_legacy_classifier
-from virnucpro_assets.models.formats.tensor_files import read_torch_file, read_torch_state
+from virnucpro_assets.models.classifier_imports import STUBS, ModuleStub, read_legacy_classifier
+from virnucpro_assets.models.tensor_files import read_torch_file, read_torch_state
 
 PROGRAM = Path(__file__).with_name("save_classifier.py")
 WIDTH = 24

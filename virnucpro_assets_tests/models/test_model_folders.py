@@ -16,9 +16,9 @@ from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files import digests
 from virnucpro_assets.models import folders
 from virnucpro_assets.models.configs import Esm2Config
-from virnucpro_assets.models.encoder import Encoder
 from virnucpro_assets.models.folders import DIGESTS_FILE, are_unchanged, read_model_folder
 from virnucpro_assets.models.loading import load_encoder, published_shapes, random_weights, save_encoder
+from virnucpro_assets.models.packed_encoder import Encoder
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets_tests.models.published_files import change_json

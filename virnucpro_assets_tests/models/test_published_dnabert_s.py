@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from virnucpro_assets.errors import IntegrityError
-from virnucpro_assets.models.imports import read_encoder
+from virnucpro_assets.models.encoder_imports import read_encoder
 from virnucpro_assets.models.loading import load_encoder, save_encoder
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.sequences.ragged import Tokens

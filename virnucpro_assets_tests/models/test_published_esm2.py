@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from virnucpro_assets.errors import InputError, IntegrityError
-from virnucpro_assets.models.alphabet import tokenise_proteins
-from virnucpro_assets.models.imports import read_encoder
+from virnucpro_assets.models.encoder_imports import read_encoder
 from virnucpro_assets.models.loading import load_encoder, save_encoder
 from virnucpro_assets.models.packs import TokenPack
+from virnucpro_assets.models.tokenisers import tokenise_proteins
 from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets_tests.models.published_files import (
     LAYERS,
@@ -49,7 +49,7 @@ def ours(path: Path, folder: Path) -> list[torch.Tensor]:
 def fair_esm(model: torch.nn.Module) -> list[torch.Tensor]:
     found = []
     for row in range(len(tokens())):
-        ids = torch.from_numpy(tokens().take(np.array([row])).ids.astype(np.int64))[None]
+        ids = torch.from_numpy(tokens().take(np.array([row])).data.astype(np.int64))[None]
         found.append(model(ids, repr_layers=[LAYERS])["representations"][LAYERS][0])
     return found
 
@@ -58,7 +58,7 @@ def fair_esm(model: torch.nn.Module) -> list[torch.Tensor]:
 def transformers(model: torch.nn.Module) -> list[torch.Tensor]:
     found = []
     for row in range(len(tokens())):
-        ids = torch.from_numpy(tokens().take(np.array([row])).ids.astype(np.int64))[None]
+        ids = torch.from_numpy(tokens().take(np.array([row])).data.astype(np.int64))[None]
         found.append(model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0])
     return found
 

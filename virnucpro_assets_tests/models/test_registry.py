@@ -14,13 +14,14 @@ from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.files.atomic import set_aside
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.models import registry as registry_module
-from virnucpro_assets.models.catalogue import CATALOGUE, model_of_shape, published_model
 from virnucpro_assets.models.classifier import Classifier, load_classifier
+from virnucpro_assets.models.classifier_imports import import_classifier
+from virnucpro_assets.models.configs import weights_bytes
+from virnucpro_assets.models.encoder_imports import import_encoder
+from virnucpro_assets.models.encoders import CATALOGUE, model_of_shape, published_model
 from virnucpro_assets.models.folders import read_model_folder
-from virnucpro_assets.models.imports import import_classifier, import_encoder
 from virnucpro_assets.models.loading import published_shapes
 from virnucpro_assets.models.registry import Registry
-from virnucpro_assets.models.sizes import weights_bytes
 from virnucpro_assets_tests.models.published_files import change_json, fair_esm_module, save_fair_esm
 
 PROGRAM = Path(__file__).with_name("save_classifier.py")

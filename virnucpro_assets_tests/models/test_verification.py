@@ -12,9 +12,9 @@ from tokenizers import Tokenizer
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.models import references
 from virnucpro_assets.models.configs import DnabertSConfig
-from virnucpro_assets.models.encoder import PackedEncoder
-from virnucpro_assets.models.imports import read_encoder
+from virnucpro_assets.models.encoder_imports import read_encoder
 from virnucpro_assets.models.loading import save_encoder
+from virnucpro_assets.models.packed_encoder import PackedEncoder
 from virnucpro_assets.models.verification import verify_encoder
 from virnucpro_assets_tests.models.published_files import fair_esm_module, save_fair_esm
 

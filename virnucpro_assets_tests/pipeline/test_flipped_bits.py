@@ -26,8 +26,8 @@ from virnucpro_assets.pipeline.call import call_drop
 from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.predict import predict_drop
-from virnucpro_assets.pipeline.report import gather_report
 from virnucpro_assets.pipeline.run import export_results
+from virnucpro_assets.reports.gather import gather_report
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.cached_rows import CachedRows

@@ -13,13 +13,12 @@ from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.pipeline.call import call_drop
-from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embed import embed_drop
+from virnucpro_assets.pipeline.embed import embed_drop, open_pool
 from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.precision_checks import check_precision
 from virnucpro_assets.pipeline.predict import predict_drop
-from virnucpro_assets.pipeline.report import gather_report
+from virnucpro_assets.reports.gather import gather_report
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.vocabulary import ENCODER_KINDS
@@ -37,7 +36,8 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> DropWork:
     register_reads("d", [ReadFile(folder / "reads.fa")], settings)
     list_drop("d", settings)
     work = DropWork.on("d", settings, [].append)
-    record_check(work.folder.checks, every_read_accounted_for(index_drop(work), 2))
+    index_drop(work)
+    record_check(work.folder.checks, every_read_accounted_for(work))
     with open_pool(settings) as pool, pool.lease() as lease:
         for shard in embed_drop(work, dict.fromkeys(ENCODER_KINDS, range(1)), lease):
             record_check(work.folder.checks, finite_values(f"{shard.recipe.encoder}_embeddings", shard))

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tools.demo.embeddings import embed
-from virnucpro_assets.checks.results import read_checks
+from virnucpro_assets.checks.results import PRECISION_CHECKS, read_checks
 from virnucpro_assets.checks.samples import sample_chunks
 from virnucpro_assets.demo.paths import DNABERT_S_FOLDER, MODELS_FOLDER
 from virnucpro_assets.drops.work import DropWork
@@ -17,21 +17,22 @@ from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.models.classifier import load_classifier
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.pipeline.call import call_drop
-from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embed import embed_drop
+from virnucpro_assets.pipeline.embed import embed_drop, open_pool
 from virnucpro_assets.pipeline.index import index_drop
-from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, compare
+from virnucpro_assets.pipeline.precision_checks import compare
 from virnucpro_assets.pipeline.predict import SCORES_FILE, SHORT_SCORES_FILE, predict_drop
-from virnucpro_assets.pipeline.report import gather_report, report_drop, summary_lines
+from virnucpro_assets.pipeline.report import report_drop
 from virnucpro_assets.pipeline.run import run_drop
+from virnucpro_assets.reports.drop_lines import summary_lines
+from virnucpro_assets.reports.gather import gather_report
 from virnucpro_assets.reports.model_pages import installed_lines
 from virnucpro_assets.sequences.batches import WHOLE_CHUNK
-from virnucpro_assets.sequences.index import WholeChunks
+from virnucpro_assets.sequences.index_manifest import WholeChunks
 from virnucpro_assets.sequences.ragged import Ragged
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.merged_reader import merged_blocks, read_merged_at
-from virnucpro_assets.storage.tables_manifest import read_tables
+from virnucpro_assets.storage.tables import read_tables
 from virnucpro_assets_tests.frameless import coding_bases, frameless_bases, mixed_reads
 from virnucpro_assets_tests.models.published_files import change_json
 from virnucpro_assets_tests.passed_checks import pass_checks_of_index, pass_checks_of_predictions

@@ -11,7 +11,8 @@ from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.manifests import write_manifest
 from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.pipeline.index import index_drop
-from virnucpro_assets.sequences.index import IndexManifest, SequenceIndex
+from virnucpro_assets.sequences.index import SequenceIndex
+from virnucpro_assets.sequences.index_manifest import IndexManifest
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
 

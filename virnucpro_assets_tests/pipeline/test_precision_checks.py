@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from virnucpro_assets.checks.results import read_checks, record_check
+from virnucpro_assets.checks.results import PRECISION_CHECKS, read_checks, record_check
 from virnucpro_assets.checks.samples import CHUNK_BITS, sample_chunks
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
@@ -21,11 +21,10 @@ from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.models.classifier import load_classifier
 from virnucpro_assets.pipeline import check_sample
 from virnucpro_assets.pipeline.check_sample import embed_check_sample
-from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.pipeline.embed import embed_drop
+from virnucpro_assets.pipeline.embed import embed_drop, open_pool
 from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.pipeline.merge import merge_drop
-from virnucpro_assets.pipeline.precision_checks import PRECISION_CHECKS, check_precision, compare
+from virnucpro_assets.pipeline.precision_checks import check_precision, compare
 from virnucpro_assets.pipeline.predict import predict_drop
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.read_files import ReadFile
@@ -33,7 +32,7 @@ from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.check_sample import FILE, WAYS, read_check_sample, write_check_sample
 from virnucpro_assets.storage.merged_reader import read_merged_at
 from virnucpro_assets.storage.shards import read_shard
-from virnucpro_assets.storage.tables_manifest import read_tables
+from virnucpro_assets.storage.tables import read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 from virnucpro_assets_tests.damage import flip_byte
 from virnucpro_assets_tests.passed_checks import (

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.pipeline.devices import open_pool
+from virnucpro_assets.pipeline.embed import open_pool
 from virnucpro_assets.settings import load_settings
 
 

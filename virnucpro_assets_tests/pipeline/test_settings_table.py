@@ -4,24 +4,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tools.settings_table import with_table
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.settings_table import all_settings, in_use, with_table
+from virnucpro_assets.settings_names import in_use, settings_of
 
 SETTINGS = Path(__file__).parents[2] / "docs" / "settings.md"
 
 
 def test_the_documentation_has_every_setting_with_its_default_and_meaning() -> None:
     page = SETTINGS.read_text()
-    advice = "python -m virnucpro_assets.settings_table docs/settings.md writes it"
+    advice = "python -m tools.settings_table docs/settings.md writes it"
     assert with_table(page) == page, advice
 
 
 def test_every_setting_has_a_meaning() -> None:
-    assert [setting.name for setting in all_settings() if not setting.meaning] == []
+    assert [setting.name for setting in settings_of(Settings) if not setting.meaning] == []
 
 
 def test_every_setting_can_be_set_by_the_variable_that_the_table_names(monkeypatch: Any) -> None:
-    for setting in all_settings():
+    for setting in settings_of(Settings):
         if type(setting.default) in {int, float}:
             monkeypatch.setenv(setting.variable, str(setting.default))
     given = Settings().model_dump(exclude_unset=True)
@@ -29,7 +30,7 @@ def test_every_setting_can_be_set_by_the_variable_that_the_table_names(monkeypat
     names |= {
         f"{name}.{inner}" for name, value in given.items() if isinstance(value, dict) for inner in value
     }
-    expected = {setting.name for setting in all_settings() if type(setting.default) in {int, float}}
+    expected = {setting.name for setting in settings_of(Settings) if type(setting.default) in {int, float}}
     assert expected <= names
 
 
@@ -47,4 +48,4 @@ def test_the_command_prints_the_settings_in_use(new_installation: Callable[[str]
     assert outcome.exit_code == 0
     lines = [line.partition("  # ")[0] for line in outcome.stdout.splitlines()]
     assert {"calls.min_chunks = 9", "devices = cpu:1", "ranks = 4"} <= set(lines)
-    assert len(outcome.stdout.splitlines()) == len(list(all_settings()))
+    assert len(outcome.stdout.splitlines()) == len(list(settings_of(Settings)))

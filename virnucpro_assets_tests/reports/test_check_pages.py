@@ -18,7 +18,6 @@ from virnucpro_assets.checks.rules import check_rules
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.intake.registration import list_drop, register_reads
-from virnucpro_assets.pipeline.report import summary_lines
 from virnucpro_assets.pipeline.run import run_drop
 from virnucpro_assets.reports.check_pages import (
     check_lines,
@@ -26,6 +25,7 @@ from virnucpro_assets.reports.check_pages import (
     write_check_report,
 )
 from virnucpro_assets.reports.check_report import CheckReport
+from virnucpro_assets.reports.drop_lines import summary_lines
 from virnucpro_assets.reports.drop_state import DropState, OnRecord, state_of, state_on_disk
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings

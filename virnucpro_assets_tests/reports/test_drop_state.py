@@ -22,9 +22,10 @@ from virnucpro_assets.reports.drop_state import (
 )
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import DropSource, DropStore
-from virnucpro_assets.storage.removed import Removed, note_removed
-from virnucpro_assets.storage.tables_manifest import MANIFEST, TablesManifest
+from virnucpro_assets.storage.drop_folders import Removed, note_removed
+from virnucpro_assets.storage.drop_sources import DropSource
+from virnucpro_assets.storage.drops import DropStore
+from virnucpro_assets.storage.tables import MANIFEST, TablesManifest
 
 RUNNING, FAILED = (
     OnRecord(running="run 1 of index_drop is to work on it"),

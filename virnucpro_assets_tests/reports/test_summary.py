@@ -9,8 +9,8 @@ from virnucpro_assets.checks.results import CheckResult
 from virnucpro_assets.cli import app
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import InputError
-from virnucpro_assets.pipeline.report import gather_report
 from virnucpro_assets.reports.drop_report import DropReport, ModelFigures, StageFigures
+from virnucpro_assets.reports.gather import gather_report
 from virnucpro_assets.reports.histograms import Histogram
 from virnucpro_assets.reports.summary import (
     CALLS_PLOT,

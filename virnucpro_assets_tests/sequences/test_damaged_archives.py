@@ -137,7 +137,7 @@ def test_damage_gives_the_exact_reads_or_one_line(
 def test_members_of_any_kind_are_read_wherever_a_block_of_the_file_ends(
     block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compression, "_PACKED_BLOCK", block)
+    monkeypatch.setattr(compression, "_COMPRESSED_BLOCK", block)
     path = tmp_path / "reads"
     pieces = [FASTA[start : start + 20_000] for start in range(0, len(FASTA), 20_000)]
     for seed in range(12):

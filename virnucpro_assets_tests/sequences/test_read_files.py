@@ -7,15 +7,9 @@ from pathlib import Path
 import pytest
 
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.files.user_paths import require_plain_file
 from virnucpro_assets.sequences.prepare import prepare
-from virnucpro_assets.sequences.read_files import (
-    INTERLEAVED,
-    ReadFile,
-    first_word,
-    pair_files,
-    require_plain_file,
-    with_mate,
-)
+from virnucpro_assets.sequences.read_files import INTERLEAVED, ReadFile, first_word, pair_files, with_mate
 from virnucpro_assets_tests.names_of_mates import NAMES_OF_MATES
 
 

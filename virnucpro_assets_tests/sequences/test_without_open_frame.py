@@ -8,8 +8,9 @@ from hypothesis import example, given
 
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.sequences.frames import REASONS, candidates_of
-from virnucpro_assets.sequences.index import IndexManifest, IndexOrigin, SequenceIndex
+from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.index_builder import build_index, index_batches
+from virnucpro_assets.sequences.index_manifest import IndexManifest, IndexOrigin
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.sequences.without_open_frame import with_whole_chunks
 from virnucpro_assets_tests.frameless import STOPS, mixed_reads

@@ -8,7 +8,8 @@ import pytest
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files import digests
 from virnucpro_assets.sequences.read_files import ReadFile
-from virnucpro_assets.storage.drops import DropSource, DropStore
+from virnucpro_assets.storage.drop_sources import DropSource
+from virnucpro_assets.storage.drops import DropStore
 
 READS = b">a\nACGT\n"
 

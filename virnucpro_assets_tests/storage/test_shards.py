@@ -8,12 +8,11 @@ import pytest
 
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
 from virnucpro_assets.files.digests import VerifiedFiles
-from virnucpro_assets.storage.incidents import Incidents, QuarantinedRow, finite_rows
+from virnucpro_assets.storage.hdf5 import SEAL_SIZE, write_sealed
 from virnucpro_assets.storage.merged import merged_rows, read_merged, write_merged
 from virnucpro_assets.storage.merged_reader import MergedReader, merged_blocks, read_merged_at
 from virnucpro_assets.storage.parts import PackCounts, PartPlan, rows_of, verify_part, write_part
-from virnucpro_assets.storage.recipe import Recipe
-from virnucpro_assets.storage.sealed_hdf5 import SEAL_SIZE, write_sealed
+from virnucpro_assets.storage.provenance import Incidents, QuarantinedRow, Recipe, finite_rows
 from virnucpro_assets.storage.shards import (
     ShardManifest,
     finish_shard,

@@ -9,8 +9,8 @@ import pytest
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import InputError, IntegrityError
 from virnucpro_assets.inference.pool import DevicePool
-from virnucpro_assets.pipeline.devices import open_pool
-from virnucpro_assets.sequences.member_names import first_members
+from virnucpro_assets.pipeline.embed import open_pool
+from virnucpro_assets.sequences.index import first_members
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets.storage.merged_reader import read_merged_at

@@ -1,1 +1,0 @@
-"""Files as their authors publish them, read without running anything that is in them."""

@@ -1,0 +1,75 @@
+"""The report of a drop as lines for the terminal."""
+
+from collections.abc import Iterator
+
+from virnucpro_assets.checks.results import check_title, remedy, sentence
+from virnucpro_assets.drops.work import DropWork
+from virnucpro_assets.errors import InputError
+from virnucpro_assets.reports.drop_report import DropReport
+from virnucpro_assets.reports.gather import gather_report
+from virnucpro_assets.reports.pages import REASON_IN_WORDS, counted
+from virnucpro_assets.settings import Settings
+from virnucpro_assets.storage.drop_folders import removed_of
+from virnucpro_assets.storage.quarantine import TABLE
+
+
+def summary_lines(key: str, settings: Settings) -> Iterator[str]:
+    """What the terminal says of a drop whose report is made."""
+    work = DropWork.on(key, settings, lambda _: None)
+    removed = removed_of(work.folder)
+    if not work.folder.report.exists():
+        raise InputError(
+            f"drop {key}",
+            found=removed.line if removed else "no report yet",
+            expected="a finished drop",
+            advice=f"Run `virnucpro materialize {key}`.",
+        )
+    report = gather_report(work)
+    yield f"drop {report.drop}, generation {report.generation}"
+    candidates = counted(report.candidates - report.whole_chunks, "stop-free frame")
+    if report.reads_without_open_frame:
+        without = counted(report.reads_without_open_frame, "read")
+        candidates += f" and {counted(report.whole_chunks, 'whole chunk')} of {without} without any"
+    yield f"{counted(report.reads, 'read')}, {candidates}, {report.unique_candidates:,} distinct"
+    yield from _lines_of_calls(report)
+    if report.quarantined:
+        yield f"{counted(report.quarantined, 'sequence')} could not be embedded: {work.folder.quarantine / TABLE}"
+    yield f"{counted(report.hits, 'hit')} in {work.folder.calls / 'hits.fasta'}"
+    if report.evaluation:
+        found = report.evaluation
+        yield (
+            f"AUROC {found.auroc:.3f} (95 % interval {found.low:.3f} to {found.high:.3f}; {found.detail}); "
+            f"{found.baseline_name} alone {found.baseline:.3f}"
+        )
+    yield from _lines_of_checks(report)
+    for remark in report.remarks:
+        yield f"note: {remark}"
+    for note in dict.fromkeys(model.note for model in report.models if model.note):
+        yield f"note: {note}"
+    if removed:
+        yield f"note: {removed.line}; `virnucpro materialize {key}` computes them again"
+    yield f"report: {work.folder.report.absolute()}"
+
+
+def _lines_of_calls(report: DropReport) -> Iterator[str]:
+    for reason, count in report.reasons.items():
+        if count:
+            yield f"{counted(count, 'read')} without a call: {REASON_IN_WORDS.get(reason, reason)}"
+    for call, tiers in report.calls.items():
+        counts = ", ".join(f"{count:,} {tier.replace('_', ' ')}" for tier, count in tiers.items() if count)
+        yield f"{call}: {sum(tiers.values()):,}" + (f" ({counts})" if counts else "")
+    if report.routes:
+        yield "scored by " + ", ".join(f"{name}: {counted(n, 'read')}" for name, n in report.routes.items())
+
+
+def _lines_of_checks(report: DropReport) -> Iterator[str]:
+    failed = [check for check in report.checks if not check.passed]
+    yield (
+        f"{len(report.checks) - len(failed)} of {len(report.checks)} checks passed"
+        if report.checks
+        else f"no check has looked at these results; run `virnucpro materialize {report.drop}`"
+    )
+    for check in failed:
+        found = sentence(check.name, check.figures, check.threshold)
+        title = check_title(check.name, check.asset, check.rank)
+        yield f"check {title}: {found}; then: {remedy(check.name, report.drop)}"
