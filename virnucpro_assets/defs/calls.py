@@ -19,7 +19,7 @@ from virnucpro_assets.calling.routing import EXPECTED_FALSE, reads_by_route
 from virnucpro_assets.checks.results import completeness
 from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.devices import step_tags
-from virnucpro_assets.defs.partitions import DROPS, OF_CALL, Partitions, across_ranks, check_specs
+from virnucpro_assets.defs.partitions import DROPS, EMBEDDINGS, OF_CALL, Partitions, across_ranks, check_specs
 from virnucpro_assets.defs.records import Event, input_tags, latest_record, materialisation, recorded_version
 from virnucpro_assets.defs.steps import checked, drop_of, is_selected, step_of
 from virnucpro_assets.demo.recognise import demo_line
@@ -95,7 +95,7 @@ def _specs(settings: Settings) -> list[dg.AssetSpec]:
     return [
         spec(
             "merged_embeddings",
-            [across_ranks("dnabert_s_embeddings"), across_ranks("esm2_embeddings"), "sequence_index"],
+            [*map(across_ranks, EMBEDDINGS), "sequence_index"],
             {"hdf5"},
             description="DNA and protein embeddings of all ranks side by side: a view over the shards, not a copy.",
         ),
