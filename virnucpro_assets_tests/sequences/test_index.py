@@ -255,8 +255,8 @@ PEAK_MEMORY_OF_AN_INDEX = """
 import resource, sys, numpy as np
 from pathlib import Path
 from virnucpro_assets.sequences.batches import FRAMES, ReadBatch
-from virnucpro_assets.sequences.index import IndexOrigin
 from virnucpro_assets.sequences.index_builder import index_batches
+from virnucpro_assets.sequences.index_manifest import IndexOrigin
 from virnucpro_assets.sequences.ragged import Ragged
 
 def batches(reads, size=2000, bases=120):
