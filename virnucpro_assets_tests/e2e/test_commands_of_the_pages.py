@@ -12,6 +12,7 @@ from virnucpro_assets_tests.pages import PAGES, Command, commands
 
 ELSEWHERE = {
     ("demo",): "e2e/test_command_line.py",
+    ("ui",): "e2e/test_command_line.py",
     ("models", "fetch"): "e2e/test_models_command.py",
     ("models", "import"): "e2e/test_models_command.py",
     ("models", "verify"): "e2e/test_models_command.py",
