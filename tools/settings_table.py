@@ -1,6 +1,6 @@
-"""All settings as a table for docs/operations.md.
+"""All settings as a table for docs/settings.md.
 
-`python -m tools.settings_table docs/operations.md` writes the table into that page, between its two marks.
+`python -m tools.settings_table docs/settings.md` writes the table into that page, between its two marks.
 """
 
 import sys

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+LOW_COMPLEXITY_ABOVE = 20.0
 HEADER = re.compile(r"[A-Za-z0-9-]+: [ -~]+")
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -69,6 +70,9 @@ class CallThresholds(BaseModel):
         return self
 
 
+LOW_COMPLEXITY_ABOVE = 20.0
+
+
 class RegionRules(BaseModel):
     """When neighbouring chunks of a long read or contig are a viral region."""
 
@@ -107,6 +111,12 @@ class ResultSettings(BaseModel):
         gt=0,
         lt=1,
         description="share of viruses expected among the reads, for q-values; none: that of the classifier's training",
+    )
+    low_complexity_above: float = Field(
+        LOW_COMPLEXITY_ABOVE,
+        ge=0,
+        le=310,
+        description="dust score above which a chunk is low in complexity: 5 is random, 310 one base alone",
     )
     regions: RegionRules = Field(
         default_factory=RegionRules, description="when chunks of a long read or contig are a viral region"

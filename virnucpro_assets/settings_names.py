@@ -96,7 +96,7 @@ def check_variables(model: type[BaseModel], variables: Iterable[str]) -> None:
                 f"variable {variable}",
                 found="a name that no setting has",
                 expected=f"the name of a setting, the nearest is {nearest(name.removeprefix(PREFIX), spellings)}",
-                advice="Correct the name or unset it; docs/operations.md lists all settings.",
+                advice="Correct the name or unset it; docs/settings.md lists all settings.",
             )
 
 

@@ -277,7 +277,7 @@ def test_a_variable_that_no_setting_has_is_refused_with_the_nearest_name(
 
     assert str(raised.value) == (
         f"variable {variable}: found a name that no setting has; expected the name of a setting, the nearest is "
-        f"{meant}. Correct the name or unset it; docs/operations.md lists all settings."
+        f"{meant}. Correct the name or unset it; docs/settings.md lists all settings."
     )
 
 

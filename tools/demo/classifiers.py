@@ -1,8 +1,8 @@
 """The demo's classifiers: trained on reads of the training excerpts, judged on the drop.
 
 The order of things: reads of training and validation excerpts are embedded; the classifier learns
-from the former and stops by the latter, which come from other regions; then the drop's reads are
-scored, and weights and a card with what was measured are written.
+from the former and stops by the latter, which come from other regions; the latter also calibrate its
+scores. Then the drop's reads are scored, and weights and a card with what was measured are written.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from tools.demo.embeddings import embed_reads, read_scores
+from tools.demo.embeddings import embed_reads, largest_scores, read_scores
 from tools.demo.measure import bases_of_drop
 from tools.demo.reads import bases_of, is_virus, labelled_reads
 from virnucpro_assets import __version__
@@ -20,7 +20,8 @@ from virnucpro_assets.demo.evaluation import Evaluation, evaluate
 from virnucpro_assets.demo.excerpts import Role, read_excerpts
 from virnucpro_assets.demo.paths import DATA_FOLDER
 from virnucpro_assets.demo.truth import read_truth
-from virnucpro_assets.models.cards import ENCODERS_OF_INPUTS, ClassifierCard
+from virnucpro_assets.models.calibration import fit_calibration
+from virnucpro_assets.models.cards import ENCODERS_OF_INPUTS, Calibration, ClassifierCard, write_card
 from virnucpro_assets.models.classifier import Classifier, load_classifier, save_classifier
 from virnucpro_assets.models.evaluation import auroc
 from virnucpro_assets.models.folders import read_model_folder
@@ -36,6 +37,9 @@ CLASSIFIERS: tuple[tuple[int, Literal["both", "dna"]], ...] = ((300, "both"), (5
 SHORTEST_READ = 150
 TRAINING_READS_PER_LABEL, VALIDATION_READS_PER_LABEL = 2_000, 500
 TRAINING_SEED, VALIDATION_SEED = 7, 8
+DECIMALS = 4
+"""Of figures on a card: the last bits of scores differ between machines."""
+
 SETTINGS = TrainingSettings(learning_rate=2e-3, batch_size=64, epochs=60, patience=8)
 
 NOTE = (
@@ -89,9 +93,31 @@ def train_demo_classifier(
     )
     classifier = Classifier(training.rows.shape[1])
     classifier.load_state_dict(trained.state)
-    card = card.model_copy(update={"metrics": _metrics(classifier, card, dna, protein, validation)})
+    found = {
+        "calibration": calibration_of(classifier, validation),
+        "metrics": _metrics(classifier, card, dna, protein, validation),
+    }
+    card = card.model_copy(update=found)
     save_classifier(folder, trained.state, card)
     return card
+
+
+def calibrate_demo_classifier(folder: Path, esm2_folder: Path, dnabert_s_folder: Path) -> ClassifierCard:
+    """Put a calibration on the card of the classifier in `folder`; weights and all else stay as they are."""
+    classifier, card = load_classifier(folder)
+    protein, dna = load_encoder(esm2_folder), load_encoder(dnabert_s_folder)
+    calibration = calibration_of(classifier, labelled_rows("validation", card, dna, protein))
+    card = card.model_copy(update={"calibration": calibration})
+    write_card(folder, card)
+    return card
+
+
+def calibration_of(classifier: Classifier, validation: LabelledRows) -> Calibration:
+    """The calibration of P(virus) of a read, the largest of its candidates, rounded to 4 decimals."""
+    best = largest_scores(len(validation.is_virus), validation.read, classifier.scores(validation.rows))
+    known = np.isfinite(best[:, 1])
+    fitted = fit_calibration(best[known, 1], validation.is_virus[known])
+    return Calibration(**{name: round(value, DECIMALS) for name, value in fitted.model_dump().items()})
 
 
 def labelled_rows(role: Role, card: ClassifierCard, dna: Encoder, protein: Encoder) -> LabelledRows:
@@ -131,7 +157,7 @@ def _metrics(
             f"held_out_others{suffix}": found.others,
             f"held_out_unscored{suffix}": found.unscored,
         }
-    return {name: round(value, 4) for name, value in metrics.items()}
+    return {name: round(value, DECIMALS) for name, value in metrics.items()}
 
 
 def _score_drop(

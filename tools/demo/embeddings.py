@@ -51,10 +51,17 @@ def read_scores(
 
     `read` int64 [m] says whose the rows of `scores` float32 [m, 2] are. NaN for a read without any.
     """
-    best = np.full((count, 2), -np.inf)
-    np.maximum.at(best, read, scores.astype(np.float64))
-    known = np.isfinite(best[:, 0])
-    return np.where(known, best[:, 1] - np.where(known, best[:, 0], 0.0), np.nan)
+    best = largest_scores(count, read, scores)
+    return best[:, 1] - best[:, 0]
+
+
+def largest_scores(
+    count: int, read: npt.NDArray[np.int64], scores: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float64]:
+    """float64 [count, 2]: largest P(others) and P(virus) of each read's candidates; NaN for a read without any."""
+    best = np.full((count, 2), np.nan)
+    np.fmax.at(best, read, scores.astype(np.float64))
+    return best
 
 
 def _packs(order: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Sequence[npt.NDArray[np.int64]]:

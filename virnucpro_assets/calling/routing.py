@@ -30,13 +30,29 @@ DEFAULT, SHORT, WITHOUT_OPEN_FRAME = "classifier", "short classifier", "frameles
 """Roles of classifiers, as the manifests of the tables name them. At most one classifier uses DNA only: it scores short
 reads, and reads without an open frame as well if there are any, or only those."""
 
+CALIBRATION = "calibration of"
 THRESHOLD = "least calibrated P(virus) of"
+EXPECTED_FALSE = "expected false calls"
+"""The figure of the stage with the expected number of wrong Viral calls; `unknown` without a calibration."""
+
+REGION_RULES, LOW_COMPLEXITY = "rules of regions", "dust score of low complexity"
+WANTED_FDR, EXPECTED_SHARE = "wanted false discovery rate", "expected share of viruses"
+"""Settings as the calls' manifest names them."""
+
 READS_BY_ROUTE = "called reads scored by"
 """Before the name of a route: what the calls' manifest counts."""
+
+EXPECTED_FALSE = "expected false calls"
+"""The figure of the calls' stage with the expected number of wrong Viral calls; `unknown` without a calibration."""
+
+REGION_RULES, LOW_COMPLEXITY = "rules of regions", "dust score of low complexity"
+WANTED_FDR, EXPECTED_SHARE = "wanted false discovery rate", "expected share of viruses"
+"""Settings, as the manifest of the calls names them."""
+
 DNA_ONLY_BELOW = "short_below"
 """The setting `dna_only_below_bases`, as stored tables name it."""
 _INPUTS = (
-    *(f"{what}{name}" for name in (DEFAULT, SHORT, WITHOUT_OPEN_FRAME) for what in ("", "calibration of ")),
+    *(f"{what}{name}" for name in (DEFAULT, SHORT, WITHOUT_OPEN_FRAME) for what in ("", f"{CALIBRATION} ")),
     DNA_ONLY_BELOW,
 )
 
@@ -101,7 +117,7 @@ class Routing:
         """What the scores depend on besides the embeddings, by name."""
         found = {name: one.digest for name, one in self.named.items()}
         found |= {
-            f"calibration of {name}": one.calibration for name, one in self.named.items() if one.calibration
+            f"{CALIBRATION} {name}": one.calibration for name, one in self.named.items() if one.calibration
         }
         return found | ({DNA_ONLY_BELOW: str(self.dna_only_below)} if self.dna_only_below else {})
 

@@ -23,7 +23,7 @@ class Commands(TyperGroup):
         command = super().get_command(ctx, cmd_name)
         for param in command.params if command else ():
             if isinstance(param, TyperArgument):
-                param.display_type_rich = lambda ctx: None  # type: ignore[method-assign, assignment, misc]
+                param.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
         return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

@@ -15,14 +15,15 @@ from typing import Any
 
 import dagster as dg
 
-from virnucpro_assets.calling.routing import reads_by_route
+from virnucpro_assets.calling.routing import EXPECTED_FALSE, reads_by_route
 from virnucpro_assets.checks.results import completeness
 from virnucpro_assets.defs import metadata
 from virnucpro_assets.defs.devices import step_tags
-from virnucpro_assets.defs.partitions import DROPS, OF_CALL, Partitions, across_ranks, check_specs
+from virnucpro_assets.defs.partitions import DROPS, EMBEDDINGS, OF_CALL, Partitions, across_ranks, check_specs
 from virnucpro_assets.defs.records import Event, input_tags, latest_record, materialisation, recorded_version
 from virnucpro_assets.defs.steps import checked, drop_of, is_selected, step_of
 from virnucpro_assets.demo.recognise import demo_line
+from virnucpro_assets.drops.stage_records import read_stages
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.files.digests import sha256_of_file
@@ -94,7 +95,7 @@ def _specs(settings: Settings) -> list[dg.AssetSpec]:
     return [
         spec(
             "merged_embeddings",
-            [across_ranks("dnabert_s_embeddings"), across_ranks("esm2_embeddings"), "sequence_index"],
+            [*map(across_ranks, EMBEDDINGS), "sequence_index"],
             {"hdf5"},
             description="DNA and protein embeddings of all ranks side by side: a view over the shards, not a copy.",
         ),
@@ -178,6 +179,7 @@ def _virus_calls(work: DropWork) -> dg.MaterializeResult[None]:
             "dagster/row_count": tables.counts["reads"],
             **metadata.columns_of_table("virus_calls", READ_SCHEMA),
             "hits": tables.counts["hits"],
+            "expected_false_calls": read_stages(work.folder.stages)["calls"].figures[EXPECTED_FALSE],
             "viral_share": tables.counts["viral_reads"] / max(1, tables.counts["reads"]),
             "calls": metadata.counts_table(
                 {name: n for name, n in tables.counts.items() if ", " in name}, "call"
@@ -209,6 +211,8 @@ def _drop_report(work: DropWork) -> dg.MaterializeResult[None]:
     if report.scores and report.scores.total:
         found["scores"] = metadata.picture(plots.score_histogram(report.scores))
         found["calls"] = metadata.picture(plots.calls_by_tier(report.calls))
+    if report.q_values and report.q_values.total:
+        found["hits_by_fdr"] = metadata.picture(plots.hits_by_fdr(report.q_values))
     if report.evaluation:
         found["auroc"] = report.evaluation.auroc
     return _result("drop_report", sha256_of_file(work.folder.report), found)

@@ -29,6 +29,7 @@ from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.shard_runs import EmbeddingError
+from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.pipeline.embed import embed_drop
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.provenance import Incidents, Telemetry
@@ -37,10 +38,6 @@ from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
 GROUP, STEP, FINITE = "embeddings", "embed", "finite_values"
 RESUMES = {"dagster/retry_number", "dagster/is_resume_retry"}
-DESCRIPTIONS: dict[EncoderKind, str] = {
-    "dnabert_s": "The nucleotides of each distinct stop-free frame as numbers by the language model DNABERT-S.",
-    "esm2": "The protein of each distinct stop-free frame as numbers by the language model ESM-2.",
-}
 ABOUT_RANKS = "A drop is cut into ranks, which are computed, checked and repeated one by one."
 
 
@@ -51,7 +48,7 @@ class EmbeddingConfig(dg.Config):
 
 
 def embeddings(settings: Settings) -> dg.AssetsDefinition:
-    """The assets `dnabert_s_embeddings` and `esm2_embeddings`."""
+    """The embeddings of each encoder: `dnabert_s_embeddings`, `esm2_embeddings`."""
     checks = check_specs(settings, *EMBEDDINGS)
 
     @dg.multi_asset(
@@ -63,7 +60,7 @@ def embeddings(settings: Settings) -> dg.AssetsDefinition:
                 group_name=GROUP,
                 kinds={"pytorch", "hdf5"},
                 skippable=True,
-                description=f"{DESCRIPTIONS[kind]} {ABOUT_RANKS}",
+                description=f"{ENCODERS[kind].description} {ABOUT_RANKS}",
             )
             for kind in ENCODER_KINDS
         ],

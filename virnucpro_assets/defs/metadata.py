@@ -12,6 +12,7 @@ import dagster as dg
 import numpy as np
 
 from virnucpro_assets.drops.work import DropWork
+from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.pipeline.predict import SCORES_FILE
 from virnucpro_assets.reports.outputs import columns_of
 from virnucpro_assets.settings import Settings
@@ -20,6 +21,7 @@ from virnucpro_assets.storage.calls import CALLS, TIERS
 from virnucpro_assets.storage.prediction_tables import PREDICTIONS_FILE
 from virnucpro_assets.storage.shards import ShardManifest
 from virnucpro_assets.storage.tables import TablesManifest
+from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 Metadata = dict[str, Any]
 
@@ -104,19 +106,21 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "protein": ("stop-free translation of the frame", ""),
         "nucleotide": ("the bases it was translated from", ""),
     },
-    "dnabert_s_embeddings": {
-        "rows": ("position in the index", ""),
-        "embeddings": ("mean over the tokens of the nucleotides", "sequence_index.nucleotide"),
-    },
-    "esm2_embeddings": {
-        "rows": ("position in the index", ""),
-        "embeddings": ("mean over the residues of the protein", "sequence_index.protein"),
+    **{
+        f"{kind}_embeddings": {
+            "rows": ("position in the index", ""),
+            "embeddings": (
+                f"mean over the tokens of its {encoder.column}",
+                f"sequence_index.{encoder.column.removesuffix('s')}",
+            ),
+        }
+        for kind, encoder in ENCODERS.items()
     },
     "merged_embeddings": {
-        "rows": ("position in the index", "dnabert_s_embeddings.rows esm2_embeddings.rows"),
+        "rows": ("position in the index", " ".join(f"{kind}_embeddings.rows" for kind in ENCODER_KINDS)),
         "embeddings": (
             "the DNA's numbers, then the protein's",
-            "dnabert_s_embeddings.embeddings esm2_embeddings.embeddings",
+            " ".join(f"{kind}_embeddings.embeddings" for kind in ENCODER_KINDS),
         ),
     },
     "predictions": _of_output(
@@ -125,7 +129,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
     "virus_calls": _of_output(
         READ_CALLS_FILE,
         {
-            **dict.fromkeys(("name", "length", "chunks", "unreadable_frames"), ""),
+            **dict.fromkeys(("name", "length", "chunks", "unreadable_frames", "low_complexity_share"), ""),
             **dict.fromkeys(("scored_chunks", "reason"), "predictions.id"),
             **dict.fromkeys(("p_virus_calibrated", "q_value"), "predictions.p_virus_calibrated"),
             "max_score_0": "predictions.p_others",

@@ -11,11 +11,12 @@ import dagster as dg
 
 from virnucpro_assets.checks.rules import check_rules
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 DROPS = "sequence_drops"
 CLASSIFIER = "classifier"
 OF_INDEX = ("sequence_drop", "sequence_index")
-EMBEDDINGS = ("dnabert_s_embeddings", "esm2_embeddings")
+EMBEDDINGS = tuple(f"{kind}_embeddings" for kind in ENCODER_KINDS)
 OF_CALL = ("merged_embeddings", "predictions", "virus_calls", "drop_report", "check_report")
 """Each is made from the one before, except the last, which is always made."""
 ASSETS = (*OF_INDEX, *EMBEDDINGS, *OF_CALL)

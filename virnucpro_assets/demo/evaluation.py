@@ -1,4 +1,4 @@
-"""How well scores tell viruses from others in the demo: AUROC, and that of GC content beside it.
+"""How well scores tell viruses from others in the demo: AUROC beside that of GC content, and the rate of wrong calls.
 
 The GC content of a read is what a classifier must beat: its direction is fixed on the training
 excerpts, so it cannot profit from knowing the answer.
@@ -6,7 +6,7 @@ excerpts, so it cannot profit from knowing the answer.
 The interval takes reads as independent. Those of the demo overlap, so the true one is wider.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from virnucpro_assets.demo.excerpts import Excerpt, read_excerpts
 from virnucpro_assets.demo.paths import DATA_FOLDER
 from virnucpro_assets.demo.truth import Truth
 from virnucpro_assets.models.evaluation import Auroc, auroc
+
+WANTED_RATES = (0.1, 0.15, 0.2, 0.25, 0.3)
+"""The false discovery rates for which the expected and the true share of wrong reads are compared."""
 
 _MISSING = float("nan")
 
@@ -29,6 +32,19 @@ class Evaluation:
     unscored: int
     score: Auroc
     gc: Auroc
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRate:
+    """The reads whose q-value is at most `wanted`: how many, and the expected and the true share of others.
+
+    Both shares are None without a read.
+    """
+
+    wanted: float
+    reads: int
+    expected: float | None
+    true: float | None
 
 
 def gc_content(bases: bytes) -> float:
@@ -76,3 +92,26 @@ def evaluate(
         score=auroc(np.array([scores[name] for name in scored]), is_virus),
         gc=auroc(direction * gc, is_virus),
     )
+
+
+def error_rates(
+    q_values: Mapping[str, float], truth: Mapping[str, Truth], wanted: Sequence[float] = WANTED_RATES
+) -> list[ErrorRate]:
+    """Compare q-values by read id with the truth, at each of the `wanted` rates. Artefacts never count."""
+    names = [name for name in q_values if truth[name].label != "artefact"]
+    values = np.array([q_values[name] for name in names])
+    is_wrong = np.array([truth[name].label != "virus" for name in names], np.bool_)
+    found = []
+    for rate in wanted:
+        taken = values <= rate
+        any_taken = bool(taken.any())
+        found.append(
+            ErrorRate(
+                wanted=rate,
+                reads=int(taken.sum()),
+                # The q-value of the least sure read is the mean over it and all that are surer.
+                expected=float(values[taken].max()) if any_taken else None,
+                true=float(is_wrong[taken].mean()) if any_taken else None,
+            )
+        )
+    return found

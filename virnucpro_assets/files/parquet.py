@@ -154,10 +154,18 @@ def opened_table(path: Path) -> Iterator[pq.ParquetFile]:
 def table_batches(path: Path, columns: list[str] | None = None, size: int = 65536) -> Iterator[Any]:
     """Record batches of at most `size` rows of the Parquet file at `path`, all its rows in order.
 
-    Raises IntegrityError as `opened_table` does, and if the number of rows is not the one in the metadata.
+    Raises IntegrityError as `opened_table` does, if it lacks one of the `columns`, and if the number of rows is not the
+    one in the metadata.
     """
     rows = 0
     with opened_table(path) as file:
+        if missing := [name for name in columns or () if name not in file.schema_arrow.names]:
+            raise IntegrityError(
+                path,
+                found=f"no column {', '.join(missing)}",
+                expected="a table of this version",
+                advice="Another version wrote it: materialise it again.",
+            )
         for batch in file.iter_batches(size, columns=columns):
             rows += batch.num_rows
             yield batch

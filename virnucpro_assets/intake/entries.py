@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from virnucpro_assets.errors import InputError
+from virnucpro_assets.sequences.formats import COMPRESSED, ENDINGS
 from virnucpro_assets.sequences.read_files import without_mate
 
 SHEET_ENDINGS = (".csv", ".tsv")
@@ -18,15 +19,15 @@ SHEET_ENDINGS = (".csv", ".tsv")
 LOOKED_AT = 10_000
 PRINTED_LETTERS = 80
 
-_PACKED = (".gz", ".bgz", ".zst", ".zstd", ".bz2", ".xz")
-_READS = (".fastq", ".fq", ".fasta", ".fa", ".fna", ".fas", ".ubam", ".bam")
+_PACKED = tuple(f".{ending}" for ending in COMPRESSED)
+_READS = tuple(f".{ending}" for ending in ENDINGS)
 
 # What browsers, WinSCP, rclone, aria2, gsutil and others add to a name while they copy.
 _UNFINISHED = (".part", ".partial", ".tmp", ".temp", ".filepart", ".crdownload", ".download", ".aria2", "~")
 # rsync's .NAME.x7Gh2k, with its own folder for delayed updates; lftp's .in.NAME.
 _HIDDEN = re.compile(r"\.(?:in\.)?(?P<name>.+?)(?:\.[A-Za-z0-9]{6}|\.)?")
 # NAME.fastq.gz.6eF78aBc, as the AWS command line writes.
-_NUMBERED = re.compile(r"(?P<name>.+\.(?:gz|bgz|zst|bz2|xz|fastq|fq|fasta|fa|fna|bam))\.[0-9A-Fa-f]{8}")
+_NUMBERED = re.compile(rf"(?P<name>.+\.(?:{'|'.join((*COMPRESSED, *ENDINGS))}))\.[0-9A-Fa-f]{{8}}")
 # Reads of the indices by which bcl2fastq tells samples apart.
 _INDEX_READS = re.compile(r".+_S\d+(_L\d{3})?_I[12]_\d{3}")
 # What holds reads in a form that is refused with advice.

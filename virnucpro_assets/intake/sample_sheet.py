@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from virnucpro_assets.errors import InputError, excerpt
+from virnucpro_assets.sequences.formats import ENDINGS
 from virnucpro_assets.sequences.read_files import ReadFile, pair_files
 
 # The names of the columns in lower case: of nf-core, nf-core/mag, nf-core/ampliseq, Illumina's fastq_list.csv.
@@ -25,7 +26,7 @@ _COLUMNS = {
     "fastq_2": ("fastq_2", "short_reads_2", "reversereads", "read2file", "fastq2", "r2"),
     "single": ("fasta", "long_reads"),
 }
-_READS = re.compile(r"\.(fastq|fq|fasta|fa|fna|fas|u?bam)\b", re.IGNORECASE)
+_READS = re.compile(rf"\.({'|'.join(ENDINGS)})\b", re.IGNORECASE)
 _ADVICE = "Correct the sheet; its columns are sample,fastq_1,fastq_2."
 # Enough for the header and some rows; other tables may be large.
 _HEAD_BYTES = 1 << 20

@@ -33,6 +33,8 @@ class EncoderSpec:
     column: Literal["nucleotides", "proteins"]
     """The column of the index that it reads."""
     molecule: str
+    description: str
+    """What its embeddings are, for people."""
     letters_per_token: int
     """An estimate that plans of packs use: never more letters than a token spans on average."""
     excluded_special_tokens: int
@@ -59,6 +61,7 @@ ENCODERS: dict[EncoderKind, EncoderSpec] = {
     "dnabert_s": EncoderSpec(
         column="nucleotides",
         molecule="DNA",
+        description="The nucleotides of each distinct stop-free frame as numbers by the language model DNABERT-S.",
         # A byte pair token of its vocabulary spans about 5 bases.
         letters_per_token=4,
         excluded_special_tokens=0,
@@ -71,6 +74,7 @@ ENCODERS: dict[EncoderKind, EncoderSpec] = {
     "esm2": EncoderSpec(
         column="proteins",
         molecule="protein",
+        description="The protein of each distinct stop-free frame as numbers by the language model ESM-2.",
         letters_per_token=1,
         excluded_special_tokens=1,
         has_attention_bias=False,

@@ -7,15 +7,26 @@ import numpy as np
 from virnucpro_assets.calling.calls import call_members
 from virnucpro_assets.calling.error_rates import ErrorRates
 from virnucpro_assets.calling.region_tables import REGION_FILES, write_regions
-from virnucpro_assets.calling.routing import READS_BY_ROUTE, Routing, check_scored_by, classifiers_in_use
+from virnucpro_assets.calling.routing import (
+    EXPECTED_FALSE,
+    EXPECTED_SHARE,
+    LOW_COMPLEXITY,
+    READS_BY_ROUTE,
+    REGION_RULES,
+    WANTED_FDR,
+    Routing,
+    check_scored_by,
+    classifiers_in_use,
+)
 from virnucpro_assets.checks.gate import require_passed, subjects_of_predictions
 from virnucpro_assets.drops.stage_locks import stage_lock
 from virnucpro_assets.drops.stage_records import recorded_stage
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.pipeline.predict import demo_note, score_files, scored_members
+from virnucpro_assets.sequences.complexity import DustScores
 from virnucpro_assets.sequences.reads import read_batches
-from virnucpro_assets.settings_groups import RegionRules
+from virnucpro_assets.settings_groups import LOW_COMPLEXITY_ABOVE, RegionRules
 from virnucpro_assets.storage.call_tables import (
     CHUNK_CALLS_FILE,
     CONSENSUS_FILE,
@@ -61,11 +72,12 @@ def call_drop(work: DropWork) -> TablesManifest:
         check_scored_by(work.folder.predictions, predictions, routing)
         require_passed(work, subjects_of_predictions(predictions))
         note = demo_note(work, routing)
+        work.drop.check_files()
         rates, tables = _write_tables(work, predictions, routing, note)
         hits = _write_hits(work, note)
         figures.update({"reads": tables.reads, "hits": hits})
         wrong = rates.expected_wrong(folder / READ_CALLS_FILE)
-        figures["expected false calls"] = "unknown" if wrong is None else round(wrong, 3)
+        figures[EXPECTED_FALSE] = "unknown" if wrong is None else round(wrong, 3)
         regions = write_regions(
             folder / READ_CALLS_FILE,
             folder / CHUNK_CALLS_FILE,
@@ -100,16 +112,17 @@ def _write_tables(
         index.read_batches(),
         work.folder.calls,
         partial(call_members, thresholds=settings.calls, by=by),
-        by,
+        DustScores(read_batches(work.drop.read_files), index.manifest.chunk_length).take,
+        by=by,
         note=note,
         q_values=rates.q_values,
+        low_complexity_above=settings.low_complexity_above,
     )
     return rates, summary
 
 
 def _write_hits(work: DropWork, note: str) -> int:
     """Write the hits from the drop's own files; returns how many there are."""
-    work.drop.check_files()
     return write_hits(
         read_batches(work.drop.read_files),
         work.folder.calls / READ_CALLS_FILE,
@@ -142,9 +155,11 @@ def _inputs_of_settings(work: DropWork) -> dict[str, str]:
     """What the settings decide about calls, by name; what is off or the default is left out."""
     settings, found = work.settings, {"min_score": str(_min_score(work))}
     if settings.calls.wanted_fdr is not None:
-        found["wanted false discovery rate"] = str(settings.calls.wanted_fdr)
+        found[WANTED_FDR] = str(settings.calls.wanted_fdr)
     if settings.expected_viral_share is not None:
-        found["expected share of viruses"] = str(settings.expected_viral_share)
+        found[EXPECTED_SHARE] = str(settings.expected_viral_share)
+    if settings.low_complexity_above != LOW_COMPLEXITY_ABOVE:
+        found[LOW_COMPLEXITY] = str(settings.low_complexity_above)
     if settings.regions != RegionRules():
-        found["rules of regions"] = settings.regions.model_dump_json()
+        found[REGION_RULES] = settings.regions.model_dump_json()
     return found

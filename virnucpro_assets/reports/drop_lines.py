@@ -30,25 +30,6 @@ def summary_fields(key: str, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _finished(key: str, settings: Settings) -> tuple[DropWork, DropReport]:
-    """A drop whose report is made, and its figures; InputError for any other."""
-    work = DropWork.on(key, settings, lambda _: None)
-    removed = removed_of(work.folder)
-    if not work.folder.report.exists():
-        raise InputError(
-            f"drop {key}",
-            found=removed.line if removed else "no report yet",
-            expected="a finished drop",
-            advice=f"Run `virnucpro materialize {key}`.",
-        )
-    return work, gather_report(work)
-
-
-def _warning(work: DropWork) -> str:
-    """Which of the models in use are the demo's; empty if none is."""
-    return demo_line(work.settings.model_folders(work.drop.source.chunk_length))
-
-
 def summary_lines(key: str, settings: Settings) -> Iterator[str]:
     """What the terminal says of a drop whose report is made."""
     work, report = _finished(key, settings)
@@ -79,6 +60,25 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
     if warning:
         yield f"warning: {warning}"
     yield f"report: {work.folder.report.absolute()}"
+
+
+def _finished(key: str, settings: Settings) -> tuple[DropWork, DropReport]:
+    """A drop whose report is made, and its figures; InputError for any other."""
+    work = DropWork.on(key, settings, lambda _: None)
+    removed = removed_of(work.folder)
+    if not work.folder.report.exists():
+        raise InputError(
+            f"drop {key}",
+            found=removed.line if removed else "no report yet",
+            expected="a finished drop",
+            advice=f"Run `virnucpro materialize {key}`.",
+        )
+    return work, gather_report(work)
+
+
+def _warning(work: DropWork) -> str:
+    """Which of the models in use are the demo's; empty if none is."""
+    return demo_line(work.settings.model_folders(work.drop.source.chunk_length))
 
 
 def _lines_of_calls(report: DropReport) -> Iterator[str]:

@@ -7,6 +7,7 @@ from virnucpro_assets.checks.results import CheckResult
 from virnucpro_assets.reports import plots
 from virnucpro_assets.reports.histograms import Histogram
 from virnucpro_assets.reports.pages import render_page
+from virnucpro_assets.reports.tracks import Track
 
 TEMPLATE = "drop_report.html"
 
@@ -63,8 +64,20 @@ class RankFigures(_Figures):
     cached_rows: int | None = Field(None, exclude_if=lambda cached: cached is None)
 
 
+class LowComplexity(_Figures):
+    """Chunks with a dust score above `above`, of all `chunks`; and Viral reads with at least half of such chunks."""
+
+    above: float
+    low_chunks: int
+    chunks: int
+    viral_reads: int
+
+
 class CallRow(_Figures):
-    """A read or contig with its call; `score` is its largest P(virus)."""
+    """A read or contig with its call.
+
+    `score` is its largest P(virus), `low_complexity` the share of its chunks that are low in complexity.
+    """
 
     name: str
     length: int
@@ -73,6 +86,7 @@ class CallRow(_Figures):
     tier: str
     weighted_delta: float
     score: float
+    low_complexity: float = 0.0
 
 
 class QuarantinedFigures(_Figures):
@@ -85,8 +99,17 @@ class QuarantinedFigures(_Figures):
     reason: str
 
 
+class ErrorRateFigures(_Figures):
+    """Reads whose q-value is at most `wanted`: how many, and the expected and the true share of wrong ones."""
+
+    wanted: float
+    reads: int
+    expected: float | None
+    true: float | None
+
+
 class Evaluation(_Figures):
-    """How well known labels are predicted: AUROC with its interval, and a baseline."""
+    """How well known labels are predicted: AUROC with its interval, a baseline, and shares of wrong calls."""
 
     auroc: float
     low: float
@@ -94,6 +117,7 @@ class Evaluation(_Figures):
     baseline: float
     baseline_name: str
     detail: str = ""
+    error_rates: list[ErrorRateFigures] = []
 
 
 class DropReport(_Figures):
@@ -103,6 +127,8 @@ class DropReport(_Figures):
     `unique_candidates` the distinct ones, which were computed. `calls` counts reads by call and tier, `reasons` reads
     without a call by reason, `routes` called reads by the classifier that scored them, if there are two.
     `made_at` is when the calls were made. `inputs` are the first of the drop's files.
+    `expected_false_calls` is the expected number of Viral calls that are wrong, None without a calibration;
+    `uncalibrated` are the roles of classifiers without one, whose reads have no q-value.
     `quarantined` counts sequences without an embedding, `quarantine` lists the first of them, and
     `not_scored_candidates` counts their candidates.
     """
@@ -129,6 +155,11 @@ class DropReport(_Figures):
     calls: dict[str, dict[str, int]] = {}
     routes: dict[str, int] = {}
     hits: int = 0
+    expected_false_calls: float | None = None
+    uncalibrated: list[str] = []
+    q_values: Histogram | None = None
+    low_complexity: LowComplexity | None = None
+    tracks: list[Track] = []
     quarantined: int = 0
     quarantine: list[QuarantinedFigures] = []
     not_scored_candidates: int = 0
@@ -170,6 +201,10 @@ def _pictures(report: DropReport) -> dict[str, Markup]:
         drawn["calls"] = plots.calls_by_tier(report.calls, form="svg")
     if report.scores and report.scores.total:
         drawn["scores"] = plots.score_histogram(report.scores, form="svg")
+    if report.q_values and report.q_values.total:
+        drawn["hits_by_fdr"] = plots.hits_by_fdr(report.q_values, form="svg")
+    if report.tracks:
+        drawn["tracks"] = plots.tracks(report.tracks, form="svg")
     if report.read_lengths and report.read_lengths.total:
         drawn["read_lengths"] = plots.length_distribution(report.read_lengths, "reads", "bases", form="svg")
     if report.protein_lengths and report.protein_lengths.total:

@@ -3,11 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from virnucpro_assets import __version__
+from virnucpro_assets.calling.region_tables import REGIONS_FILE
 from virnucpro_assets.calling.routing import (
+    CALIBRATION,
     DEFAULT,
     DNA_ONLY_BELOW,
+    EXPECTED_FALSE,
+    EXPECTED_SHARE,
+    LOW_COMPLEXITY,
+    REGION_RULES,
     SHORT,
     THRESHOLD,
+    WANTED_FDR,
     WITHOUT_OPEN_FRAME,
     reads_by_route,
 )
@@ -30,6 +37,8 @@ from virnucpro_assets.reports.drop_report import (
     StageFigures,
 )
 from virnucpro_assets.reports.histograms import LengthCounter
+from virnucpro_assets.reports.tracks import strongest_tracks
+from virnucpro_assets.settings_groups import LOW_COMPLEXITY_ABOVE, RegionRules
 from virnucpro_assets.storage.call_tables import CHUNK_CALLS_FILE, READ_CALLS_FILE
 from virnucpro_assets.storage.calls import CALLS, TIERS
 from virnucpro_assets.storage.drop_folders import removed_of
@@ -78,6 +87,7 @@ def gather_report(work: DropWork) -> DropReport:
     recipes = {shard.recipe.encoder: shard.recipe for shard in shards}
     recipe = recipes["esm2"]
     chunk_calls, read_calls = work.folder.calls / CHUNK_CALLS_FILE, work.folder.calls / READ_CALLS_FILE
+    rules = RegionRules.model_validate_json(tables.inputs.get(REGION_RULES, "{}"))
     protein_lengths = LengthCounter()
     protein_lengths.add(work.index.protein_lengths()[: index.rows_with_protein])
     return DropReport(
@@ -114,6 +124,18 @@ def gather_report(work: DropWork) -> DropReport:
         calls={call: {tier: tables.counts[f"{call}, {tier}"] for tier in TIERS} for call in CALLS},
         routes=_routes(tables),
         hits=tables.counts["hits"],
+        expected_false_calls=_expected_false_calls(work),
+        uncalibrated=_uncalibrated(tables),
+        q_values=drop_figures.q_values(read_calls),
+        low_complexity=drop_figures.low_complexity(
+            read_calls, float(tables.inputs.get(LOW_COMPLEXITY, LOW_COMPLEXITY_ABOVE))
+        ),
+        tracks=strongest_tracks(
+            work.folder.calls / REGIONS_FILE,
+            chunk_calls,
+            chunk_length=index.chunk_length,
+            smoothing_chunks=rules.smoothing_chunks,
+        ),
         stages=list(_stages(work)),
         ranks=[_rank(shard) for shard in shards],
         checks=read_checks(work.folder.checks, subjects_of_calls(tables)),
@@ -173,7 +195,20 @@ def _settings_of_scores(work: DropWork, tables: TablesManifest) -> dict[str, str
     leasts = {name: value for name, value in tables.inputs.items() if name.startswith(THRESHOLD)}
     if leasts and work.settings.calls.wanted_precision is not None:
         found["wanted precision"] = work.settings.calls.wanted_precision
+    leasts |= {name: tables.inputs[name] for name in (WANTED_FDR, EXPECTED_SHARE) if name in tables.inputs}
     return found | {name: float(value) for name, value in leasts.items()}
+
+
+def _expected_false_calls(work: DropWork) -> float | None:
+    record = read_stages(work.folder.stages).get("calls")
+    found = record.figures.get(EXPECTED_FALSE) if record else None
+    return found if isinstance(found, float) else None
+
+
+def _uncalibrated(tables: TablesManifest) -> list[str]:
+    """The roles of the classifiers of a drop that have no calibration."""
+    roles = [role for role in (DEFAULT, SHORT, WITHOUT_OPEN_FRAME) if role in tables.inputs]
+    return [role for role in roles if f"{CALIBRATION} {role}" not in tables.inputs]
 
 
 def _routes(tables: TablesManifest) -> dict[str, int]:

@@ -6,7 +6,7 @@ of the files in RESULTS as the example; without RESULTS the examples on the page
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,11 @@ OUTPUTS: tuple[Output, ...] = (
                 "share",
                 f"{_NO_CALL}, or {_CALIBRATED}",
             ),
+            "low_complexity_share": Column(
+                "share of its chunks with a dust score above `low_complexity_above`",
+                "share",
+                "the read is empty",
+            ),
         },
         READ_SCHEMA,
     ),
@@ -144,6 +149,10 @@ OUTPUTS: tuple[Output, ...] = (
             "route": _ROUTE,
             "p_virus_calibrated": Column(
                 "max_score_1 as the classifier's card calibrates it", _P, _CALIBRATED
+            ),
+            "dust_score": Column(
+                "how repetitive it is: about 5 for bases at random, 310 for one base alone",
+                "0 to 310",
             ),
         },
         CHUNK_SCHEMA,
@@ -203,17 +212,21 @@ OUTPUTS: tuple[Output, ...] = (
 )
 
 
+Example = Mapping[str, str]
+"""The text of each column of one row."""
+
+
 def columns_of(file: str) -> Mapping[str, Column]:
     """The columns of a file by name."""
     return next(output.columns for output in OUTPUTS if output.file == file)
 
 
-def markdown(examples: Mapping[str, Sequence[str]]) -> str:
-    """The tables of the page; `examples` has a value for each column of a file."""
-    return "\n".join(line for output in OUTPUTS for line in _section(output, examples.get(output.file, ())))
+def markdown(examples: Mapping[str, Example]) -> str:
+    """The tables of the page; `examples` has a row of each file, by column."""
+    return "\n".join(line for output in OUTPUTS for line in _section(output, examples.get(output.file, {})))
 
 
-def with_outputs(page: str, examples: Mapping[str, Sequence[str]] | None = None) -> str:
+def with_outputs(page: str, examples: Mapping[str, Example] | None = None) -> str:
     """A page with the tables between its marks. Raises ValueError if it has no marks."""
     before, begin, rest = page.partition(BEGIN)
     inside, end, after = rest.partition(END)
@@ -222,43 +235,44 @@ def with_outputs(page: str, examples: Mapping[str, Sequence[str]] | None = None)
     return f"{before}{BEGIN}\n{markdown(examples or _examples_on(inside))}\n{END}{after}"
 
 
-def _section(output: Output, example: Sequence[str]) -> Iterator[str]:
+def _section(output: Output, example: Example) -> Iterator[str]:
     yield f"### `{output.file}`\n"
     yield f"One row: {output.row}. Order: {output.order}.\n"
     yield "| column | type | unit | meaning | null when | example |"
     yield "| --- | --- | --- | --- | --- | --- |"
-    shown = [*example, *[""] * (len(output.columns) - len(example))]
-    for (name, column), kind, value in zip(output.columns.items(), output.types(), shown, strict=True):
-        yield f"| `{name}` | {kind} | {column.unit} | {column.meaning} | {column.null} | {value} |"
+    for (name, column), kind in zip(output.columns.items(), output.types(), strict=True):
+        shown = example.get(name, "")
+        yield f"| `{name}` | {kind} | {column.unit} | {column.meaning} | {column.null} | {shown} |"
     yield ""
 
 
-def _examples_on(inside: str) -> dict[str, list[str]]:
+def _examples_on(inside: str) -> Mapping[str, Example]:
     """The examples of a page that was written before."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, str]] = {}
+    file = ""
     for line in inside.splitlines():
         if heading := re.fullmatch(r"### `(.+)`", line):
-            found[heading[1]] = []
-        elif line.startswith("| `"):
-            found[list(found)[-1]].append(line.split(" | ")[-1].removesuffix("|").strip())
+            file = heading[1]
+        elif row := re.fullmatch(r"\| `(.+?)` \|.* \| (.*)\|", line):
+            found.setdefault(file, {})[row[1]] = row[2].strip()
     return found
 
 
-def _examples_in(results: Path) -> dict[str, list[str]]:
+def _examples_in(results: Path) -> dict[str, Example]:
     """A row of each file that has one: of the tables of reads the first with a call."""
     return {output.file: _row(results / output.file, output) for output in OUTPUTS}
 
 
-def _row(path: Path, output: Output) -> list[str]:
+def _row(path: Path, output: Output) -> Example:
     if output.schema is None:
         lines = path.read_text(encoding="utf-8").splitlines()
-        return lines[1].split("\t") if len(lines) > 1 else []
+        return dict(zip(output.columns, lines[1].split("\t"), strict=True)) if len(lines) > 1 else {}
     rows = pq.read_table(path).to_pylist()
     example: dict[str, Any] = next((row for row in rows if row.get("call", True)), {})
-    return [
-        f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
-        for value in example.values()
-    ]
+    return {
+        name: f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+        for name, value in example.items()
+    }
 
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
+from virnucpro_assets.errors import excerpt
 from virnucpro_assets.reports.histograms import Histogram
+from virnucpro_assets.reports.tracks import Track
 
 # matplotlib has read the file `matplotlibrc` of the working folder, if there is one: its values are not used.
 mpl.rcdefaults()
@@ -41,6 +43,7 @@ WIDTH = 7.2
 DPI = 110
 NARROW = 10
 FEW = 0.005
+NAME_LETTERS = 60
 
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -70,6 +73,42 @@ def score_histogram(histogram: Histogram, *, form: Form = "png") -> bytes:
         axes.set(xlabel="largest P(virus) of a chunk", ylabel="chunks", xlim=(0, 1))
         title = f"Histogram of the largest P(virus) of {histogram.total:,} chunks"
         return _drawn(figure, "scores", title, form)
+
+
+def hits_by_fdr(q_values: Histogram, *, form: Form = "png") -> bytes:
+    """How many reads have a q-value of at most each false discovery rate."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(2.6)
+        taken = list(accumulate(q_values.counts, initial=0))
+        axes.plot(q_values.edges, taken, color=VERMILLION, linewidth=1.6, drawstyle="steps-post")
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        last = next(
+            edge for edge, count in zip(q_values.edges[1:], taken[1:], strict=True) if count == taken[-1]
+        )
+        axes.set(xlabel="expected share of wrong ones (false discovery rate)", ylabel="reads", xlim=(0, last))
+        axes.set_ylim(0)
+        axes.grid(linewidth=0.6)
+        title = f"Number of reads by their expected share of wrong ones, {q_values.total:,} reads"
+        return _drawn(figure, "hits-by-fdr", title, form)
+
+
+def tracks(contigs: Sequence[Track], *, form: Form = "png") -> bytes:
+    """The delta of the chunks along each contig, with its regions shaded."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.5 + 1.25 * len(contigs)), layout="constrained")
+        for axes, track in zip(figure.subplots(len(contigs), squeeze=False)[:, 0], contigs, strict=True):
+            for start, end in track.regions:
+                axes.axvspan(start, end, color=VERMILLION, alpha=0.25, linewidth=0)
+            axes.axhline(0, color=GRID, linewidth=0.8)
+            axes.plot(track.positions, track.deltas, color=GREY, linewidth=0.7)
+            axes.plot(track.positions, track.smoothed, color=BLUE, linewidth=1.5)
+            axes.set(xlim=(0, track.length), ylim=(-1.05, 1.05), yticks=(-1, 0, 1))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+            axes.set_title(excerpt(track.name, NAME_LETTERS), loc="left", fontsize=10)
+        axes.set_xlabel("position (bases)")
+        figure.supylabel("delta of chunks", fontsize=10)
+        return _drawn(figure, "tracks", "Scores along the contigs with the strongest viral regions", form)
 
 
 def length_distribution(

@@ -26,7 +26,12 @@ STATISTICS, CALLS_PLOT, SCORES_PLOT = (
 )
 SUMMARY_FILES = (TABLE, PARQUET, STATISTICS, CALLS_PLOT, SCORES_PLOT)
 
-_TYPES: dict[Any, Any] = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+_TYPES: dict[Any, Any] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    float | None: pa.float64(),
+}
 
 
 class SummaryRow(BaseModel):
@@ -44,6 +49,9 @@ class SummaryRow(BaseModel):
     viral_share_low: float = Field(description="lower end of its 95 % interval (Wilson)")
     viral_share_high: float = Field(description="upper end of its 95 % interval (Wilson)")
     hits: int = Field(description="reads in hits.fasta")
+    expected_false_calls: float | None = Field(
+        description="expected number of Viral calls that are wrong; none without a calibration"
+    )
     checks_passed: int = Field(description="checks that passed")
     checks_failed: int = Field(description="checks that did not pass")
     seconds: float = Field(description="wall-clock seconds of all stages")
@@ -68,6 +76,7 @@ def summary_row(report: DropReport) -> SummaryRow:
         viral_share_low=low,
         viral_share_high=high,
         hits=report.hits,
+        expected_false_calls=report.expected_false_calls,
         checks_passed=len(report.checks) - report.failed_checks,
         checks_failed=report.failed_checks,
         seconds=round(sum(stage.seconds for stage in report.stages), 3),
@@ -112,14 +121,18 @@ def write_summary(reports: Sequence[DropReport], out: Path) -> list[SummaryRow]:
 
 def _write_tables(rows: Sequence[SummaryRow], folder: Path) -> None:
     columns = {name: [getattr(row, name) for row in rows] for name in SummaryRow.model_fields}
-    lines = (map(str, of_row) for of_row in (columns, *zip(*columns.values(), strict=True)))
+    lines = (map(_text, of_row) for of_row in (columns, *zip(*columns.values(), strict=True)))
     write_text(folder / TABLE, "".join("\t".join(line) + "\n" for line in lines))
-    kinds = {
-        name: _TYPES[field.annotation] for name, field in SummaryRow.model_fields.items() if field.annotation
-    }
-    schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in kinds.items()])
+    kinds = {name: field.annotation for name, field in SummaryRow.model_fields.items()}
+    schema = pa.schema(
+        [pa.field(name, _TYPES[kind], nullable=kind == float | None) for name, kind in kinds.items()]
+    )
     with table_writer(folder / PARQUET, schema, 1 << 16) as table:
         table.add(columns)
+
+
+def _text(value: str | float | None) -> str:
+    return "" if value is None else str(value)
 
 
 def multiqc_content(reports: Sequence[DropReport], rows: Sequence[SummaryRow]) -> dict[str, dict[str, Any]]:

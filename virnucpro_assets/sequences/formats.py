@@ -15,6 +15,10 @@ class Format(Enum):
     BAM = "BAM"
 
 
+ENDINGS = ("fastq", "fq", "fasta", "fa", "fna", "fas", "ubam", "bam")
+"""How the names of files of reads end, before that of a compression."""
+COMPRESSED = ("gz", "bgz", "zst", "zstd", "bz2", "xz")
+
 _SAM_HEADERS = (b"@HD\t", b"@SQ\t", b"@RG\t", b"@PG\t", b"@CO\t")
 _UNPACK = "Unpack it, and give the files of reads in it."
 _OTHER_FORMATS = (

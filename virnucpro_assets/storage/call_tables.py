@@ -1,10 +1,10 @@
 """The calls of a drop, per chunk and per read or contig.
 
 - `chunk_calls.parquet`: scored chunks in input order: id, name, chunk, is_virus, max_score_0 (P(others)),
-  max_score_1 (P(virus)), route, p_virus_calibrated (of max_score_1, null without a calibration).
+  max_score_1 (P(virus)), route, p_virus_calibrated (of max_score_1, null without a calibration), dust_score.
 - `read_calls.parquet`: every read of the drop in input order with its call or the reason why it has none, and the
   number of its frames in which under half of the codons are readable: such a frame has no stop codon because it has
-  few letters, so the read may be filtered out.
+  few letters, so the read may be filtered out. The same goes for the share of its chunks that are low in complexity.
 - `prediction_results_highestscore.csv`: VirNucPro's own consensus file, sorted by id, tab-separated in spite of its
   name.
 - `contig_calls.tsv`: reads with scored chunks, sorted by id, numbers with 3 decimals.
@@ -60,7 +60,7 @@ CHUNK_SCHEMA: Any = schema(
         "route": pa.string(),
     },
     nullable={"p_virus_calibrated": pa.float64()},
-)
+).append(pa.field("dust_score", pa.float32(), nullable=False))
 READ_SCHEMA: Any = schema(
     {
         "name": pa.string(),
@@ -84,6 +84,7 @@ READ_SCHEMA: Any = schema(
         "route": pa.string(),
         "p_virus_calibrated": pa.float64(),
         "q_value": pa.float64(),
+        "low_complexity_share": pa.float64(),
     },
 )
 
@@ -100,15 +101,18 @@ def write_calls(
     reads: Iterator[ReadTableBatch],
     folder: Path,
     call: Callable[[ScoredMembers], tuple[ChunkCalls, ReadCalls]],
-    by: Sequence[ScoredBy] = JOINT_ALONE,
+    dust: Callable[[int], Any],
     *,
+    by: Sequence[ScoredBy] = JOINT_ALONE,
     note: str = "",
     q_values: QValues = _no_q_values,
+    low_complexity_above: float = 20,
 ) -> CallSummary:
     """Write the four files into `folder` from all members and all reads of a drop, in input order.
 
-    `call` gives the calls of scored members of whole reads. The routes of members are positions in `by`; `note` is
-    added to the metadata of the Parquet files; `q_values` gives those of called reads.
+    `call` gives the calls of scored members of whole reads, `dust` the dust scores float32 [n] of the next n chunks of
+    the drop; above `low_complexity_above` a chunk is low in complexity. The routes of members are positions in `by`;
+    `note` is added to the metadata of the Parquet files; `q_values` gives those of called reads.
 
     Raises IntegrityError if members and reads do not match.
     """
@@ -125,8 +129,11 @@ def write_calls(
         contigs = files.enter_context(SortedLines(folder))
         for piece in scored_reads(members, reads):
             chunks, calls = call(piece.members[piece.members.is_scored])
+            scores = dust(int(piece.reads.chunks.sum()))
             chunk_columns = _chunk_columns(piece.reads, chunks, by)
+            chunk_columns["dust_score"] = scores[_positions(piece.reads, chunks)]
             read_columns = _read_columns(piece.reads, calls, by, q_values)
+            read_columns["low_complexity_share"] = _shares(piece.reads, scores > low_complexity_above)
             chunk_table.add(chunk_columns)
             read_table.add(read_columns)
             consensus.add(_consensus_lines(chunk_columns))
@@ -148,6 +155,19 @@ def _chunk_columns(reads: ReadTableBatch, chunks: ChunkCalls, by: Sequence[Score
         "route": chosen([one.route for one in by], chunks.route),
         "p_virus_calibrated": calibrated_column(by, chunks.route, chunks.max_scores[:, 1]),
     }
+
+
+def _positions(reads: ReadTableBatch, chunks: ChunkCalls) -> Any:
+    """int64 [c]: the positions of scored chunks among all chunks of the reads."""
+    before = np.cumsum(reads.chunks, dtype=np.int64) - reads.chunks
+    return before[chunks.read - reads.first] + chunks.chunk - 1
+
+
+def _shares(reads: ReadTableBatch, is_so: Any) -> Any:
+    """Arrow double [n]: the share of each read's chunks for which bool [chunks] `is_so` is true; null without any."""
+    read = np.repeat(np.arange(len(reads.chunks)), reads.chunks)
+    counts = np.bincount(read, is_so, len(reads.chunks))
+    return pa.array(counts / np.maximum(reads.chunks, 1), mask=reads.chunks == 0)
 
 
 def _consensus_lines(columns: dict[str, Any]) -> bytes:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -95,7 +96,7 @@ class MergedReader:
         embeddings = np.empty((len(rows), self.manifest.width), np.float32)
         for part, offset in self._sources(start, start + len(rows)):
             first, last = max(start, part.start), min(start + len(rows), part.stop)
-            left = 0 if part.kind == ENCODER_KINDS[0] else self.manifest.widths[ENCODER_KINDS[0]]
+            left = sum(self.manifest.widths[kind] for kind in takewhile(part.kind.__ne__, ENCODER_KINDS))
             width = self.manifest.widths[part.kind]
             found = _read_rows(part, offset, width, first - part.start, last - part.start)
             embeddings[first - start : last - start, left : left + width] = found

@@ -1,7 +1,9 @@
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
+import pysam
 import pytest
 
 from virnucpro_assets.calling.region_tables import BED_FILE, GFF_FILE, REGIONS_FILE, write_regions
@@ -27,6 +29,7 @@ def write_tables(folder: Path, reads: dict[str, tuple[int, dict[int, float]]]) -
         "max_score_1": np.array([score for _, _, score in chunks], np.float32),
         "route": ["joint"] * len(chunks),
         "p_virus_calibrated": [None] * len(chunks),
+        "dust_score": np.full(len(chunks), 5, np.float32),
     }
     with table_writer(folder / CHUNK_CALLS_FILE, CHUNK_SCHEMA, 4) as table:
         table.add(columns)
@@ -84,6 +87,37 @@ def test_regions_are_the_same_in_bed_gff3_and_parquet(tmp_path: Path) -> None:
         ["phage", 0, 600, 600, 2, True],
     ]
     assert table.mean_score.tolist() == pytest.approx([0.85, 0.75, 0.9])
+
+
+def intervals(path: Path, preset: str) -> list[tuple[str, int, int]]:
+    """The intervals of a file by contig, as htslib finds them."""
+    compressed = pysam.tabix_index(str(path), preset=preset, keep_original=True)
+    parser = {"bed": pysam.asBed, "gff": pysam.asGFF3}[preset]()
+    with pysam.TabixFile(compressed) as file:
+        return [
+            (row.contig, row.start, row.end)
+            for name in file.contigs
+            for row in file.fetch(name, parser=parser)
+        ]
+
+
+def test_htslib_and_pandas_find_the_same_regions(tmp_path: Path) -> None:
+    write_tables(tmp_path, READS)
+    write(tmp_path)
+    table = pd.read_parquet(tmp_path / REGIONS_FILE)
+    expected = list(table[["name", "start", "end"]].itertuples(index=False, name=None))
+    assert expected == [("contig,1", 300, 900), ("contig,1", 1200, 1800), ("phage", 0, 600)]
+    assert intervals(tmp_path / BED_FILE, "bed") == expected
+    # GFF3 escapes the comma in the name of a sequence.
+    assert [(unquote(name), *place) for name, *place in intervals(tmp_path / GFF_FILE, "gff")] == expected
+    with pysam.TabixFile(str(tmp_path / f"{BED_FILE}.gz")) as bed:
+        assert [row.split("\t")[3] for row in bed.fetch("contig,1", 850, 1300)] == ["region_1", "region_2"]
+
+
+def test_htslib_reads_the_files_of_a_drop_without_a_region(tmp_path: Path) -> None:
+    write_tables(tmp_path, {})
+    write(tmp_path)
+    assert intervals(tmp_path / BED_FILE, "bed") == intervals(tmp_path / GFF_FILE, "gff") == []
 
 
 def test_a_drop_of_short_reads_has_headers_alone(tmp_path: Path) -> None:

@@ -216,6 +216,7 @@ def test_calibrated_probabilities_stand_beside_the_raw_ones_where_the_card_has_a
     finished: DropWork, models: Path
 ) -> None:
     calibrate(models, "classifier_300")
+    calibrate(models, "classifier_300_dna", calibration=None)
     work = under(finished, models, dna_only_below_bases=BELOW)
     tables, _ = predict_drop(work)
     assert tables.inputs["calibration of classifier"] == "slope 2.0, intercept -0.5"
@@ -291,6 +292,7 @@ def test_a_wanted_precision_needs_a_threshold_of_both_classifiers(finished: Drop
 def test_the_digest_of_one_classifier_is_its_own_and_of_routes_tells_their_border(
     finished: DropWork, models: Path
 ) -> None:
+    calibrate(models, "classifier_300", calibration=None)
     alone, routed, other = (
         classifiers_in_use(under(finished, models, dna_only_below_bases=below).settings, 300)
         for below in (0, 300, 200)
@@ -335,6 +337,9 @@ def test_the_q_value_of_a_read_is_the_mean_error_of_all_that_are_as_sure(
     is_viral = np.array([call == "Viral" for call in calls])
     assert wrong == pytest.approx((1 - p_virus)[is_viral].sum(), abs=1e-3)
     assert 0 < wrong < is_viral.sum()
+    report = gather_report(work)
+    assert (report.expected_false_calls, report.uncalibrated) == (wrong, [])
+    assert report.q_values is not None and report.q_values.total == len(q_values)
 
     rarer = _called(finished, models, expected_viral_share=0.1)
     odds = p_virus / (1 - p_virus) / 9
@@ -363,7 +368,10 @@ def test_with_a_wanted_false_discovery_rate_the_q_value_calls(
 def test_without_a_calibration_q_values_are_null_and_what_needs_them_is_refused(
     finished: DropWork, models: Path
 ) -> None:
+    calibrate(models, "classifier_300", calibration=None)
     work = _called(finished, models)
+    assert gather_report(work).uncalibrated == ["classifier"]
+    assert gather_report(work).expected_false_calls is None
     assert set(table(work, "calls/read_calls.parquet")["q_value"]) == {None}
     assert read_stages(work.folder.stages)["calls"].figures["expected false calls"] == "unknown"
     with pytest.raises(InputError, match=r"setting calls\.wanted_fdr: found 0\.05, for which the card of"):

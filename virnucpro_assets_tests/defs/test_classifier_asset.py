@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 import pytest
@@ -14,7 +14,8 @@ from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.classifier import classifier, record_in_use
 from virnucpro_assets.defs.partitions import DROPS
 from virnucpro_assets.demo.paths import MODELS_FOLDER, classifier_folder
-from virnucpro_assets.files.digests import sha256_of_file
+from virnucpro_assets.files.digests import digest_of_files, sha256_of_file
+from virnucpro_assets.models.cards import read_card
 from virnucpro_assets.settings import Settings
 
 
@@ -33,6 +34,13 @@ def recorded(instance: dg.DagsterInstance) -> tuple[str, dict[str, Any]]:
     return found.tags["dagster/data_version"], {name: value.value for name, value in found.metadata.items()}
 
 
+def calibration(inputs: Literal["both", "dna"]) -> str:
+    """The calibration of a demo classifier, as manifests say it."""
+    found = read_card(classifier_folder(300, inputs)).calibration
+    assert found is not None
+    return f"slope {found.slope}, intercept {found.intercept}"
+
+
 def test_a_border_for_short_reads_is_part_of_the_version(
     instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
@@ -44,13 +52,19 @@ def test_a_border_for_short_reads_is_part_of_the_version(
     )
     assert dg.materialize([classifier(plain)], instance=instance).success
     version, shown = recorded(instance)
-    assert version == shown["digest"] == usual
-    assert "used_with" not in shown
+    assert shown["digest"] == usual
+    alone = {"classifier": usual, "calibration of classifier": calibration("both")}
+    assert shown["used_with"] == alone
+    assert version == digest_of_files(alone.items())
 
     record_in_use(instance, routed)
     with_routes, shown = recorded(instance)
     assert shown["digest"] == usual
-    assert shown["used_with"] == {"classifier": usual, "short classifier": dna, "short_below": "300"}
+    assert shown["used_with"] == alone | {
+        "short classifier": dna,
+        "calibration of short classifier": calibration("dna"),
+        "short_below": "300",
+    }
     record_in_use(instance, other)
     assert len({version, with_routes, recorded(instance)[0]}) == 3
 

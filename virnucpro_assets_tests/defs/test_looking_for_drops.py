@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from virnucpro_assets.calling.routing import classifiers_in_use
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.classifier import classifier
 from virnucpro_assets.defs.instance import open_instance
@@ -27,7 +28,6 @@ from virnucpro_assets.defs.partitions import (
 from virnucpro_assets.defs.records import latest_record
 from virnucpro_assets.defs.statuses import Todo, whole
 from virnucpro_assets.demo.paths import MODELS_FOLDER
-from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 
@@ -168,7 +168,7 @@ def test_a_classifier_that_is_there_after_a_failure_is_put_on_record(daemon: Dae
     daemon.tick()
 
     made = daemon.instance.fetch_materializations(dg.AssetKey("classifier"), limit=9).records
-    digest = sha256_of_file(tmp_path / "classifier_300" / "model.safetensors")
+    digest = classifiers_in_use(settings, 300).digest
     assert [record.asset_materialization.tags["dagster/data_version"] for record in made] == [digest]
 
 

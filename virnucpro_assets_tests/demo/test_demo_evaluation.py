@@ -2,7 +2,7 @@
 
 import pytest
 
-from virnucpro_assets.demo.evaluation import evaluate, gc_content, gc_direction
+from virnucpro_assets.demo.evaluation import ErrorRate, error_rates, evaluate, gc_content, gc_direction
 from virnucpro_assets.demo.excerpts import Excerpt, write_excerpts
 from virnucpro_assets.demo.truth import Truth
 
@@ -49,3 +49,15 @@ def test_reads_of_unseen_genomes_can_be_judged_alone(tmp_path):
     scores = {"v1": 1.0, "v2": 1.0, "v3": -9.0, "o1": 0.0, "o2": 0.0, "o3": 9.0}
     found = evaluate(scores, dict.fromkeys(names, b"ACGT"), truth, genome="unseen", data_folder=tmp_path)
     assert (found.viruses, found.others, found.score.value) == (2, 2, 1.0)
+
+
+def test_the_expected_share_of_wrong_reads_is_compared_with_the_true_one():
+    labels = {"v1": "virus", "o1": "others", "v2": "virus", "o2": "others", "a": "artefact"}
+    truth = {name: Truth(label, "seen", "x") for name, label in labels.items()}
+    q_values = {"v1": 0.1, "o1": 0.2, "v2": 0.25, "o2": 0.5, "a": 0.05}
+    assert error_rates(q_values, truth, (0.05, 0.2, 0.3, 1)) == [
+        ErrorRate(0.05, 0, None, None),
+        ErrorRate(0.2, 2, 0.2, 0.5),
+        ErrorRate(0.3, 3, 0.25, pytest.approx(1 / 3)),
+        ErrorRate(1, 4, 0.5, 0.5),
+    ]

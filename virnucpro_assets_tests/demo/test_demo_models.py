@@ -1,18 +1,26 @@
 """The shipped models: as built, fitting each other, and as good as their cards say."""
 
+import shutil
+
 import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from tools.demo.classifiers import CHUNK_LENGTHS, CLASSIFIERS, NOTE, evaluate_demo_classifier
-from tools.demo.embeddings import embed, read_scores
+from tools.demo.classifiers import (
+    CHUNK_LENGTHS,
+    CLASSIFIERS,
+    NOTE,
+    calibrate_demo_classifier,
+    evaluate_demo_classifier,
+)
+from tools.demo.embeddings import embed, largest_scores, read_scores
 from tools.demo.tiny_models import write_encoders
 from tools.demo.tokenizer import SPECIAL_TOKENS, learn_tokenizer
 from virnucpro_assets.demo.excerpts import Excerpt, read_excerpts
 from virnucpro_assets.demo.paths import DATA_FOLDER, DNABERT_S_FOLDER, ESM2_FOLDER, classifier_folder
-from virnucpro_assets.models.cards import read_card
+from virnucpro_assets.models.cards import read_card, write_card
 from virnucpro_assets.models.classifier import load_classifier
-from virnucpro_assets.models.folders import read_model_folder
+from virnucpro_assets.models.folders import WEIGHTS_FILE, read_model_folder
 from virnucpro_assets.models.loading import load_encoder
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.sequences.ragged import Ragged
@@ -66,6 +74,23 @@ def test_a_classifier_is_as_good_on_the_drop_as_its_card_says(chunk_length, inpu
         assert found.score.low > 0.6
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("chunk_length", "inputs"), CLASSIFIERS)
+def test_the_calibration_of_a_card_is_that_of_the_validation_reads_and_nothing_else_changes(
+    tmp_path, chunk_length, inputs
+):
+    shipped = classifier_folder(chunk_length, inputs)
+    copy = shutil.copytree(shipped, tmp_path / "copy")
+    card = read_card(shipped)
+    write_card(copy, card.model_copy(update={"calibration": None}))
+    found = calibrate_demo_classifier(copy, ESM2_FOLDER, DNABERT_S_FOLDER).calibration
+    assert found.slope == pytest.approx(card.calibration.slope, abs=0.01)
+    assert found.intercept == pytest.approx(card.calibration.intercept, abs=0.01)
+    assert found.virus_share == card.calibration.virus_share
+    assert read_card(copy) == card.model_copy(update={"calibration": found})
+    assert (copy / WEIGHTS_FILE).read_bytes() == (shipped / WEIGHTS_FILE).read_bytes()
+
+
 def test_the_tokenizer_takes_a_sequence_as_one_word_between_its_special_tokens():
     tokenizer = Tokenizer.from_file(str(DNABERT_S_FOLDER / "tokenizer.json"))
     bases = read_excerpts(DATA_FOLDER, "held_out")[0].letters[:500]
@@ -104,3 +129,5 @@ def test_a_reads_score_is_its_best_virus_score_minus_its_best_other_score():
     scores = np.array([[0.25, 0.75], [0.5, 0.5], [1.0, 0.0]], np.float32)
     found = read_scores(4, read, scores)
     np.testing.assert_array_equal(found, [0.25, np.nan, -1.0, np.nan])
+    largest = largest_scores(4, read, scores)
+    np.testing.assert_array_equal(largest, [[0.5, 0.75], [np.nan] * 2, [1.0, 0.0], [np.nan] * 2])

@@ -120,7 +120,7 @@ CASES = {
         {},
         "settings",
         "error: variable VIRNUCPRO_PRECISON: found a name that no setting has; expected the name of a setting, the "
-        "nearest is VIRNUCPRO_PRECISION. Correct the name or unset it; docs/operations.md lists all settings.",
+        "nearest is VIRNUCPRO_PRECISION. Correct the name or unset it; docs/settings.md lists all settings.",
         2,
         {"VIRNUCPRO_PRECISON": "bfloat16"},
     ),

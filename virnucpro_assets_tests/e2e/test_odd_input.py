@@ -66,6 +66,7 @@ def right(new_installation: Callable[[str], Any]) -> Right:
     (folder / "pairs.bam").write_bytes(unaligned_bam({"b0": (STRETCH * 3, "NNNN"), "b1": ("AC", STRETCH)}))
     (folder / "wrong.fa").write_bytes(bytes(range(256)))
     (folder / "empty.fastq").touch()
+    (folder / "silent.fa").write_text(f">stops\n{ODD_FASTA['stops']}\n")
     arrived = folder / "drops" / "arrived"
     arrived.mkdir(parents=True)
     (arrived / "reads.fa").write_text(f">x\n{STRETCH}\n")
@@ -82,6 +83,7 @@ def right(new_installation: Callable[[str], Any]) -> Right:
         ["forget", "empty", "--delete"],
         ["forget", "empty"],
         ["drops"],
+        ["predict", "silent.fa", "--out", "silent"],
     ]
     return Right(installation, installation.run_all([(line, {}) for line in lines]))
 
@@ -141,21 +143,54 @@ def test_the_chunks_of_a_contig_are_in_the_consensus_file(right: Right) -> None:
     assert max(numbers) <= -(-CONTIG // 300)
 
 
+HEADERS = {
+    "prediction_results.txt": "Sequence_ID\tPrediction\tscore1\tscore2\n",
+    "prediction_results_highestscore.csv": "Modified_ID\tIs_Virus\tmax_score_0\tmax_score_1\n",
+    "contig_calls.tsv": "ID\tcall\ttier\tweighted_delta\tn_chunks\tn_confident_viral\tn_confident_nonviral"
+    "\tn_ambiguous\tviral_proportion\tnonviral_proportion\n",
+    "hits.fasta": "",
+    "viral_regions.bed": "#chrom\tstart\tend\tname\tscore\tstrand\n",
+    "viral_regions.gff3": "##gff-version 3\n",
+}
+PARQUET = [name for name in TABLES if name.endswith(".parquet")]
+
+
 def test_an_empty_file_gives_a_warning_and_tables_without_rows(right: Right) -> None:
     outcome, out = right.outcomes[2], right.installation.folder / "empty"
     assert outcome.exit_code == 0
     assert "warning: drop empty holds no reads; every output will be empty" in outcome.stderr.splitlines()
     assert sorted(path.name for path in out.glob("[!.]*")) == sorted(TABLES)
-    assert {
-        name: (out / name).read_text() for name in TABLES if name.endswith((".txt", ".csv", ".tsv", ".fasta"))
-    } == {
-        "prediction_results.txt": "Sequence_ID\tPrediction\tscore1\tscore2\n",
-        "prediction_results_highestscore.csv": "Modified_ID\tIs_Virus\tmax_score_0\tmax_score_1\n",
-        "contig_calls.tsv": "ID\tcall\ttier\tweighted_delta\tn_chunks\tn_confident_viral\tn_confident_nonviral"
-        "\tn_ambiguous\tviral_proportion\tnonviral_proportion\n",
-        "hits.fasta": "",
+    assert {name: (out / name).read_text() for name in HEADERS} == HEADERS
+    assert {*HEADERS, *PARQUET, "report.html"} == set(TABLES)
+    assert {pq.read_table(out / name).num_rows for name in PARQUET} == {0}
+    page = (out / "report.html").read_text()
+    assert "This drop is empty." in page
+    assert "expected share of wrong ones" not in page
+    assert "Scores along the contigs" not in page
+
+
+def test_a_drop_without_a_call_gives_headers_and_the_reason_of_each_read(right: Right) -> None:
+    outcome, out = right.outcomes[11], right.installation.folder / "silent"
+    assert outcome.exit_code == 0, outcome.stderr
+    assert {name: (out / name).read_text() for name in HEADERS} == HEADERS
+    rows = {name: pq.read_table(out / name).num_rows for name in PARQUET}
+    assert rows == {name: int(name == "read_calls.parquet") for name in PARQUET}
+    assert right.calls("silent")["stops"]["reason"] == "no_stop_free_frame"
+    page = (out / "report.html").read_text()
+    assert "No read could be called." in page
+    assert "expected to be wrong" not in page
+
+
+def test_reads_of_low_complexity_are_called_like_others_and_say_so(right: Right) -> None:
+    calls = right.calls("odd")
+    low = {name: row["low_complexity_share"] for name, row in calls.items() if name in ODD_FASTA}
+    assert low == {
+        **dict.fromkeys(ODD_FASTA, 0.0),
+        "no_bases": None,
+        # TAAC ten times: 38 triplets of four kinds.
+        "stops": 1.0,
     }
-    assert {pq.read_table(out / name).num_rows for name in TABLES if name.endswith(".parquet")} == {0}
+    assert 0 <= calls["contig"]["low_complexity_share"] < 0.01
 
 
 def test_a_delivered_folder_is_materialised_and_reported(right: Right) -> None:

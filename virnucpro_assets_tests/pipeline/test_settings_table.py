@@ -8,12 +8,12 @@ from tools.settings_table import with_table
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.settings_names import in_use, settings_of
 
-OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+SETTINGS = Path(__file__).parents[2] / "docs" / "settings.md"
 
 
 def test_the_documentation_has_every_setting_with_its_default_and_meaning() -> None:
-    page = OPERATIONS.read_text()
-    advice = "python -m tools.settings_table docs/operations.md writes it"
+    page = SETTINGS.read_text()
+    advice = "python -m tools.settings_table docs/settings.md writes it"
     assert with_table(page) == page, advice
 
 

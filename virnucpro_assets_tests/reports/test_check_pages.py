@@ -278,7 +278,7 @@ def test_the_documentation_has_every_check_with_its_settings_and_thresholds() ->
     settings = Settings()
     table = {
         line.split("`")[1]: line
-        for line in (Path(__file__).parents[2] / "docs" / "health.md").read_text().splitlines()
+        for line in (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text().splitlines()
         if line.startswith("| `")
     }
     thresholds = ("min_packing_efficiency", "min_cosine", "min_label_agreement", "max_packed_difference")

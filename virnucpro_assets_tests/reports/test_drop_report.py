@@ -7,8 +7,10 @@ from virnucpro_assets.checks.results import CheckResult
 from virnucpro_assets.reports.drop_report import (
     CallRow,
     DropReport,
+    ErrorRateFigures,
     Evaluation,
     InputFigures,
+    LowComplexity,
     ModelFigures,
     QuarantinedFigures,
     RankFigures,
@@ -240,6 +242,43 @@ def test_an_empty_drop_says_so_and_has_no_pictures():
     assert "This drop is empty." in page.text
     assert "svg" not in page.tags
     assert page.open == []
+
+
+def test_expected_errors_are_shown_with_a_picture_where_there_is_a_calibration(report):
+    calibrated = report.model_copy(
+        update={
+            "expected_false_calls": 3.25,
+            "q_values": Histogram(edges=[0, 0.5, 1], counts=[15, 5]),
+            "evaluation": report.evaluation.model_copy(
+                update={
+                    "error_rates": [
+                        ErrorRateFigures(wanted=0.1, reads=0, expected=None, true=None),
+                        ErrorRateFigures(wanted=0.2, reads=1250, expected=0.196, true=0.221),
+                    ]
+                }
+            ),
+        }
+    )
+    page = Page(render_report(calibrated))
+    assert "Of 20 Viral calls about 3.2 are expected to be wrong" in page.text
+    assert "0.1 0 – – 0.2 1,250 19.6 % 22.1 %" in page.text
+    assert page.tags.count("svg") == 7
+    assert "no q-value" not in page.text
+
+
+def test_without_a_calibration_the_report_says_why_there_are_no_expected_errors(report):
+    text = Page(render_report(report.model_copy(update={"uncalibrated": ["classifier"]}))).text
+    assert "no q-value for reads scored by: classifier. Its card has no calibration" in text
+    assert "are expected to be wrong" not in text
+
+
+def test_low_complexity_is_shown_and_sets_nothing_aside_by_itself(report):
+    low = LowComplexity(above=20, low_chunks=1200, chunks=6600, viral_reads=1)
+    row = report.top_calls[0].model_copy(update={"low_complexity": 0.25})
+    text = Page(render_report(report.model_copy(update={"low_complexity": low, "top_calls": [row]}))).text
+    assert "Low complexity (dust score above 20): 1,200 of 6,600 chunks" in text
+    assert "at least half of the chunks in 1 Viral read. Nothing is left out" in text
+    assert "0.9999 25.0 %" in text
 
 
 def test_a_drop_without_any_call_says_so(report):

@@ -28,6 +28,15 @@ def test_the_documentation_has_every_file_and_an_example_of_each_table() -> None
         assert any(examples)
 
 
+def test_examples_stay_with_their_columns_when_the_order_of_columns_changes() -> None:
+    page = PAGE.read_text()
+    lines = page.splitlines(keepends=True)
+    first = next(number for number, line in enumerate(lines) if line.startswith("| `"))
+    lines[first], lines[first + 1] = lines[first + 1], lines[first]
+    assert "".join(lines) != page
+    assert with_outputs("".join(lines)) == page
+
+
 @pytest.mark.parametrize("output", OUTPUTS, ids=lambda output: output.file)
 def test_the_columns_are_those_of_the_file(finished: DropWork, output: Output) -> None:
     path = next(finished.folder.path.glob(f"*/{output.file}"))

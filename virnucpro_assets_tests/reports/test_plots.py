@@ -8,10 +8,22 @@ import pytest
 
 from virnucpro_assets.reports import plots
 from virnucpro_assets.reports.histograms import Histogram
+from virnucpro_assets.reports.tracks import Track
 
 SCORES = Histogram(edges=[0, 0.25, 0.5, 0.75, 1], counts=[70, 5, 4, 21])
 LENGTHS = Histogram(edges=[100, 1000, 10_000], counts=[3, 4], is_log=True)
+TRACK = Track(
+    name="odd $x_ <b>&",
+    length=1200,
+    positions=[150, 450, 1050],
+    deltas=[-0.5, 0.9, 0.8],
+    smoothed=[0.2, 0.4, 0.85],
+    regions=[(300, 600), (900, 1200)],
+)
+Q_VALUES = Histogram(edges=[0, 0.25, 0.5, 0.75, 1], counts=[3, 0, 4, 0])
 DRAWINGS = {
+    "tracks": lambda form: plots.tracks([TRACK, TRACK.model_copy(update={"name": "b"})], form=form),
+    "hits-by-fdr": lambda form: plots.hits_by_fdr(Q_VALUES, form=form),
     "scores": lambda form: plots.score_histogram(SCORES, form=form),
     "lengths-of-reads": lambda form: plots.length_distribution(LENGTHS, form=form),
     "calls": lambda form: plots.calls_by_tier({"Viral": {"review": 3, "low_confidence": 0}}, form=form),
@@ -56,6 +68,28 @@ def test_texts_are_written_as_they_are():
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert "odd $x_ <b>&" in texts
     assert "16,533" in texts
+
+
+def test_hits_by_rate_count_all_that_are_at_most_as_doubtful(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "_drawn", lambda figure, *_: drawn.append(figure) or b"")
+    plots.hits_by_fdr(Q_VALUES)
+    (axes,) = drawn[0].axes
+    (line,) = axes.lines
+    assert list(zip(*line.get_data(), strict=True)) == [(0, 0), (0.25, 3), (0.5, 3), (0.75, 7), (1, 7)]
+    assert axes.get_xlim() == (0, 0.75)
+
+
+def test_a_track_has_its_regions_at_their_places(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "_drawn", lambda figure, *_: drawn.append(figure) or b"")
+    plots.tracks([TRACK])
+    (axes,) = drawn[0].axes
+    spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
+    assert spans == TRACK.regions
+    assert axes.get_xlim() == (0, 1200)
+    assert [list(line.get_ydata()) for line in axes.lines[1:]] == [TRACK.deltas, TRACK.smoothed]
+    assert axes.get_title(loc="left") == TRACK.name
 
 
 def test_combinations_without_a_read_are_left_out_of_the_calls():

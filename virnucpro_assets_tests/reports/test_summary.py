@@ -75,6 +75,7 @@ def test_a_drop_is_a_row_in_both_tables(tmp_path: Path) -> None:
         viral_share_low=low,
         viral_share_high=high,
         hits=2,
+        expected_false_calls=None,
         checks_passed=1,
         checks_failed=1,
         seconds=3.75,
@@ -83,8 +84,17 @@ def test_a_drop_is_a_row_in_both_tables(tmp_path: Path) -> None:
         models="esm2 small ffffffffffff",
     )
     text = pd.read_csv(tmp_path / TABLE, sep="\t", keep_default_na=False)
-    assert text.to_dict("records") == [row.model_dump()]
-    assert pd.read_parquet(tmp_path / PARQUET).to_dict("records") == [row.model_dump()]
+    assert text.to_dict("records") == [row.model_dump() | {"expected_false_calls": ""}]
+    table = pd.read_parquet(tmp_path / PARQUET).astype({"expected_false_calls": object})
+    assert table.where(table.notna(), None).to_dict("records") == [row.model_dump()]
+
+
+def test_the_expected_number_of_false_calls_is_in_both_tables(tmp_path: Path) -> None:
+    known = REPORT.model_copy(update={"drop": "b", "expected_false_calls": 1.25})
+    write_summary([REPORT, known], tmp_path)
+    for table in (pd.read_csv(tmp_path / TABLE, sep="\t"), pd.read_parquet(tmp_path / PARQUET)):
+        assert table.expected_false_calls.isna().tolist() == [True, False]
+        assert table.expected_false_calls[1] == 1.25
 
 
 def test_without_a_drop_the_tables_have_headers_alone(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ class ScoredDrop:
             self.read_batches(reads),
             folder,
             partial(call_members, thresholds=thresholds),
+            np.zeros,
         )
 
 

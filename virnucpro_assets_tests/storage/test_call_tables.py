@@ -67,6 +67,7 @@ def test_every_read_has_a_row_with_its_call_or_its_reason(golden_drop, tmp_path)
         "n_confident_viral": None, "n_confident_nonviral": None, "n_ambiguous": None,
         "viral_proportion": None, "nonviral_proportion": None, "max_score_0": None, "max_score_1": None,
         "reason": "no_stop_free_frame", "route": None, "p_virus_calibrated": None, "q_value": None,
+        "low_complexity_share": None,
     }  # fmt: skip
     contig = table[-1]
     assert contig["weighted_delta"] == pytest.approx(0.938, abs=5e-4)
@@ -103,6 +104,30 @@ def test_the_row_of_a_read_says_how_many_of_its_frames_are_hardly_readable(golde
     found = pq.read_table(tmp_path / "read_calls.parquet")["unreadable_frames"].to_pylist()
     assert found == golden_drop.reads.unreadable.tolist()
     assert sum(found) > 2
+
+
+def test_dust_scores_go_to_their_chunks_and_the_share_of_high_ones_to_the_read(random_drop, tmp_path):
+    drop = random_drop(13, 60)
+    counts = drop.reads.chunks.astype(np.int64)
+    scores = np.random.default_rng(0).uniform(0, 40, counts.sum()).astype(np.float32)
+    left = iter(scores)
+    write_calls(
+        drop.member_batches(7),
+        drop.read_batches(5),
+        tmp_path,
+        partial(call_members, thresholds=CallThresholds()),
+        lambda count: np.array([next(left) for _ in range(count)], np.float32),
+        low_complexity_above=30,
+    )
+    of_reads = dict(zip(drop.reads.names, np.split(scores, np.cumsum(counts)[:-1]), strict=True))
+    for row in pq.read_table(tmp_path / "read_calls.parquet").to_pylist():
+        own = of_reads[row["name"]]
+        assert row["low_complexity_share"] == (pytest.approx((own > 30).mean()) if len(own) else None)
+    chunks = pq.read_table(tmp_path / "chunk_calls.parquet").to_pylist()
+    assert len(chunks) > 60
+    assert [row["dust_score"] for row in chunks] == [
+        of_reads[row["name"]][row["chunk"] - 1] for row in chunks
+    ]
 
 
 def test_thresholds_decide_calls_and_tiers(golden_drop, tmp_path):
@@ -155,7 +180,9 @@ def test_a_tier_of_confidence_needs_a_weighted_delta_on_the_side_of_the_call(
 
 
 def test_an_empty_drop_gives_every_call_file_with_a_header_and_no_rows(golden_tables, tmp_path):
-    summary = write_calls(iter([]), iter([]), tmp_path, partial(call_members, thresholds=CallThresholds()))
+    summary = write_calls(
+        iter([]), iter([]), tmp_path, partial(call_members, thresholds=CallThresholds()), np.zeros
+    )
     for name in SORTED:
         header = (golden_tables / name).read_text().splitlines(keepends=True)[0]
         assert (tmp_path / name).read_text() == header

@@ -1,5 +1,6 @@
 from functools import partial
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -62,7 +63,7 @@ def test_the_least_score_of_a_hit_is_inclusive(called, tmp_path):
 
 
 def test_an_empty_drop_has_an_empty_file_of_hits(tmp_path):
-    write_calls(iter([]), iter([]), tmp_path, partial(call_members, thresholds=CallThresholds()))
+    write_calls(iter([]), iter([]), tmp_path, partial(call_members, thresholds=CallThresholds()), np.zeros)
     assert write_hits(iter([]), tmp_path / "read_calls.parquet", tmp_path / "hits.fasta") == 0
     assert (tmp_path / "hits.fasta").read_bytes() == b""
 
@@ -81,7 +82,12 @@ def test_reads_of_another_drop_are_refused(called, tmp_path):
 def test_a_note_ends_each_description_and_is_in_the_metadata_of_the_tables(golden_drop, tmp_path):
     members, reads = golden_drop.member_batches(10), golden_drop.read_batches(4)
     write_calls(
-        members, reads, tmp_path, partial(call_members, thresholds=CallThresholds()), note="demo model"
+        members,
+        reads,
+        tmp_path,
+        partial(call_members, thresholds=CallThresholds()),
+        np.zeros,
+        note="demo model",
     )
     calls = tmp_path / "read_calls.parquet"
     write_hits(raw_batches(bases_of(golden_drop), 5), calls, tmp_path / "hits.fasta", note="demo model")
