@@ -6,6 +6,8 @@ wrong input, 3 for a damaged or foreign file, 4 for a device, 5 for a failed che
 Imports stand inside the commands, so that `--help` answers at once.
 """
 
+import atexit
+import gc
 import os
 import sys
 
@@ -24,6 +26,9 @@ except KeyboardInterrupt:
 WITH_COMMANDS = (predict, drops, training, tables, ui)
 """The modules that add their commands to the application, in the order of the help."""
 
+GARBAGE_AFTER = (100_000, 20, 100)
+"""When Python looks for garbage: the objects of imports are many, and none of them is."""
+
 app.add_typer(models, name="models")
 app.add_typer(training.classifiers, name="classifiers")
 
@@ -33,6 +38,9 @@ def main() -> None:
     if sys.getfilesystemencoding() != "utf-8":
         again = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
         os.execve(sys.executable, again, os.environ | {"PYTHONUTF8": "1"})  # noqa: S606
+    gc.set_threshold(*GARBAGE_AFTER)
+    # Nor is there any at the end, where Python would look through all of them again.
+    atexit.register(gc.freeze)
     take_over_streams()
     with one_line_errors():
         app(prog_name="virnucpro")

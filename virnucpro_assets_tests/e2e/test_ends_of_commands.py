@@ -84,6 +84,17 @@ def test_what_was_finished_before_the_pipe_was_closed_is_kept(installation: Inst
     assert (installation.folder / "kept" / "chunks.fa").read_text() == f">r1_chunk_1\n{'ACGTTGCA' * 20}\n"
 
 
+def test_a_command_does_not_look_for_garbage_among_all_its_modules_when_it_ends(
+    installation: Installation,
+) -> None:
+    program = (
+        "import atexit, gc, sys; atexit.register(lambda: sys.stderr.write(str(gc.get_freeze_count() > 10_000))); "
+        "from virnucpro_assets.cli import main; main()"
+    )
+    ended = installation.run("--version", program=[sys.executable, "-c", program])
+    assert (ended.exit_code, ended.stderr) == (0, "True")
+
+
 @pytest.mark.slow
 def test_standard_error_may_be_closed_or_full(installation: Installation) -> None:
     codes = []
