@@ -42,6 +42,7 @@ soak: $(DEV)  ## 200 random faults one after the other, compared with undisturbe
 
 ui: $(INSTALLED)  ## the Dagster UI on the demo's results, on 127.0.0.1:$(PORT)
 	test -e $(DEMO)/results/report.html || $(MAKE) demo
+	mkdir -p $(DEMO)/drops
 	cd $(DEMO) && $(DEMO_ENV) $(abspath $(BIN))/virnucpro ui --port $(PORT)
 
 lint: $(DEV)  ## format, lint, types, and the import contract

@@ -145,5 +145,5 @@ def print_results(drop: str, settings: "Settings", files: Sequence[Path], *, as_
         found = {**summary_fields(drop, settings), "files": [str(path) for path in files]}
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
-    for line in (*files, *summary_lines(drop, settings)):
+    for line in (*files, *summary_lines(drop, settings, files)):
         typer.echo(line)

@@ -89,6 +89,7 @@ def fetch(
     with one_line_errors():
         from virnucpro_assets.models.fetching import fetch_encoder
         from virnucpro_assets.models.registry import Registry
+        from virnucpro_assets.reports.model_pages import how_to_use
         from virnucpro_assets.settings import load_settings
 
         settings = load_settings()
@@ -104,6 +105,7 @@ def fetch(
             report=say,
         )
         typer.echo(f"{model.path}: {'is installed already, and whole' if was_there else 'installed'}")
+        say(how_to_use(model))
 
 
 @models.command(
@@ -147,6 +149,7 @@ def import_model(
         from virnucpro_assets.models.classifier_imports import import_classifier
         from virnucpro_assets.models.encoder_imports import import_encoder
         from virnucpro_assets.models.registry import Registry
+        from virnucpro_assets.reports.model_pages import how_to_use
         from virnucpro_assets.settings import load_settings
         from virnucpro_assets.vocabulary import EncoderKind
 
@@ -158,6 +161,7 @@ def import_model(
             encoders = {kind: registry.model(encoder).path for kind, encoder in named if encoder}
             model = import_classifier(registry, path, chunk_length, name, encoders=encoders, replace=replace)
         typer.echo(f"{model.path}: installed")
+        say(how_to_use(model))
 
 
 @models.command(

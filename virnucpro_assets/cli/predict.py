@@ -103,8 +103,11 @@ def demo(out: Results, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Call viruses in the embedded demo reads, and say how good the calls are."""
     with one_line_errors():
         from virnucpro_assets.demo.paths import DROP_FILE
+        from virnucpro_assets.reports.model_pages import require_demo_models
         from virnucpro_assets.sequences.read_files import ReadFile
+        from virnucpro_assets.settings import load_settings
 
+        require_demo_models(load_settings())
         _predict("demo", [ReadFile(DROP_FILE)], out, replace=True, as_json=as_json)
 
 

@@ -48,7 +48,8 @@ def state_of_drop(instance: dg.DagsterInstance, settings: Settings, drop: str) -
     """The state of one drop; InputError if there is none of this name."""
     records = records_of(instance, settings)
     if drop not in records and DropStore(settings.data_root).source(drop) is None:
-        raise no_such_drop(drop, f"Check the name, or run `virnucpro materialize {drop}`.")
+        known = [*records, *DropStore(settings.data_root).keys()]
+        raise no_such_drop(drop, known, f"Check the name, or run `virnucpro materialize {drop}`.")
     return state_of(state_on_disk(drop, settings), records.get(drop, OnRecord()))
 
 

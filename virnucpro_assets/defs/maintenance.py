@@ -24,7 +24,7 @@ from virnucpro_assets.maintenance.cleanup import clean_up
 from virnucpro_assets.maintenance.forget import DropData, data_of, remove_data
 from virnucpro_assets.reports.pages import counted
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drops import KEY
+from virnucpro_assets.storage.drops import KEY, DropStore
 
 JOB, SCHEDULE = "cleanup", "nightly_cleanup"
 AT = "30 4 * * *"
@@ -99,7 +99,7 @@ def forget_drop(
     is_key = KEY.fullmatch(drop) is not None
     data = data_of(drop, settings) if is_key else None
     if data is None and not is_partition:
-        raise no_such_drop(drop)
+        raise no_such_drop(drop, DropStore(settings.data_root).keys())
     with ExitStack() as held:
         if is_key:
             held.enter_context(registration_lock_now(drop, settings))

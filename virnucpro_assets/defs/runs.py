@@ -25,7 +25,8 @@ from virnucpro_assets.defs.partitions import (
 )
 from virnucpro_assets.defs.statuses import AT_WORK, Statuses, Todo, failed_drops, whole
 from virnucpro_assets.defs.steps import DROP, PROCESS, fail_dead_runs, this_process
-from virnucpro_assets.errors import InputError, IntegrityError, VirnucproError
+from virnucpro_assets.drops.work import no_such_drop
+from virnucpro_assets.errors import IntegrityError, VirnucproError
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 
@@ -79,7 +80,7 @@ def retry_drops(
         try:
             report(f"{drop}: {_retry(instance, statuses, settings, drop, named=bool(drops))}")
         except VirnucproError as error:
-            report(f"{drop}: {error}")
+            report(f"{drop}: {str(error).removeprefix(f'drop {drop}: ')}")
             errors.append(error)
     return errors
 
@@ -99,12 +100,7 @@ def _retry(
     instance: dg.DagsterInstance, statuses: Statuses, settings: Settings, drop: str, *, named: bool
 ) -> str:
     if drop not in statuses.drops:
-        raise InputError(
-            f"drop {drop}",
-            found="no partition of this name",
-            expected="a drop that was worked on",
-            advice=f"Check the name, or run `virnucpro materialize {drop}`.",
-        )
+        raise no_such_drop(drop, statuses.drops, f"Check the name, or run `virnucpro materialize {drop}`.")
     if statuses.having(drop, AT_WORK):
         return "in progress; skipped"
     todo = statuses.unmaterialized(drop, settings) if named else statuses.failed(drop, settings)

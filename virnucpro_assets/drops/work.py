@@ -1,6 +1,8 @@
 """The work on one drop: the arguments that every stage needs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 
 from virnucpro_assets.drops.recipes import EncoderChoices, make_recipe
@@ -60,11 +62,12 @@ def fitting_merged(work: DropWork) -> MergedManifest:
     return merged
 
 
-def no_such_drop(key: str, advice: str = "Check the name.") -> InputError:
-    """The error for the name of a drop that does not exist."""
+def no_such_drop(key: str, known: Iterable[str], advice: str = "Check the name.") -> InputError:
+    """The error for the name of a drop that is not among the `known` ones; it names the nearest of them."""
+    near = get_close_matches(key, known, n=1)
     return InputError(
         f"drop {key[:80]}",
         found="no such drop",
-        expected="a drop that `virnucpro drops` shows",
-        advice=advice,
+        expected="a drop that `virnucpro drops` shows" + (f", as {near[0]}" if near else ""),
+        advice="Check the name." if near else advice,
     )

@@ -90,7 +90,7 @@ def clean_up(
     drops = store.keys()
     for key in keys or ():
         if key not in drops:
-            raise no_such_drop(key)
+            raise no_such_drop(key, drops)
     outcome = CleanUp(settings.data_root, delete)
     moment = now or datetime.now(UTC)
     claim: AbstractContextManager[None] = nullcontext()

@@ -156,8 +156,8 @@ def import_classifier(
         encoder_names={kind: ENCODERS[kind].classifier_model for kind in used if kind not in bound},
         precision="float32",
         inputs=inputs,
-        training_data=AUTHORS_TRAINING.format(chunk_length=chunk_length),
-        note=f"Imported from {path.name}, SHA-256 {sha256_of_file(path)}.",
+        training_data=f"{AUTHORS_TRAINING.format(chunk_length=chunk_length)} Imported from {path.name}, SHA-256 "
+        f"{sha256_of_file(path)}.",
         created_with=__version__,
     )
     name = name or f"classifier_{chunk_length}{'' if inputs == 'both' else f'_{inputs}'}"

@@ -1,6 +1,7 @@
 """The report of a drop as lines for the terminal, and as fields for programs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from virnucpro_assets.checks.results import check_title, remedy, sentence
@@ -13,6 +14,7 @@ from virnucpro_assets.reports.pages import REASON_IN_WORDS, counted
 from virnucpro_assets.reports.summary import summary_row
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import removed_of
+from virnucpro_assets.storage.hits import HITS_FILE
 from virnucpro_assets.storage.quarantine import TABLE
 
 
@@ -30,9 +32,10 @@ def summary_fields(key: str, settings: Settings) -> dict[str, Any]:
     }
 
 
-def summary_lines(key: str, settings: Settings) -> Iterator[str]:
-    """What the terminal says of a drop whose report is made."""
+def summary_lines(key: str, settings: Settings, copies: Sequence[Path] = ()) -> Iterator[str]:
+    """What the terminal says of a drop whose report is made; of a file that has been copied it names the copy."""
     work, report = _finished(key, settings)
+    path_of = {path.name: path for path in (work.folder.calls / HITS_FILE, work.folder.report, *copies)}
     removed, warning = removed_of(work.folder), _warning(work)
     yield f"drop {report.drop}, generation {report.generation}"
     candidates = counted(report.candidates - report.whole_chunks, "stop-free frame")
@@ -43,7 +46,7 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
     yield from _lines_of_calls(report)
     if report.quarantined:
         yield f"{counted(report.quarantined, 'sequence')} could not be embedded: {work.folder.quarantine / TABLE}"
-    yield f"{counted(report.hits, 'hit')} in {work.folder.calls / 'hits.fasta'}"
+    yield f"{counted(report.hits, 'hit')} in {path_of[HITS_FILE]}"
     if report.evaluation:
         found = report.evaluation
         yield (
@@ -59,7 +62,7 @@ def summary_lines(key: str, settings: Settings) -> Iterator[str]:
         yield f"note: {removed.line}; `virnucpro materialize {key}` computes them again"
     if warning:
         yield f"warning: {warning}"
-    yield f"report: {work.folder.report.absolute()}"
+    yield f"report: {path_of[work.folder.report.name].absolute()}"
 
 
 def _finished(key: str, settings: Settings) -> tuple[DropWork, DropReport]:

@@ -30,6 +30,15 @@ def installed_lines(settings: Settings) -> list[str]:
     return lines + table(("name", "what", "stored as", "MiB", "from"), rows)
 
 
+def how_to_use(model: InstalledModel) -> str:
+    """How a model that was just installed comes into use."""
+    if isinstance(model.card, ClassifierCard):
+        line = f'classifiers = "{model.path.parent}"'
+    else:
+        line = f'{read_config(model.path).kind} = "{model.name}"'
+    return f"to use it, write {line} into virnucpro.toml; `virnucpro models list` shows what is in use"
+
+
 def require_real_models(settings: Settings) -> None:
     """Raise InputError if a model that the settings name is missing or belongs to the demo."""
     for name, folder in settings.model_folders(settings.chunk_length).items():
@@ -41,6 +50,20 @@ def require_real_models(settings: Settings) -> None:
                 found=f"a {NOTE} in {folder}" if is_there else f"no model in {folder}",
                 expected="a fetched, imported or trained model",
                 advice=f"Install one (docs/models.md) and set VIRNUCPRO_{setting.upper()}.",
+            )
+
+
+def require_demo_models(settings: Settings) -> None:
+    """Raise InputError if the settings name an encoder that is none of the demo's."""
+    for kind in ENCODER_KINDS:
+        folder = settings.encoder_folder(kind)
+        if not is_demo_model(folder):
+            raise InputError(
+                f"setting {kind}",
+                found=f"{folder}, which is no {NOTE}",
+                expected="the demo models, which the demo is about",
+                advice=f"Unset VIRNUCPRO_{kind.upper()}, and {kind} in virnucpro.toml. Reads of your own are called by "
+                "`virnucpro predict`.",
             )
 
 

@@ -215,7 +215,7 @@ def refuse_other_recipe(path: Path, found: Recipe, expected: Recipe) -> None:
             found=f"embeddings of recipe {found.digest}",
             expected=f"recipe {expected.digest} ({'; '.join(found.differences(expected))})",
             advice="Embeddings of two recipes are never mixed: go back to the former settings, or replace the stored "
-            "embeddings (virnucpro materialize DROP --replace).",
+            "embeddings: give the same command again with --replace (predict, materialize).",
         )
 
 

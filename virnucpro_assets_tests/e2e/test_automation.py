@@ -1,12 +1,15 @@
-"""Drops that arrive in random order at a running `dagster dev`, which is restarted in the middle."""
+"""Drops that arrive in random order at a running `dagster dev`, whose daemon is killed in the middle."""
 
+import os
 import random
+import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from virnucpro_assets.defs.partitions import Partitions
@@ -61,9 +64,21 @@ def finished(deployment: Deployment) -> Callable[[], bool]:
     return lambda: set(deployment.made("drop_report")["drop_report"]) >= set(HEALTHY)
 
 
+def kill_daemon(deployment: Deployment) -> None:
+    """End the daemon of a deployment by SIGKILL; its command line names the folder of the instance."""
+    (daemon,) = [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if "dagster._daemon" in (words := process.info["cmdline"] or [])
+        and str(deployment.root) in " ".join(words)
+    ]
+    os.kill(daemon, signal.SIGKILL)
+    wait_until(lambda: "unexpectedly" in (deployment.root / "dagster-dev.log").read_text(), 60)
+
+
 @pytest.fixture(scope="module")
 def arrived(new_deployment) -> Deployment:
-    """A deployment after ten deliveries, all that could be worked on, and a restart of everything."""
+    """A deployment after ten deliveries, all that could be worked on, and a daemon that was killed."""
     deployment = new_deployment()
     (deployment.root / "drops").mkdir()
     with running_web_server(deployment, **AUTOMATION):
@@ -72,6 +87,7 @@ def arrived(new_deployment) -> Deployment:
         copying.start()
         deliver_the_rest(deployment, random.Random(4))
         wait_until(lambda: len(deployment.made("esm2_embeddings")["esm2_embeddings"]) >= 4, 240)
+        kill_daemon(deployment)
         copying.join()
     assert not finished(deployment)()
     with running_web_server(deployment, **AUTOMATION):

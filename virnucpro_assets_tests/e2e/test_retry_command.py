@@ -69,5 +69,5 @@ def test_a_drop_in_order_is_not_touched_and_an_unknown_one_is_refused(failed: De
 
     assert failed.made(*ALL) == made
     assert done.stdout.splitlines()[0] == "whole: nothing failed"
-    assert done.stdout.splitlines()[1].startswith("nobody: drop nobody: found no partition of this name")
+    assert done.stdout.splitlines()[1].startswith("nobody: found no such drop")
     assert done.returncode == 2
