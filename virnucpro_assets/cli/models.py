@@ -105,7 +105,8 @@ def fetch(
             report=say,
         )
         typer.echo(f"{model.path}: {'is installed already, and whole' if was_there else 'installed'}")
-        say(how_to_use(model))
+        for line in how_to_use(model):
+            say(line)
 
 
 @models.command(
@@ -161,7 +162,8 @@ def import_model(
             encoders = {kind: registry.model(encoder).path for kind, encoder in named if encoder}
             model = import_classifier(registry, path, chunk_length, name, encoders=encoders, replace=replace)
         typer.echo(f"{model.path}: installed")
-        say(how_to_use(model))
+        for line in how_to_use(model):
+            say(line)
 
 
 @models.command(

@@ -30,13 +30,11 @@ def installed_lines(settings: Settings) -> list[str]:
     return lines + table(("name", "what", "stored as", "MiB", "from"), rows)
 
 
-def how_to_use(model: InstalledModel) -> str:
-    """How a model that was just installed comes into use."""
+def how_to_use(model: InstalledModel) -> list[str]:
+    """How an installed model comes into use."""
     if isinstance(model.card, ClassifierCard):
-        line = f'classifiers = "{model.path.parent}"'
-    else:
-        line = f'{read_config(model.path).kind} = "{model.name}"'
-    return f"to use it, write {line} into virnucpro.toml; `virnucpro models list` shows what is in use"
+        return _use_of_classifier(model.path)
+    return [f"use it: VIRNUCPRO_{read_config(model.path).kind.upper()}={model.name}"]
 
 
 def require_real_models(settings: Settings) -> None:
@@ -88,7 +86,7 @@ def model_lines(settings: Settings, name: str) -> list[str]:
     model = Registry(settings.models).model(name)
     lines = [f"folder: {model.path.absolute()}"]
     if isinstance(model.card, ClassifierCard):
-        return [*lines, *card_lines(model.card), *_use_of_classifier(model.path)]
+        return [*lines, *card_lines(model.card), *how_to_use(model)]
     lines += card_lines(model.card) if model.card else [f"digest: {read_model_folder(model.path).digest}"]
     config = read_config(model.path)
     budget = token_budget(settings, config.kind)
@@ -101,7 +99,7 @@ def model_lines(settings: Settings, name: str) -> list[str]:
             f"memory in {precision}: {weights / GIB:.2f} GiB of weights, about {pack / GIB:.2f} GiB for a pack of "
             f"{budget} tokens (computed)"
         )
-    return [*lines, f"use it: VIRNUCPRO_{config.kind.upper()}={name}"]
+    return [*lines, *how_to_use(model)]
 
 
 def _in_use(settings: Settings) -> dict[str, str]:
@@ -141,7 +139,7 @@ def _about(model: InstalledModel) -> tuple[str, str, str, str]:
                 f"classifier, chunks of {card.chunk_length}, {card.width} wide, {card.route}",
                 "float32",
                 size,
-                card.note,
+                card.note or card.training_data,
             )
         case EncoderCard() as card:
             published = card.model if card.is_published else f"shape of {card.model or 'no published model'}"
