@@ -147,7 +147,8 @@ def assert_calls(place: DropPlace, untroubled: Untroubled, lost: Lost) -> None:
     assert calls.keys() == expected.keys()
     for name, row in expected.items():
         if not rows_of.get(name, set()) & lost.keys():
-            assert_close(calls[name], row)
+            # A q-value is a mean over all reads that are at least as sure, so it differs where others have no score.
+            assert_close(*({**of, "q_value": None} for of in (calls[name], row)))
 
 
 def assert_close(found: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -232,6 +232,7 @@ def test_embeddings_go_after_their_time_and_results_stay_and_can_be_made_again(f
     finish_at(finished, days_ago(29.5))
     assert not clean_up(settings).candidates
     finish_at(finished, days_ago(31))
+    report_drop(finished)
     before = tree(finished.folder.path)
     page = finished.folder.report.read_text()
 
