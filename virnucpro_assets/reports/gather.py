@@ -1,6 +1,7 @@
 """The figures of a drop's report, gathered from what its stages left."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from virnucpro_assets import __version__
 from virnucpro_assets.calling.region_tables import REGIONS_FILE
@@ -85,11 +86,6 @@ def gather_report(work: DropWork) -> DropReport:
         )
     shards = list(_shards(work, tables))
     recipes = {shard.recipe.encoder: shard.recipe for shard in shards}
-    recipe = recipes["esm2"]
-    chunk_calls, read_calls = work.folder.calls / CHUNK_CALLS_FILE, work.folder.calls / READ_CALLS_FILE
-    rules = RegionRules.model_validate_json(tables.inputs.get(REGION_RULES, "{}"))
-    protein_lengths = LengthCounter()
-    protein_lengths.add(work.index.protein_lengths()[: index.rows_with_protein])
     return DropReport(
         drop=work.drop.key,
         generation=work.drop.generation,
@@ -97,54 +93,78 @@ def gather_report(work: DropWork) -> DropReport:
         made_at=_made_at(work),
         inputs=_inputs(work.drop),
         inputs_not_shown=max(0, len(work.drop.records) - INPUTS_SHOWN),
-        settings={
-            "chunk length": index.chunk_length,
-            "ranks": index.ranks,
-            "P(virus) that a hit needs": tables.inputs["min_score"],
-            "precision": recipe.precision,
-            "token budget of a pack": _budgets(recipes),
-            "packs of a part": recipe.packs_per_part,
-            "repeated names": work.drop.source.duplicates,
-            **_settings_of_scores(work, tables),
-        },
+        settings=_settings(work, recipes, tables),
         models=list(_models(work, recipes, tables)),
-        reads=index.reads,
-        bases=index.bases,
-        chunks=tables.counts["chunks"],
-        virus_chunks=tables.counts["virus_chunks"],
-        candidates=index.members,
-        unique_candidates=index.rows,
-        reads_without_open_frame=index.whole_chunks.reads if index.whole_chunks else 0,
-        whole_chunks=index.whole_chunks.members if index.whole_chunks else 0,
-        remarks=index.remarks,
-        reasons=index.reasons | {"not_scored": tables.counts["not_scored_reads"]},
+        **_figures_of_index(work),
+        **_figures_of_calls(work, tables),
         quarantined=sum(len(shard.incidents.quarantined) for shard in shards),
         quarantine=list(_quarantine(work, shards)),
-        not_scored_candidates=tables.counts["not_scored_members"],
-        calls={call: {tier: tables.counts[f"{call}, {tier}"] for tier in TIERS} for call in CALLS},
-        routes=_routes(tables),
-        hits=tables.counts["hits"],
-        expected_false_calls=_expected_false_calls(work),
-        uncalibrated=_uncalibrated(tables),
-        q_values=drop_figures.q_values(read_calls),
-        low_complexity=drop_figures.low_complexity(
-            read_calls, float(tables.inputs.get(LOW_COMPLEXITY, LOW_COMPLEXITY_ABOVE))
-        ),
-        tracks=strongest_tracks(
+        stages=list(_stages(work)),
+        ranks=[_rank(shard) for shard in shards],
+        checks=read_checks(work.folder.checks, subjects_of_calls(tables)),
+    )
+
+
+def _figures_of_index(work: DropWork) -> dict[str, Any]:
+    index = work.index.manifest
+    protein_lengths = LengthCounter()
+    protein_lengths.add(work.index.protein_lengths()[: index.rows_with_protein])
+    return {
+        "reads": index.reads,
+        "bases": index.bases,
+        "candidates": index.members,
+        "unique_candidates": index.rows,
+        "reads_without_open_frame": index.whole_chunks.reads if index.whole_chunks else 0,
+        "whole_chunks": index.whole_chunks.members if index.whole_chunks else 0,
+        "remarks": index.remarks,
+        "protein_lengths": protein_lengths.histogram(),
+    }
+
+
+def _figures_of_calls(work: DropWork, tables: TablesManifest) -> dict[str, Any]:
+    index, counts = work.index.manifest, tables.counts
+    chunk_calls, read_calls = work.folder.calls / CHUNK_CALLS_FILE, work.folder.calls / READ_CALLS_FILE
+    rules = RegionRules.model_validate_json(tables.inputs.get(REGION_RULES, "{}"))
+    low_complexity_above = float(tables.inputs.get(LOW_COMPLEXITY, LOW_COMPLEXITY_ABOVE))
+    return {
+        "chunks": counts["chunks"],
+        "virus_chunks": counts["virus_chunks"],
+        "reasons": index.reasons | {"not_scored": counts["not_scored_reads"]},
+        "not_scored_candidates": counts["not_scored_members"],
+        "calls": {call: {tier: counts[f"{call}, {tier}"] for tier in TIERS} for call in CALLS},
+        "routes": _routes(tables),
+        "hits": counts["hits"],
+        "expected_false_calls": _expected_false_calls(work),
+        "uncalibrated": _uncalibrated(tables),
+        "q_values": drop_figures.q_values(read_calls),
+        "low_complexity": drop_figures.low_complexity(read_calls, low_complexity_above),
+        "tracks": strongest_tracks(
             work.folder.calls / REGIONS_FILE,
             chunk_calls,
             chunk_length=index.chunk_length,
             smoothing_chunks=rules.smoothing_chunks,
         ),
-        stages=list(_stages(work)),
-        ranks=[_rank(shard) for shard in shards],
-        checks=read_checks(work.folder.checks, subjects_of_calls(tables)),
-        scores=drop_figures.chunk_scores(chunk_calls),
-        read_lengths=drop_figures.read_lengths(read_calls),
-        protein_lengths=protein_lengths.histogram(),
-        top_calls=drop_figures.top_calls(read_calls),
-        evaluation=evaluate_demo(work.drop, read_calls),
-    )
+        "scores": drop_figures.chunk_scores(chunk_calls),
+        "read_lengths": drop_figures.read_lengths(read_calls),
+        "top_calls": drop_figures.top_calls(read_calls),
+        "evaluation": evaluate_demo(work.drop, read_calls),
+    }
+
+
+def _settings(
+    work: DropWork, recipes: Mapping[EncoderKind, Recipe], tables: TablesManifest
+) -> dict[str, str | int | float]:
+    index, recipe = work.index.manifest, recipes["esm2"]
+    return {
+        "chunk length": index.chunk_length,
+        "ranks": index.ranks,
+        "P(virus) that a hit needs": tables.inputs["min_score"],
+        "precision": recipe.precision,
+        "token budget of a pack": _budgets(recipes),
+        "packs of a part": recipe.packs_per_part,
+        "repeated names": work.drop.source.duplicates,
+        **_settings_of_scores(work, tables),
+    }
 
 
 def _made_at(work: DropWork) -> str:

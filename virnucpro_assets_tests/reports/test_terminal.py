@@ -73,7 +73,10 @@ def test_a_quiet_command_shows_warnings_and_errors(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == f"warning: y\n{demo}\n"
 
 
-def test_a_command_with_standard_error_closed_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", None)
-    say(HALF)
-    say("note: x")
+def test_a_command_with_standard_error_closed_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.MonkeyPatch.context() as closed:
+        closed.setattr(sys, "stderr", None)
+        say(HALF)
+        say("note: x")
+    say("note: y")
+    assert capsys.readouterr().err == "note: y\n"
