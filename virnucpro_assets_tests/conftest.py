@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,13 @@ REPOSITORY = Path(__file__).parents[1]
 # The same examples in every run, however busy the machine is.
 settings.register_profile("suite", derandomize=True, deadline=None, max_examples=80, database=None)
 settings.load_profile("suite")
+
+
+def with_default_signals() -> None:
+    """A shell that starts the tests in the background lets them ignore SIGINT, nohup SIGHUP, and a run of Dagster in
+    this process gives SIGTERM the handler of SIGINT: a child would ignore all three."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from virnucpro_assets.cli import app
 from virnucpro_assets.files.locks import FileLock
-from virnucpro_assets_tests.conftest import Installation
+from virnucpro_assets_tests.conftest import Installation, with_default_signals
 from virnucpro_assets_tests.results import TABLES
 
 SCRIPT = str(Path(sys.executable).with_name("virnucpro"))
@@ -43,16 +43,9 @@ def start(installation: Installation, *arguments: str, **streams: int) -> "subpr
         cwd=installation.folder,
         env=installation.environment,
         text=True,
-        preexec_fn=_with_default_signals,  # noqa: PLW1509
+        preexec_fn=with_default_signals,  # noqa: PLW1509
         **streams,
     )
-
-
-def _with_default_signals() -> None:
-    """A shell that starts the tests in the background lets them ignore SIGINT, and a run of Dagster in this process
-    gives SIGTERM the handler of SIGINT: a child would ignore both."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def closed_pipe() -> int:

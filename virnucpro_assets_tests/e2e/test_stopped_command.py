@@ -13,6 +13,7 @@ import pytest
 
 from virnucpro_assets.defs.steps import PROCESS
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
+from virnucpro_assets_tests.conftest import with_default_signals
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
@@ -29,6 +30,7 @@ def stop_in_the_middle(deployment, signal_number: int) -> tuple[subprocess.Popen
             cwd=deployment.root,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
+            preexec_fn=with_default_signals,  # noqa: PLW1509
         )
     shards = deployment.root / "data" / "stopped"
     while not list(shards.glob("*/dnabert_s/*/part-*.h5")):
