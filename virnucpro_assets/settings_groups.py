@@ -70,9 +70,6 @@ class CallThresholds(BaseModel):
         return self
 
 
-LOW_COMPLEXITY_ABOVE = 20.0
-
-
 class RegionRules(BaseModel):
     """When neighbouring chunks of a long read or contig are a viral region."""
 

@@ -32,13 +32,6 @@ reads, and reads without an open frame as well if there are any, or only those."
 
 CALIBRATION = "calibration of"
 THRESHOLD = "least calibrated P(virus) of"
-EXPECTED_FALSE = "expected false calls"
-"""The figure of the stage with the expected number of wrong Viral calls; `unknown` without a calibration."""
-
-REGION_RULES, LOW_COMPLEXITY = "rules of regions", "dust score of low complexity"
-WANTED_FDR, EXPECTED_SHARE = "wanted false discovery rate", "expected share of viruses"
-"""Settings as the calls' manifest names them."""
-
 READS_BY_ROUTE = "called reads scored by"
 """Before the name of a route: what the calls' manifest counts."""
 
