@@ -66,6 +66,9 @@ def predict(
     ] = None,
     paired: Paired = False,
     interleaved: Interleaved = False,
+    per_pair: Annotated[
+        bool, typer.Option("--per-pair", help="Write pair_calls.tsv too: one row a pair of mates.")
+    ] = False,
     replace: Replace = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -79,6 +82,7 @@ def predict(
             "chunk_length": int(chunk_length.value) if chunk_length else None,
             "duplicates": duplicates.value if duplicates else None,
             "min_score": min_score,
+            "per_pair": per_pair,
             "replace": replace,
             "as_json": as_json,
         }
