@@ -150,11 +150,18 @@ def classifiers_in_use(settings: Settings, chunk_length: int, index: IndexManife
     The `index` of a drop decides whether one is needed for reads without an open frame; without an index, the settings
     do.
 
-    Raises IntegrityError if the default one is missing or a card is damaged, InputError if a classifier of DNA only is
-    required but not installed or uses more, or if a card has no threshold for the required precision.
+    Raises IntegrityError if a card is damaged, InputError if one is not installed, if the classifier of DNA only uses
+    more, or if a card has no threshold for the required precision.
     """
     wanted = settings.calls.wanted_precision
     folder = settings.classifier_folder(chunk_length)
+    if not (folder / CARD_FILE).exists():
+        raise InputError(
+            "setting classifiers",
+            found=f"no classifier for chunks of {chunk_length} in {folder.parent}",
+            expected=f"the folder {folder.name} there",
+            advice="Import the published one (`virnucpro models import`, docs/models.md) or train one.",
+        )
     default = ClassifierInUse(folder, read_card(folder), wanted)
     routing = Routing(default)
     needs_dna_only = (
