@@ -87,9 +87,9 @@ def call_drop(work: DropWork) -> TablesManifest:
             rules=work.settings.regions,
         )
         counts = _counts(tables, predictions) | {"hits": hits, "regions": regions}
-        files = CALL_FILES
+        files = list(CALL_FILES)
         if _is_per_pair(work):
-            files += (PAIR_CALLS_FILE,)
+            files.append(PAIR_CALLS_FILE)
             counts["pairs"] = write_pair_calls(folder / READ_CALLS_FILE, folder / PAIR_CALLS_FILE)
         else:
             (folder / PAIR_CALLS_FILE).unlink(missing_ok=True)

@@ -252,7 +252,7 @@ def with_outputs(page: str, examples: Mapping[str, Example] | None = None) -> st
     inside, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"found no marks {BEGIN.strip()} and {END.strip()}")
-    return f"{before}{BEGIN}\n{markdown(_examples_on(inside) | dict(examples or {}))}\n{END}{after}"
+    return f"{before}{BEGIN}\n{markdown({**_examples_on(inside), **(examples or {})})}\n{END}{after}"
 
 
 def _section(output: Output, example: Example) -> Iterator[str]:
