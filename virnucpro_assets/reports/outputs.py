@@ -23,6 +23,7 @@ from virnucpro_assets.storage.call_tables import (
     READ_CALLS_FILE,
     READ_SCHEMA,
 )
+from virnucpro_assets.storage.pair_calls import MISSING, PAIR_CALLS_FILE
 from virnucpro_assets.storage.prediction_tables import (
     PREDICTION_RESULTS_FILE,
     PREDICTION_SCHEMA,
@@ -83,6 +84,12 @@ _COUNTED = {
         "surely not viral chunks, of those that are not ambiguous", "share", _NO_CALL
     ),
 }
+_OF_A_MATE = {
+    "call": Column("call of this mate; empty if it has none"),
+    "tier": Column("its tier"),
+    "max_score_1": Column("largest P(virus) of any of its frames", _P),
+    "reason": Column(f"why it has no call, as in {READ_CALLS_FILE}; {MISSING} if it is not in the drop"),
+}
 
 OUTPUTS: tuple[Output, ...] = (
     Output(
@@ -131,6 +138,19 @@ OUTPUTS: tuple[Output, ...] = (
             **{name: Column(column.meaning, column.unit) for name, column in _CALL_COLUMNS.items()},
             "n_chunks": Column("scored chunks", "chunks"),
             **{name: Column(column.meaning, column.unit) for name, column in _COUNTED.items()},
+        },
+    ),
+    Output(
+        PAIR_CALLS_FILE,
+        "a pair of mates, or a read without a mate; written with --per-pair or the setting `per_pair`",
+        "by pair",
+        {
+            "pair": Column("name of the mates without /1 and /2, or of the single read"),
+            "call": Column(
+                "Viral if a mate is Viral and the other is not Non-viral, Non-viral the other way round, Ambiguous if "
+                "they contradict each other or none is sure; empty if neither has a call"
+            ),
+            **{f"mate{mate}_{name}": column for mate in (1, 2) for name, column in _OF_A_MATE.items()},
         },
     ),
     Output(
@@ -232,7 +252,7 @@ def with_outputs(page: str, examples: Mapping[str, Example] | None = None) -> st
     inside, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"found no marks {BEGIN.strip()} and {END.strip()}")
-    return f"{before}{BEGIN}\n{markdown(examples or _examples_on(inside))}\n{END}{after}"
+    return f"{before}{BEGIN}\n{markdown({**_examples_on(inside), **(examples or {})})}\n{END}{after}"
 
 
 def _section(output: Output, example: Example) -> Iterator[str]:
@@ -260,7 +280,8 @@ def _examples_on(inside: str) -> Mapping[str, Example]:
 
 def _examples_in(results: Path) -> dict[str, Example]:
     """A row of each file that has one: of the tables of reads the first with a call."""
-    return {output.file: _row(results / output.file, output) for output in OUTPUTS}
+    paths = {output: results / output.file for output in OUTPUTS}
+    return {output.file: _row(path, output) for output, path in paths.items() if path.exists()}
 
 
 def _row(path: Path, output: Output) -> Example:
