@@ -24,6 +24,7 @@ from virnucpro_assets.storage.call_tables import (
     READ_CALLS_FILE,
     READ_SCHEMA,
 )
+from virnucpro_assets.storage.pair_calls import MISSING, PAIR_CALLS_FILE
 from virnucpro_assets.storage.prediction_tables import (
     PREDICTION_RESULTS_FILE,
     PREDICTION_SCHEMA,
@@ -73,6 +74,12 @@ _COUNTED = {
     "viral_proportion": Column("n_confident_viral ÷ chunks that are not ambiguous", _NO_CALL),
     "nonviral_proportion": Column("n_confident_nonviral ÷ chunks that are not ambiguous", _NO_CALL),
 }
+_OF_A_MATE = {
+    "call": Column("its call"),
+    "tier": Column("its tier"),
+    "max_score_1": Column("largest P(virus) of its frames"),
+    "reason": Column(f"why it has no call; {MISSING} if it is not in the drop"),
+}
 
 OUTPUTS: tuple[Output, ...] = (
     Output(
@@ -115,6 +122,20 @@ OUTPUTS: tuple[Output, ...] = (
             **{name: Column(column.meaning) for name, column in _CALL_COLUMNS.items()},
             "n_chunks": Column("scored chunks"),
             **{name: Column(column.meaning) for name, column in _COUNTED.items()},
+        },
+    ),
+    Output(
+        PAIR_CALLS_FILE,
+        "pair of mates, or read without a mate (with `--per-pair` or the setting `per_pair`)",
+        "sorted by pair",
+        {
+            "pair": Column("name without /1 or /2"),
+            "call": Column(
+                "Viral or Non-viral as one mate is, unless the other is the opposite; else Ambiguous",
+                "neither mate has a call",
+            ),
+            **{f"mate1_{name}": column for name, column in _OF_A_MATE.items()},
+            **{f"mate2_{name}": Column(f"as mate1_{name}") for name in _OF_A_MATE},
         },
     ),
     Output(
@@ -215,7 +236,7 @@ def with_outputs(page: str, examples: Mapping[str, Example] | None = None) -> st
     inside, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"found no marks {BEGIN.strip()} and {END.strip()}")
-    return f"{before}{BEGIN}\n{markdown(examples or _examples_on(inside))}\n{END}{after}"
+    return f"{before}{BEGIN}\n{markdown({**_examples_on(inside), **(examples or {})})}\n{END}{after}"
 
 
 def _section(output: Output, example: Example, explained: dict[tuple[str, str], str]) -> Iterator[str]:
@@ -259,7 +280,8 @@ def _examples_on(inside: str) -> Mapping[str, Example]:
 
 def _examples_in(results: Path) -> dict[str, Example]:
     """A row of each file that has one: of the tables of reads the first with a call."""
-    return {output.file: _row(results / output.file, output) for output in OUTPUTS}
+    paths = {output: results / output.file for output in OUTPUTS}
+    return {output.file: _row(path, output) for output, path in paths.items() if path.exists()}
 
 
 def _row(path: Path, output: Output) -> Example:
