@@ -23,8 +23,7 @@ from virnucpro_assets.maintenance.overdue import overdue_drops
 from virnucpro_assets.reports.pages import counted
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
-from virnucpro_assets.storage.tables import MANIFEST as TABLES
-from virnucpro_assets.storage.tables import TablesManifest
+from virnucpro_assets.storage.tables import TABLES_MANIFEST, TablesManifest
 
 WILL_RETRY = "dagster/will_retry"
 SENSOR = "alerts"
@@ -98,7 +97,7 @@ def _finished(drop: str, settings: Settings) -> Failure:
     command = f"virnucpro report {drop}"
     try:
         folder = DropStore(settings.data_root).current(drop)[1]
-        counts = read_manifest(folder.calls / TABLES, TablesManifest).counts
+        counts = read_manifest(folder.calls / TABLES_MANIFEST, TablesManifest).counts
     except (VirnucproError, OSError) as error:
         # It was removed meanwhile, or is damaged: that it was finished is reported all the same.
         return Failure(drop=drop, reason=str(error), command=command)

@@ -36,7 +36,7 @@ from virnucpro_assets.reports.check_report import CheckReport
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.call_tables import READ_CALLS_FILE, READ_SCHEMA
 from virnucpro_assets.storage.hits import HITS_FILE
-from virnucpro_assets.storage.merged import VIEW
+from virnucpro_assets.storage.merged import MERGED_VIEW
 from virnucpro_assets.storage.prediction_tables import PREDICTION_SCHEMA, PREDICTIONS_FILE
 
 WARN_AT = 0.75
@@ -146,7 +146,7 @@ def _merged_embeddings(work: DropWork) -> dg.MaterializeResult[None]:
             "recipes": dg.MetadataValue.json(
                 {kind: recipe.digest for kind, recipe in merged.recipes.items()}
             ),
-            "file": metadata.path(work.folder.path / VIEW),
+            "file": metadata.path(work.folder.path / MERGED_VIEW),
         },
     )
 

@@ -40,7 +40,7 @@ from virnucpro_assets.files.atomic import TEMPORARY_MARK
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.check_sample import FILE as CHECK_SAMPLE
+from virnucpro_assets.storage.check_sample import CHECK_SAMPLE_FILE
 from virnucpro_assets.storage.drops import check_key
 from virnucpro_assets.storage.shards import ShardKey
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
@@ -53,7 +53,7 @@ Stage = Literal["index", "check_sample", "merged", "predictions", "calls", "repo
 
 WRITTEN: dict[Stage, tuple[str, ...]] = {
     "index": ("index", "index/*", "stages/index.toml"),
-    "check_sample": (CHECK_SAMPLE, "stages/check_sample.toml"),
+    "check_sample": (CHECK_SAMPLE_FILE, "stages/check_sample.toml"),
     "merged": ("merged.h5", "merged.toml", "stages/merge.toml"),
     "predictions": ("predictions/*", "stages/predictions.toml"),
     "calls": ("calls/*", "stages/calls.toml"),

@@ -13,7 +13,7 @@ from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import DropFolder
 from virnucpro_assets.storage.drops import DropManifest, DropStore
-from virnucpro_assets.storage.merged import MANIFEST, MergedManifest, read_merged
+from virnucpro_assets.storage.merged import MERGED_MANIFEST, MergedManifest, read_merged
 from virnucpro_assets.storage.parts import refuse_other_recipe
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
@@ -58,7 +58,7 @@ def fitting_merged(work: DropWork) -> MergedManifest:
     merged = read_merged(work.folder.path)
     for kind in ENCODER_KINDS:
         expected = make_recipe(work.settings, work.index.manifest, work.encoders[kind])
-        refuse_other_recipe(work.folder.path / MANIFEST, merged.recipes[kind], expected)
+        refuse_other_recipe(work.folder.path / MERGED_MANIFEST, merged.recipes[kind], expected)
     return merged
 
 

@@ -25,26 +25,23 @@ from virnucpro_assets.intake.scan import without_rivals
 from virnucpro_assets.sequences.names import DuplicatePolicy
 from virnucpro_assets.sequences.read_files import ReadFile, without_mate
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.drop_folders import REMOVED_FILE as REMOVED
-from virnucpro_assets.storage.drop_folders import Removed
+from virnucpro_assets.storage.drop_folders import REMOVED_FILE, Removed
 from virnucpro_assets.storage.drop_sources import DeliveryMark, DropSource
 from virnucpro_assets.storage.drops import CurrentGeneration, DropManifest, DropStore, check_key
-from virnucpro_assets.storage.merged import MANIFEST as MERGED
-from virnucpro_assets.storage.merged import MergedManifest
+from virnucpro_assets.storage.merged import MERGED_MANIFEST, MergedManifest
 from virnucpro_assets.storage.quarantine import QuarantineRecord
-from virnucpro_assets.storage.tables import MANIFEST as TABLES
-from virnucpro_assets.storage.tables import TablesManifest
+from virnucpro_assets.storage.tables import TABLES_MANIFEST, TablesManifest
 from virnucpro_assets.vocabulary import Label
 
 OF_GENERATION: dict[str, type[BaseModel]] = {
     "drop.toml": DropManifest,
-    MERGED: MergedManifest,
-    f"predictions/{TABLES}": TablesManifest,
-    f"calls/{TABLES}": TablesManifest,
+    MERGED_MANIFEST: MergedManifest,
+    f"predictions/{TABLES_MANIFEST}": TablesManifest,
+    f"calls/{TABLES_MANIFEST}": TablesManifest,
     "stages/*.toml": StageRecord,
     "checks/*.toml": CheckResult,
     "quarantine/*.toml": QuarantineRecord,
-    REMOVED: Removed,
+    REMOVED_FILE: Removed,
 }
 GENERATION = "[0-9a-f]" * 12
 

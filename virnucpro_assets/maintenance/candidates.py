@@ -29,11 +29,11 @@ from virnucpro_assets.drops.stage_records import StageRecord
 from virnucpro_assets.files.atomic import TEMPORARY_MARK
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.check_sample import FILE as CHECK_SAMPLE
-from virnucpro_assets.storage.drop_folders import REMOVED_FILE as REMOVED
-from virnucpro_assets.storage.merged import VIEW as MERGED
-from virnucpro_assets.storage.shards import VIEW as SHARD
-from virnucpro_assets.storage.tables import MANIFEST as TABLES
+from virnucpro_assets.storage.check_sample import CHECK_SAMPLE_FILE
+from virnucpro_assets.storage.drop_folders import REMOVED_FILE
+from virnucpro_assets.storage.merged import MERGED_VIEW
+from virnucpro_assets.storage.shards import SHARD_VIEW
+from virnucpro_assets.storage.tables import TABLES_MANIFEST
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 Kind = Literal["quarantined", "superseded", "unfinished", "former", "standard input", "embeddings", "data"]
@@ -41,7 +41,7 @@ Kind = Literal["quarantined", "superseded", "unfinished", "former", "standard in
 GENERATION = re.compile(r"[0-9a-f]{12}")
 SET_ASIDE = re.compile(r".+\.(quarantine|superseded)-\d+")
 SHARD_FOLDER = re.compile(r"rank-\d\d-of-\d\d")
-KEPT_OF_DATA = ("drop.toml", REMOVED)
+KEPT_OF_DATA = ("drop.toml", REMOVED_FILE)
 LOCKED = (
     "index",
     "predictions",
@@ -155,18 +155,20 @@ class Finder:
 
     def _embeddings(self, generation: Path) -> Iterator[Path]:
         entries = {path.name: path for path in self._listed(generation)}
-        yield from (entries[name] for name in (MERGED, CHECK_SAMPLE) if name in entries)
+        yield from (entries[name] for name in (MERGED_VIEW, CHECK_SAMPLE_FILE) if name in entries)
         for kind in ENCODER_KINDS:
             for shard in self._listed(entries[kind]) if kind in entries else ():
                 if SHARD_FOLDER.fullmatch(shard.name) and shard.is_dir():
                     for path in self._listed(shard):
-                        if path.name == SHARD or (path.name.startswith("part-") and path.suffix == ".h5"):
+                        if path.name == SHARD_VIEW or (
+                            path.name.startswith("part-") and path.suffix == ".h5"
+                        ):
                             yield path
 
     def _finished_at(self, generation: Path) -> datetime | None:
         """When the last stage of a generation ended; None if its calls were not made."""
         record = generation / "stages" / "calls.toml"
-        if not record.is_file() or not (generation / "calls" / TABLES).is_file():
+        if not record.is_file() or not (generation / "calls" / TABLES_MANIFEST).is_file():
             return None
         return max(
             read_manifest(stage, StageRecord).ended_at or datetime.fromtimestamp(stage.stat().st_mtime, UTC)

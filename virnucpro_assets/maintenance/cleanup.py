@@ -31,7 +31,7 @@ from virnucpro_assets.reports.pages import counted, table
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import DropFolder, Removed, note_removed
 from virnucpro_assets.storage.drops import DropStore
-from virnucpro_assets.storage.tables import MANIFEST, TablesManifest
+from virnucpro_assets.storage.tables import TABLES_MANIFEST, TablesManifest
 
 LOCK = "cleanup.lock"
 
@@ -188,7 +188,7 @@ def _take(found: CleanupCandidate, outcome: CleanUp, root: Path | None = None) -
 def _note(found: CleanupCandidate) -> None:
     assert found.generation is not None
     folder = DropFolder(found.generation)
-    tables = folder.calls / MANIFEST
+    tables = folder.calls / TABLES_MANIFEST
     note_removed(
         folder,
         Removed(

@@ -12,7 +12,7 @@ from virnucpro_assets.intake.open_deliveries import read_open_deliveries
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import removed_of
 from virnucpro_assets.storage.drops import DropStore
-from virnucpro_assets.storage.tables import MANIFEST
+from virnucpro_assets.storage.tables import TABLES_MANIFEST
 
 
 def overdue_drops(settings: Settings, now: datetime) -> dict[str, float]:
@@ -36,7 +36,7 @@ def _since(key: str, settings: Settings) -> datetime | None:
     if not store.was_listed(key):
         return _time_of(settings.data_root / key / "source.toml")
     drop, folder = store.current(key)
-    if (folder.predictions / MANIFEST).exists() or removed_of(folder):
+    if (folder.predictions / TABLES_MANIFEST).exists() or removed_of(folder):
         return None
     return drop.listed_at or _time_of(folder.manifest)
 

@@ -27,7 +27,7 @@ from virnucpro_assets.inference.messages import SampleTask
 from virnucpro_assets.inference.plans import expected_flops, tokens_of_rows
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.storage.check_sample import (
-    FILE,
+    CHECK_SAMPLE_FILE,
     WAYS,
     CheckSample,
     Embeddings,
@@ -94,7 +94,7 @@ def _is_there(work: DropWork, made_from: str) -> bool:
     try:
         stored = read_check_sample(work.folder.path)
     except DamagedFileError as error:
-        path = set_aside(work.folder.path / FILE, "quarantine")
+        path = set_aside(work.folder.path / CHECK_SAMPLE_FILE, "quarantine")
         work.report(f"{error} It was set aside as {path} and is made again")
         return False
     return stored is not None and (stored.made_from, stored.chunks) == (made_from, work.settings.check_sample)

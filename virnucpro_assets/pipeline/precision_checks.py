@@ -20,7 +20,7 @@ from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.check_sample import WAYS, Way, fitting_check_sample, precision_of, sample_origin
 from virnucpro_assets.storage.merged import quarantined_rows
 from virnucpro_assets.storage.merged_reader import read_merged_at
-from virnucpro_assets.storage.tables import MANIFEST, TablesManifest
+from virnucpro_assets.storage.tables import TABLES_MANIFEST, TablesManifest
 from virnucpro_assets.vocabulary import Precision
 
 Rows = npt.NDArray[np.float32]
@@ -57,7 +57,7 @@ def check_precision(work: DropWork) -> Iterator[CheckResult]:
     Raises IntegrityError if what is stored was made under other settings, or if there is no sample of it.
     """
     with recorded_stage(work.folder.stages, "precision_checks") as figures:
-        subject = read_manifest(work.folder.predictions / MANIFEST, TablesManifest).digest
+        subject = read_manifest(work.folder.predictions / TABLES_MANIFEST, TablesManifest).digest
         results = [
             result.model_copy(
                 update={"subject": subject, "blocking": holds_back(result.name, work.settings.precision)}

@@ -7,8 +7,7 @@ from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.reports.drop_report import DropReport, render_report
 from virnucpro_assets.reports.gather import gather_report
-from virnucpro_assets.storage.tables import MANIFEST as TABLES
-from virnucpro_assets.storage.tables import TablesManifest
+from virnucpro_assets.storage.tables import TABLES_MANIFEST, TablesManifest
 
 
 def report_drop(work: DropWork) -> DropReport:
@@ -17,7 +16,9 @@ def report_drop(work: DropWork) -> DropReport:
     Raises CheckError if a check of what the calls were made from holds them back.
     """
     with stage_lock(work, "report"):
-        require_passed(work, subjects_of_calls(read_manifest(work.folder.calls / TABLES, TablesManifest)))
+        require_passed(
+            work, subjects_of_calls(read_manifest(work.folder.calls / TABLES_MANIFEST, TablesManifest))
+        )
         report = gather_report(work)
         write_text(work.folder.report, render_report(report))
         lines = (rank.model_dump_json() + "\n" for rank in report.ranks)

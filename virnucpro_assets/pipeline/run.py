@@ -30,7 +30,7 @@ from virnucpro_assets.pipeline.report import report_drop
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import REPORT, DropFolder
 from virnucpro_assets.storage.pair_calls import PAIR_CALLS_FILE
-from virnucpro_assets.storage.quarantine import TABLE as QUARANTINE_TABLE
+from virnucpro_assets.storage.quarantine import QUARANTINE_TABLE
 from virnucpro_assets.storage.tables import read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 

@@ -18,12 +18,10 @@ from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.reports.check_report import CheckEntry, CheckReport, checks_as_json, render_checks
 from virnucpro_assets.reports.pages import table
-from virnucpro_assets.sequences.index_manifest import MANIFEST_FILE, IndexManifest
-from virnucpro_assets.storage.merged import MANIFEST as MERGED
-from virnucpro_assets.storage.merged import MergedManifest
+from virnucpro_assets.sequences.index_manifest import INDEX_MANIFEST, IndexManifest
+from virnucpro_assets.storage.merged import MERGED_MANIFEST, MergedManifest
 from virnucpro_assets.storage.shards import finished_shard
-from virnucpro_assets.storage.tables import MANIFEST as TABLES
-from virnucpro_assets.storage.tables import TablesManifest
+from virnucpro_assets.storage.tables import TABLES_MANIFEST, TablesManifest
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 Checked = tuple[str, int | None]
@@ -132,7 +130,7 @@ def _results(work: DropWork, notes: list[str]) -> dict[tuple[str, str, int | Non
 
 
 def _index(work: DropWork, notes: list[str]) -> IndexManifest | None:
-    path = work.folder.index / MANIFEST_FILE
+    path = work.folder.index / INDEX_MANIFEST
     try:
         return read_manifest(path, IndexManifest) if path.exists() else None
     except IntegrityError as error:
@@ -165,10 +163,10 @@ def _subjects(
 
 
 def _merged_digest(work: DropWork) -> str:
-    path = work.folder.path / MERGED
+    path = work.folder.path / MERGED_MANIFEST
     return read_manifest(path, MergedManifest).digest if path.exists() else ""
 
 
 def _predictions_digest(work: DropWork) -> str:
-    path = work.folder.predictions / TABLES
+    path = work.folder.predictions / TABLES_MANIFEST
     return read_manifest(path, TablesManifest).digest if path.exists() else ""

@@ -15,7 +15,7 @@ from virnucpro_assets.reports.summary import summary_row
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import removed_of
 from virnucpro_assets.storage.hits import HITS_FILE
-from virnucpro_assets.storage.quarantine import TABLE
+from virnucpro_assets.storage.quarantine import QUARANTINE_TABLE
 
 
 def summary_fields(key: str, settings: Settings) -> dict[str, Any]:
@@ -45,7 +45,8 @@ def summary_lines(key: str, settings: Settings, copies: Sequence[Path] = ()) -> 
     yield f"{counted(report.reads, 'read')}, {candidates}, {report.unique_candidates:,} distinct"
     yield from _lines_of_calls(report)
     if report.quarantined:
-        yield f"{counted(report.quarantined, 'sequence')} could not be embedded: {work.folder.quarantine / TABLE}"
+        table = work.folder.quarantine / QUARANTINE_TABLE
+        yield f"{counted(report.quarantined, 'sequence')} could not be embedded: {table}"
     yield f"{counted(report.hits, 'hit')} in {path_of[HITS_FILE]}"
     if report.evaluation:
         found = report.evaluation

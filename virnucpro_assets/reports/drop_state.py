@@ -14,15 +14,13 @@ from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.intake.open_deliveries import whole_deliveries
 from virnucpro_assets.reports.check_pages import gather_checks
 from virnucpro_assets.reports.check_report import CheckEntry
-from virnucpro_assets.sequences.index_manifest import MANIFEST_FILE as INDEX
-from virnucpro_assets.sequences.index_manifest import IndexManifest
+from virnucpro_assets.sequences.index_manifest import INDEX_MANIFEST, IndexManifest
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import removed_of
 from virnucpro_assets.storage.drops import KEY, DropStore
-from virnucpro_assets.storage.merged import MANIFEST as MERGED
-from virnucpro_assets.storage.shards import MANIFEST as SHARD
-from virnucpro_assets.storage.tables import MANIFEST as TABLES
-from virnucpro_assets.storage.tables import TablesManifest
+from virnucpro_assets.storage.merged import MERGED_MANIFEST
+from virnucpro_assets.storage.shards import SHARD_MANIFEST
+from virnucpro_assets.storage.tables import TABLES_MANIFEST, TablesManifest
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 State = Literal["not begun", "running", "failed", "held back", "done"]
@@ -107,7 +105,7 @@ def _state_on_disk(drop: str, settings: Settings) -> OnDisk:
     return OnDisk(
         missing=_missing(work, is_training_drop=is_training_drop),
         held_back="; ".join(map(_refusal, gather_checks(work).held_back)),
-        result=str((work.folder.path / MERGED).absolute()) if is_training_drop else page,
+        result=str((work.folder.path / MERGED_MANIFEST).absolute()) if is_training_drop else page,
     )
 
 
@@ -140,7 +138,7 @@ def _missing(work: DropWork, *, is_training_drop: bool) -> str:
     missing = _missing_embeddings(work)
     if missing or is_training_drop:
         return missing
-    predictions, calls = work.folder.predictions / TABLES, work.folder.calls / TABLES
+    predictions, calls = work.folder.predictions / TABLES_MANIFEST, work.folder.calls / TABLES_MANIFEST
     if not predictions.exists():
         return "it has no predictions"
     made_of = read_manifest(calls, TablesManifest).inputs.get("predictions") if calls.exists() else ""
@@ -153,14 +151,14 @@ def _missing_embeddings(work: DropWork) -> str:
     folder = work.folder
     if not folder.is_indexed:
         return "it has no index"
-    ranks = read_manifest(folder.index / INDEX, IndexManifest).ranks
+    ranks = read_manifest(folder.index / INDEX_MANIFEST, IndexManifest).ranks
     made = {
-        kind: sum((folder.shard(kind, rank, ranks) / SHARD).exists() for rank in range(ranks))
+        kind: sum((folder.shard(kind, rank, ranks) / SHARD_MANIFEST).exists() for rank in range(ranks))
         for kind in ENCODER_KINDS
     }
     if min(made.values()) < ranks:
         return "it has " + ", ".join(f"{kind} {count}/{ranks}" for kind, count in made.items()) + " ranks"
-    return "" if (folder.path / MERGED).exists() else "it has no merged embeddings"
+    return "" if (folder.path / MERGED_MANIFEST).exists() else "it has no merged embeddings"
 
 
 def _refusal(check: CheckEntry) -> str:

@@ -46,8 +46,7 @@ from virnucpro_assets.storage.drop_folders import removed_of
 from virnucpro_assets.storage.drops import DropManifest
 from virnucpro_assets.storage.provenance import Recipe
 from virnucpro_assets.storage.quarantine import QUARANTINE_IN_WORDS
-from virnucpro_assets.storage.shards import MANIFEST as SHARD
-from virnucpro_assets.storage.shards import ShardManifest, read_shard
+from virnucpro_assets.storage.shards import SHARD_MANIFEST, ShardManifest, read_shard
 from virnucpro_assets.storage.tables import TablesManifest, read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
@@ -261,7 +260,9 @@ def _shards(work: DropWork, tables: TablesManifest) -> Iterator[ShardManifest]:
         for rank in range(ranks):
             folder = work.folder.shard(kind, rank, ranks)
             # Of embeddings that were cleaned up the manifests are left, with all figures.
-            shard = read_manifest(folder / SHARD, ShardManifest) if is_removed else read_shard(folder)
+            shard = (
+                read_manifest(folder / SHARD_MANIFEST, ShardManifest) if is_removed else read_shard(folder)
+            )
             if shard.recipe.digest != expected:
                 raise IntegrityError(
                     folder,

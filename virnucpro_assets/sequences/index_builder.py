@@ -33,7 +33,7 @@ from virnucpro_assets.sequences.batches import ReadBatch
 from virnucpro_assets.sequences.frames import REASONS, ReadOutcomes, candidates_of
 from virnucpro_assets.sequences.index_manifest import (
     FORMAT_VERSION,
-    MANIFEST_FILE,
+    INDEX_MANIFEST,
     MEMBERS_FILE,
     READS_FILE,
     ROWS_FILE,
@@ -124,7 +124,7 @@ def index_batches(
                 progress(reads.count)
         spill.finish()
         renames = names.resolve()
-        (folder / MANIFEST_FILE).unlink(missing_ok=True)
+        (folder / INDEX_MANIFEST).unlink(missing_ok=True)
         with RowOfRecord(temporary / "rows") as row_of_record:
             rows, rows_without_protein = _write_rows(folder / ROWS_FILE, spill, row_of_record, memory_budget)
             members = _write_members(folder / MEMBERS_FILE, spill, row_of_record)
@@ -133,7 +133,7 @@ def index_batches(
     manifest = _manifest(
         folder, origin, reads, renames, tables=tables, whole_chunks=kept.counts(rows_without_protein)
     )
-    write_manifest(folder / MANIFEST_FILE, manifest)
+    write_manifest(folder / INDEX_MANIFEST, manifest)
     return manifest
 
 

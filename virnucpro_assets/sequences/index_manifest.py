@@ -18,7 +18,7 @@ from virnucpro_assets.files.parquet import damaged, footer_digest
 from virnucpro_assets.sequences.names import DuplicatePolicy, remarks_on_names
 
 FORMAT_VERSION = 3
-MANIFEST_FILE = "manifest.toml"
+INDEX_MANIFEST = "manifest.toml"
 ROWS_FILE = "rows.parquet"
 MEMBERS_FILE = "members.parquet"
 READS_FILE = "reads.parquet"
@@ -110,10 +110,10 @@ def read_index_manifest(folder: Path, *, verify_content: bool = False) -> IndexM
     Raises IntegrityError if the manifest or a file is missing, a file does not have its
     recorded size and end (with `verify_content` also its SHA-256), or the format is another one.
     """
-    manifest = read_manifest(folder / MANIFEST_FILE, IndexManifest)
+    manifest = read_manifest(folder / INDEX_MANIFEST, IndexManifest)
     if manifest.format_version != FORMAT_VERSION:
         raise IntegrityError(
-            folder / MANIFEST_FILE,
+            folder / INDEX_MANIFEST,
             found=f"index format {manifest.format_version}",
             expected=f"{FORMAT_VERSION}",
             advice="Materialise the index again.",
@@ -121,7 +121,7 @@ def read_index_manifest(folder: Path, *, verify_content: bool = False) -> IndexM
     for name in (ROWS_FILE, MEMBERS_FILE, READS_FILE):
         if name not in manifest.files:
             raise IntegrityError(
-                folder / MANIFEST_FILE,
+                folder / INDEX_MANIFEST,
                 found=f"no record of {name}",
                 expected="one",
                 advice="Materialise the index again.",
@@ -141,10 +141,10 @@ def reuse_existing_index(
     format is left for the builder to replace. `report` is called with a line that says which. Call it with the lock
     of the index held.
     """
-    if not (folder / MANIFEST_FILE).exists():
+    if not (folder / INDEX_MANIFEST).exists():
         return None
     try:
-        manifest = read_manifest(folder / MANIFEST_FILE, IndexManifest)
+        manifest = read_manifest(folder / INDEX_MANIFEST, IndexManifest)
     except DamagedFileError as error:
         _set_aside(folder, error, report)
         return None

@@ -24,7 +24,7 @@ from virnucpro_assets.storage.hdf5 import open_sealed, write_sealed
 from virnucpro_assets.storage.provenance import Recipe
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind, Precision
 
-FILE = "check_sample.h5"
+CHECK_SAMPLE_FILE = "check_sample.h5"
 
 Way = Literal["alone", "half", "exact"]
 WAYS: tuple[Way, ...] = ("alone", "half", "exact")
@@ -70,7 +70,7 @@ def write_check_sample(folder: Path, sample: CheckSample) -> None:
             file[way] = sample.embeddings[way]
         file.attrs.update({"made_from": sample.made_from, "chunks": sample.chunks})
 
-    write_sealed(folder / FILE, fill)
+    write_sealed(folder / CHECK_SAMPLE_FILE, fill)
 
 
 def read_check_sample(folder: Path) -> CheckSample | None:
@@ -78,7 +78,7 @@ def read_check_sample(folder: Path) -> CheckSample | None:
 
     Raises DamagedFileError if the file is not what was written.
     """
-    path = folder / FILE
+    path = folder / CHECK_SAMPLE_FILE
     if not path.exists():
         return None
     with open_sealed(path) as (file, _):
@@ -96,7 +96,7 @@ def fitting_check_sample(folder: Path, made_from: str) -> CheckSample:
     if sample is None or sample.made_from != made_from:
         found = "no sample" if sample is None else f"a sample of {sample.made_from}"
         raise IntegrityError(
-            folder / FILE,
+            folder / CHECK_SAMPLE_FILE,
             found=found,
             expected=f"the sample of {made_from}, which the precision checks compare",
             advice="Materialise the embeddings of the drop again: finished parts are kept, and the sample is made.",

@@ -13,8 +13,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
-from virnucpro_assets.sequences.index_manifest import MANIFEST_FILE as INDEX_MANIFEST
-from virnucpro_assets.storage.merged import VIEW as MERGED
+from virnucpro_assets.sequences.index_manifest import INDEX_MANIFEST
+from virnucpro_assets.storage.merged import MERGED_VIEW
 from virnucpro_assets.storage.shards import rank_name
 from virnucpro_assets.vocabulary import EncoderKind
 
@@ -112,5 +112,5 @@ def removed_of(folder: DropFolder) -> Removed | None:
     if not path.exists():
         return None
     record = read_manifest(path, Removed)
-    sign = folder.path / MERGED if record.what == "embeddings" else folder.index / INDEX_MANIFEST
+    sign = folder.path / MERGED_VIEW if record.what == "embeddings" else folder.index / INDEX_MANIFEST
     return None if sign.exists() else record

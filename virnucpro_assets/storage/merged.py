@@ -22,12 +22,11 @@ from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.storage.hdf5 import ViewBlock, write_view
 from virnucpro_assets.storage.parts import PartPlan, rows_of
 from virnucpro_assets.storage.provenance import Recipe
-from virnucpro_assets.storage.shards import MANIFEST as SHARD_MANIFEST
-from virnucpro_assets.storage.shards import ShardManifest, read_shard
+from virnucpro_assets.storage.shards import SHARD_MANIFEST, ShardManifest, read_shard
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
 
-MANIFEST = "merged.toml"
-VIEW = "merged.h5"
+MERGED_MANIFEST = "merged.toml"
+MERGED_VIEW = "merged.h5"
 
 
 class MergedSource(BaseModel):
@@ -98,9 +97,9 @@ def write_merged(
         left += shards[kind][0].width
     widths = {kind: shards[kind][0].width for kind in ENCODER_KINDS}
     row_positions = merged_rows([shard.rows for shard in shards["esm2"]])
-    view = write_view(folder / VIEW, row_positions, left, blocks)
+    view = write_view(folder / MERGED_VIEW, row_positions, left, blocks)
     manifest = MergedManifest(rows=rows, widths=widths, recipes=dict(recipes), sources=sources, view=view)
-    write_manifest(folder / MANIFEST, manifest)
+    write_manifest(folder / MERGED_MANIFEST, manifest)
     return manifest
 
 
@@ -133,8 +132,8 @@ def read_merged(folder: Path, *, verified: VerifiedFiles | None = None) -> Merge
     The view itself, which is small and says which row is which, is always checked by its digest.
     Raises IntegrityError also if a shard was made again since, by the digests in its manifest.
     """
-    manifest = read_manifest(folder / MANIFEST, MergedManifest)
-    check_file(folder / VIEW, manifest.view, content=True)
+    manifest = read_manifest(folder / MERGED_MANIFEST, MergedManifest)
+    check_file(folder / MERGED_VIEW, manifest.view, content=True)
     shards = source_shards(folder, manifest)
     current = {path / part.name: part.file for path, shard in shards.items() for part in shard.parts}
     for source in manifest.sources:
@@ -167,6 +166,6 @@ def source_shards(folder: Path, manifest: MergedManifest) -> dict[Path, ShardMan
 
 def read_merged_rows(folder: Path) -> npt.NDArray[np.int64]:
     """int64 [rows]: the index position of each merged row, as stored."""
-    with h5py.File(folder / VIEW, "r") as file:
+    with h5py.File(folder / MERGED_VIEW, "r") as file:
         rows: npt.NDArray[np.int64] = file["rows"][:]
     return rows

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from virnucpro_assets.errors import IntegrityError
 from virnucpro_assets.files.digests import FileRecord, VerifiedFiles
 from virnucpro_assets.storage.merged import (
-    VIEW,
+    MERGED_VIEW,
     MergedManifest,
     quarantined_rows,
     read_merged,
@@ -127,7 +127,7 @@ class MergedReader:
             right = left + self.manifest.widths[kind]
             if found := nan_contradiction(rows, embeddings[:, left:right], self._quarantined[kind]):
                 raise IntegrityError(
-                    self.folder / VIEW,
+                    self.folder / MERGED_VIEW,
                     where=kind,
                     found=found,
                     expected="NaN in quarantined rows only",

@@ -14,7 +14,7 @@ from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.storage.shards import rank_name
 from virnucpro_assets.vocabulary import EncoderKind, QuarantineReason
 
-TABLE = "quarantine.tsv"
+QUARANTINE_TABLE = "quarantine.tsv"
 HEADER = ("encoder", "rank", "row", "reason", "members", "first_member")
 QUARANTINE_IN_WORDS: dict[QuarantineReason, str] = {
     "not_finite": "NaN or Inf, in float32 too",
@@ -78,10 +78,12 @@ def write_quarantine_table(folder: Path) -> Path | None:
         for entry in record.entries
     ]
     if not lines:
-        _remove(folder / TABLE)
+        _remove(folder / QUARANTINE_TABLE)
         return None
-    write_text(folder / TABLE, "".join("\t".join(map(str, line)) + "\n" for line in [HEADER, *lines]))
-    return folder / TABLE
+    write_text(
+        folder / QUARANTINE_TABLE, "".join("\t".join(map(str, line)) + "\n" for line in [HEADER, *lines])
+    )
+    return folder / QUARANTINE_TABLE
 
 
 def _remove(path: Path) -> None:

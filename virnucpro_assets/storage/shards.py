@@ -32,8 +32,8 @@ from virnucpro_assets.storage.parts import (
 from virnucpro_assets.storage.provenance import Incidents, Recipe, Telemetry
 from virnucpro_assets.vocabulary import EncoderKind
 
-MANIFEST = "manifest.toml"
-VIEW = "shard.h5"
+SHARD_MANIFEST = "manifest.toml"
+SHARD_VIEW = "shard.h5"
 
 ShardKey = tuple[EncoderKind, int]
 """A shard of a drop by its encoder and rank."""
@@ -107,8 +107,10 @@ def finish_shard(folder: Path, manifest: ShardManifest) -> ShardManifest:
         for part in manifest.parts
     ]
     rows = rows_of(whole, manifest.recipe.ranks)
-    finished = manifest.model_copy(update={"view": write_view(folder / VIEW, rows, manifest.width, blocks)})
-    write_manifest(folder / MANIFEST, finished)
+    finished = manifest.model_copy(
+        update={"view": write_view(folder / SHARD_VIEW, rows, manifest.width, blocks)}
+    )
+    write_manifest(folder / SHARD_MANIFEST, finished)
     return finished
 
 
@@ -117,33 +119,36 @@ def finished_shard(folder: Path) -> ShardManifest | None:
 
     Raises DamagedFileError if the manifest is damaged; `valid_parts` sets such a one aside.
     """
-    path = folder / MANIFEST
+    path = folder / SHARD_MANIFEST
     return read_manifest(path, ShardManifest) if path.exists() else None
 
 
 def unfinish_shard(folder: Path) -> None:
     """Take the manifest away from a shard that lacks parts, before any of them is written."""
-    (folder / MANIFEST).unlink(missing_ok=True)
+    (folder / SHARD_MANIFEST).unlink(missing_ok=True)
 
 
 def read_shard(folder: Path, *, content: bool = False) -> ShardManifest:
     """The manifest of the shard in `folder`, its parts and view checked by size and, on demand, digest."""
-    manifest = read_manifest(folder / MANIFEST, ShardManifest)
+    manifest = read_manifest(folder / SHARD_MANIFEST, ShardManifest)
     ends = [0, *(part.stop for part in manifest.parts)]
     if [part.start for part in manifest.parts] != ends[:-1] or ends[-1] != manifest.rows:
         raise IntegrityError(
-            folder / MANIFEST,
+            folder / SHARD_MANIFEST,
             found="parts with gaps or overlaps",
             expected=f"parts that cover rows 0 to {manifest.rows} once",
             advice="Materialise it again.",
         )
     if manifest.view is None:
         raise IntegrityError(
-            folder / MANIFEST, found=f"no record of {VIEW}", expected="one", advice="Materialise it again."
+            folder / SHARD_MANIFEST,
+            found=f"no record of {SHARD_VIEW}",
+            expected="one",
+            advice="Materialise it again.",
         )
     for part in manifest.parts:
         check_file(folder / part.name, part.file, content=content)
-    check_file(folder / VIEW, manifest.view, content=content)
+    check_file(folder / SHARD_VIEW, manifest.view, content=content)
     return manifest
 
 
@@ -160,7 +165,7 @@ def valid_parts(
     """
     quarantined = _set_aside_damaged_manifest_or_view(folder)
     if former := finished_shard(folder):
-        refuse_other_recipe(folder / MANIFEST, former.recipe, recipe)
+        refuse_other_recipe(folder / SHARD_MANIFEST, former.recipe, recipe)
     records: dict[int, PartRecord] = {}
     for plan in plans:
         path = folder / plan.file_name
@@ -181,8 +186,8 @@ def _set_aside_damaged_manifest_or_view(folder: Path) -> list[Path]:
     try:
         former = finished_shard(folder)
     except DamagedFileError:
-        return [set_aside(folder / MANIFEST, "quarantine")]
-    view = folder / VIEW
+        return [set_aside(folder / SHARD_MANIFEST, "quarantine")]
+    view = folder / SHARD_VIEW
     if former is None or former.view is None or not view.exists():
         return []
     return [] if record_of_file(view) == former.view else [set_aside(view, "quarantine")]

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files, record_of_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 
-MANIFEST = "manifest.toml"
+TABLES_MANIFEST = "manifest.toml"
 
 Texts = Any
 """An Arrow string array (the results of Arrow's functions have no static type)."""
@@ -109,13 +109,13 @@ def write_tables_manifest(
     """Record the named files of `folder` and what they were made from."""
     files = {name: record_of_file(folder / name) for name in names}
     manifest = TablesManifest(inputs=inputs, counts=counts, files=files)
-    write_manifest(folder / MANIFEST, manifest)
+    write_manifest(folder / TABLES_MANIFEST, manifest)
     return manifest
 
 
 def read_tables(folder: Path) -> TablesManifest:
     """The manifest of `folder`; IntegrityError if a file of it is missing or changed."""
-    manifest = read_manifest(folder / MANIFEST, TablesManifest)
+    manifest = read_manifest(folder / TABLES_MANIFEST, TablesManifest)
     for name, record in manifest.files.items():
         check_file(folder / name, record, content=True)
     return manifest

@@ -32,7 +32,7 @@ import psutil
 
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
-from virnucpro_assets.storage.shards import MANIFEST, rank_name, read_shard
+from virnucpro_assets.storage.shards import SHARD_MANIFEST, rank_name, read_shard
 from virnucpro_assets_tests.faults.bench import PACKS_PER_PART, Bench
 from virnucpro_assets_tests.faults.faulty_device_process import Faults
 from virnucpro_assets_tests.faults.harness import (
@@ -273,7 +273,9 @@ class Soak:
         return part_files(self._bench.job)
 
     def _manifests(self) -> list[Path]:
-        return [path for folder in self._bench.job.folders.values() if (path := folder / MANIFEST).exists()]
+        return [
+            path for folder in self._bench.job.folders.values() if (path := folder / SHARD_MANIFEST).exists()
+        ]
 
     def _damage(self, paths: list[Path], damage: Callable[[bytes, random.Random], bytes]) -> Cost:
         path = self._draw.choice(paths)
@@ -285,7 +287,9 @@ class Soak:
         aside = Path(line.partition(" was set aside as ")[2].split()[0])
         assert aside.name.startswith(f"{path.name}.quarantine-")
         assert aside.read_bytes() == damaged
-        return [{path.name: self._packs_of[path.parent.name, path.name]}] if path.name != MANIFEST else []
+        return (
+            [{path.name: self._packs_of[path.parent.name, path.name]}] if path.name != SHARD_MANIFEST else []
+        )
 
     def _change_devices(self) -> Cost:
         before = {pid for _, pid, _ in self._log.events()}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from virnucpro_assets.storage.shards import MANIFEST, VIEW
+from virnucpro_assets.storage.shards import SHARD_MANIFEST, SHARD_VIEW
 from virnucpro_assets_tests.faults.bench import Bench
 from virnucpro_assets_tests.faults.harness import Reference, assert_equal, part_files
 
@@ -82,7 +82,7 @@ def test_damaged_parts_are_set_aside_and_only_they_are_computed_again(
 
 
 @both_damages
-@pytest.mark.parametrize("name", [VIEW, MANIFEST])
+@pytest.mark.parametrize("name", [SHARD_VIEW, SHARD_MANIFEST])
 def test_a_damaged_view_or_manifest_is_set_aside_and_made_anew_from_the_parts(
     finished: Bench, reference: Reference, name: str, damage: Damage
 ) -> None:

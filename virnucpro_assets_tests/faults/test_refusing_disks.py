@@ -12,7 +12,7 @@ import pytest
 
 from virnucpro_assets.errors import describe_os_error
 from virnucpro_assets.inference.shard_runs import EmbeddingError, embed_shards
-from virnucpro_assets.storage.shards import MANIFEST, VIEW, read_shard
+from virnucpro_assets.storage.shards import SHARD_MANIFEST, SHARD_VIEW, read_shard
 from virnucpro_assets_tests.faults.bench import Bench
 from virnucpro_assets_tests.faults.disks import small_disk
 from virnucpro_assets_tests.faults.faulty_device_process import Faults, WriteFault
@@ -90,16 +90,18 @@ def test_a_disk_without_room_for_views_and_manifests_keeps_all_parts(
     with small_disk(bench.folder / "disk", [os.getpid()], in_memory=in_memory) as disk:
         job = bench.job_at(disk.folder / "out")
         for folder, whole in zip(job.folders.values(), undisturbed.job.folders.values(), strict=True):
-            shutil.copytree(whole, folder, ignore=shutil.ignore_patterns(VIEW, MANIFEST))
-        for room, name in ((0, VIEW), (2 * PAGE, MANIFEST)):
+            shutil.copytree(whole, folder, ignore=shutil.ignore_patterns(SHARD_VIEW, SHARD_MANIFEST))
+        for room, name in ((0, SHARD_VIEW), (2 * PAGE, SHARD_MANIFEST)):
             disk.fill(room)
             with pytest.raises(OSError, match=disk.full) as failed:
                 bench.finish(job=job)
             disk.heal()
-            expected = f"{job.folders[0] / (name if disk.counts else VIEW)}: found {disk.full}. {ADVICE}"
+            expected = (
+                f"{job.folders[0] / (name if disk.counts else SHARD_VIEW)}: found {disk.full}. {ADVICE}"
+            )
             assert one_line(describe_os_error(failed.value)) == expected
             assert leftovers(job) == []
-        assert not list(disk.folder.rglob(MANIFEST))
+        assert not list(disk.folder.rglob(SHARD_MANIFEST))
         shards = bench.finish(job=job)
         assert sum(shard.reused_parts for shard in shards) == reference.parts
         assert_equal(job, reference)

@@ -29,7 +29,12 @@ from virnucpro_assets.pipeline.predict import predict_drop
 from virnucpro_assets.sequences.index import SequenceIndex
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.storage.check_sample import FILE, WAYS, read_check_sample, write_check_sample
+from virnucpro_assets.storage.check_sample import (
+    CHECK_SAMPLE_FILE,
+    WAYS,
+    read_check_sample,
+    write_check_sample,
+)
 from virnucpro_assets.storage.merged_reader import read_merged_at
 from virnucpro_assets.storage.shards import read_shard
 from virnucpro_assets.storage.tables import read_tables
@@ -179,7 +184,7 @@ class ListeningLease(Lease):
 
 def samples_of(work: DropWork, pool: DevicePool) -> list[SampleTask]:
     """What is computed when a drop has all shards and no sample."""
-    (work.folder.path / FILE).unlink()
+    (work.folder.path / CHECK_SAMPLE_FILE).unlink()
     lease = ListeningLease(pool, pool.devices)
     embed_check_sample(work, lease)
     return lease.samples
@@ -239,7 +244,7 @@ def test_a_sample_is_made_by_the_run_that_finishes_the_last_shard(tmp_path: Path
     work = DropWork.on("d", settings, lines.append)
     index_drop(work)
     pass_checks_of_index(work)
-    path = work.folder.path / FILE
+    path = work.folder.path / CHECK_SAMPLE_FILE
     with open_pool(settings) as pool, pool.lease() as lease:
         list(embed_drop(work, {"esm2": [0, 1], "dnabert_s": [1]}, lease))
         assert not path.exists()
@@ -251,7 +256,7 @@ def test_a_sample_is_made_by_the_run_that_finishes_the_last_shard(tmp_path: Path
         flip_byte(path, -1, 4)
         list(embed_drop(work, {"esm2": [1]}, lease))
         assert path.read_bytes() == content
-        assert path.with_name(f"{FILE}.quarantine-1").exists()
+        assert path.with_name(f"{CHECK_SAMPLE_FILE}.quarantine-1").exists()
         # Another number of chunks is another sample.
         larger = DropWork.on("d", settings.model_copy(update={"check_sample": 8}), lines.append)
         list(embed_drop(larger, {"esm2": [1]}, lease))
@@ -263,7 +268,7 @@ def test_a_sample_is_made_by_the_run_that_finishes_the_last_shard(tmp_path: Path
 
 
 def test_checks_refuse_a_sample_of_other_embeddings_and_none(in_bfloat16: DropWork) -> None:
-    path = in_bfloat16.folder.path / FILE
+    path = in_bfloat16.folder.path / CHECK_SAMPLE_FILE
     content, stored = path.read_bytes(), read_check_sample(path.parent)
     assert stored is not None
     try:

@@ -25,7 +25,7 @@ from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import Removed, note_removed
 from virnucpro_assets.storage.drop_sources import DropSource
 from virnucpro_assets.storage.drops import DropStore
-from virnucpro_assets.storage.tables import MANIFEST, TablesManifest
+from virnucpro_assets.storage.tables import TABLES_MANIFEST, TablesManifest
 
 RUNNING, FAILED = (
     OnRecord(running="run 1 of index_drop is to work on it"),
@@ -70,7 +70,7 @@ def test_a_drop_has_one_state_with_its_reason_and_its_exit_code(
 
 
 def _calls_of_others(work: DropWork) -> None:
-    path = work.folder.calls / MANIFEST
+    path = work.folder.calls / TABLES_MANIFEST
     calls = read_manifest(path, TablesManifest)
     write_manifest(path, calls.model_copy(update={"inputs": calls.inputs | {"predictions": "0" * 64}}))
 
@@ -137,12 +137,15 @@ DISKS: list[tuple[Callable[[DropWork], None], str, str]] = [
     (_former, "done", "report.html"),
     (_removed, "done", "data removed by the clean-up on 2026-01-02: finished long ago"),
     (
-        lambda work: [(work.folder.calls / MANIFEST).unlink(), (work.folder.calls / MANIFEST).mkdir()],
+        lambda work: [
+            (work.folder.calls / TABLES_MANIFEST).unlink(),
+            (work.folder.calls / TABLES_MANIFEST).mkdir(),
+        ],
         "failed",
         "calls/manifest.toml: found Is a directory",
     ),
     (
-        lambda work: (work.folder.calls / MANIFEST).write_text("x"),
+        lambda work: (work.folder.calls / TABLES_MANIFEST).write_text("x"),
         "failed",
         "calls/manifest.toml: found content",
     ),
