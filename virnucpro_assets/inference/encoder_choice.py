@@ -51,12 +51,6 @@ class Machine:
     has_gpus: bool
 
     @cached_property
-    def has_varlen(self) -> bool:
-        """Whether PyTorch has attention over sequences of varying length, as from 2.10 on."""
-        major, minor, *_ = version("torch").split(".")
-        return self.has_gpus and (int(major), int(minor)) >= (2, 10)
-
-    @cached_property
     def has_flash(self) -> bool:
         """Whether the package flash-attn is installed."""
         try:
@@ -102,7 +96,7 @@ def choose_kernels(
     half, biased = precision != "float32", ENCODERS[kind].has_attention_bias
     usable: dict[Attention, bool] = {
         "flash": half and machine.has_flash,
-        "varlen": half and machine.has_varlen and not biased,
+        "varlen": half and machine.has_gpus and not biased,
         "dense-runs": True,
         "plain": not half,
     }
@@ -111,7 +105,7 @@ def choose_kernels(
             "setting attention",
             where=repr(attention),
             found=f"{kind} in {precision} on {'GPUs' if machine.has_gpus else 'processors'}",
-            expected="GPUs and half precision, also ESM-2 and PyTorch 2.10 for varlen, flash-attn for flash; "
+            expected="GPUs and half precision, also ESM-2 for varlen, flash-attn for flash; "
             "float32 for plain",
             advice="Set VIRNUCPRO_ATTENTION to dense-runs, or leave it out.",
         )

@@ -17,7 +17,6 @@ from virnucpro_assets.vocabulary import Attention, EncoderKind, Precision
 class _Machine(Machine):
     """A machine whose packages are given instead of looked for."""
 
-    has_varlen: bool = True  # type: ignore[assignment]
     has_flash: bool = False  # type: ignore[assignment]
     has_triton: bool = True  # type: ignore[assignment]
 
@@ -43,7 +42,6 @@ def test_processors_get_the_kernels_that_every_device_has(kind: EncoderKind, pre
         ("esm2", "float16", {"has_triton": False}, {}, Kernels("varlen", fused=False)),
         ("esm2", "float32", {}, {"fused": True}, Kernels("dense-runs", fused=True)),
         ("esm2", "float16", {}, {"fused": False}, Kernels("varlen", fused=False)),
-        ("esm2", "float16", {"has_varlen": False}, {}, Kernels("dense-runs", fused=True)),
         ("dnabert_s", "float16", {"has_flash": True}, {}, Kernels("flash", fused=True)),
         ("dnabert_s", "float32", {"has_flash": True}, {}, PORTABLE),
         ("esm2", "float16", {"has_flash": True}, {}, Kernels("varlen", fused=True)),
