@@ -105,8 +105,7 @@ def choose_kernels(
             "setting attention",
             where=repr(attention),
             found=f"{kind} in {precision} on {'GPUs' if machine.has_gpus else 'processors'}",
-            expected="GPUs and half precision, also ESM-2 for varlen, flash-attn for flash; "
-            "float32 for plain",
+            expected="GPUs and half precision, also ESM-2 for varlen, flash-attn for flash; float32 for plain",
             advice="Set VIRNUCPRO_ATTENTION to dense-runs, or leave it out.",
         )
     if fused and attention != "plain" and not machine.has_triton:

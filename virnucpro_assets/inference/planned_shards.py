@@ -155,8 +155,10 @@ def _open_shard(job: ShardJob, rank: int, tokens: npt.NDArray[np.int64], report:
     kind, recipe, folder = job.encoder.kind, job.recipe, job.folders[rank]
     plans = plan_parts(tokens, rank, recipe.token_budget, recipe.packs_per_part)
     folder.mkdir(parents=True, exist_ok=True)
-    records, quarantined = valid_parts(folder, plans, recipe, keep_quarantined=job.quarantine == "not_scored")
-    for path in quarantined:
+    records, set_aside_files = valid_parts(
+        folder, plans, recipe, keep_quarantined=job.quarantine == "not_scored"
+    )
+    for path in set_aside_files:
         report(f"{kind} rank {rank}: a damaged file was set aside as {path} and is made again")
     shard = PlannedShard(job, rank, folder, plans, len(tokens), records)
     if not shard.complete:

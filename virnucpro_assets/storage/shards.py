@@ -163,7 +163,7 @@ def valid_parts(
     so that it is computed again and replaced. A part of another recipe is refused with
     IntegrityError.
     """
-    quarantined = _set_aside_damaged_manifest_or_view(folder)
+    set_aside_files = _set_aside_damaged_manifest_or_view(folder)
     if former := finished_shard(folder):
         refuse_other_recipe(folder / SHARD_MANIFEST, former.recipe, recipe)
     records: dict[int, PartRecord] = {}
@@ -174,11 +174,11 @@ def valid_parts(
         try:
             record = verify_part(path, plan, recipe)
         except DamagedFileError:
-            quarantined.append(set_aside(path, "quarantine"))
+            set_aside_files.append(set_aside(path, "quarantine"))
             continue
         if keep_quarantined or not record.incidents.quarantined:
             records[plan.number] = record
-    return records, quarantined
+    return records, set_aside_files
 
 
 def _set_aside_damaged_manifest_or_view(folder: Path) -> list[Path]:
