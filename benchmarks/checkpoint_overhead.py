@@ -25,17 +25,17 @@ import psutil
 
 from benchmarks.device_faults import SHAPES, make_index, make_job, make_model
 from virnucpro_assets.inference.devices import Device, find_devices
-from virnucpro_assets.inference.messages import Finished, PartTask
+from virnucpro_assets.inference.messages import Finished, PartTask, Task
 from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.plans import expected_tokens, plan_parts
-from virnucpro_assets.inference.pool import DevicePool, PoolOptions, Work
+from virnucpro_assets.inference.pool import DevicePool, PoolOptions
 from virnucpro_assets.models.encoders import ENCODERS
 
 FORGETTING = (str(Path(__file__).with_name("unwritten_device_process.py")),)
 ALLOWED = 0.03
 
 
-def tasks_of(job: ShardJob, count: int, rank: int = 0) -> list[Work]:
+def tasks_of(job: ShardJob, count: int, rank: int = 0) -> list[Task]:
     """`count` parts of a rank that are full; some come more than once if there are fewer."""
     full = all_tasks_of(job, rank)[:-1]
     if not full:
@@ -43,7 +43,7 @@ def tasks_of(job: ShardJob, count: int, rank: int = 0) -> list[Work]:
     return list(islice(cycle(full), count))
 
 
-def all_tasks_of(job: ShardJob, rank: int) -> list[Work]:
+def all_tasks_of(job: ShardJob, rank: int) -> list[Task]:
     """Every part of a rank, in order."""
     kind, index = job.encoder.kind, job.index
     lengths = ENCODERS[kind].lengths(index)
@@ -60,7 +60,7 @@ def all_tasks_of(job: ShardJob, rank: int) -> list[Work]:
     ]
 
 
-def timed(pool: DevicePool, tasks: list[Work]) -> tuple[float, list[Finished]]:
+def timed(pool: DevicePool, tasks: list[Task]) -> tuple[float, list[Finished]]:
     """Seconds until all tasks are done, and what came of each."""
     started = time.monotonic()
     with pool.lease() as lease:
@@ -96,7 +96,7 @@ def measure(job: ShardJob, device: Device, parts: int, rounds: int, folder: Path
                 taken, finished = timed(pools[name], tasks)
                 processor[name] += processor_seconds(pools[name], device) - before
                 seconds[name].append(taken)
-                waited += sum(part.output_stall_seconds for part in finished) if name == "written" else 0.0
+                waited += sum(part.waited_for_output for part in finished) if name == "written" else 0.0
     size = job.folders[0].joinpath("part-00000.h5").stat().st_size
     ratios = [one / other - 1 for one, other in zip(seconds["written"], seconds["forgotten"], strict=True)]
     rows = sum(task.plan.stop - task.plan.start for task in tasks if isinstance(task, PartTask))

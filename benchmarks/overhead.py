@@ -30,9 +30,9 @@ from benchmarks.device_faults import SHAPES, make_index, make_job, make_model
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.embedding import embed_sequences
 from virnucpro_assets.inference.loaded_encoders import LoadedEncoders
-from virnucpro_assets.inference.messages import Finished, PartTask
+from virnucpro_assets.inference.messages import Finished, PartTask, Task
 from virnucpro_assets.inference.planned_shards import ShardJob
-from virnucpro_assets.inference.pool import DevicePool, PoolOptions, Work
+from virnucpro_assets.inference.pool import DevicePool, PoolOptions
 from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.models.hardware import limit_threads
 from virnucpro_assets.models.packed_encoder import Encoder
@@ -43,7 +43,7 @@ CPU = Device("cpu", 0, 1)
 MOST = 0.05
 
 
-def bare(job: ShardJob, encoder: Encoder, tasks: list[Work]) -> float:
+def bare(job: ShardJob, encoder: Encoder, tasks: list[Task]) -> float:
     """Seconds to embed the rows of all parts in this process."""
     started = time.monotonic()
     index = SequenceIndex.open(job.index.folder)
@@ -55,7 +55,7 @@ def bare(job: ShardJob, encoder: Encoder, tasks: list[Work]) -> float:
     return time.monotonic() - started
 
 
-def first_part(pool: DevicePool, tasks: list[Work]) -> tuple[float, float]:
+def first_part(pool: DevicePool, tasks: list[Task]) -> tuple[float, float]:
     """Seconds until every device has done one part, and those of the slowest computing among them."""
     started = time.monotonic()
     with pool.lease() as lease:

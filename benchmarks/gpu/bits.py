@@ -24,8 +24,8 @@ from benchmarks.gpu.progress import say, step
 from virnucpro_assets.errors import DeviceError
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.inference.devices import Device
-from virnucpro_assets.inference.messages import Failed, Finished
-from virnucpro_assets.inference.pool import DevicePool, PoolOptions, Work
+from virnucpro_assets.inference.messages import Failed, Finished, Task
+from virnucpro_assets.inference.pool import DevicePool, PoolOptions
 from virnucpro_assets.inference.process_handle import ProcessHandle
 from virnucpro_assets.inference.shard_runs import embed_shards
 from virnucpro_assets.vocabulary import ENCODER_KINDS
@@ -70,7 +70,7 @@ def _others(runs: dict[str, Parts]) -> list[str]:
 
 def _round(bench: Bench, name: str, processes: int) -> dict[str, Parts]:
     """What each of some processes computes that start at the same time."""
-    waiting: dict[ProcessHandle, deque[Work]] = {}
+    waiting: dict[ProcessHandle, deque[Task]] = {}
     runs: dict[str, Parts] = {}
     for number in range(processes):
         device, one = bench.all[number % len(bench.all)], f"{name}_process_{number}"
@@ -92,7 +92,7 @@ def _round(bench: Bench, name: str, processes: int) -> dict[str, Parts]:
     return runs
 
 
-def _work_through(waiting: dict[ProcessHandle, deque[Work]]) -> None:
+def _work_through(waiting: dict[ProcessHandle, deque[Task]]) -> None:
     """Hand each process its tasks, the next one when it has begun with the one before, until all are done."""
     numbers, unfinished = count(), sum(map(len, waiting.values()))
     with selectors.DefaultSelector() as selector:

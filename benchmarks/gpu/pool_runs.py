@@ -12,8 +12,8 @@ from typing import Any, Self
 import psutil
 
 from virnucpro_assets.inference.devices import Device
-from virnucpro_assets.inference.messages import Finished, PackDone
-from virnucpro_assets.inference.pool import DevicePool, Lease, Work
+from virnucpro_assets.inference.messages import Finished, PackDone, Task
+from virnucpro_assets.inference.pool import DevicePool, Lease
 from virnucpro_assets.inference.rounds import Event
 
 LOOK_SECONDS = 0.2
@@ -28,7 +28,7 @@ class NotingLease(Lease):
         super().__init__(pool, devices)
         self.noted: list[tuple[float, Event]] = []
 
-    def run(self, queue: deque[Work], flops: float | None = None) -> Iterator[Event]:
+    def run(self, queue: deque[Task], flops: float | None = None) -> Iterator[Event]:
         started, self.noted = time.monotonic(), []
         for event in super().run(queue, flops):
             self.noted.append((time.monotonic() - started, event))
@@ -54,7 +54,7 @@ class NotingLease(Lease):
         )
 
 
-def do(lease: NotingLease, tasks: Iterable[Work], seconds: float = math.inf) -> dict[str, Any]:
+def do(lease: NotingLease, tasks: Iterable[Task], seconds: float = math.inf) -> dict[str, Any]:
     """Tasks on the devices of a lease that run already, begun within so many seconds, and what came of them.
 
     `steady_tokens_per_second` adds up the rates of the devices, each until its own last part was done; `idle` is
@@ -74,9 +74,7 @@ def do(lease: NotingLease, tasks: Iterable[Work], seconds: float = math.inf) -> 
     seconds = max(at for finished in done.values() for at, _ in finished)
     tokens = {device: sum(map(_tokens, finished)) for device, finished in done.items()}
     waited = sum(
-        one.input_stall_seconds + one.output_stall_seconds
-        for finished in done.values()
-        for _, one in finished
+        one.waited_for_input + one.waited_for_output for finished in done.values() for _, one in finished
     )
     return {
         "parts": {str(device): len(finished) for device, finished in done.items()},
@@ -94,7 +92,7 @@ def do(lease: NotingLease, tasks: Iterable[Work], seconds: float = math.inf) -> 
     }
 
 
-def start(lease: NotingLease, tasks: Iterator[Work]) -> dict[str, Any]:
+def start(lease: NotingLease, tasks: Iterator[Task]) -> dict[str, Any]:
     """Start the processes of a lease at the same time, with as many tasks as it takes until each has begun."""
     queue = deque(islice(tasks, 2 * len(lease.devices)))
     with ProcessMemory() as memory:

@@ -52,7 +52,7 @@ def look_up(
     found = cached.find(keys[wanted])
     positions = wanted[found.positions]
     misses = np.setdiff1d(np.arange(len(rows)), positions)
-    return CacheHits(rows[positions], found.rows, keys[misses], found.warnings), misses
+    return CacheHits(rows[positions], found.embeddings, keys[misses], found.warnings), misses
 
 
 def write_and_keep(

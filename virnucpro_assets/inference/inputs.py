@@ -54,7 +54,7 @@ class PreparedTask:
     received: float
     prepared: float
 
-    def stall_since(self, idle: float) -> float:
+    def waited_since(self, idle: float) -> float:
         """Seconds for which a device that was idle since then had an order and no input."""
         return max(0.0, self.prepared - max(idle, self.received))
 

@@ -161,8 +161,8 @@ class Finished(_Message):
     """The task is done.
 
     `seconds` is the time it was computed in, and `loading_seconds` what loading models took of it. The device
-    stood still for `input_stall_seconds` because the sequences were not there yet, and for
-    `output_stall_seconds` because the part before was not yet on the disk. `part` is what was written. Of a part,
+    was idle for `waited_for_input` seconds because the sequences were not there yet, and for
+    `waited_for_output` because the part before was not yet on the disk. `part` is what was written. Of a part,
     `flops` operations were computed on a device with a peak of `peak_flops` a second, and the process has held
     `peak_memory` bytes of it at most. `warnings` are lines for people.
     """
@@ -171,8 +171,8 @@ class Finished(_Message):
     number: int
     seconds: float
     loading_seconds: float = 0.0
-    input_stall_seconds: float = 0.0
-    output_stall_seconds: float = 0.0
+    waited_for_input: float = 0.0
+    waited_for_output: float = 0.0
     flops: int = 0
     peak_flops: float = 0.0
     peak_memory: int = 0

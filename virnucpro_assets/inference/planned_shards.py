@@ -95,15 +95,15 @@ class PlannedShard:
     def add(self, plan: PartPlan, record: PartRecord, finished: Finished, device: str) -> None:
         """Add a part that `device` has computed and written, with its figures."""
         self.records[plan.number] = record
-        seconds = finished.input_stall_seconds + finished.seconds + finished.output_stall_seconds
+        seconds = finished.waited_for_input + finished.seconds + finished.waited_for_output
         self.seconds += seconds
         self.telemetry += Telemetry(
             sequences=plan.stop - plan.start - record.cached,
             flops=finished.flops,
             possible_flops=finished.peak_flops * seconds,
             loading=finished.loading_seconds,
-            waited_for_input=finished.input_stall_seconds,
-            waited_for_output=finished.output_stall_seconds,
+            waited_for_input=finished.waited_for_input,
+            waited_for_output=finished.waited_for_output,
             peak_memory=finished.peak_memory,
         )
         self.tokens += record.counts.tokens

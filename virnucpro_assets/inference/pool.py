@@ -19,9 +19,9 @@ from typing import Self
 
 from virnucpro_assets.errors import DeviceError
 from virnucpro_assets.inference.devices import Device
-from virnucpro_assets.inference.messages import Failed
+from virnucpro_assets.inference.messages import Failed, Task
 from virnucpro_assets.inference.process_handle import PROGRAM, ProcessHandle
-from virnucpro_assets.inference.rounds import Died, Event, Round, Work
+from virnucpro_assets.inference.rounds import Died, Event, Round
 from virnucpro_assets.vocabulary import WhenBusy
 
 
@@ -113,7 +113,7 @@ class Lease:
         self._pool = pool
         self.devices = devices
 
-    def run(self, queue: deque[Work], flops: float | None = None) -> Iterator[Event]:
+    def run(self, queue: deque[Task], flops: float | None = None) -> Iterator[Event]:
         """Work through `queue` on the leased devices, yielding what happens as it happens.
 
         `flops` are the operations that all tasks are expected to take, where that is known.
@@ -148,13 +148,13 @@ class Lease:
         return len(self.devices) if flops is None or not worth else max(1, math.ceil(flops / worth))
 
     def complete(
-        self, tasks: Sequence[Work], report: Callable[[str], None], flops: float | None = None
+        self, tasks: Sequence[Task], report: Callable[[str], None], flops: float | None = None
     ) -> None:
         """Do all of `tasks`, each a second time if its process died; `flops` as in `run`.
 
         Raises DeviceError, naming the task, if one fails or its process dies again.
         """
-        queue, died = deque(tasks), list[Work]()
+        queue, died = deque(tasks), list[Task]()
         for event in self.run(queue, flops):
             match event.task, event.outcome:
                 case None, str() as message:

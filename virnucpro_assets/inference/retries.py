@@ -11,8 +11,8 @@ of half the size, for the pack as a whole may be too much.
 from collections import deque
 from dataclasses import dataclass, field
 
-from virnucpro_assets.inference.messages import PartKey, PartTask, ProbeTask
-from virnucpro_assets.inference.rounds import Died, Work
+from virnucpro_assets.inference.messages import PartKey, PartTask, ProbeTask, Task
+from virnucpro_assets.inference.rounds import Died
 from virnucpro_assets.storage.provenance import QuarantinedRow
 
 DEATHS_OF_A_PART = 40
@@ -34,7 +34,7 @@ class _Search:
 class Retries:
     """Decides what is tried again, and puts it at the front of `queue`."""
 
-    queue: deque[Work]
+    queue: deque[Task]
     _deaths: dict[PartKey, int] = field(default_factory=dict)
     _failed_bisections: dict[PartKey, int] = field(default_factory=dict)
     _searches: dict[PartKey, _Search] = field(default_factory=dict)

@@ -32,6 +32,7 @@ from virnucpro_assets.inference.messages import (
     Refused,
     Reply,
     SampleTask,
+    Task,
     Waiting,
 )
 from virnucpro_assets.inference.process_handle import ProcessHandle
@@ -39,7 +40,6 @@ from virnucpro_assets.inference.process_handle import ProcessHandle
 LOOK_SECONDS = 1.0
 """How often to look for processes that hang."""
 
-Work = PartTask | ProbeTask | SampleTask
 Subject = PartKey | Path
 """What a task is about: a part, also when it is probed for, or the file that it writes."""
 
@@ -57,7 +57,7 @@ class Event:
     """What happened on a device: an outcome of `task`, or a message about the device itself."""
 
     device: Device
-    task: Work | None
+    task: Task | None
     outcome: PackDone | Finished | Failed | Died | str
 
 
@@ -80,7 +80,7 @@ class Round:
 
     pool: Processes
     devices: list[Device]
-    queue: deque[Work]
+    queue: deque[Task]
     stall_seconds: float
     max_restarts: int
     enough: int
@@ -127,12 +127,12 @@ class Round:
             any(self.deaths.values()) or at_work < self.enough or any(one.device == device for one in running)
         )
 
-    def _is_alone(self, task: Work) -> bool:
+    def _is_alone(self, task: Task) -> bool:
         """Whether the process may do nothing else beside a task, so that it is clear which task ends it."""
         announced = isinstance(task, PartTask) and task.announced
         return announced or isinstance(task, ProbeTask) or _subject(task) in self.suspects
 
-    def _may_try(self, device: Device, task: Work) -> bool:
+    def _may_try(self, device: Device, task: Task) -> bool:
         """Whether a device may do a task: not if only its own process died of it, and another device is there."""
         died_on = self.died_on.get(_subject(task), set())
         others = [process for process in self.pool.running(self.devices) if process.device != device]
@@ -192,11 +192,11 @@ class Round:
             raise DeviceError(f"{reason}. No device is left. Finished parts are kept: run it again.")
 
 
-def _announced(task: Work) -> Work:
+def _announced(task: Task) -> Task:
     return task.model_copy(update={"announced": True}) if isinstance(task, PartTask) else task
 
 
-def _subject(task: Work) -> Subject:
+def _subject(task: Task) -> Subject:
     match task:
         case PartTask():
             return task.key

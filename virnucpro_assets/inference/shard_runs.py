@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
 from virnucpro_assets.errors import DeviceError, VirnucproError
-from virnucpro_assets.inference.messages import Failed, Finished, PackDone, PartKey, PartTask, ProbeTask
+from virnucpro_assets.inference.messages import Failed, Finished, PackDone, PartKey, PartTask, ProbeTask, Task
 from virnucpro_assets.inference.planned_shards import PlannedShard, ShardJob, open_shards, part_tasks
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Progress, Reporter
 from virnucpro_assets.inference.retries import Retries
-from virnucpro_assets.inference.rounds import Died, Event, Work
+from virnucpro_assets.inference.rounds import Died, Event
 from virnucpro_assets.storage.parts import PartRecord
 from virnucpro_assets.storage.provenance import QuarantinedRow
 from virnucpro_assets.storage.shards import ShardKey, ShardManifest
@@ -78,7 +78,7 @@ class _ShardRun:
         self._report = report
         self.exit_code = VirnucproError.exit_code
         tasks = part_tasks(shards)
-        self._queue: deque[Work] = deque(tasks)
+        self._queue: deque[Task] = deque(tasks)
         self._retries = Retries(self._queue)
         self._flops = sum(shard.missing_flops for shard in shards)
         self._totals = {kind: 0 for kind, _ in self._shards}

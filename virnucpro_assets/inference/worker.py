@@ -102,11 +102,11 @@ class Worker:
         self._replies.send(Ready())
         idle = time.monotonic()
         for prepared in prefetch(descriptor, Inputs()):
-            self._answer(prepared.order, prepared.input, prepared.stall_since(idle))
+            self._answer(prepared.order, prepared.input, prepared.waited_since(idle))
             idle = time.monotonic()
         self._writer.wait()
 
-    def _answer(self, order: Order, made: Input | Exception, input_stall: float) -> None:
+    def _answer(self, order: Order, made: Input | Exception, waited_for_input: float) -> None:
         self._replies.send(Began(number=order.number))
         started, loading = time.monotonic(), self._encoders.seconds
         write: Write
@@ -129,8 +129,8 @@ class Worker:
             seconds=seconds,
             loading_seconds=self._encoders.seconds - loading,
             **self._rates(order.task, made),
-            input_stall_seconds=input_stall,
-            output_stall_seconds=self._writer.wait(),
+            waited_for_input=waited_for_input,
+            waited_for_output=self._writer.wait(),
         )
         self._writer.submit(lambda: self._finish(finished, write))
 

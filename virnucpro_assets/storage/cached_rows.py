@@ -31,10 +31,10 @@ from virnucpro_assets.storage.embedding_cache import (
 
 @dataclass(frozen=True)
 class FoundRows:
-    """The positions of the keys that were found, int64 [m] ascending, their rows, float32 [m, width], and warnings."""
+    """The positions of the found keys, int64 [m] ascending, their embeddings, float32 [m, width], and warnings."""
 
     positions: npt.NDArray[np.int64]
-    rows: npt.NDArray[np.float32]
+    embeddings: npt.NDArray[np.float32]
     warnings: list[str]
 
 

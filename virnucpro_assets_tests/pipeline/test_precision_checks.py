@@ -13,10 +13,9 @@ from virnucpro_assets.checks.samples import CHUNK_BITS, sample_chunks
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.errors import DamagedFileError, IntegrityError
 from virnucpro_assets.inference.devices import Device
-from virnucpro_assets.inference.messages import SampleTask
+from virnucpro_assets.inference.messages import SampleTask, Task
 from virnucpro_assets.inference.pool import DevicePool, Lease, PoolOptions
 from virnucpro_assets.inference.progress import Reporter
-from virnucpro_assets.inference.rounds import Work
 from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.models.classifier import load_classifier
 from virnucpro_assets.pipeline import check_sample
@@ -177,7 +176,7 @@ def test_bfloat16_passes_and_is_recorded(in_bfloat16: DropWork) -> None:
 class ListeningLease(Lease):
     """A lease that keeps the samples that were asked of it."""
 
-    def complete(self, tasks: Sequence[Work], report: Reporter, flops: float | None = None) -> None:
+    def complete(self, tasks: Sequence[Task], report: Reporter, flops: float | None = None) -> None:
         self.samples = [task for task in tasks if isinstance(task, SampleTask)]
         super().complete(tasks, report, flops)
 

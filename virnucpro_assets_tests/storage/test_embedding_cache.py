@@ -74,7 +74,7 @@ def test_a_row_comes_back_by_its_sequence_from_any_segment(cache: EmbeddingCache
     found = cached.find(some_keys("MRR", "unknown", "MK", "MQ", "MK"))
     assert found.positions.tolist() == [0, 2, 3, 4]
     one, two = some_rows(1, 3), some_rows(2, 2)
-    np.testing.assert_array_equal(found.rows, [two[1], one[1], two[0], one[1]])
+    np.testing.assert_array_equal(found.embeddings, [two[1], one[1], two[0], one[1]])
     assert found.warnings == []
 
 
@@ -115,7 +115,7 @@ def test_every_flipped_byte_is_found_or_harmless(cache: EmbeddingCache) -> None:
         assert "quarantine-" in found.warnings[0]
         assert not path.exists()
     path.write_bytes(whole)
-    np.testing.assert_array_equal(reader(cache).find(some_keys("MAD", "MK", "MLLV")).rows, expected)
+    np.testing.assert_array_equal(reader(cache).find(some_keys("MAD", "MK", "MLLV")).embeddings, expected)
 
 
 @pytest.mark.parametrize("size", [0, 1, 127, 200, -1, -21])
@@ -128,7 +128,7 @@ def test_a_truncated_segment_is_set_aside(cache: EmbeddingCache, size: int) -> N
     assert [file.name for file in path.parent.iterdir()] == [f"{path.name}.quarantine-1"]
     assert cached.find(some_keys("MAD")).warnings == []
     keep(cache, "MAD", "MK", first=7)
-    np.testing.assert_array_equal(cached.find(some_keys("MK")).rows, some_rows(7, 2)[1:])
+    np.testing.assert_array_equal(cached.find(some_keys("MK")).embeddings, some_rows(7, 2)[1:])
 
 
 def test_a_segment_that_breaks_after_its_keys_were_read_gives_nothing(cache: EmbeddingCache) -> None:
@@ -139,7 +139,7 @@ def test_a_segment_that_breaks_after_its_keys_were_read_gives_nothing(cache: Emb
     found = cached.find(some_keys("MAD", "MK", "MQ"))
     assert found.positions.tolist() == [2]
     assert "set aside as" in found.warnings[0]
-    np.testing.assert_array_equal(found.rows, some_rows(3, 1))
+    np.testing.assert_array_equal(found.embeddings, some_rows(3, 1))
 
 
 def test_what_was_used_longest_ago_goes_first_and_the_limit_is_kept(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_segment_that_was_removed_is_gone_on_without(cache: EmbeddingCache) ->
     path.unlink()
     found = cached.find(some_keys("MAD", "MK"))
     assert (found.positions.tolist(), found.warnings) == ([1], [])
-    np.testing.assert_array_equal(found.rows, some_rows(1, 1))
+    np.testing.assert_array_equal(found.embeddings, some_rows(1, 1))
 
 
 def test_a_cache_that_is_removed_while_it_is_written_keeps_its_lock(cache: EmbeddingCache) -> None:
@@ -206,7 +206,9 @@ def test_two_processes_write_at_once_and_the_limit_holds_all_the_while(tmp_path:
     while any(writer.poll() is None for writer in writers):
         found = cached.find(keys)
         assert found.warnings == []
-        np.testing.assert_array_equal(found.rows[:, 0], (keys[found.positions, 0] // 100).astype(np.float32))
+        np.testing.assert_array_equal(
+            found.embeddings[:, 0], (keys[found.positions, 0] // 100).astype(np.float32)
+        )
         right, largest = right + len(found.positions), max(largest, cache_size(cache.folder))
         time.sleep(0.01)
     assert [writer.returncode for writer in writers] == [0, 0]
@@ -227,7 +229,9 @@ def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(tmp_path: Path) 
     found = reader(cache).find(keys)
     assert found.warnings == []
     assert 3 <= len(found.positions) < 40
-    np.testing.assert_array_equal(found.rows[:, 0], (keys[found.positions, 0] // 100).astype(np.float32))
+    np.testing.assert_array_equal(
+        found.embeddings[:, 0], (keys[found.positions, 0] // 100).astype(np.float32)
+    )
     keep(cache, "MAD")
     assert not left.exists()
 
