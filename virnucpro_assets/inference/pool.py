@@ -1,10 +1,9 @@
-"""The pool: one process per device, and a queue of tasks that the leased devices draw from.
+"""The pool: one process per device, and a queue of tasks that the devices draw from.
 
 Processes start when the first task comes and stay until the pool is closed, so that each
 encoder is loaded once and start-up is paid once; for little work only some of them start. Work
-goes through a lease, which owns its devices while it lasts; a device that is done takes the
-next task, whichever rank it belongs to. A lease must be used from the main thread, because a
-device process dies with the thread that started it.
+goes through a lease; a device that is done takes the next task, whichever rank it belongs to. A lease must
+be used from the main thread, because a device process dies with the thread that started it.
 """
 
 import math
@@ -51,7 +50,6 @@ class DevicePool:
         self.devices = list(devices)
         self.options = options
         self._processes: dict[Device, ProcessHandle] = {}
-        self._leased: set[Device] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -66,23 +64,9 @@ class DevicePool:
         self.end(list(self._processes))
 
     @contextmanager
-    def lease(self, wanted: int | None = None) -> Iterator["Lease"]:
-        """Own `wanted` free devices (all of them by default) for a while.
-
-        Raises DeviceError if fewer are free.
-        """
-        free = [device for device in self.devices if device not in self._leased]
-        wanted = len(self.devices) if wanted is None else wanted
-        if len(free) < wanted:
-            raise DeviceError(
-                f"device pool: found {len(free)} free devices; expected {wanted}. Wait until the other lease ends."
-            )
-        chosen = free[:wanted]
-        self._leased.update(chosen)
-        try:
-            yield Lease(self, chosen)
-        finally:
-            self._leased.difference_update(chosen)
+    def lease(self) -> Iterator["Lease"]:
+        """Work on the devices of the pool, one lease at a time."""
+        yield Lease(self, self.devices)
 
     def process(self, device: Device) -> ProcessHandle:
         """The running process of a device, started if there is none."""
@@ -107,14 +91,14 @@ class DevicePool:
 
 
 class Lease:
-    """Devices of a pool that belong to one user for a while."""
+    """What works through tasks on the devices of a pool."""
 
     def __init__(self, pool: DevicePool, devices: list[Device]) -> None:
         self._pool = pool
         self.devices = devices
 
     def run(self, queue: deque[Task], flops: float | None = None) -> Iterator[Event]:
-        """Work through `queue` on the leased devices, yielding what happens as it happens.
+        """Work through `queue` on the devices, yielding what happens as it happens.
 
         `flops` are the operations that all tasks are expected to take, where that is known.
 

@@ -1,4 +1,4 @@
-"""Leases and device processes: who owns a device, and what becomes of a process that dies."""
+"""Device processes: when they start and end, and what becomes of one that dies."""
 
 import os
 import re
@@ -11,14 +11,12 @@ import psutil
 import pytest
 
 from virnucpro_assets.errors import DeviceError
-from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.messages import Finished
 from virnucpro_assets.inference.planned_shards import ShardJob
 from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.inference.shard_runs import EmbeddingError, embed_shards
 from virnucpro_assets_tests.jobs import contents, run_job, sample_task
 
-SLOTS = [Device("cpu", 0, 1), Device("cpu", 1, 1)]
 OpenPool = Callable[..., DevicePool]
 
 
@@ -33,33 +31,6 @@ def device_processes() -> list[int]:
     """The process ids of the device processes that this process started and that still run."""
     children = psutil.Process().children()
     return [child.pid for child in children if any("device_process" in word for word in child.cmdline())]
-
-
-def test_a_lease_owns_all_devices_while_it_lasts(open_pool: OpenPool) -> None:
-    pool = open_pool(0, 1)
-    with pool.lease() as lease:
-        assert lease.devices == SLOTS
-        refusal = re.escape("device pool: found 0 free devices; expected 1. Wait until the other lease ends.")
-        with pytest.raises(DeviceError, match=refusal), pool.lease(1):
-            pytest.fail("a second lease was given")
-    with pool.lease() as lease:
-        assert lease.devices == SLOTS
-
-
-def test_two_leases_of_one_device_own_different_ones(open_pool: OpenPool) -> None:
-    pool = open_pool(0, 1)
-    with pool.lease(1) as first, pool.lease(1) as second:
-        assert [*first.devices, *second.devices] == SLOTS
-        with pytest.raises(DeviceError, match="found 0 free devices; expected 2"), pool.lease():
-            pytest.fail("a third lease was given")
-
-
-def test_a_lease_that_ends_with_an_error_gives_its_devices_back(open_pool: OpenPool) -> None:
-    pool = open_pool(0, 1)
-    with pytest.raises(KeyError), pool.lease():
-        raise KeyError
-    with pool.lease(2) as lease:
-        assert lease.devices == SLOTS
 
 
 def test_no_task_starts_no_process(open_pool: OpenPool) -> None:
