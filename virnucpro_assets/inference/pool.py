@@ -148,4 +148,15 @@ class Lease:
                     died.append(task)
                     queue.appendleft(task)
                 case task, (Died() | Failed()) as failure if task is not None:
-                    raise DeviceError(f"{event.device}: {task.label} failed: {failure.reason}")
+                    raise DeviceError(
+                        f"{event.device}: {task.label} failed: {failure.reason.rstrip('.')}. {_advice(task, failure)}"
+                    )
+
+
+def _advice(task: Task, failure: Died | Failed) -> str:
+    if task.encoder.precision == "float32" and "out of memory" in failure.reason:
+        return (
+            "The float32 reference of the precision checks does not fit this device: it needs a larger GPU, or a "
+            "smaller ESM-2. Finished embeddings are kept."
+        )
+    return "Finished embeddings are kept: run it again."

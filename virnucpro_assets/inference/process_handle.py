@@ -82,7 +82,7 @@ class ProcessHandle:
             bufsize=0,
         )
         if self._process.stdin is None or self._process.stdout is None:
-            raise DeviceError(f"device process {device}: started without pipes")
+            raise DeviceError(f"device process {device}: found no pipes to it; expected two. {INSTALLATION}")
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
 
     @property

@@ -72,7 +72,7 @@ class Retries:
             if len(search.culprits) == len(search.rows) > 1:
                 return (
                     f"each of the {len(search.rows)} sequences of a pack ended its process also alone, which is "
-                    "rather a matter of the device than of them"
+                    "rather a matter of the device than of them. Run it again on another device"
                 )
             self.queue.appendleft(self._next_attempt(probe.part, search))
         return None
@@ -122,4 +122,4 @@ class Retries:
 
 
 def _died_too_often(death: Died, deaths: int) -> str:
-    return f"{death.reason}; the part has ended its process {deaths} times"
+    return f"{death.reason}; the part has ended its process {deaths} times. Finished parts are kept: run it again"

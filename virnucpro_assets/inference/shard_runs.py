@@ -42,7 +42,9 @@ class EmbeddingError(VirnucproError):
             shard for shard, rows in quarantined.items() if any(row.reason == "not_finite" for row in rows)
         }
         by_kind = [(kind, self.ranks_of(kind)) for kind in ENCODER_KINDS]
-        super().__init__("; ".join(_failure_line(kind, ranks) for kind, ranks in by_kind if ranks))
+        lines = "; ".join(_failure_line(kind, ranks) for kind, ranks in by_kind if ranks)
+        advice = ". To finish without these sequences, set VIRNUCPRO_QUARANTINE=not_scored and run it again."
+        super().__init__(lines + (advice if quarantined else ""))
 
     def ranks_of(self, kind: EncoderKind) -> dict[int, str]:
         """The ranks of an encoder that could not be finished, each with its reason."""

@@ -123,7 +123,7 @@ def read_index_manifest(folder: Path, *, verify_content: bool = False) -> IndexM
             raise IntegrityError(
                 folder / INDEX_MANIFEST,
                 found=f"no record of {name}",
-                expected="one",
+                expected="its size and digest",
                 advice="Materialise the index again.",
             )
         check_file(folder / name, manifest.files[name], content=verify_content)

@@ -101,7 +101,7 @@ def scored_reads(
         raise IntegrityError(
             "scores",
             found="more members than the drop's index has",
-            expected="as many",
+            expected="a score for each member of the index, and no more",
             advice="Make the predictions again from the current index.",
         )
 

@@ -143,7 +143,7 @@ def read_shard(folder: Path, *, content: bool = False) -> ShardManifest:
         raise IntegrityError(
             folder / SHARD_MANIFEST,
             found=f"no record of {SHARD_VIEW}",
-            expected="one",
+            expected="its size and digest",
             advice="Materialise it again.",
         )
     for part in manifest.parts:

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from virnucpro_assets.errors import DeviceError
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.encoder_choice import EncoderChoice
-from virnucpro_assets.inference.messages import Finished, PartTask
-from virnucpro_assets.inference.pool import DevicePool, PoolOptions
+from virnucpro_assets.inference.messages import Finished, PartTask, SampleTask
+from virnucpro_assets.inference.pool import DevicePool, Lease, PoolOptions
 from virnucpro_assets.inference.rounds import Died
 from virnucpro_assets.storage.parts import PartPlan
 from virnucpro_assets.storage.provenance import Recipe
+from virnucpro_assets.vocabulary import Precision
 
 # The orders and replies of a device process, without a model: a part is written while the next is computed.
 PROGRAM = """
@@ -115,3 +117,47 @@ def test_as_many_processes_start_as_the_work_is_worth_and_all_after_a_death(
                 finished.append(event.task.plan.number)
     assert sorted(finished) == [number for number in range(6) if number != culprit]
     assert {path.name.partition(".")[0] for path in tmp_path.glob("[0-9].*")} == started
+
+
+NO_MEMORY = """
+import json, os, sys
+
+os.write(1, b'{"type": "ready"}\\n')
+number = json.loads(sys.stdin.readline())["number"]
+os.write(1, json.dumps({"type": "began", "number": number}).encode() + b"\\n")
+sys.exit("torch.OutOfMemoryError: CUDA out of memory.")
+"""
+
+
+@pytest.mark.parametrize(
+    ("precision", "advice"),
+    [
+        (
+            "float32",
+            "The float32 reference of the precision checks does not fit this device: it needs a larger GPU, or a "
+            "smaller ESM-2. Finished embeddings are kept.",
+        ),
+        ("float16", "Finished embeddings are kept: run it again."),
+    ],
+)
+def test_a_sample_that_fails_twice_says_what_to_do(tmp_path: Path, precision: Precision, advice: str) -> None:
+    program = tmp_path / "device.py"
+    program.write_text(NO_MEMORY)
+    sample = SampleTask(
+        encoder=EncoderChoice(kind="esm2", folder=tmp_path, digest="w", width=1, precision=precision),
+        index=tmp_path,
+        index_digest="i",
+        rows=[1, 2],
+        token_budget=9,
+        one_at_a_time=False,
+        target=tmp_path / "sample.npy",
+    )
+    options, said = PoolOptions(locks=tmp_path, program=(str(program),)), list[str]()
+    with DevicePool([Device("cpu", 0, 1)], options) as pool, pytest.raises(DeviceError) as error:
+        Lease(pool, pool.devices).complete([sample], said.append)
+    ended = (
+        f"device process cpu:0: ended with exit code 1 at esm2 sample of 2 rows in {precision} "
+        "(torch.OutOfMemoryError: CUDA out of memory.)"
+    )
+    assert said == [f"{ended}; tried again"]
+    assert str(error.value) == f"cpu:0: esm2 sample of 2 rows in {precision} failed: {ended}. {advice}"

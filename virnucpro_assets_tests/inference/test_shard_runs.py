@@ -320,5 +320,6 @@ def test_an_error_names_each_encoder_and_each_of_its_ranks_in_order() -> None:
     assert error.ranks_of("esm2") == {0: "first", 2: "second", 3: "second"}
     assert str(error) == (
         "dnabert_s: found 1 ranks that cannot be finished (rank 1: first); "
-        "esm2: found 3 ranks that cannot be finished (rank 0: first; ranks 2, 3: second)"
+        "esm2: found 3 ranks that cannot be finished (rank 0: first; ranks 2, 3: second). "
+        "To finish without these sequences, set VIRNUCPRO_QUARANTINE=not_scored and run it again."
     )
