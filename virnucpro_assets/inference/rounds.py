@@ -108,16 +108,19 @@ class Round:
 
     def _feed(self) -> None:
         for device in self.devices:
-            if self.queue and self._may_start(device) and (process := self.pool.process(device)).wants_work:
-                fitting = (
-                    position for position, task in enumerate(self.queue) if self._may_try(device, task)
-                )
-                if (position := next(fitting, None)) is None:
-                    continue
-                task = self.queue[position]
-                if not process.tasks or not any(map(self._is_alone, [task, *process.tasks.values()])):
-                    del self.queue[position]
-                    process.send(next(self.numbers), task)
+            if not self.queue or not self._may_start(device):
+                continue
+            process = self.pool.process(device)
+            if process.wants_work and (task := self._next_for(process)):
+                self.queue.remove(task)
+                process.send(next(self.numbers), task)
+
+    def _next_for(self, process: ProcessHandle) -> Task | None:
+        """The first task in the queue that the device of a process may try, unless one of them must be done alone."""
+        task = next((task for task in self.queue if self._may_try(process.device, task)), None)
+        if task is None or not process.tasks:
+            return task
+        return None if any(map(self._is_alone, [task, *process.tasks.values()])) else task
 
     def _may_start(self, device: Device) -> bool:
         """Whether a device may have a process: it has one, or those that run are not enough."""
@@ -165,10 +168,11 @@ class Round:
 
     def _handle_exit(self, process: ProcessHandle, reason: str) -> Iterator[Event]:
         """Remove a process that has ended: its tasks go back to the queue, except the one that it died of."""
-        device, blamed = process.device, None
-        begun = process.begun
+        device, begun = process.device, process.begun
+        blamed, pack = None, list[int]()
         if len(begun) == 1:
             ((number, blamed),) = begun.items()
+            pack = process.pack if number == process.in_work else []
             del process.tasks[number]
         else:
             self.suspects.update(map(_subject, begun.values()))
@@ -185,7 +189,7 @@ class Round:
             yield Event(device, None, f"{reason}; it ended too often and its device is given up")
         if blamed is not None:
             self.died_on.setdefault(_subject(blamed), set()).add(device)
-            yield Event(device, blamed, Died(reason, process.pack if number == process.in_work else []))
+            yield Event(device, blamed, Died(reason, pack))
         else:
             yield Event(device, None, reason)
         if not self.devices:

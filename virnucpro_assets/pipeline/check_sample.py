@@ -148,12 +148,17 @@ def _in_order(
     """
     several = len(lease.devices) > 1
 
-    def order(key: tuple[Way, EncoderKind]) -> tuple[bool, bool]:
-        way, kind = key
-        is_loaded = _encoder(work, way, kind) == work.encoders[kind]
-        # The encoder that was in use last is ESM-2.
-        return (is_loaded, kind != "esm2") if several else (kind != "esm2", not is_loaded)
+    def is_loaded(key: tuple[Way, EncoderKind]) -> bool:
+        return _encoder(work, *key) == work.encoders[key[1]]
 
+    def loaded_first(key: tuple[Way, EncoderKind]) -> tuple[bool, bool]:
+        # The encoder that was in use last is ESM-2.
+        return key[1] != "esm2", not is_loaded(key)
+
+    def loaded_last(key: tuple[Way, EncoderKind]) -> tuple[bool, bool]:
+        return is_loaded(key), key[1] != "esm2"
+
+    order = loaded_last if several else loaded_first
     ordered = [task for key in sorted(tasks, key=order) for task in tasks[key]]
     if several:
         return ordered
