@@ -27,7 +27,15 @@ from virnucpro_assets.sequences.read_files import ReadFile, without_mate
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import REMOVED_FILE, Removed
 from virnucpro_assets.storage.drop_sources import DeliveryMark, DropSource
-from virnucpro_assets.storage.drops import CurrentGeneration, DropManifest, DropStore, check_key
+from virnucpro_assets.storage.drops import (
+    CURRENT_FILE,
+    GENERATION,
+    SOURCE_FILE,
+    CurrentGeneration,
+    DropManifest,
+    DropStore,
+    check_key,
+)
 from virnucpro_assets.storage.merged import MERGED_MANIFEST, MergedManifest
 from virnucpro_assets.storage.quarantine import QuarantineRecord
 from virnucpro_assets.storage.tables import TABLES_MANIFEST, TablesManifest
@@ -43,7 +51,6 @@ OF_GENERATION: dict[str, type[BaseModel]] = {
     "quarantine/*.toml": QuarantineRecord,
     REMOVED_FILE: Removed,
 }
-GENERATION = "[0-9a-f]" * 12
 
 
 def key_from_name(path: Path) -> str:
@@ -184,11 +191,11 @@ def set_aside_other_versions(store: DropStore, key: str, *, source: bool = False
     a generation with such records.
     """
     folder = store.root / key
-    of_drop: dict[str, type[BaseModel]] = {"current.toml": CurrentGeneration}
+    of_drop: dict[str, type[BaseModel]] = {CURRENT_FILE: CurrentGeneration}
     if source:
-        of_drop["source.toml"] = DropSource
+        of_drop[SOURCE_FILE] = DropSource
     aside = [set_aside(path, "superseded") for path in _of_other_versions(folder, of_drop)]
-    for generation in sorted(folder.glob(GENERATION)):
+    for generation in sorted(path for path in folder.glob("*") if GENERATION.fullmatch(path.name)):
         if list(_of_other_versions(generation, OF_GENERATION)):
             with generation_locks(generation, f"the replacement of drop {key}"):
                 found = list(_of_other_versions(generation, OF_GENERATION))

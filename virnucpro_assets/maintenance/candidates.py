@@ -31,6 +31,7 @@ from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.check_sample import CHECK_SAMPLE_FILE
 from virnucpro_assets.storage.drop_folders import REMOVED_FILE
+from virnucpro_assets.storage.drops import CURRENT_FILE, GENERATION, SOURCE_FILE
 from virnucpro_assets.storage.merged import MERGED_VIEW
 from virnucpro_assets.storage.shards import SHARD_VIEW
 from virnucpro_assets.storage.tables import TABLES_MANIFEST
@@ -38,7 +39,6 @@ from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 Kind = Literal["quarantined", "superseded", "unfinished", "former", "standard input", "embeddings", "data"]
 
-GENERATION = re.compile(r"[0-9a-f]{12}")
 SET_ASIDE = re.compile(r".+\.(quarantine|superseded)-\d+")
 SHARD_FOLDER = re.compile(r"rank-\d\d-of-\d\d")
 KEPT_OF_DATA = ("drop.toml", REMOVED_FILE)
@@ -96,7 +96,7 @@ class Finder:
         for path in self._listed(self._folder):
             if TEMPORARY_MARK in path.name and self._is_abandoned(path):
                 yield self._one(path, "unfinished", "left by a killed run")
-            elif path.name.startswith(("current.toml.superseded-", "source.toml.superseded-")):
+            elif path.name.startswith((f"{CURRENT_FILE}.superseded-", f"{SOURCE_FILE}.superseded-")):
                 yield self._one(path, "superseded", "of another version, replaced")
 
     def of_registry(self) -> Iterator[CleanupCandidate]:
@@ -128,13 +128,13 @@ class Finder:
                     generation, "former", f"generation {self._current} took its place", generation
                 )
             return
-        if kept := self._kept_too_long(finished, self._settings.keep_drops_days):
+        if kept := self._why_kept_too_long(finished, self._settings.keep_drops_days):
             paths = [path for path in self._listed(generation) if not _stays(path)]
             if paths:
                 yield self._together(paths, "data", f"{kept}, keep_drops_days", generation)
             return
         yield from self._set_aside(generation, generation)
-        if kept := self._kept_too_long(finished, self._settings.keep_embeddings_days):
+        if kept := self._why_kept_too_long(finished, self._settings.keep_embeddings_days):
             paths = list(self._embeddings(generation))
             if paths:
                 yield self._together(paths, "embeddings", f"{kept}, keep_embeddings_days", generation)
@@ -176,7 +176,8 @@ class Finder:
             if stage.is_file()
         )
 
-    def _kept_too_long(self, finished: datetime | None, days: float | None) -> str:
+    def _why_kept_too_long(self, finished: datetime | None, days: float | None) -> str:
+        """The reason to remove what was finished then and may be kept for `days`; empty if there is none."""
         if finished is None or days is None or self._now - finished < timedelta(days=days):
             return ""
         return f"finished {(self._now - finished).days} days ago, more than {days:g}"

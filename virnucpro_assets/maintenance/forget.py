@@ -12,11 +12,11 @@ from pathlib import Path
 
 from virnucpro_assets.drops.stage_locks import generation_locks
 from virnucpro_assets.errors import BusyError, IntegrityError
-from virnucpro_assets.maintenance.candidates import GENERATION, size_of
+from virnucpro_assets.maintenance.candidates import size_of
 from virnucpro_assets.maintenance.cleanup import remove_within
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import DropFolder
-from virnucpro_assets.storage.drops import DropStore
+from virnucpro_assets.storage.drops import GENERATION, DropStore
 
 
 @dataclass(frozen=True)

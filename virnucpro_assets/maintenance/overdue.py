@@ -34,7 +34,7 @@ def _since(key: str, settings: Settings) -> datetime | None:
     if store.is_training_drop(key):
         return None
     if not store.was_listed(key):
-        return _time_of(settings.data_root / key / "source.toml")
+        return _time_of(store.source_file(key))
     drop, folder = store.current(key)
     if (folder.predictions / TABLES_MANIFEST).exists() or removed_of(folder):
         return None

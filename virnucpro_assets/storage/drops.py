@@ -28,6 +28,8 @@ from virnucpro_assets.storage.drop_folders import DropFolder
 from virnucpro_assets.storage.drop_sources import DropSource
 
 REGISTER_AGAIN = "Register the drop's files again: virnucpro predict READS... --out DIR --name DROP --replace"
+SOURCE_FILE, CURRENT_FILE = "source.toml", "current.toml"
+GENERATION = re.compile(r"[0-9a-f]{12}")
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -49,7 +51,7 @@ class DropManifest(BaseModel):
 
     @property
     def generation(self) -> str:
-        return self.digest[:12]
+        return generation_name(self.digest)
 
     @property
     def read_files(self) -> list[ReadFile]:
@@ -91,7 +93,7 @@ class DropStore:
     def keys(self) -> list[str]:
         """The keys of all registered drops, sorted."""
         # A folder that is being removed has a name that is not a valid key.
-        keys = (path.parent.name for path in self.root.glob("*/source.toml"))
+        keys = (path.parent.name for path in self.root.glob(f"*/{SOURCE_FILE}"))
         return sorted(key for key in keys if KEY.fullmatch(key))
 
     def is_training_drop(self, key: str) -> bool:
@@ -101,11 +103,11 @@ class DropStore:
 
     def register(self, key: str, source: DropSource) -> None:
         """Store the files of drop `key`; replaces an earlier registration."""
-        write_manifest(self.root / check_key(key) / "source.toml", source)
+        write_manifest(self.source_file(key), source)
 
     def source(self, key: str) -> DropSource | None:
         """The registration of drop `key`, None if there is none."""
-        path = self.root / check_key(key) / "source.toml"
+        path = self.source_file(key)
         return read_manifest(path, DropSource, repair=REGISTER_AGAIN) if path.exists() else None
 
     def list_files(self, key: str) -> DropManifest:
@@ -113,7 +115,7 @@ class DropStore:
 
         Files that are unchanged since they were listed before are not read. Raises InputError if a file is missing.
         """
-        source = read_manifest(self.root / check_key(key) / "source.toml", DropSource, repair=REGISTER_AGAIN)
+        source = read_manifest(self.source_file(key), DropSource, repair=REGISTER_AGAIN)
         for file in source.files:
             if not file.path.is_file():
                 raise InputError(
@@ -128,7 +130,7 @@ class DropStore:
         digest = digest_of_files(
             [(file.path.name, record.sha256) for file, record in zip(source.files, records, strict=True)]
         )
-        path = self.root / key / digest[:12] / "drop.toml"
+        path = self.root / key / generation_name(digest) / "drop.toml"
         manifest = DropManifest(
             key=key,
             digest=digest,
@@ -138,14 +140,21 @@ class DropStore:
             stamps=[stamp for _, stamp in listed],
         )
         write_manifest(path, manifest)
-        write_manifest(self.root / key / "current.toml", CurrentGeneration(digest=digest))
+        write_manifest(self._current_file(key), CurrentGeneration(digest=digest))
         return manifest
 
     def restore(self, key: str, source: DropSource, digest: str) -> None:
         """Restore an earlier source of drop `key`, and its generation with this digest if it had one."""
         self.register(key, source)
         if digest:
-            write_manifest(self.root / key / "current.toml", CurrentGeneration(digest=digest))
+            write_manifest(self._current_file(key), CurrentGeneration(digest=digest))
+
+    def source_file(self, key: str) -> Path:
+        """The record of the registration of drop `key`, which may not exist."""
+        return self.root / check_key(key) / SOURCE_FILE
+
+    def _current_file(self, key: str) -> Path:
+        return self.root / check_key(key) / CURRENT_FILE
 
     def _former(self, key: str) -> DropManifest | None:
         """The current generation of a drop, None if it was never listed or cannot be read."""
@@ -157,7 +166,7 @@ class DropStore:
 
     def was_listed(self, key: str) -> bool:
         """Whether drop `key` has a current generation."""
-        return (self.root / check_key(key) / "current.toml").exists()
+        return self._current_file(key).exists()
 
     def is_listed(self, key: str) -> bool:
         """Whether the current generation of drop `key` was listed from its present registration."""
@@ -180,8 +189,8 @@ class DropStore:
                 expected="a drop that `virnucpro drops` shows",
                 advice=f"Check the name, or run `virnucpro materialize {key}`.",
             )
-        digest = read_manifest(self.root / key / "current.toml", CurrentGeneration).digest
-        folder = DropFolder(self.root / key / digest[:12])
+        digest = read_manifest(self._current_file(key), CurrentGeneration).digest
+        folder = DropFolder(self.root / key / generation_name(digest))
         manifest = read_manifest(folder.manifest, DropManifest)
         if manifest.digest != digest:
             raise IntegrityError(
@@ -191,6 +200,11 @@ class DropStore:
                 advice="List its files again.",
             )
         return manifest, folder
+
+
+def generation_name(digest: str) -> str:
+    """The name of a generation's folder, from the digest of the drop's files."""
+    return digest[:12]
 
 
 def _digested(path: Path) -> tuple[FileRecord, str]:
