@@ -95,7 +95,7 @@ def routes_of(reads: Path, folder: Path) -> dict[str, Any]:
     )
     register_reads("d", [ReadFile(reads)], settings)
     run_drop("d", settings, lambda _: None)
-    report = gather_report(DropWork.on("d", settings, lambda _: None))
+    report = gather_report(DropWork.on("d", settings))
     return {
         "reads": report.reads,
         "routes": report.routes,

@@ -465,7 +465,7 @@ def test_no_drop_is_called_as_a_folder_of_the_platform(key: str, settings: dict[
         chosen.check_not_own(key)
     with (
         pytest.raises(InputError, match="a folder of the platform"),
-        registration_lock(key, chosen, lambda _: None),
+        registration_lock(key, chosen),
     ):
         raise AssertionError
     with pytest.raises(InputError, match="a folder of the platform"):

@@ -104,7 +104,7 @@ def summary(
 
         settings = load_settings()
         works = [
-            DropWork.on(key, settings, lambda _: None)
+            DropWork.on(key, settings)
             for key in drops or DropStore(settings.data_root).keys()
             if drops or DropStore(settings.data_root).is_listed(key)
         ]

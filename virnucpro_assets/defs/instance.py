@@ -37,7 +37,7 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     """
     home = (settings.dagster_home or settings.data_root / "dagster").absolute()
     home.mkdir(parents=True, exist_ok=True)
-    with locked(home / LOCK, "the opening of the Dagster instance", "wait", lambda _: None):
+    with locked(home / LOCK, "the opening of the Dagster instance", "wait"):
         if not (home / CONFIG.name).exists():
             write_bytes(home / CONFIG.name, CONFIG.read_bytes())
         _check_place_of_databases(home)

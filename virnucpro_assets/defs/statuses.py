@@ -136,7 +136,7 @@ def held_back(drop: str, settings: Settings) -> Work:
     if not DropStore(settings.data_root).was_listed(drop):
         return {}
     try:
-        report = gather_checks(DropWork.on(drop, settings, lambda _: None))
+        report = gather_checks(DropWork.on(drop, settings))
     except IntegrityError:
         # The next stage of the drop reports the damaged record; other drops must not wait for that.
         return {}

@@ -64,7 +64,7 @@ WRITTEN: dict[Stage, tuple[str, ...]] = {
 
 
 @contextmanager
-def registration_lock(key: str, settings: Settings, report: Reporter) -> Iterator[None]:
+def registration_lock(key: str, settings: Settings, report: Reporter = lambda _: None) -> Iterator[None]:
     """Hold the lock on the registration of a drop for the block.
 
     If another run holds it, waits or raises BusyError, by the setting `when_busy`. Raises InputError if no drop can
@@ -79,7 +79,7 @@ def registration_lock(key: str, settings: Settings, report: Reporter) -> Iterato
 def registration_lock_now(key: str, settings: Settings) -> AbstractContextManager[None]:
     """As `registration_lock`, but raises BusyError if another run holds it, whatever the settings say."""
     refusing = settings.model_copy(update={"when_busy": "refuse"})
-    return registration_lock(key, refusing, lambda _: None)
+    return registration_lock(key, refusing)
 
 
 @contextmanager
@@ -156,7 +156,7 @@ def generation_locks(folder: Path, owner: str) -> Iterator[None]:
         locks.add(folder / "quarantine" / QUARANTINE_LOCK)
     with ExitStack() as held:
         for lock in sorted(locks):
-            held.enter_context(locked(lock, owner, "refuse", lambda _: None))
+            held.enter_context(locked(lock, owner, "refuse"))
         yield
 
 

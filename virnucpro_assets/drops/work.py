@@ -35,7 +35,11 @@ class DropWork:
 
     @classmethod
     def on(
-        cls, key: str, settings: Settings, report: Reporter, encoders: EncoderChoices | None = None
+        cls,
+        key: str,
+        settings: Settings,
+        report: Reporter = lambda _: None,
+        encoders: EncoderChoices | None = None,
     ) -> "DropWork":
         """Work on the current generation of a drop whose files were listed.
 

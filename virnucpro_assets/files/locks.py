@@ -74,7 +74,9 @@ class FileLock:
 
 
 @contextmanager
-def locked(path: Path, owner: str, when_busy: WhenBusy, report: Callable[[str], None]) -> Iterator[None]:
+def locked(
+    path: Path, owner: str, when_busy: WhenBusy, report: Callable[[str], None] = lambda _: None
+) -> Iterator[None]:
     """Hold the lock at `path` for the block.
 
     If another process holds it: with `wait` calls `report` once and waits, with `refuse` raises BusyError, which

@@ -156,7 +156,7 @@ def send(alerts: list[Alert], settings: Settings, log: Log, *, now: datetime | N
     """
     now = now or datetime.now(UTC)
     root = settings.data_root
-    with locked(root / LOCK, "an alert", "wait", lambda _: None):
+    with locked(root / LOCK, "an alert", "wait"):
         before = _read(root / FILE)
         since = now - timedelta(hours=settings.alerts.repeat_hours)
         seen = [one for one in before.seen if one.at > since]

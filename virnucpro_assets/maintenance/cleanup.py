@@ -95,7 +95,7 @@ def clean_up(
     moment = now or datetime.now(UTC)
     claim: AbstractContextManager[None] = nullcontext()
     if delete:
-        claim = locked(settings.data_root / LOCK, "a clean-up", "refuse", lambda _: None)
+        claim = locked(settings.data_root / LOCK, "a clean-up", "refuse")
     with claim:
         for key in keys or drops:
             _clean(key, settings, outcome, at_work or {}, moment)

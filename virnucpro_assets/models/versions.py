@@ -183,5 +183,5 @@ class ClassifierVersions:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with locked(self.root / LOCK, "the choice of a classifier", "wait", lambda _: None):
+        with locked(self.root / LOCK, "the choice of a classifier", "wait"):
             yield

@@ -68,7 +68,7 @@ def summary_lines(key: str, settings: Settings, copies: Sequence[Path] = ()) -> 
 
 def _finished(key: str, settings: Settings) -> tuple[DropWork, DropReport]:
     """A drop whose report is made, and its figures; InputError for any other."""
-    work = DropWork.on(key, settings, lambda _: None)
+    work = DropWork.on(key, settings)
     removed = removed_of(work.folder)
     if not work.folder.report.exists():
         raise InputError(

@@ -97,7 +97,7 @@ def _state_on_disk(drop: str, settings: Settings) -> OnDisk:
     store = DropStore(settings.data_root)
     if not store.is_listed(drop):
         return OnDisk(missing="its files changed" if store.was_listed(drop) else "its files are not listed")
-    work = DropWork.on(drop, settings, lambda _: None)
+    work = DropWork.on(drop, settings)
     page = str(work.folder.report.absolute())
     if removed := removed_of(work.folder):
         return OnDisk(result=removed.line if removed.what == "data" else f"{page}; {removed.line}")

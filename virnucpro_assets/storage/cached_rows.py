@@ -114,7 +114,7 @@ class CachedRows:
         self._forget([name])
         if isinstance(error, OSError):
             return f"a segment of the embedding cache is not used: {describe_os_error(error)}"
-        with locked(self._cache.lock, "a device process", "wait", lambda _: None):
+        with locked(self._cache.lock, "a device process", "wait"):
             # Another process may have found the damage too, or removed the segment to free space.
             if not path.exists():
                 return f"a segment of the embedding cache is not used: {error}"

@@ -82,7 +82,7 @@ def keep_rows(
     before_keys, before_rows = headers(len(keys), rows.shape[1])
     pieces = [before_keys, keys.tobytes(), before_rows, stored.tobytes()]
     target = cache.folder / namespace / segment_name(namespace, keys)
-    with locked(cache.lock, "a device process", "wait", lambda _: None):
+    with locked(cache.lock, "a device process", "wait"):
         if not target.exists():
             if not _free_space(cache, sum(map(len, pieces))):
                 return None

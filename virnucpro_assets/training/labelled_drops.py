@@ -54,7 +54,7 @@ def is_embedded(drop: str, settings: Settings) -> bool:
     if not DropStore(settings.data_root).is_listed(drop):
         return False
     try:
-        work = DropWork.on(drop, settings, lambda _: None)
+        work = DropWork.on(drop, settings)
         require_passed(work, subjects_of_merged(work.index.manifest.digest, fitting_merged(work)))
     except (IntegrityError, CheckError):
         return False

@@ -41,7 +41,7 @@ def test_the_expected_share_of_wrong_calls_is_the_true_one_on_held_out_reads(tmp
     settings = Settings(data_root=tmp_path / "data", devices="cpu:1", ranks=1, check_sample=4)
     register_reads("demo", [ReadFile(DROP_FILE)], settings)
     run_drop("demo", settings, lambda _: None)
-    found = measured(DropWork.on("demo", settings, lambda _: None).folder.calls / READ_CALLS_FILE)
+    found = measured(DropWork.on("demo", settings).folder.calls / READ_CALLS_FILE)
     assert [rate["wanted"] for rate in found] == list(WANTED_RATES)
     assert all(rate["reads"] >= 100 for rate in found)
     for rate in found:
