@@ -18,6 +18,7 @@ from virnucpro_assets.models.packed_encoder import Encoder
 from virnucpro_assets.models.packs import TokenPack
 from virnucpro_assets.sequences.ragged import Ragged, Tokens
 from virnucpro_assets.storage.parts import PackCounts
+from virnucpro_assets.storage.provenance import finite_rows
 
 Positions = npt.NDArray[np.int64]
 
@@ -53,7 +54,7 @@ class Embedded:
     @property
     def not_finite(self) -> Positions:
         """The positions of rows that hold NaN or Inf."""
-        return np.flatnonzero(~np.isfinite(self.embeddings).all(axis=1))
+        return np.flatnonzero(~finite_rows(self.embeddings))
 
 
 def nothing_embedded(width: int) -> Embedded:

@@ -47,7 +47,7 @@ from virnucpro_assets.models.folders import read_config
 from virnucpro_assets.models.hardware import limit_threads, measure_peak, peak_memory
 from virnucpro_assets.models.loading import DTYPES
 from virnucpro_assets.storage.parts import PartRecord
-from virnucpro_assets.storage.provenance import Incidents, QuarantinedRow
+from virnucpro_assets.storage.provenance import Incidents, QuarantinedRow, finite_rows
 from virnucpro_assets.vocabulary import Precision, QuarantineReason
 
 Write = Callable[[], tuple[PartRecord | None, list[str]]]
@@ -197,7 +197,7 @@ class Worker:
             embedded.embeddings[again] = second.embeddings
             reasons |= dict.fromkeys(rows[again[second.not_finite]].tolist(), "not_finite")
             reasons |= dict.fromkeys(rows[again[second.too_large]].tolist(), "out_of_memory")
-        embedded.embeddings[~np.isfinite(embedded.embeddings).all(axis=1)] = np.nan
+        embedded.embeddings[~finite_rows(embedded.embeddings)] = np.nan
         found = [QuarantinedRow(row=row, reason=reason) for row, reason in reasons.items()]
         return Incidents(
             recomputed=[row for row in rows[again].tolist() if row not in reasons],
