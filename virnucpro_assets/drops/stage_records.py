@@ -29,7 +29,10 @@ class StageRecord(BaseModel):
 
 @contextmanager
 def recorded_stage(folder: Path, name: str) -> Iterator[dict[str, int | float | str]]:
-    """Time the block and record it as `folder/name.toml`; the block may add figures."""
+    """Time the block and record it as `folder/name.toml`; the block may add figures.
+
+    A block that raises is not recorded: a record that is there stays.
+    """
     figures: dict[str, int | float | str] = {}
     started = time.monotonic()
     yield figures

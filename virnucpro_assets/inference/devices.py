@@ -126,11 +126,11 @@ def _shared_slots(setting: str, wanted: int, any_of: int, processors: int) -> li
     return [Device("cpu", number, processors // any_of, any_of) for number in range(wanted)]
 
 
-def _unusable(setting: str, found: str, expected: str, advice: str = "Set VIRNUCPRO_DEVICES.") -> InputError:
+def _unusable(setting: str, found: str, expected: str) -> InputError:
     return InputError(
         "setting devices",
         where=repr(setting),
         found=found,
         expected=expected,
-        advice=advice,
+        advice="Set VIRNUCPRO_DEVICES.",
     )

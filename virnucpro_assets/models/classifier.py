@@ -68,7 +68,7 @@ def classifier_shapes(width: int) -> Shapes:
         return {name: tuple(tensor.shape) for name, tensor in Classifier(width).state_dict().items()}
 
 
-def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> tuple[Classifier, ClassifierCard]:
+def load_classifier(folder: Path) -> tuple[Classifier, ClassifierCard]:
     """Read the classifier in `folder` and its card.
 
     Raises IntegrityError when a file is missing or damaged, or weights and card do not fit.
@@ -76,7 +76,7 @@ def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> tupl
     card = read_card(folder)
     path = folder / WEIGHTS_FILE
     checked_weights_digest(folder, card)
-    state = read_weights(path, classifier_shapes(card.width), dtype=torch.float32, device=device)
+    state = read_weights(path, classifier_shapes(card.width), dtype=torch.float32, device="cpu")
     damaged = [name for name, tensor in state.items() if not tensor.isfinite().all()]
     if damaged:
         raise IntegrityError(
