@@ -22,7 +22,7 @@ from virnucpro_assets.storage.prediction_tables import (
 from virnucpro_assets.storage.scored_members import ScoredMembers
 from virnucpro_assets.storage.tables import TablesManifest, write_tables_manifest
 
-SCORES_FILE, SHORT_SCORES_FILE = "scores.npy", "scores_short.npy"
+SCORES_FILE, DNA_SCORES_FILE = "scores.npy", "scores_short.npy"
 PREDICTION_FILES = (PREDICTION_RESULTS_FILE, PREDICTIONS_FILE)
 
 Scores = npt.NDArray[np.float32]
@@ -59,14 +59,14 @@ def predict_drop(work: DropWork) -> tuple[TablesManifest, PredictionSummary]:
         figures.update(counts)
         names = (*score_files(routing), *PREDICTION_FILES)
         tables = write_tables_manifest(folder, names, inputs, counts)
-        if SHORT_SCORES_FILE not in names:
-            (folder / SHORT_SCORES_FILE).unlink(missing_ok=True)
+        if DNA_SCORES_FILE not in names:
+            (folder / DNA_SCORES_FILE).unlink(missing_ok=True)
         return tables, summary
 
 
 def score_files(routing: Routing) -> Sequence[str]:
     """The files of scores, in the order of the classifiers."""
-    return (SCORES_FILE, SHORT_SCORES_FILE)[: len(routing.named)]
+    return (SCORES_FILE, DNA_SCORES_FILE)[: len(routing.named)]
 
 
 def score_rows(work: DropWork, routing: Routing) -> list[Scores]:

@@ -25,7 +25,7 @@ from virnucpro_assets.models.folders import WEIGHTS_FILE
 from virnucpro_assets.pipeline.call import call_drop
 from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.pipeline.merge import merge_drop
-from virnucpro_assets.pipeline.predict import SCORES_FILE, SHORT_SCORES_FILE, predict_drop
+from virnucpro_assets.pipeline.predict import DNA_SCORES_FILE, SCORES_FILE, predict_drop
 from virnucpro_assets.pipeline.report import report_drop
 from virnucpro_assets.pipeline.run import export_results
 from virnucpro_assets.reports.drop_lines import summary_lines
@@ -208,7 +208,7 @@ def test_the_dna_alone_scores_what_only_esm2_could_not_embed(troubled: tuple[Dro
     _, summary = predict_drop(routed)
     (lost,) = quarantined["dnabert_s"]
     assert summary.not_scored == (members.row == lost.row).sum()
-    scores = np.load(work.folder.predictions / SHORT_SCORES_FILE, allow_pickle=False)
+    scores = np.load(work.folder.predictions / DNA_SCORES_FILE, allow_pickle=False)
     dna = load_classifier(work.settings.dna_classifier_folder(300))[0]
     expected = dna.scores(embeddings_of(work, "dnabert_s"))
     expected[lost.row] = np.nan

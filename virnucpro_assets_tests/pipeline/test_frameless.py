@@ -20,7 +20,7 @@ from virnucpro_assets.pipeline.call import call_drop
 from virnucpro_assets.pipeline.embed import embed_drop, open_pool
 from virnucpro_assets.pipeline.index import index_drop
 from virnucpro_assets.pipeline.precision_checks import compare
-from virnucpro_assets.pipeline.predict import SCORES_FILE, SHORT_SCORES_FILE, predict_drop
+from virnucpro_assets.pipeline.predict import DNA_SCORES_FILE, SCORES_FILE, predict_drop
 from virnucpro_assets.pipeline.report import report_drop
 from virnucpro_assets.pipeline.run import run_drop
 from virnucpro_assets.reports.drop_lines import summary_lines
@@ -138,7 +138,7 @@ def test_no_classifier_that_reads_proteins_says_anything_of_a_whole_chunk(mixed:
     split = mixed.index.manifest.rows_with_protein
     usual, of_dna = (
         np.load(mixed.folder.predictions / name, allow_pickle=False)
-        for name in (SCORES_FILE, SHORT_SCORES_FILE)
+        for name in (SCORES_FILE, DNA_SCORES_FILE)
     )
     assert np.isnan(usual[split:]).all()
     assert np.isfinite(usual[:split]).all()
