@@ -110,7 +110,7 @@ def test_a_classifier_of_one_kind_of_embeddings_learns_from_them_alone(open_scho
     classifier, card = load_classifier(trained.version.path)
     assert (card.inputs, classifier.width) == (inputs, width)
     # That of DNA alone is the one for short reads.
-    places = (school.settings.classifier_folder(300), school.settings.dna_classifier_folder(300))
+    places = (school.settings.classifier_folder(300), school.settings.classifier_folder(300, "dna"))
     assert places[inputs == "dna"] == trained.version.path
     assert places[inputs != "dna"] != trained.version.path
     _, rows = read_training_set(trained.set_folder)
