@@ -142,5 +142,5 @@ def _lines(data: DropData | None, verb: str, partition: str) -> Iterator[str]:
         yield f"{verb}: {data.folder.absolute()}, {generations}, {readable_size(data.size)}"
     if partition:
         yield f"{verb}: partition {partition} of {DROPS}"
-    for path in data.reads if data else ():
+    for path in dict.fromkeys((*data.reads, *data.foreign)) if data else ():
         yield f"stays: {path}"
