@@ -61,6 +61,11 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def report():
+    return report_of_a_drop()
+
+
+def report_of_a_drop() -> DropReport:
+    """A report with figures for most of its parts."""
     return DropReport(
         drop="run-12",
         generation="9f8e7d6c5b4a" + "0" * 52,
