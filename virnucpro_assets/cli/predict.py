@@ -131,7 +131,7 @@ def prepare(
     """Write the chunks of reads and their stop-free frames, and compute nothing."""
     with one_line_errors():
         from virnucpro_assets.drops.disk_space import check_out
-        from virnucpro_assets.reports.pages import counted
+        from virnucpro_assets.errors import counted
         from virnucpro_assets.sequences.prepare import prepare as write_prepared
         from virnucpro_assets.settings import load_settings
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from virnucpro_assets.checks.results import NOT_JUDGED, figure
+from virnucpro_assets.errors import counted
 
 REASON_IN_WORDS = {
     "empty": "without a base",
@@ -39,11 +40,6 @@ def render_page(template: str, **figures: Any) -> str:
     environment.filters["reason"] = lambda reason: REASON_IN_WORDS.get(reason, reason)
     environment.tests["judged"] = lambda threshold: not threshold.startswith(NOT_JUDGED)
     return environment.get_template(template).render(**figures)
-
-
-def counted(count: int, what: str) -> str:
-    """A count with its noun: `1 read`, `2,000 reads`."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -129,13 +129,14 @@ def test_a_run_without_room_for_both_encoders_ends_before_it_computes_anything(i
     assert embedding_bytes(work, "esm2", [0]) > 10**13
     require_space_for_embeddings(work, {"dnabert_s": range(4)})
     with pytest.raises(
-        InsufficientDiskSpaceError, match=r"for the dnabert_s and esm2 embeddings and the tables of drop d\."
+        InsufficientDiskSpaceError,
+        match=r"for the embeddings of dnabert_s and esm2 and the tables of drop d\.",
     ):
         require_space_for_embeddings(work, dict.fromkeys(ENCODER_KINDS, range(4)))
     with (
         open_pool(work.settings) as pool,
         pool.lease() as lease,
-        pytest.raises(InsufficientDiskSpaceError, match=r"for the esm2 embeddings"),
+        pytest.raises(InsufficientDiskSpaceError, match=r"for the embeddings of esm2"),
     ):
         list(embed_drop(work, {"esm2": range(4)}, lease))
     assert list(work.folder.path.glob("*/*/part-*")) == []
