@@ -93,7 +93,7 @@ def predict(
             _predict_sheet(sheet, out, **options)
             return
         given = reads or []
-        files = _files([_kept(path) for path in given], paired=paired, interleaved=interleaved)
+        files = _files(given, paired=paired, interleaved=interleaved)
         first = Path("stdin") if str(given[0]) in NAMES else given[0]
         _predict(name or key_from_name(first), files, out, **options)
 
@@ -231,11 +231,14 @@ def _kept(path: Path) -> Path:
 
 
 def _files(reads: list[Path], **how: bool) -> "list[ReadFile]":
-    """The files with their mates; the terminal says which look like mates and are not taken as such."""
+    """The files with their mates; the terminal says which look like mates and are not taken as such.
+
+    Standard input is kept in a file of its own first.
+    """
     from virnucpro_assets.sequences.read_files import pair_files
     from virnucpro_assets.sequences.reads import likely_mates
 
-    files = pair_files(reads, **how)
+    files = pair_files([_kept(path) for path in reads], **how)
     for line in likely_mates(files):
         say(f"note: {line}.")
     return files
