@@ -128,7 +128,7 @@ class DropReport(_Figures):
     without a call by reason, `routes` called reads by the classifier that scored them, if there are two.
     `made_at` is when the calls were made. `inputs` are the first of the drop's files.
     `expected_false_calls` is the expected number of Viral calls that are wrong, None without a calibration;
-    `uncalibrated` are the roles of classifiers without one, whose reads have no q-value.
+    `uncalibrated` are the names of classifiers without one, whose reads have no q-value.
     `quarantined` counts sequences without an embedding, `quarantine` lists the first of them, and
     `not_scored_candidates` counts their candidates.
     """

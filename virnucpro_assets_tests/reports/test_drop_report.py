@@ -268,12 +268,17 @@ def test_expected_errors_are_shown_with_a_picture_where_there_is_a_calibration(r
     assert "Of 20 Viral calls about 3.2 are expected to be wrong" in page.text
     assert "0.1 0 – – 0.2 1,250 19.6 % 22.1 %" in page.text
     assert page.tags.count("svg") == 7
-    assert "no q-value" not in page.text
+    assert "have no q-value" not in page.text
 
 
 def test_without_a_calibration_the_report_says_why_there_are_no_expected_errors(report):
-    text = Page(render_report(report.model_copy(update={"uncalibrated": ["classifier"]}))).text
-    assert "no q-value for reads scored by: classifier. Its card has no calibration" in text
+    text = Page(render_report(report.model_copy(update={"uncalibrated": ["VirNucPro_300"]}))).text
+    assert (
+        "Reads that VirNucPro_300 scored have no q-value: how often this classifier is wrong was not measured, as with "
+        "every imported one. Go by the tiers, or train a classifier with virnucpro train , which measures it."
+    ) in text
+    both = Page(render_report(report.model_copy(update={"uncalibrated": ["one", "two"]}))).text
+    assert "Reads that one or two scored have no q-value: how often these classifiers are wrong" in both
     assert "are expected to be wrong" not in text
 
 

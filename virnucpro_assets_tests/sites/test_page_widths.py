@@ -104,7 +104,7 @@ def drop_report() -> str:
         "quarantine": [row],
         "not_scored_candidates": 2,
         "low_complexity": LowComplexity(above=20, low_chunks=1200, chunks=6600, viral_reads=1),
-        "uncalibrated": ["classifier"],
+        "uncalibrated": ["classifier_300"],
         "remarks": [f"reads renamed because an earlier read has their name: 1 of 4,000, {LONG}{LONG}"],
         "models": [
             ModelFigures(role="esm2", name="esm2_t36_3B_UR50D", digest="ef56" * 16, note="A demo model.")
