@@ -194,6 +194,12 @@ def render_report(report: DropReport) -> str:
     return render_page(TEMPLATE, report=report, pictures=_pictures(report))
 
 
+def with_links_beside(page: str) -> str:
+    """The page for a folder in which the files of the results lie beside it, not in folders of their own."""
+    # Data cannot contain this: its quotes are escaped.
+    return page.replace('<a href="calls/', '<a href="').replace('<a href="predictions/', '<a href="')
+
+
 def _pictures(report: DropReport) -> dict[str, Markup]:
     """The pictures for which there are figures, as SVG elements by name."""
     drawn: dict[str, bytes] = {}

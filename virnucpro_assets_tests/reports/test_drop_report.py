@@ -4,6 +4,8 @@ from html.parser import HTMLParser
 import pytest
 
 from virnucpro_assets.checks.results import CheckResult
+from virnucpro_assets.pipeline.call import CALL_FILES
+from virnucpro_assets.pipeline.predict import PREDICTION_FILES
 from virnucpro_assets.reports.drop_report import (
     CallRow,
     DropReport,
@@ -119,8 +121,10 @@ def test_the_page_is_well_formed_and_its_ids_are_unique(report):
 def test_the_page_stands_alone_and_runs_nothing(report):
     html = render_report(report)
     page = Page(html)
-    assert all(reference.startswith("#") for reference in page.references)
-    assert {reference[1:] for reference in page.references} <= set(page.ids)
+    files = {f"predictions/{name}" for name in PREDICTION_FILES} | {f"calls/{name}" for name in CALL_FILES}
+    links = {reference for reference in page.references if not reference.startswith("#")}
+    assert links == files
+    assert {reference[1:] for reference in {*page.references} - files} <= set(page.ids)
     assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
     assert not re.search(r"url\((?!#)|@import|\son\w+=", html)
 
