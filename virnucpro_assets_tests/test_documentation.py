@@ -1,6 +1,8 @@
 """The documentation names commands, options, settings, files and sections that are there."""
 
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,44 @@ def test_every_link_leads_to_a_file_and_a_section_that_are_there(page: Path) -> 
 def test_readme_leads_to_every_page() -> None:
     linked = {(REPOSITORY / link.partition("#")[0]).resolve() for link in links(REPOSITORY / "README.md")}
     assert [page.name for page in PAGES if page not in linked and page.name != "README.md"] == []
+
+
+def test_readme_says_how_much_an_installation_takes() -> None:
+    install = " ".join((REPOSITORY / "docs" / "install.md").read_text().split())
+    sizes = re.findall(r"CPU the environment takes ([\d.]+ GB) of disk, with CUDA ([\d.]+ GB)", install)
+    assert len(sizes) == 1
+    readme = " ".join((REPOSITORY / "README.md").read_text().split())
+    cpu, cuda = sizes[0]
+    assert f"({cpu} with PyTorch for the CPU)" in readme
+    assert re.search(rf"For GPUs install without the constraints \([^ ]+, {cuda}\)", readme)
+
+
+def test_readme_says_that_the_ui_takes_deliveries_up_by_itself() -> None:
+    (part,) = re.findall(
+        r"^## In the Dagster UI\n(.*?)^## ", (REPOSITORY / "README.md").read_text(), re.M | re.S
+    )
+    assert "`dagster dev`" in part
+    assert "While it runs, it takes up what you copy into `drops/` by itself" in " ".join(part.split())
+
+
+def test_git_ignores_what_the_commands_of_the_readme_write_in_a_clone(tmp_path: Path) -> None:
+    written = {"data/x", "drops/x", "virnucpro.toml", "models/x", ".demo/x", ".venv/x"}
+    for command in commands(REPOSITORY / "README.md"):
+        words = command.words
+        written |= {f"{words[at + 1]}/x" for at, word in enumerate(words[:-1]) if word in {"--out", "-p"}}
+    assert {"results/x", "results-s/x", "results-all/x"} <= written
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    shutil.copy(REPOSITORY / ".gitignore", tmp_path)
+    ignored = subprocess.run(
+        ["git", "check-ignore", *sorted(written)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ignored.stdout.splitlines() == sorted(written)
+
+
+def test_make_ui_starts_the_ui_by_the_command_that_says_which_page_to_open() -> None:
+    (recipe,) = re.findall(r"^ui:.*\n((?:\t.*\n)+)", (REPOSITORY / "Makefile").read_text(), re.M)
+    assert "/virnucpro ui --port $(PORT)" in recipe
+    assert "dagster dev" not in recipe
 
 
 @page_of
