@@ -155,7 +155,11 @@ def test_a_reader_finds_reads_without_a_call_what_a_call_means_and_where_it_come
         "calls made 2026-01-02 03:04 UTC",
         f"a_R1.fastq.gz 1,234 bytes, SHA-256 {'ab' * 32}",
         "And 1 more file; all are in drop.toml",
+        "software virnucpro-assets 1.2.3",
+        f"Classifier mlp {'ef56' * 16}",
         "doi:10.1093/bib/bbaf224",
+        "doi:10.1126/science.ade2574",
+        "arXiv:2402.08777",
     ):
         assert expected in page.text
     contents = re.search(r"<nav.*?</nav>", html, re.DOTALL).group()
