@@ -82,10 +82,14 @@ def test_git_ignores_what_the_commands_of_the_readme_write_in_a_clone(tmp_path: 
     assert ignored.stdout.splitlines() == sorted(written)
 
 
-def test_make_ui_starts_the_ui_by_the_command_that_says_which_page_to_open() -> None:
-    (recipe,) = re.findall(r"^ui:.*\n((?:\t.*\n)+)", (REPOSITORY / "Makefile").read_text(), re.M)
-    assert "/virnucpro ui --port $(PORT)" in recipe
-    assert "dagster dev" not in recipe
+def test_make_ui_starts_on_the_demo_by_the_command_that_says_which_page_to_open() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    recipes = dict(re.findall(r"^(ui|demo):.*\n((?:\t.*\n)+)", makefile, re.MULTILINE))
+    assert "/virnucpro ui --port $(PORT)" in recipes["ui"]
+    assert "dagster dev" not in recipes["ui"]
+    # With another DAGSTER_HOME than that of the demo there would be no runs to see.
+    assert all("$(DEMO_ENV) $(" in recipe for recipe in recipes.values())
+    assert re.findall(r"DAGSTER_HOME=(\S+)", makefile) == ["$(abspath"]
 
 
 @page_of

@@ -39,8 +39,8 @@ def test_init_writes_what_dagster_needs_and_leaves_what_is_there(
 def test_the_ui_starts_anywhere_and_says_which_page_to_open_and_nothing_of_the_frameworks(
     tmp_path: Path,
 ) -> None:
-    for file in REPOSITORY.glob("*.y*ml"):
-        # Also where Dagster looks for configurations beside the one in DAGSTER_HOME, as in a clone.
+    for file in REPOSITORY.glob("dagster.y*ml"):
+        # In the root of a clone Dagster would find another configuration than that of DAGSTER_HOME, and say so.
         shutil.copy(file, tmp_path)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
