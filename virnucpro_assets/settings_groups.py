@@ -70,9 +70,6 @@ class CallThresholds(BaseModel):
         return self
 
 
-LOW_COMPLEXITY_ABOVE = 20.0
-
-
 class RegionRules(BaseModel):
     """When neighbouring chunks of a long read or contig are a viral region."""
 
@@ -103,6 +100,7 @@ class ResultSettings(BaseModel):
     min_score: float = Field(
         0.5, ge=0, le=1, description="P(virus) that a read's best chunk needs to be a hit"
     )
+    per_pair: bool = Field(False, description="write pair_calls.tsv too: a row a pair of mates")
     calls: CallThresholds = Field(
         default_factory=CallThresholds, description="thresholds of calls per read or contig"
     )

@@ -37,6 +37,12 @@ def with_default_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+def as_a_script_in_the_background() -> None:
+    """What a shell without job control does before it starts `COMMAND &`."""
+    with_default_signals()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command line came to."""

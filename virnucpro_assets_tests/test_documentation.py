@@ -57,7 +57,7 @@ def test_readme_says_how_much_an_installation_takes() -> None:
     readme = " ".join((REPOSITORY / "README.md").read_text().split())
     cpu, cuda = sizes[0]
     assert f"({cpu} with PyTorch for the CPU)" in readme
-    assert re.search(rf"For GPUs install without the constraints \([^ ]+, {cuda}\)", readme)
+    assert re.search(rf"For a GPU install without the constraints \([^ ]+, {cuda}\)", readme)
 
 
 def test_readme_says_that_the_ui_takes_deliveries_up_by_itself() -> None:
@@ -65,7 +65,7 @@ def test_readme_says_that_the_ui_takes_deliveries_up_by_itself() -> None:
         r"^## In the Dagster UI\n(.*?)^## ", (REPOSITORY / "README.md").read_text(), re.M | re.S
     )
     assert "`dagster dev`" in part
-    assert "While it runs, it takes up what you copy into `drops/` by itself" in " ".join(part.split())
+    assert "While it runs, it takes up by itself what you copy into `drops/`" in " ".join(part.split())
 
 
 def test_git_ignores_what_the_commands_of_the_readme_write_in_a_clone(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from virnucpro_assets_tests.conftest import with_default_signals
 from virnucpro_assets_tests.deployments import Deployment
 from virnucpro_assets_tests.waiting import wait_until
 
@@ -90,6 +91,7 @@ def running_web_server(deployment: Deployment, **environment: str) -> Iterator[W
             stdout=log,
             stderr=log,
             start_new_session=True,
+            preexec_fn=with_default_signals,  # noqa: PLW1509
         )
         try:
             web = WebServer(port)

@@ -2,6 +2,7 @@
 
     python -m benchmarks.gpu PART... [--out benchmarks/results/gpu_h200.json] [--seconds 1.0]
         [--reads N] [--folder /dev/shm] [--processes 8] [--rounds 4] [--devices 1,2]
+        [--gib 24 16 12]
 
 `kernels` our kernels against plain PyTorch in float64, and the bandwidth of each
 `steady` DNABERT-S and ESM-2 3B in float16 as they run on a GPU: tokens a second, and the first pack
@@ -15,8 +16,9 @@
 `biases` the attention of DNABERT-S by several kernels, on packs of new lengths and on one pack
 `pipeline` the whole job on 100,000 generated reads
 `pipeline-killed` the whole job on 30,000 reads, once left alone and once with its device process killed
+`small-memory` the whole job with only `--gib` of the GPU's memory left
 
-A part that is done is in the file before the next one begins. Models and data of the last two go to
+A part that is done is in the file before the next one begins. Models and data of the last three go to
 a temporary folder in `--folder`, 6 GB at the 3B shape and the drop's 13 KB a candidate; parts of one
 call share the models. `--small` takes small shapes, few reads and whatever device there is: a trial
 of the command.
@@ -38,6 +40,7 @@ from benchmarks.gpu import (
     flash,
     kernels,
     pipeline,
+    small_memory,
     steady,
     throughput,
     variants,
@@ -51,11 +54,20 @@ from virnucpro_assets.vocabulary import EncoderKind
 
 PARTS = (
     *("kernels", "steady", "flash", "bits"),
-    *("agreement", "throughput", "others", "variants", "biases", "pipeline", "pipeline-killed"),
+    *(
+        "agreement",
+        "throughput",
+        "others",
+        "variants",
+        "biases",
+        "pipeline",
+        "pipeline-killed",
+        "small-memory",
+    ),
 )
 ON_GPUS_ONLY = {"kernels": kernels.measure, "steady": steady.measure, "flash": flash.measure}
 GPU_BUDGET, SMALL_BUDGET = 32768, 1024
-READS = {"pipeline": 100_000, "pipeline-killed": 30_000}
+READS = {"pipeline": 100_000, "pipeline-killed": 30_000, "small-memory": 20_000}
 FEW_READS = 400
 READS_OF_BITS = 8000
 """Some ten packs of proteins, the last one of each rank not full."""
@@ -72,6 +84,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=8, help="of bits, at a time")
     parser.add_argument("--rounds", type=int, default=4, help="of bits")
     parser.add_argument("--devices", type=counts_of, default=[1], help="of bits: numbers of devices, as 1,2")
+    parser.add_argument(
+        "--gib", type=int, nargs="+", default=[24, 16, 12], help="of small-memory: left to it"
+    )
     parser.add_argument("--small", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
@@ -81,7 +96,10 @@ def main() -> None:
             with step(part):
                 if part in READS:
                     reads = options.reads or (FEW_READS if options.small else READS[part])
-                    found = (pipeline.whole if part == "pipeline" else pipeline.killed)(trial, reads)
+                    if part == "small-memory":
+                        found = small_memory.measure(trial, reads, options.gib)
+                    else:
+                        found = (pipeline.whole if part == "pipeline" else pipeline.killed)(trial, reads)
                 elif part in ON_GPUS_ONLY:
                     found = ON_GPUS_ONLY[part](torch.device("cuda:0"), options.seconds)
                 elif part == "bits":

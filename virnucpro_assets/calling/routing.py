@@ -32,13 +32,6 @@ reads, and reads without an open frame as well if there are any, or only those."
 
 CALIBRATION = "calibration of"
 THRESHOLD = "least calibrated P(virus) of"
-EXPECTED_FALSE = "expected false calls"
-"""The figure of the stage with the expected number of wrong Viral calls; `unknown` without a calibration."""
-
-REGION_RULES, LOW_COMPLEXITY = "rules of regions", "dust score of low complexity"
-WANTED_FDR, EXPECTED_SHARE = "wanted false discovery rate", "expected share of viruses"
-"""Settings as the calls' manifest names them."""
-
 READS_BY_ROUTE = "called reads scored by"
 """Before the name of a route: what the calls' manifest counts."""
 
@@ -157,11 +150,18 @@ def classifiers_in_use(settings: Settings, chunk_length: int, index: IndexManife
     The `index` of a drop decides whether one is needed for reads without an open frame; without an index, the settings
     do.
 
-    Raises IntegrityError if the default one is missing or a card is damaged, InputError if a classifier of DNA only is
-    required but not installed or uses more, or if a card has no threshold for the required precision.
+    Raises IntegrityError if a card is damaged, InputError if one is not installed, if the classifier of DNA only uses
+    more, or if a card has no threshold for the required precision.
     """
     wanted = settings.calls.wanted_precision
     folder = settings.classifier_folder(chunk_length)
+    if not (folder / CARD_FILE).exists():
+        raise InputError(
+            "setting classifiers",
+            found=f"no classifier for chunks of {chunk_length} in {folder.parent}",
+            expected=f"the folder {folder.name} there",
+            advice="Import the published one (`virnucpro models import`, docs/models.md) or train one.",
+        )
     default = ClassifierInUse(folder, read_card(folder), wanted)
     routing = Routing(default)
     needs_dna_only = (

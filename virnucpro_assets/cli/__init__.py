@@ -9,6 +9,7 @@ Imports stand inside the commands, so that `--help` answers at once.
 import atexit
 import gc
 import os
+import signal
 import sys
 
 try:
@@ -42,5 +43,9 @@ def main() -> None:
     # Nor is there any at the end, where Python would look through all of them again.
     atexit.register(gc.freeze)
     take_over_streams()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So a script starts what it puts in the background. Dagster gives SIGTERM the handler of SIGINT, and `kill`
+        # would be ignored too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with one_line_errors():
         app(prog_name="virnucpro")

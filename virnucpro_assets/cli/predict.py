@@ -66,6 +66,9 @@ def predict(
     ] = None,
     paired: Paired = False,
     interleaved: Interleaved = False,
+    per_pair: Annotated[
+        bool, typer.Option("--per-pair", help="Write pair_calls.tsv too: one row a pair of mates.")
+    ] = False,
     replace: Replace = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -79,6 +82,7 @@ def predict(
             "chunk_length": int(chunk_length.value) if chunk_length else None,
             "duplicates": duplicates.value if duplicates else None,
             "min_score": min_score,
+            "per_pair": per_pair,
             "replace": replace,
             "as_json": as_json,
         }
@@ -192,6 +196,7 @@ def _predict(
     from virnucpro_assets.defs.instance import open_instance
     from virnucpro_assets.defs.maintenance import forget_partition
     from virnucpro_assets.drops.disk_space import check_data_root, check_out
+    from virnucpro_assets.drops.recipes import installed_encoder
     from virnucpro_assets.drops.stage_locks import registration_lock
     from virnucpro_assets.files.user_paths import check_outputs
     from virnucpro_assets.intake.registration import register_reads
@@ -199,12 +204,15 @@ def _predict(
     from virnucpro_assets.pipeline.run import RESULTS, export_results
     from virnucpro_assets.settings import load_settings
     from virnucpro_assets.storage.drops import DropStore
+    from virnucpro_assets.vocabulary import ENCODER_KINDS
 
     settings = load_settings()
     check_out(out)
     check_outputs(out, RESULTS, [file.path for file in files])
     check_data_root(settings.data_root)
-    # Hours of embeddings would come before the step that asks for it.
+    for kind in ENCODER_KINDS:
+        installed_encoder(settings, kind)
+    # Hours of embeddings would come before the step that needs it.
     classifiers_in_use(settings, options.get("chunk_length") or settings.chunk_length)
 
     def forgotten() -> None:

@@ -1,13 +1,14 @@
 """What a drop is computed from: the origin of its index, its models, the recipes of its embeddings."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from virnucpro_assets.errors import InputError, IntegrityError, counted
 from virnucpro_assets.files.digests import digest_of_files
 from virnucpro_assets.inference.devices import names_gpus
 from virnucpro_assets.inference.encoder_choice import EncoderChoice, Machine, choose_kernels
 from virnucpro_assets.models.cards import checked_model_folder
-from virnucpro_assets.models.encoders import ENCODERS
+from virnucpro_assets.models.encoders import ENCODERS, published_model
 from virnucpro_assets.sequences.index_manifest import IndexManifest, IndexOrigin
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropManifest
@@ -41,13 +42,29 @@ class EncoderChoices(Mapping[EncoderKind, EncoderChoice]):
         return len(ENCODER_KINDS)
 
 
+def installed_encoder(settings: Settings, kind: EncoderKind) -> Path:
+    """The folder of the encoder that the settings name; InputError if it is not installed."""
+    folder = settings.encoder_folder(kind)
+    if folder.is_dir():
+        return folder
+    published, is_name = published_model(folder.name), len(folder.parts) == 1
+    raise InputError(
+        f"setting {kind}",
+        found=f"{folder}, which is not installed in {settings.models}" if is_name else f"no folder {folder}",
+        expected="the name of an installed model, or its folder",
+        advice=f"Run `virnucpro models fetch {published.name}`, or name another; `virnucpro models list` shows them."
+        if is_name and published
+        else "`virnucpro models list` shows the installed ones; docs/models.md says how to install others.",
+    )
+
+
 def choose_encoder(settings: Settings, kind: EncoderKind) -> EncoderChoice:
     """The encoder of this kind in the settings.
 
-    Raises InputError if its folder has another kind of model, or if the chosen kernels cannot run here, and
-    IntegrityError if the folder is damaged or differs from its card.
+    Raises InputError if it is not installed, if its folder has another kind of model, or if the chosen kernels cannot
+    run here, and IntegrityError if the folder is damaged or differs from its card.
     """
-    folder = checked_model_folder(settings.encoder_folder(kind))
+    folder = checked_model_folder(installed_encoder(settings, kind))
     if folder.kind != kind:
         raise InputError(
             folder.path,

@@ -66,6 +66,7 @@ def register_reads(
     chunk_length: int | None = None,
     duplicates: DuplicatePolicy | None = None,
     min_score: float | None = None,
+    per_pair: bool = False,
     label: Label | None = None,
     replace: bool = False,
 ) -> None:
@@ -87,6 +88,7 @@ def register_reads(
         chunk_length=chunk_length or settings.chunk_length,
         duplicates=duplicates or settings.duplicates,
         min_score=min_score,
+        per_pair=per_pair,
         label=label,
     )
     if before is not None and not before.same_reads(after) and not replace and store.is_indexed(key):
@@ -149,6 +151,7 @@ def _register_found(key: str, files: Sequence[ReadFile], settings: Settings, **h
         chunk_length=before.chunk_length if before else settings.chunk_length,
         duplicates=before.duplicates if before else settings.duplicates,
         min_score=before.min_score if before else None,
+        per_pair=before.per_pair if before else False,
     ).model_copy(update=how)
     if source != before:
         store.register(key, source)

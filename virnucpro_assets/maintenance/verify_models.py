@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from virnucpro_assets.checks.results import CheckError
 from virnucpro_assets.demo.recognise import saying_demo_models
+from virnucpro_assets.drops.recipes import installed_encoder
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.inference.devices import names_gpus
 from virnucpro_assets.models.registry import Registry
@@ -25,8 +26,9 @@ def verify_models(
     """Verify the encoders of these names, or those in use; `say` is called with a line for each.
 
     `warn` is called with the names of demo models among them. Raises InputError for an unknown name, precision or
-    device, DeviceError if no device is given and there is a GPU that cannot be used, IntegrityError for a damaged
-    folder, and at the end CheckError if an encoder differs too much from its reference.
+    device, or an encoder in use that is not installed, DeviceError if no device is given and there is a GPU that
+    cannot be used, IntegrityError for a damaged folder, and at the end CheckError if an encoder differs too much from
+    its reference.
     """
     # The command line imports this module, and torch takes seconds to import.
     import torch  # noqa: PLC0415
@@ -42,7 +44,7 @@ def verify_models(
     _require_device(chosen_device, torch.cuda.device_count())
     registry = Registry(settings.models)
     folders = (
-        [settings.encoder_folder(kind) for kind in ENCODER_KINDS]
+        [installed_encoder(settings, kind) for kind in ENCODER_KINDS]
         if not names
         else [registry.model(name).path for name in names]
     )

@@ -41,7 +41,7 @@ class EncoderSpec:
     """How many tokens at either end of a sequence its mean leaves out."""
     has_attention_bias: bool
     gpu_token_budget: int
-    """Tokens of a pack on a GPU. More makes no encoder faster by more than a few percent (docs/performance.md)."""
+    """Tokens of a pack on a GPU. More makes no encoder faster by more than a few percent (docs/decisions.md)."""
     extra_files: tuple[str, ...]
     """Files of its model folder beside config and weights."""
     classifier_model: str

@@ -36,6 +36,7 @@ from virnucpro_assets.storage.call_tables import (
 )
 from virnucpro_assets.storage.calls import CALLS, VIRAL, CallSummary
 from virnucpro_assets.storage.hits import HITS_FILE, write_hits
+from virnucpro_assets.storage.pair_calls import PAIR_CALLS_FILE, write_pair_calls
 from virnucpro_assets.storage.tables import TablesManifest, read_tables, write_tables_manifest
 
 CALL_FILES = (
@@ -86,8 +87,14 @@ def call_drop(work: DropWork) -> TablesManifest:
             rules=work.settings.regions,
         )
         counts = _counts(tables, predictions) | {"hits": hits, "regions": regions}
+        files = list(CALL_FILES)
+        if _is_per_pair(work):
+            files.append(PAIR_CALLS_FILE)
+            counts["pairs"] = write_pair_calls(folder / READ_CALLS_FILE, folder / PAIR_CALLS_FILE)
+        else:
+            (folder / PAIR_CALLS_FILE).unlink(missing_ok=True)
         inputs = {**predictions.inputs, "predictions": predictions.digest, **_inputs_of_settings(work)}
-        return write_tables_manifest(folder, CALL_FILES, inputs | routing.inputs_of_calls, counts)
+        return write_tables_manifest(folder, files, inputs | routing.inputs_of_calls, counts)
 
 
 def _write_tables(
@@ -137,6 +144,10 @@ def _min_score(work: DropWork) -> float:
     return work.settings.min_score if chosen is None else chosen
 
 
+def _is_per_pair(work: DropWork) -> bool:
+    return work.settings.per_pair or work.drop.source.per_pair
+
+
 def _counts(tables: CallSummary, predictions: TablesManifest) -> dict[str, int]:
     counts = {
         "reads": tables.reads,
@@ -154,6 +165,8 @@ def _counts(tables: CallSummary, predictions: TablesManifest) -> dict[str, int]:
 def _inputs_of_settings(work: DropWork) -> dict[str, str]:
     """What the settings decide about calls, by name; what is off or the default is left out."""
     settings, found = work.settings, {"min_score": str(_min_score(work))}
+    if _is_per_pair(work):
+        found[PAIR_CALLS_FILE] = "written"
     if settings.calls.wanted_fdr is not None:
         found[WANTED_FDR] = str(settings.calls.wanted_fdr)
     if settings.expected_viral_share is not None:

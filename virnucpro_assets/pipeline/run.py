@@ -30,11 +30,12 @@ from virnucpro_assets.pipeline.report import report_drop
 from virnucpro_assets.reports.drop_report import with_links_beside
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import REPORT, DropFolder
+from virnucpro_assets.storage.pair_calls import PAIR_CALLS_FILE
 from virnucpro_assets.storage.quarantine import TABLE as QUARANTINE_TABLE
 from virnucpro_assets.storage.tables import read_tables
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
-RESULTS = (*PREDICTION_FILES, *CALL_FILES, REPORT, QUARANTINE_TABLE)
+RESULTS = (*PREDICTION_FILES, *CALL_FILES, PAIR_CALLS_FILE, REPORT, QUARANTINE_TABLE)
 """The names of the files that people take away."""
 
 
@@ -65,22 +66,23 @@ def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = 
 def export_results(folder: DropFolder, out: Path) -> list[Path]:
     """Copy the tables, the hits and the report of a drop into `out`; returns the copies.
 
-    The links of the report's copy lead to the other copies. The table of the quarantine is among them where there
-    is one; else a former copy is removed. Raises InputError if `out` holds a file of others under one of these
-    names, IntegrityError, before anything is copied, if a table is not what was written.
+    The links of the report's copy lead to the other copies. The tables of pairs and of the quarantine are among them
+    where there is one; else a former copy is removed. Raises InputError if `out` holds a file of others under one of
+    these names, IntegrityError, before anything is copied, if a table is not what was written.
     """
     check_outputs(out, RESULTS, ())
     read_tables(folder.predictions)
-    read_tables(folder.calls)
     sources = [folder.predictions / name for name in PREDICTION_FILES]
-    sources += [folder.calls / name for name in CALL_FILES]
-    if is_quarantined := (folder.quarantine / QUARANTINE_TABLE).exists():
-        sources.append(folder.quarantine / QUARANTINE_TABLE)
-    elif is_ours(out / QUARANTINE_TABLE):
-        (out / QUARANTINE_TABLE).unlink()
+    calls = read_tables(folder.calls).files
+    sources += [folder.calls / name for name in (*CALL_FILES, PAIR_CALLS_FILE) if name in calls]
     with temporary_folder(out, REPORT) as made:
         write_text(made / REPORT, with_links_beside(folder.report.read_text(encoding="utf-8")))
-        sources.insert(len(sources) - is_quarantined, made / REPORT)
+        sources.append(made / REPORT)
+        if (folder.quarantine / QUARANTINE_TABLE).exists():
+            sources.append(folder.quarantine / QUARANTINE_TABLE)
+        for name in {*RESULTS} - {source.name for source in sources}:
+            if is_ours(out / name):
+                (out / name).unlink()
         note_outputs(out, {source.name: source for source in sources})
         for source in sources:
             with source.open("rb") as content, atomic_file(out / source.name) as copy:

@@ -155,6 +155,7 @@ class DropReport(_Figures):
     calls: dict[str, dict[str, int]] = {}
     routes: dict[str, int] = {}
     hits: int = 0
+    pairs: int = Field(0, description="rows of the table of pairs, if it was wanted")
     expected_false_calls: float | None = None
     uncalibrated: list[str] = []
     q_values: Histogram | None = None

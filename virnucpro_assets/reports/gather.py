@@ -135,6 +135,7 @@ def _figures_of_calls(work: DropWork, tables: TablesManifest) -> dict[str, Any]:
         "calls": {call: {tier: counts[f"{call}, {tier}"] for tier in TIERS} for call in CALLS},
         "routes": _routes(tables),
         "hits": counts["hits"],
+        "pairs": counts.get("pairs", 0),
         "expected_false_calls": _expected_false_calls(work),
         "uncalibrated": _uncalibrated(work, tables),
         "q_values": drop_figures.q_values(read_calls),

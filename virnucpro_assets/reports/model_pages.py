@@ -21,13 +21,18 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16")
 
 def installed_lines(settings: Settings) -> list[str]:
     """The models in use with the settings that name them, then those in the registry."""
-    lines = table(("in use as", "folder"), list(_in_use(settings).items()))
+    in_use = _in_use(settings)
+    lines = table(("in use as", "folder"), [(what, _found(folder)) for what, folder in in_use.items()])
     registry = Registry(settings.models)
-    rows = [_row(registry, name) for name in registry.names()]
+    used = {folder.resolve() for folder in in_use.values()}
+    rows = [
+        (name, "yes" if registry.path(name).resolve() in used else "no", *_row(registry, name))
+        for name in registry.names()
+    ]
     lines += ["", f"registry {settings.models.absolute()}"]
     if not rows:
         return [*lines, "it is empty; start with `virnucpro models fetch` or `virnucpro models import`"]
-    return lines + table(("name", "what", "stored as", "MiB", "from"), rows)
+    return lines + table(("name", "in use", "what", "stored as", "MiB", "from"), rows)
 
 
 def how_to_use(model: InstalledModel) -> list[str]:
@@ -102,7 +107,7 @@ def model_lines(settings: Settings, name: str) -> list[str]:
     return [*lines, *how_to_use(model)]
 
 
-def _in_use(settings: Settings) -> dict[str, str]:
+def _in_use(settings: Settings) -> dict[str, Path]:
     folders: dict[str, Path] = {kind: settings.encoder_folder(kind) for kind in ENCODER_KINDS}
     folders |= {
         f"classifier for chunks of {length}": settings.classifier_folder(length) for length in CHUNK_LENGTHS
@@ -114,21 +119,20 @@ def _in_use(settings: Settings) -> dict[str, str]:
             f"classifier for {of_dna}, chunks of {length}": settings.dna_classifier_folder(length)
             for length in CHUNK_LENGTHS
         }
-    return {what: _found(folder) for what, folder in folders.items()}
+    return folders
 
 
 def _found(folder: Path) -> str:
-    missing = "" if (folder / WEIGHTS_FILE).is_file() else " (missing)"
+    missing = "" if (folder / WEIGHTS_FILE).is_file() else " (not installed)"
     return f"{folder.absolute()}{missing}"
 
 
 def _row(registry: Registry, name: str) -> tuple[str, ...]:
     try:
-        model = registry.model(name)
-        return (name, *_about(model))
+        return _about(registry.model(name))
     except (VirnucproError, OSError) as error:
         # A damaged model must not hide the others.
-        return (name, "damaged", "", "", str(error))
+        return ("damaged", "", "", str(error))
 
 
 def _about(model: InstalledModel) -> tuple[str, str, str, str]:

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from virnucpro_assets.storage.call_tables import (
     READ_CALLS_FILE,
     READ_SCHEMA,
 )
+from virnucpro_assets.storage.pair_calls import MISSING, PAIR_CALLS_FILE
 from virnucpro_assets.storage.prediction_tables import (
     PREDICTION_RESULTS_FILE,
     PREDICTION_SCHEMA,
@@ -34,10 +36,9 @@ BEGIN, END = "<!-- outputs: begin -->\n", "<!-- outputs: end -->\n"
 
 @dataclass(frozen=True)
 class Column:
-    """A column: what it means, its unit, and when it has no value."""
+    """A column: what it means, with its unit, and when it has no value."""
 
     meaning: str
-    unit: str = ""
     null: str = ""
 
 
@@ -51,72 +52,62 @@ class Output:
     columns: Mapping[str, Column]
     schema: Any = None
 
-    def types(self) -> list[str]:
-        """The type of each column; text files say none but text and number."""
-        if self.schema is not None:
-            return [str(field.type) for field in self.schema]
-        return ["" for _ in self.columns]
-
 
 _NO_CALL = "the read has no call"
-_P = "probability"
-_ROUTE = Column("by which embeddings it was scored: joint, dna or protein")
+_ROUTE = Column("embeddings that scored it: joint (both), dna or protein")
 _CALIBRATED = "the classifier has no calibration"
-_NAME = Column("name of the read or contig: the first word of its header, /1 or /2 for mates")
+_P_CALIBRATED = "max_score_1 as a calibrated probability"
+_NAME = Column("first word of the read's header, with /1 or /2 for mates")
 _CALL_COLUMNS = {
-    "call": Column("Viral, Non-viral or Ambiguous", null=_NO_CALL),
-    "tier": Column(
-        "how sure the call is: high_confidence, moderate_confidence, low_confidence, or review", null=_NO_CALL
-    ),
+    "call": Column("Viral, Non-viral or Ambiguous", _NO_CALL),
+    "tier": Column("high_confidence, moderate_confidence, low_confidence or review", _NO_CALL),
     "weighted_delta": Column(
-        "mean over the chunks of max_score_1 - max_score_0, each weighted by the root of its size; above 0 for virus",
-        "-1 to 1",
+        "-1 to 1, positive for virus: mean over its chunks of max_score_1 - max_score_0, weighted by the square root "
+        "of the absolute difference",
         _NO_CALL,
     ),
 }
 _COUNTED = {
-    "n_confident_viral": Column("chunks that are surely viral", "chunks", _NO_CALL),
-    "n_confident_nonviral": Column("chunks that are surely not viral", "chunks", _NO_CALL),
-    "n_ambiguous": Column("chunks with high scores for both", "chunks", _NO_CALL),
-    "viral_proportion": Column("surely viral chunks, of those that are not ambiguous", "share", _NO_CALL),
-    "nonviral_proportion": Column(
-        "surely not viral chunks, of those that are not ambiguous", "share", _NO_CALL
-    ),
+    "n_confident_viral": Column("confidently viral chunks", _NO_CALL),
+    "n_confident_nonviral": Column("confidently non-viral chunks", _NO_CALL),
+    "n_ambiguous": Column("chunks with high scores for both", _NO_CALL),
+    "viral_proportion": Column("n_confident_viral ÷ chunks that are not ambiguous", _NO_CALL),
+    "nonviral_proportion": Column("n_confident_nonviral ÷ chunks that are not ambiguous", _NO_CALL),
+}
+_OF_A_MATE = {
+    "call": Column("its call"),
+    "tier": Column("its tier"),
+    "max_score_1": Column("largest P(virus) of its frames"),
+    "reason": Column(f"why it has no call; {MISSING} if it is not in the drop"),
 }
 
 OUTPUTS: tuple[Output, ...] = (
     Output(
         READ_CALLS_FILE,
-        "every read or contig",
-        "of the input",
+        "read or contig",
+        "in input order",
         {
             "name": _NAME,
-            "length": Column("its length", "bases"),
-            "chunks": Column("how many chunks it was cut into", "chunks"),
-            "scored_chunks": Column("how many of them have a stop-free frame with a score", "chunks"),
-            "unreadable_frames": Column(
-                "stop-free frames with under half of their codons readable", "frames"
-            ),
+            "length": Column("bases"),
+            "chunks": Column("chunks that it was cut into"),
+            "scored_chunks": Column("those that have a score"),
+            "unreadable_frames": Column("stop-free frames with under half of their codons readable"),
             **_CALL_COLUMNS,
             **_COUNTED,
-            "max_score_0": Column("largest P(others) of any frame", _P, _NO_CALL),
-            "max_score_1": Column("largest P(virus) of any frame", _P, _NO_CALL),
+            "max_score_0": Column("largest P(others) of any frame", _NO_CALL),
+            "max_score_1": Column("largest P(virus) of any frame", _NO_CALL),
             "reason": Column(
-                "why there is no call: empty, too_short, no_codon, no_stop_free_frame or not_scored",
-                null="it has a call",
+                "why it has no call: empty, too_short, no_codon, no_stop_free_frame or not_scored",
+                "it has a call",
             ),
-            "route": Column(_ROUTE.meaning, null=_NO_CALL),
-            "p_virus_calibrated": Column(
-                "max_score_1 as the classifier's card calibrates it", _P, f"{_NO_CALL}, or {_CALIBRATED}"
-            ),
+            "route": Column(_ROUTE.meaning, _NO_CALL),
+            "p_virus_calibrated": Column(_P_CALIBRATED, f"{_NO_CALL}, or {_CALIBRATED}"),
             "q_value": Column(
-                "expected share of reads that are no virus among all that are at least as sure",
-                "share",
+                "expected share of non-viruses among reads with at least this P(virus)",
                 f"{_NO_CALL}, or {_CALIBRATED}",
             ),
             "low_complexity_share": Column(
                 "share of its chunks with a dust score above `low_complexity_above`",
-                "share",
                 "the read is empty",
             ),
         },
@@ -124,88 +115,98 @@ OUTPUTS: tuple[Output, ...] = (
     ),
     Output(
         CONTIG_CALLS_FILE,
-        "a read or contig with a call",
-        "by ID",
+        "read or contig with a call",
+        "sorted by ID",
         {
             "ID": _NAME,
-            **{name: Column(column.meaning, column.unit) for name, column in _CALL_COLUMNS.items()},
-            "n_chunks": Column("scored chunks", "chunks"),
-            **{name: Column(column.meaning, column.unit) for name, column in _COUNTED.items()},
+            **{name: Column(column.meaning) for name, column in _CALL_COLUMNS.items()},
+            "n_chunks": Column("scored chunks"),
+            **{name: Column(column.meaning) for name, column in _COUNTED.items()},
+        },
+    ),
+    Output(
+        PAIR_CALLS_FILE,
+        "pair of mates, or read without a mate (with `--per-pair` or the setting `per_pair`)",
+        "sorted by pair",
+        {
+            "pair": Column("name without /1 or /2"),
+            "call": Column(
+                "Viral or Non-viral as one mate is, unless the other is the opposite; else Ambiguous",
+                "neither mate has a call",
+            ),
+            **{f"mate1_{name}": column for name, column in _OF_A_MATE.items()},
+            **{f"mate2_{name}": Column(f"as mate1_{name}") for name in _OF_A_MATE},
         },
     ),
     Output(
         CHUNK_CALLS_FILE,
-        "a scored chunk",
-        "of the input",
+        "scored chunk",
+        "in input order",
         {
-            "id": Column("name of the read and number of the chunk, as in sample7_chunk_1"),
+            "id": Column("read and number of the chunk"),
             "name": _NAME,
-            "chunk": Column("number of the chunk in the read, from 1"),
+            "chunk": Column("its number in the read, from 1"),
             "is_virus": Column(
-                "largest P(virus) at least the largest P(others), or at least the threshold wanted"
+                "max_score_1 is at least max_score_0; with a wanted precision or false discovery rate: "
+                "P(virus) reaches its threshold"
             ),
-            "max_score_0": Column("largest P(others) of its frames", _P),
-            "max_score_1": Column("largest P(virus) of its frames", _P),
+            "max_score_0": Column("largest P(others) of its frames"),
+            "max_score_1": Column("largest P(virus) of its frames"),
             "route": _ROUTE,
-            "p_virus_calibrated": Column(
-                "max_score_1 as the classifier's card calibrates it", _P, _CALIBRATED
-            ),
-            "dust_score": Column(
-                "how repetitive it is: about 5 for bases at random, 310 for one base alone",
-                "0 to 310",
-            ),
+            "p_virus_calibrated": Column(_P_CALIBRATED, _CALIBRATED),
+            "dust_score": Column("how repetitive it is: random bases about 5, one base alone 310"),
         },
         CHUNK_SCHEMA,
     ),
     Output(
         CONSENSUS_FILE,
-        "a scored chunk, as VirNucPro writes it; tab-separated in spite of its name",
-        "by Modified_ID",
+        "scored chunk, as VirNucPro writes it (tab-separated in spite of its name)",
+        "sorted by Modified_ID",
         {
-            "Modified_ID": Column("name of the read and number of the chunk"),
+            "Modified_ID": Column("read and number of the chunk"),
             "Is_Virus": Column("True or False"),
-            "max_score_0": Column("largest P(others) of its frames", _P),
-            "max_score_1": Column("largest P(virus) of its frames", _P),
+            "max_score_0": Column("largest P(others) of its frames"),
+            "max_score_1": Column("largest P(virus) of its frames"),
         },
     ),
     Output(
         PREDICTIONS_FILE,
-        "a scored frame",
-        "of the input",
+        "scored frame",
+        "in input order",
         {
-            "id": Column("read, chunk and frame, as in sample7_chunk_1F2"),
+            "id": Column("read, chunk and frame (F1 to R3)"),
             "label": Column("virus if p_virus is the larger, else others"),
-            "p_others": Column("probability that the frame is not viral", _P),
-            "p_virus": Column("probability that the frame is viral", _P),
+            "p_others": Column("P(others), the score for not viral"),
+            "p_virus": Column("P(virus), the score for viral"),
             "route": _ROUTE,
-            "p_virus_calibrated": Column("p_virus as the classifier's card calibrates it", _P, _CALIBRATED),
+            "p_virus_calibrated": Column("p_virus as a calibrated probability", _CALIBRATED),
         },
         PREDICTION_SCHEMA,
     ),
     Output(
         PREDICTION_RESULTS_FILE,
-        "a scored frame, as VirNucPro writes it",
-        "of the input",
+        "scored frame, as VirNucPro writes it",
+        "in input order",
         {
             "Sequence_ID": Column("read, chunk and frame"),
             "Prediction": Column("virus or others"),
-            "score1": Column("P(others)", _P),
-            "score2": Column("P(virus)", _P),
+            "score1": Column("P(others)"),
+            "score2": Column("P(virus)"),
         },
     ),
     Output(
         REGIONS_FILE,
-        "a viral region of a long read or contig",
-        "of the input, then by position",
+        "viral region of a long read or contig",
+        "in input order",
         {
             "name": _NAME,
-            "start": Column("first base, counted from 0", "bases"),
-            "end": Column("the base behind the last", "bases"),
-            "length": Column("length of the read or contig", "bases"),
-            "chunks": Column("scored chunks in it", "chunks"),
-            "mean_score": Column("mean of their max_score_1", _P),
-            "mean_delta": Column("mean of their max_score_1 - max_score_0", "-1 to 1"),
-            "is_whole": Column("whether it holds the first and the last scored chunk of the read or contig"),
+            "start": Column("first base, counted from 0"),
+            "end": Column("base after the last"),
+            "length": Column("length of the read or contig"),
+            "chunks": Column("scored chunks in it"),
+            "mean_score": Column("mean of their max_score_1"),
+            "mean_delta": Column("mean of their max_score_1 - max_score_0"),
+            "is_whole": Column("whether it spans all scored chunks of the read or contig"),
         },
         REGION_SCHEMA,
     ),
@@ -223,7 +224,10 @@ def columns_of(file: str) -> Mapping[str, Column]:
 
 def markdown(examples: Mapping[str, Example]) -> str:
     """The tables of the page; `examples` has a row of each file, by column."""
-    return "\n".join(line for output in OUTPUTS for line in _section(output, examples.get(output.file, {})))
+    explained: dict[tuple[str, str], str] = {}
+    return "\n".join(
+        line for output in OUTPUTS for line in _section(output, examples.get(output.file, {}), explained)
+    )
 
 
 def with_outputs(page: str, examples: Mapping[str, Example] | None = None) -> str:
@@ -232,18 +236,34 @@ def with_outputs(page: str, examples: Mapping[str, Example] | None = None) -> st
     inside, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"found no marks {BEGIN.strip()} and {END.strip()}")
-    return f"{before}{BEGIN}\n{markdown(examples or _examples_on(inside))}\n{END}{after}"
+    return f"{before}{BEGIN}\n{markdown({**_examples_on(inside), **(examples or {})})}\n{END}{after}"
 
 
-def _section(output: Output, example: Example) -> Iterator[str]:
+def _section(output: Output, example: Example, explained: dict[tuple[str, str], str]) -> Iterator[str]:
+    """A table of columns. `explained` has the file that explains a column first: later files refer to it."""
     yield f"### `{output.file}`\n"
-    yield f"One row: {output.row}. Order: {output.order}.\n"
-    yield "| column | type | unit | meaning | null when | example |"
-    yield "| --- | --- | --- | --- | --- | --- |"
-    for (name, column), kind in zip(output.columns.items(), output.types(), strict=True):
-        shown = example.get(name, "")
-        yield f"| `{name}` | {kind} | {column.unit} | {column.meaning} | {column.null} | {shown} |"
+    yield f"One row for each {output.row}, {output.order}.\n"
+    yield "| column | meaning | example |"
+    yield "| --- | --- | --- |"
+    for name, column in output.columns.items():
+        first = explained.setdefault((name, column.meaning), output.file)
+        meaning = column.meaning if first == output.file else f"see `{first}`"
+        yield f"| `{name}` | {meaning} | {example.get(name, '')} |"
     yield ""
+    yield from _empty_where(output.columns)
+
+
+def _empty_where(columns: Mapping[str, Column]) -> Iterator[str]:
+    """Which columns are empty where; three or more neighbours as the first and the last of them."""
+    runs: dict[str, list[str]] = {}
+    for null, neighbours in groupby(columns, lambda name: columns[name].null):
+        if null:
+            names = [f"`{name}`" for name in neighbours]
+            shown = names if len(names) < 3 else [f"{names[0]} to {names[-1]}"]
+            runs.setdefault(null, []).extend(shown)
+    if runs:
+        rules = [f"{', '.join(shown)} if {null}" for null, shown in runs.items()]
+        yield f"Empty: {'; '.join(rules)}.\n"
 
 
 def _examples_on(inside: str) -> Mapping[str, Example]:
@@ -260,7 +280,8 @@ def _examples_on(inside: str) -> Mapping[str, Example]:
 
 def _examples_in(results: Path) -> dict[str, Example]:
     """A row of each file that has one: of the tables of reads the first with a call."""
-    return {output.file: _row(results / output.file, output) for output in OUTPUTS}
+    paths = {output: results / output.file for output in OUTPUTS}
+    return {output.file: _row(path, output) for output, path in paths.items() if path.exists()}
 
 
 def _row(path: Path, output: Output) -> Example:

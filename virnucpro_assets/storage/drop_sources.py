@@ -11,7 +11,7 @@ from virnucpro_assets.sequences.names import DuplicatePolicy
 from virnucpro_assets.sequences.read_files import ReadFile
 from virnucpro_assets.vocabulary import Label
 
-OTHER_THAN_READS = ("min_score", "follows_delivery", "delivery", "label")
+OTHER_THAN_READS = ("min_score", "per_pair", "follows_delivery", "delivery", "label")
 
 
 class SourceFile(BaseModel):
@@ -37,10 +37,10 @@ class DeliveryMark(BaseModel):
 class DropSource(BaseModel):
     """The files of a drop and how its reads are processed.
 
-    `min_score` is the P(virus) that a hit needs, if it differs from the settings. `delivery` is set if a scan of the
-    drops folder registered the drop. With `follows_delivery` the drop was registered by name instead: its files are
-    those that its delivery has when they are listed. `label` is set if the drop is for training a classifier: no
-    predictions are expected of it.
+    `min_score` is the P(virus) that a hit needs, if it differs from the settings; with `per_pair` a row a pair of
+    mates is written too, whatever the settings say. `delivery` is set if a scan of the drops folder registered the
+    drop. With `follows_delivery` the drop was registered by name instead: its files are those that its delivery has
+    when they are listed. `label` is set if the drop is for training a classifier: no predictions are expected of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +48,7 @@ class DropSource(BaseModel):
     chunk_length: int
     duplicates: DuplicatePolicy = "suffix"
     min_score: float | None = None
+    per_pair: bool = False
     follows_delivery: bool = False
     delivery: DeliveryMark | None = None
     label: Label | None = None
@@ -61,6 +62,7 @@ class DropSource(BaseModel):
         chunk_length: int,
         duplicates: DuplicatePolicy,
         min_score: float | None = None,
+        per_pair: bool = False,
         label: Label | None = None,
     ) -> "DropSource":
         """A source with the absolute paths of these files.
@@ -79,7 +81,12 @@ class DropSource(BaseModel):
             _check_writable_name(file.path)
         named = [SourceFile(path=file.path.absolute(), mate=file.mate) for file in files]
         return cls(
-            chunk_length=chunk_length, duplicates=duplicates, min_score=min_score, label=label, files=named
+            chunk_length=chunk_length,
+            duplicates=duplicates,
+            min_score=min_score,
+            per_pair=per_pair,
+            label=label,
+            files=named,
         )
 
     def same_reads(self, other: "DropSource") -> bool:
@@ -88,8 +95,8 @@ class DropSource(BaseModel):
         return self.model_copy(update=ignored) == other
 
     def same_results(self, other: "DropSource") -> bool:
-        """Whether both have the same reads and the same hits."""
-        return self.same_reads(other) and self.min_score == other.min_score
+        """Whether both have the same reads, the same hits and the same tables."""
+        return self.same_reads(other) and (self.min_score, self.per_pair) == (other.min_score, other.per_pair)
 
 
 def _check_writable_name(path: Path) -> None:

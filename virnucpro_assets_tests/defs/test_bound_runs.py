@@ -28,7 +28,13 @@ def register(settings: Settings, name: str, **options: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "meanwhile", [("theirs", {}), ("ours", {"chunk_length": 500}), ("ours", {"min_score": 0.99})]
+    "meanwhile",
+    [
+        ("theirs", {}),
+        ("ours", {"chunk_length": 500}),
+        ("ours", {"min_score": 0.99}),
+        ("ours", {"per_pair": True}),
+    ],
 )
 @pytest.mark.parametrize("last", [1, 2])
 def test_the_jobs_of_a_command_end_where_somebody_else_changed_the_drop(

@@ -41,6 +41,7 @@ def outcomes(place: Installation) -> dict[str, Outcome]:
         "no length": (["import", "model.pth"], {}),
         "unknown encoder": (["import", "model.pth", "--chunk-length", "300", "--esm2", "none"], {}),
         "list": (["list"], chosen),
+        "list one in use": (["list"], {"VIRNUCPRO_ESM2": "esm2_mine"}),
         "show": (["show", "esm2_mine"], {}),
         "show classifier": (["show", "classifier_300"], {}),
         "show none": (["show", "../models"], {}),
@@ -84,13 +85,31 @@ def test_what_was_imported_is_listed_with_what_it_is(
     out = outcomes["list"].stdout
     models = place.folder / "models"
     assert f"esm2                          {models / 'esm2_mine'}\n" in out
-    assert f"classifier for chunks of 500  {models / 'classifier_500'} (missing)" in out
-    rows = {line.split()[0]: line for line in out.split("registry ")[1].splitlines()[2:]}
+    assert f"classifier for chunks of 500  {models / 'classifier_500'} (not installed)" in out
+    rows = installed(outcomes["list"])
     assert set(rows) == {"classifier_300", "dna", "esm2_mine"}
     kind = ("esm2,", "32", "wide:", "shape", "of", "no", "published", "model", "float16", "0.1")
-    assert rows["esm2_mine"].split() == ["esm2_mine", *kind, str(place.folder / "esm2_mine.pt")]
+    assert rows["esm2_mine"].split() == ["esm2_mine", "yes", *kind, str(place.folder / "esm2_mine.pt")]
     assert "classifier, chunks of 300, 128 wide" in rows["classifier_300"]
     assert "SHA-256" in rows["classifier_300"]
+
+
+def installed(outcome: Outcome) -> dict[str, str]:
+    """The lines about the models in the registry, by name."""
+    return {line.split()[0]: line for line in outcome.stdout.split("registry ")[1].splitlines()[2:]}
+
+
+@pytest.mark.parametrize(
+    ("listed", "in_use"),
+    [
+        ("list", {"classifier_300": "yes", "dna": "yes", "esm2_mine": "yes"}),
+        ("list one in use", {"classifier_300": "no", "dna": "no", "esm2_mine": "yes"}),
+    ],
+)
+def test_an_installed_model_that_is_not_in_use_is_marked(
+    outcomes: dict[str, Outcome], listed: str, in_use: dict[str, str]
+) -> None:
+    assert {name: line.split()[1] for name, line in installed(outcomes[listed]).items()} == in_use
 
 
 def test_a_model_is_shown_with_its_memory_and_its_setting(outcomes: dict[str, Outcome]) -> None:
@@ -139,9 +158,42 @@ def test_a_mistake_is_one_line(outcomes: dict[str, Outcome], name: str, code: in
     assert said in line
 
 
-def test_a_classifier_that_is_not_there_is_said_before_anything_is_made(place: Installation) -> None:
+@pytest.mark.parametrize(
+    ("setting", "value", "line"),
+    [
+        (
+            "VIRNUCPRO_CLASSIFIERS",
+            "nowhere",
+            "setting classifiers: found no classifier for chunks of 300 in nowhere; expected the folder "
+            "classifier_300 there. Import the published one (`virnucpro models import`, docs/models.md) or train one.",
+        ),
+        (
+            "VIRNUCPRO_ESM2",
+            "esm2_t36_3B_UR50D",
+            "setting esm2: found esm2_t36_3B_UR50D, which is not installed in models; expected the name of an "
+            "installed model, or its folder. Run `virnucpro models fetch esm2_t36_3B_UR50D`, or name another; "
+            "`virnucpro models list` shows them.",
+        ),
+        (
+            "VIRNUCPRO_DNABERT_S",
+            "mine",
+            "setting dnabert_s: found mine, which is not installed in models; expected the name of an installed "
+            "model, or its folder. `virnucpro models list` shows the installed ones; docs/models.md says how to "
+            "install others.",
+        ),
+        (
+            "VIRNUCPRO_DNABERT_S",
+            "/nowhere/DNABERT-S",
+            "setting dnabert_s: found no folder /nowhere/DNABERT-S; expected the name of an installed model, or its "
+            "folder. `virnucpro models list` shows the installed ones; docs/models.md says how to install others.",
+        ),
+    ],
+)
+def test_a_model_that_is_not_installed_is_named_before_anything_is_made(
+    place: Installation, setting: str, value: str, line: str
+) -> None:
     (place.folder / "one.fa").write_text(">one\nATGGCTGCAGGT\n")
-    (done,) = place.run_all([(["predict", "one.fa", "--out", "out"], {"VIRNUCPRO_CLASSIFIERS": "nowhere"})])
-    assert done.exit_code == 3
-    assert "nowhere/classifier_300/card.json: found no file; expected the classifier's card" in done.stderr
+    (done,) = place.run_all([(["predict", "one.fa", "--out", "out"], {setting: value})])
+    assert done.exit_code == 2
+    assert done.stderr == f"error: {line}\n"
     assert not list(place.data_root.glob("one/*"))

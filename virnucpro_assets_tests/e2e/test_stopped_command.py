@@ -13,15 +13,18 @@ import pytest
 
 from virnucpro_assets.defs.steps import PROCESS
 from virnucpro_assets.storage.shards import ShardManifest, read_shard
-from virnucpro_assets_tests.conftest import with_default_signals
+from virnucpro_assets_tests.conftest import as_a_script_in_the_background, with_default_signals
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
 SMALL_PARTS = {"VIRNUCPRO_TOKEN_BUDGET": "1024", "VIRNUCPRO_PACKS_PER_PART": "1"}
 ENCODERS = ("dnabert_s", "esm2")
+INTERRUPTED = "error: interrupted; what is finished is kept, start again to go on"
 
 
-def stop_in_the_middle(deployment, signal_number: int) -> tuple[subprocess.Popen, list[Path]]:
+def stop_in_the_middle(
+    deployment, signal_number: int, *, in_foreground: bool
+) -> tuple[subprocess.Popen, list[Path]]:
     """Start `materialize`, send the signal once a part is there; returns the process and the parts."""
     with (deployment.root / "stderr").open("wb") as stderr:
         process = subprocess.Popen(
@@ -30,7 +33,7 @@ def stop_in_the_middle(deployment, signal_number: int) -> tuple[subprocess.Popen
             cwd=deployment.root,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
-            preexec_fn=with_default_signals,  # noqa: PLW1509
+            preexec_fn=with_default_signals if in_foreground else as_a_script_in_the_background,  # noqa: PLW1509
         )
     shards = deployment.root / "data" / "stopped"
     while not list(shards.glob("*/dnabert_s/*/part-*.h5")):
@@ -73,18 +76,19 @@ def undisturbed(new_deployment: Callable) -> tuple[dict[str, ShardManifest], lis
 
 
 @pytest.mark.parametrize(
-    ("number", "exit_code", "last_words"),
+    ("number", "in_foreground", "exit_code", "last_words"),
     [
-        (signal.SIGKILL, -signal.SIGKILL, None),
-        (signal.SIGHUP, -signal.SIGHUP, None),
-        (signal.SIGINT, 130, "error: interrupted; what is finished is kept, start again to go on"),
+        (signal.SIGKILL, True, -signal.SIGKILL, None),
+        (signal.SIGHUP, True, -signal.SIGHUP, None),
+        (signal.SIGINT, True, 130, INTERRUPTED),
+        (signal.SIGTERM, False, 130, INTERRUPTED),
     ],
 )
 def test_the_next_command_goes_on_from_the_parts_that_a_stopped_one_left(
-    deployment, undisturbed, number: int, exit_code: int, last_words: str | None
+    deployment, undisturbed, *, number: int, in_foreground: bool, exit_code: int, last_words: str | None
 ) -> None:
     deployment.deliver("stopped", reads=60)
-    process, parts = stop_in_the_middle(deployment, number)
+    process, parts = stop_in_the_middle(deployment, number, in_foreground=in_foreground)
     expected_shards, expected_calls = undisturbed
     assert process.returncode == exit_code
     if last_words:

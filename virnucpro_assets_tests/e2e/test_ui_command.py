@@ -13,7 +13,11 @@ from typer.testing import CliRunner
 
 from virnucpro_assets.cli import app
 from virnucpro_assets.defs.instance import CONFIG
-from virnucpro_assets_tests.conftest import REPOSITORY, Installation
+from virnucpro_assets_tests.conftest import (
+    REPOSITORY,
+    Installation,
+    as_a_script_in_the_background,
+)
 from virnucpro_assets_tests.waiting import wait_until
 from virnucpro_assets_tests.web_server import WebServer
 
@@ -55,6 +59,7 @@ def test_the_ui_starts_anywhere_and_says_which_page_to_open_and_nothing_of_the_f
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=as_a_script_in_the_background,  # noqa: PLW1509
         )
         try:
             wait_until(WebServer(port).ready, 100)

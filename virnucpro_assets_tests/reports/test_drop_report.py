@@ -20,6 +20,7 @@ from virnucpro_assets.reports.drop_report import (
     render_report,
 )
 from virnucpro_assets.reports.histograms import Histogram
+from virnucpro_assets.storage.pair_calls import PAIR_CALLS_FILE
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 HOSTILE = """<script>alert("1")</script>&'{{ 7 * 7 }}"""
@@ -124,6 +125,8 @@ def test_the_page_stands_alone_and_runs_nothing(report):
     files = {f"predictions/{name}" for name in PREDICTION_FILES} | {f"calls/{name}" for name in CALL_FILES}
     links = {reference for reference in page.references if not reference.startswith("#")}
     assert links == files
+    paired = Page(render_report(report.model_copy(update={"pairs": 3})))
+    assert {*paired.references} - {*page.references} == {f"calls/{PAIR_CALLS_FILE}"}
     assert {reference[1:] for reference in {*page.references} - files} <= set(page.ids)
     assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
     assert not re.search(r"url\((?!#)|@import|\son\w+=", html)
