@@ -151,7 +151,7 @@ class _ShardRun:
     def _progress_of(self, kind: EncoderKind) -> Progress:
         """The progress of an encoder, whose time counts from its first event."""
         if kind not in self._progress:
-            self._progress[kind] = Progress(kind, "sequences", self._totals[kind], self._report)
+            self._progress[kind] = Progress(kind, "sequence", self._totals[kind], self._report)
         return self._progress[kind]
 
     def _fail(self, key: ShardKey, failed: Failed) -> None:
