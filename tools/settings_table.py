@@ -7,20 +7,41 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from virnucpro_assets.demo.paths import MODELS_FOLDER
 from virnucpro_assets.files.atomic import write_text
-from virnucpro_assets.settings import Settings
+from virnucpro_assets.settings_fields import (
+    ComputeSettings,
+    DeliverySettings,
+    ModelSettings,
+    ScheduleSettings,
+)
+from virnucpro_assets.settings_groups import OperationSettings, ResultSettings
 from virnucpro_assets.settings_names import settings_of, shown
 
+GROUPS: dict[str, type[BaseModel]] = {
+    "Deliveries": DeliverySettings,
+    "Models": ModelSettings,
+    "Devices and computing": ComputeSettings,
+    "Automation": ScheduleSettings,
+    "Results": ResultSettings,
+    "Alerts and storage": OperationSettings,
+}
 BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
 
 
 def markdown() -> str:
-    """The table of the documentation."""
+    """The table of the documentation: the settings of each group after a row with its title.
+
+    What a meaning says of the default is in its column.
+    """
     lines = ["| setting | default | meaning |", "| --- | --- | --- |"]
-    for setting in settings_of(Settings):
-        meaning = setting.meaning.replace("|", "\\|")
-        lines.append(f"| `{setting.name}` | {_default(setting.default)} | {meaning} |")
+    for title, group in GROUPS.items():
+        lines.append(f"| **{title}** | | |")
+        for setting in settings_of(group):
+            meaning, _, otherwise = setting.meaning.replace("|", "\\|").partition("; default: ")
+            lines.append(f"| `{setting.name}` | {_default(setting.default) or otherwise} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 

@@ -41,73 +41,58 @@ def _number(value: Any) -> Any:
 class DeliverySettings(BaseModel):
     """Where deliveries arrive, when they are complete, and how their reads are cut."""
 
-    data_root: SomePath = Field(Path("data"), description="folder of everything that is made from drops")
+    data_root: SomePath = Field(Path("data"), description="all data and results")
     dagster_home: SomePath | None = Field(
         None,
         validation_alias="DAGSTER_HOME",
-        description="the Dagster instance's folder; by default `dagster` under the data root",
+        description="the Dagster instance; default: dagster in data_root",
     )
-    drops_folder: SomePath = Field(
-        Path("drops"), description="where deliveries arrive: sub-folders, files of reads, sample sheets"
-    )
-    settle_seconds: float = Field(
-        60, gt=0, description="seconds that a delivery without a marker must stay unchanged to be complete"
-    )
+    drops_folder: SomePath = Field(Path("drops"), description="where deliveries arrive")
+    settle_seconds: float = Field(60, gt=0, description="seconds until an unchanged delivery is complete")
     ready_marker: str = Field(
         "READY",
         pattern=r"^[A-Za-z0-9_-]+$",
-        description="file name in a folder, or ending of a file beside a file, that marks a delivery as complete",
+        description="name of the file that says a delivery is complete",
     )
     allow_external_sample_paths: bool = Field(
-        False, description="whether a sample sheet may name files outside the drops folder"
+        False, description="sample sheets may name files outside drops_folder"
     )
-    ranks: PositiveInt = Field(
-        4, le=99, description="W: the number of shards of a drop, whatever the number of devices"
-    )
+    ranks: PositiveInt = Field(4, le=99, description="pieces of a drop that are repeated separately")
     chunk_length: Annotated[Literal[300, 500], BeforeValidator(_number)] = Field(
-        300, description="L: bases of a chunk, unless a drop says otherwise"
+        300, description="bases of a chunk: 300 or 500"
     )
     duplicates: Literal["suffix", "refuse"] = Field(
-        "suffix", description="repeated read names get a suffix, or are an error"
+        "suffix", description="suffix numbers repeated read names, refuse fails"
     )
 
 
 class ModelSettings(BaseModel):
     """Which models score which reads, and where models come from."""
 
-    models: SomePath = Field(
-        Path("models"), description="the registry: folder of the models that were fetched or imported"
-    )
-    esm2: SomePath = Field(
-        MODELS_FOLDER / "esm2", description="model folder of ESM-2, or its name in the registry"
-    )
-    dnabert_s: SomePath = Field(
-        MODELS_FOLDER / "dnabert_s", description="model folder of DNABERT-S, or its name in the registry"
-    )
+    models: SomePath = Field(Path("models"), description="installed models")
+    esm2: SomePath = Field(MODELS_FOLDER / "esm2", description="name or folder of ESM-2")
+    dnabert_s: SomePath = Field(MODELS_FOLDER / "dnabert_s", description="name or folder of DNABERT-S")
     classifiers: SomePath = Field(
         MODELS_FOLDER,
-        description="folder with classifier_300 and classifier_500, as the registry; one that was trained here is "
-        "preferred",
+        description="folder of classifier_300 and classifier_500; those trained here come first",
     )
     dna_only_below_bases: NonNegativeInt = Field(
         0,
-        description="reads of fewer bases are scored by the DNA alone, by classifier_300_dna or classifier_500_dna; "
-        "0: none. 300 is recommended once such a classifier is installed",
+        description="score shorter reads by DNA alone (classifier_300_dna, classifier_500_dna); 0: none",
     )
     score_reads_without_open_frame: bool = Field(
         False,
-        description="reads in which no reading frame is stop-free are scored by the DNA alone, by the same classifier; "
-        "otherwise they have no score",
+        description="score reads without a stop-free frame by DNA alone",
     )
     hub: str = Field(
         "https://huggingface.co",
         validation_alias="HF_ENDPOINT",
-        description="server from which `virnucpro models fetch` downloads: the Hugging Face hub or a mirror",
+        description="Hugging Face hub or a mirror",
     )
     hub_token: SecretStr | None = Field(
         None,
         validation_alias="HF_TOKEN",
-        description="token for repositories that are not public; a secret",
+        description="token for the hub (secret)",
     )
 
 
@@ -116,11 +101,9 @@ class RaySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    address: str = Field("http://127.0.0.1:8265", description="the cluster's job server, its dashboard")
-    num_cpus: PositiveFloat = Field(1, description="processors of each step")
-    num_gpus: NonNegativeFloat = Field(
-        1, description="GPUs of a step with embeddings; 0 on a cluster without any"
-    )
+    address: str = Field("http://127.0.0.1:8265", description="job server of the Ray cluster")
+    num_cpus: PositiveFloat = Field(1, description="processors per step")
+    num_gpus: NonNegativeFloat = Field(1, description="GPUs per embedding step; 0 without GPUs")
 
 
 class ComputeSettings(BaseModel):
@@ -128,65 +111,55 @@ class ComputeSettings(BaseModel):
 
     devices: str = Field(
         "auto",
-        description="auto, cuda, cuda:0,1 (as CUDA counts, from 0) or cpu:2 (two CPU slots) or cpu:1/8 (one of eight, "
-        "whichever is free)",
+        description="auto, cuda, cuda:0,1, cpu:2 (two slots) or cpu:1/8 (any one of eight)",
     )
     visible_gpus: str | None = Field(
         None,
         validation_alias="CUDA_VISIBLE_DEVICES",
-        description="the GPUs that a scheduler assigns to this process, by number or UUID; all if not set",
+        description="GPUs to use, by number or UUID; default: all",
     )
-    precision: Precision = Field(
-        "float32", description="precision of the encoders; rows are always stored as float32"
-    )
+    precision: Precision = Field("float32", description="float32, bfloat16 or float16 in the encoders")
     attention: Attention | None = Field(
         None,
-        description="kernel of attention: dense-runs, varlen, flash, or plain, which computes "
-        "as VirNucPro does, slowly; if not set, the fastest that was measured",
+        description="kernel: dense-runs, varlen, flash or plain (as VirNucPro, slow); default: the fastest",
     )
     fused_kernels: bool | None = Field(
         None,
-        description="whether layers use this package's own kernels; if not set, on GPUs in half precision",
+        description="use this package's kernels; default: on GPUs in 16 bits",
     )
     peak_tflops: PositiveFloat | None = Field(
         None,
-        description="peak rate of one device in this precision, for MFU; if not set, each device measures it",
+        description="peak rate of a device, to show its utilisation; default: measured",
     )
     token_budget: PositiveInt | None = Field(
         None,
         ge=1024,
-        description="tokens of a pack, special ones included; default: on a GPU 32,768 for ESM-2 and 65,536 for "
-        "DNABERT-S, else 8,192",
+        description="tokens of a pack; default: on GPUs 32,768 (ESM-2) and 65,536 (DNABERT-S), else 8,192",
     )
     packs_per_part: PositiveInt = Field(64, description="packs between two checkpoints")
     embedding_cache_gib: NonNegativeFloat = Field(
         0,
-        description="size of the cache of embeddings for other drops with the same sequences, GiB; 0: no cache",
+        description="cache for repeated sequences, GiB; 0: none",
     )
     executor: Literal["in_process", "ray"] = Field(
         "in_process",
-        description="where steps of runs from the UI are computed: on this machine, or on a Ray cluster",
+        description="where the UI's runs compute: in_process (here) or ray",
     )
     ray: RaySettings = Field(default_factory=RaySettings, description="the Ray cluster, if there is one")
-    when_busy: WhenBusy = Field(
-        "wait", description="if another run holds a device or a drop's files: wait, or fail"
-    )
+    when_busy: WhenBusy = Field("wait", description="if a device or drop is in use: wait, or refuse")
     locks_folder: SomePath | None = Field(
         None,
-        description="folder of the locks of this machine's devices, the same for all users who share them; default: "
-        "/run/lock, or /dev/shm if that is not shared",
+        description="locks of devices, one folder for all users; default: /run/lock or /dev/shm",
     )
     stall_seconds: float = Field(
         900,
         gt=0,
-        description="seconds without progress after which a device process is ended and its work is repeated",
+        description="seconds without progress until a device process restarts",
     )
-    max_device_restarts: NonNegativeInt = Field(
-        3, description="how often in a row a device process may end before its device is not used any more"
-    )
+    max_device_restarts: NonNegativeInt = Field(3, description="restarts in a row until a device is given up")
     quarantine: QuarantinePolicy = Field(
         "fail",
-        description="a sequence that cannot be embedded fails its rank, or its reads become not_scored",
+        description="sequences that cannot be embedded: fail their rank, or become not_scored",
     )
 
 
@@ -196,33 +169,29 @@ class ScheduleSettings(BaseModel):
     owner: str = Field(
         "team:virnucpro",
         pattern=r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+)$",
-        description="owner of the assets in the UI: team:NAME, or an e-mail address",
+        description="owner of assets: team:NAME or e-mail address",
     )
     automation: bool = Field(
         True,
-        description="whether arriving drops are found and computed automatically; the UI can switch it",
+        description="compute deliveries automatically",
     )
     scan_interval_seconds: PositiveInt = Field(
         30,
-        description="seconds between two scans of the drops folder, and between two evaluations of the automation",
+        description="seconds between scans for new work",
     )
     nightly_at: str = Field(
         "02:00",
         pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
-        description="when the schedule nightly_drops asks for what was never begun",
+        description="when nightly_drops runs",
     )
-    retry_cron: str = Field("0 7-19 * * *", description="when the schedule retry_failed runs, as a cron line")
-    timezone: str = Field("UTC", description="time zone of the schedules, for example Europe/Vienna")
-    step_retries: NonNegativeInt = Field(
-        2, description="how often a step is repeated that failed only because a device or a lock was not free"
-    )
+    retry_cron: str = Field("0 7-19 * * *", description="when retry_failed runs, as a cron line")
+    timezone: str = Field("UTC", description="time zone of schedules, such as Europe/Vienna")
+    step_retries: NonNegativeInt = Field(2, description="retries of a step if a device or lock is in use")
     step_retry_seconds: float = Field(
-        60, ge=0, description="seconds before the first such repetition; doubled before each next one"
+        60, ge=0, description="seconds before the first retry; doubled each time"
     )
     retry_limit: PositiveInt = Field(
         3,
-        description="failures of a partition after which the schedule retry_failed does not repeat it any more",
+        description="failures in a row until retry_failed gives up",
     )
-    retry_drops: PositiveInt = Field(
-        20, description="how many drops the schedule retry_failed repeats at a time"
-    )
+    retry_drops: PositiveInt = Field(20, description="drops that retry_failed repeats at a time")

@@ -33,31 +33,26 @@ class CallThresholds(BaseModel):
 
     viral_above: Share = Field(
         0.3,
-        description="a read is Viral if its weighted delta is above, Non-viral if it is below the negative",
+        description="Viral above this weighted delta, Non-viral below its negative",
     )
-    high_above: Share = Field(0.6, description="a weighted delta above, either way, is high confidence")
-    confident_above: Share = Field(0.8, description="a chunk is confident if one score is above")
-    opposite_below: Share = Field(0.3, description="and the other below")
-    ambiguous_above: Share = Field(0.7, description="a chunk is ambiguous if both scores are above")
-    min_confident_chunks: NonNegativeInt = Field(
-        1, description="confident chunks of the call's kind that confidence needs"
-    )
-    min_confident_share: Share = Field(
-        0.1, description="their share of the chunks that are not ambiguous that confidence needs"
-    )
-    min_chunks: NonNegativeInt = Field(5, description="chunks that confidence needs")
+    high_above: Share = Field(0.6, description="high confidence beyond this weighted delta")
+    confident_above: Share = Field(0.8, description="a chunk is sure with one score above this")
+    opposite_below: Share = Field(0.3, description="and its other score below this")
+    ambiguous_above: Share = Field(0.7, description="a chunk is ambiguous with both scores above this")
+    min_confident_chunks: NonNegativeInt = Field(1, description="sure chunks for a high or moderate tier")
+    min_confident_share: Share = Field(0.1, description="their share of the chunks that are not ambiguous")
+    min_chunks: NonNegativeInt = Field(5, description="scored chunks for a high or moderate tier")
     wanted_precision: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="wanted share of viruses among what is called virus; a precision with a threshold on the "
-        "classifier's card",
+        description="wanted share of viruses among Viral reads; needs a threshold on the classifier's card",
     )
     wanted_fdr: float | None = Field(
         None,
         gt=0,
         lt=1,
-        description="wanted expected share of wrong ones among what is called virus; needs a calibration",
+        description="accepted share of wrong Viral calls; needs a calibration",
     )
 
     @model_validator(mode="after")
@@ -75,15 +70,13 @@ class RegionRules(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    smoothing_chunks: PositiveInt = Field(
-        5, le=999, description="scored chunks over which the delta of a chunk is averaged; odd"
-    )
+    smoothing_chunks: PositiveInt = Field(5, le=999, description="scored chunks in the moving average; odd")
     region_above: float = Field(
-        0.0, ge=-1, le=1, description="an averaged delta above makes a chunk part of a region"
+        0.0, ge=-1, le=1, description="averaged delta above which a chunk is in a region"
     )
-    min_region_chunks: PositiveInt = Field(5, description="scored chunks that a region needs")
+    min_region_chunks: PositiveInt = Field(5, description="least scored chunks of a region")
     max_unscored_bases: NonNegativeInt = Field(
-        3000, description="bases without a scored chunk that a region may hold"
+        3000, description="most bases without a scored chunk inside a region"
     )
 
     @field_validator("smoothing_chunks")
@@ -98,7 +91,7 @@ class ResultSettings(BaseModel):
     """Thresholds of hits, calls, checks and classifiers."""
 
     min_score: float = Field(
-        0.5, ge=0, le=1, description="P(virus) that a read's best chunk needs to be a hit"
+        0.5, ge=0, le=1, description="least P(virus) of a read's best chunk in hits.fasta"
     )
     per_pair: bool = Field(False, description="write pair_calls.tsv too: a row a pair of mates")
     calls: CallThresholds = Field(
@@ -108,37 +101,37 @@ class ResultSettings(BaseModel):
         None,
         gt=0,
         lt=1,
-        description="share of viruses expected among the reads, for q-values; none: that of the classifier's training",
+        description="expected share of viruses, for q-values; default: as in training",
     )
     low_complexity_above: float = Field(
         LOW_COMPLEXITY_ABOVE,
         ge=0,
         le=310,
-        description="dust score above which a chunk is low in complexity: 5 is random, 310 one base alone",
+        description="dust score of low complexity (random: 5, one base: 310)",
     )
     regions: RegionRules = Field(
         default_factory=RegionRules, description="when chunks of a long read or contig are a viral region"
     )
-    check_sample: PositiveInt = Field(64, le=512, description="chunks in the sample of the precision checks")
+    check_sample: PositiveInt = Field(64, le=512, description="chunks in precision checks")
     min_cosine: float = Field(
         0.999,
         ge=-1,
         le=2,
-        description="least cosine of an embedding to its float32 reference; above 1 every drop is held back",
+        description="least cosine to float32; above 1 always fails",
     )
     min_label_agreement: float = Field(
-        0.98, ge=0, le=2, description="least share of equal labels against float32; above 1 likewise"
+        0.98, ge=0, le=2, description="least share of equal labels; above 1 always fails"
     )
     max_packed_difference: NonNegativeFloat = Field(
-        5e-6, description="largest change of an embedding by its neighbours, float32"
+        5e-6, description="largest effect of neighbours in a pack, in float32"
     )
     min_packing_efficiency: float = Field(
-        0.9, ge=0, le=1, description="least tokens in packs over capacity, full packs"
+        0.9, ge=0, le=1, description="least share of a full pack that is filled"
     )
     classifier_margin: NonNegativeFloat = Field(
         0.01,
         lt=1,
-        description="by how much AUROC and F1 of a new classifier may be below those of the one in use",
+        description="how far a new classifier's AUROC and F1 may be lower",
     )
 
 
@@ -147,34 +140,26 @@ class AlertSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
-    log: bool = Field(False, description="write alerts to the log of the process that evaluates the sensors")
-    webhook: SecretStr | None = Field(
-        None, description="http(s) address to which each alert is sent as JSON; a secret, it may hold a token"
-    )
+    log: bool = Field(False, description="write alerts to the daemon's log")
+    webhook: SecretStr | None = Field(None, description="address that gets alerts as JSON (secret)")
     webhook_header: SecretStr | None = Field(
         None,
-        description="one header of these requests, NAME: VALUE, as Authorization: Bearer TOKEN; a secret",
+        description="header for it, NAME: VALUE (secret)",
     )
-    mail_to: str = Field("", description="addresses to which alerts go by e-mail, separated by commas")
-    mail_from: str = Field(
-        "", description="the sender's address of these e-mails; by default the first of mail_to"
-    )
-    mail_warnings: bool = Field(
-        False, description="send warnings of checks by e-mail too; the log and the webhook always get them"
-    )
-    finished: bool = Field(False, description="tell of each drop that is finished too, with its counts")
-    smtp_host: str = Field("localhost", description="the mail server")
-    smtp_port: PositiveInt = Field(587, le=65535, description="the port of that server")
+    mail_to: str = Field("", description="e-mail addresses, separated by commas")
+    mail_from: str = Field("", description="sender; default: the first of mail_to")
+    mail_warnings: bool = Field(False, description="mail warnings of checks too")
+    finished: bool = Field(False, description="report finished drops too")
+    smtp_host: str = Field("localhost", description="mail server")
+    smtp_port: PositiveInt = Field(587, le=65535, description="its port")
     smtp_security: Literal["starttls", "ssl", "none"] = Field(
-        "starttls", description="encryption of the connection; none only for a server on this machine"
+        "starttls", description="starttls, ssl or none (this machine only)"
     )
-    smtp_user: str = Field("", description="user name for the login; empty: no login")
-    smtp_password: SecretStr | None = Field(None, description="password of that user; a secret")
-    timeout_seconds: PositiveFloat = Field(10, description="seconds that one target may take")
-    repeat_hours: PositiveFloat = Field(
-        24, description="hours after which the same failure of the same drop is sent again"
-    )
-    ui_url: str = Field("http://127.0.0.1:3000", description="web address of the UI, for the links in alerts")
+    smtp_user: str = Field("", description="login name; empty: no login")
+    smtp_password: SecretStr | None = Field(None, description="its password (secret)")
+    timeout_seconds: PositiveFloat = Field(10, description="seconds to wait for a target")
+    repeat_hours: PositiveFloat = Field(24, description="hours until the same failure is sent again")
+    ui_url: str = Field("http://127.0.0.1:3000", description="address of the UI, for links")
 
     @field_validator("webhook")
     @classmethod
@@ -205,23 +190,21 @@ class OperationSettings(BaseModel):
     fresh_hours: PositiveFloat | None = Field(
         None,
         ge=1,
-        description="hours after which predictions count as stale if no drop has younger ones; for daily deliveries",
+        description="warn if no drop was predicted for so long",
     )
     overdue_hours: NonNegativeFloat = Field(
-        36, description="hours after which a drop without predictions is overdue; 0: never"
+        36, description="hours until a drop without predictions is overdue; 0: never"
     )
     reports_url: str | None = Field(
         None,
         pattern="^https?://",
-        description="web address of the pages in the data root; if not set, the UI shows their paths",
+        description="web address of the data root's pages, for links",
     )
     keep_embeddings_days: PositiveFloat | None = Field(
         None,
-        description="days after which the embeddings of a finished drop are removed; results stay; not set: never",
+        description="days until finished drops lose their embeddings; default: never",
     )
     keep_drops_days: PositiveFloat | None = Field(
-        None, description="days after which all data of a finished drop are removed; not set: never"
+        None, description="days until finished drops lose all data; default: never"
     )
-    cleanup_deletes: bool = Field(
-        False, description="whether the scheduled clean-up deletes, or only lists what it would delete"
-    )
+    cleanup_deletes: bool = Field(False, description="nightly_cleanup deletes; otherwise it lists")

@@ -24,14 +24,22 @@ ELSEWHERE = {
 }
 """Commands whose tests need files or drops of their own, with the files of those tests."""
 QUICK = {("settings",), ("drops",), ("drops", "--missing"), ("models", "list"), ("cleanup",)}
-VALUES = {"DROP": "sample", "$1": "reads.fastq.gz", "results/$(basename $1)": "results-reads"}
+VALUES = {
+    "DROP": "sample",
+    "READS": "sample.fastq.gz",
+    "FOLDER": "results-again",
+    "reads.fasta": "other.fasta",
+    "$1": "reads.fastq.gz",
+    "results/$(basename $1)": "results-reads",
+}
 """What stands in the place of the words that a reader replaces."""
 
 
 def lines_of_the_pages() -> list[tuple[str, ...]]:
-    """The arguments of every `virnucpro` of a shell block, in the order of the pages, each once."""
+    """The arguments of every `virnucpro` of a shell block, in the order of the pages, each once; what forgets last."""
     found = [command for page in PAGES for command in commands(page) if _is_ours(command)]
-    return list(dict.fromkeys(tuple(VALUES.get(word, word) for word in one.words[1:]) for one in found))
+    lines = dict.fromkeys(tuple(VALUES.get(word, word) for word in one.words[1:]) for one in found)
+    return sorted(lines, key=lambda line: line[0] == "forget")
 
 
 def _is_ours(command: Command) -> bool:
@@ -78,6 +86,7 @@ def _write_inputs(folder: Path) -> None:
     """The files that the pages name, and a delivery."""
     write_small_reads(folder / "sample.fastq")
     content = (folder / "sample.fastq").read_bytes()
+    write_small_reads(folder / "other.fasta")
     mates = ("s_R1.fastq.gz", "s_R2.fastq.gz")
     for name in ("sample.fastq.gz", "reads.fastq.gz", *mates):
         (folder / name).write_bytes(gzip.compress(content))

@@ -63,7 +63,7 @@ CASES = {
     "a home folder in a settings file": Case(
         {"virnucpro.toml": 'data_root = "~/vnp"\n'},
         "settings",
-        "data_root = {folder}/vnp  # folder of everything that is made from drops",
+        "data_root = {folder}/vnp  # all data and results",
         environment={"HOME": "{folder}"},
     ),
     "mates with dots before their marks": Case(

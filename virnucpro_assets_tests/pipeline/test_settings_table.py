@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tools.settings_table import with_table
+from tools.settings_table import GROUPS, with_table
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.settings_names import in_use, settings_of
 
@@ -15,6 +15,11 @@ def test_the_documentation_has_every_setting_with_its_default_and_meaning() -> N
     page = SETTINGS.read_text()
     advice = "python -m tools.settings_table docs/settings.md writes it"
     assert with_table(page) == page, advice
+
+
+def test_the_groups_of_the_documentation_have_all_settings_in_their_order() -> None:
+    grouped = [setting for group in GROUPS.values() for setting in settings_of(group)]
+    assert grouped == list(settings_of(Settings))
 
 
 def test_every_setting_has_a_meaning() -> None:
