@@ -258,7 +258,7 @@ def test_the_night_asks_for_the_drops_that_nobody_has_begun(daemon: Daemon) -> N
     said = daemon.schedule(NIGHTLY, datetime(2026, 5, 4, 2, 0, tzinfo=UTC))
 
     assert daemon.noted(NIGHTLY) == {"found": whole(2)}
-    assert said == "asked for 1 drops: found"
+    assert said == "asked for 1 drop: found"
     daemon.finish("found")
     assert daemon.schedule(NIGHTLY, datetime(2026, 5, 5, 2, 0, tzinfo=UTC)).startswith("nothing to do")
 

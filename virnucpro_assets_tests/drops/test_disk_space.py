@@ -15,6 +15,7 @@ from virnucpro_assets.drops.disk_space import (
     check_data_root,
     embedding_bytes,
     index_bytes,
+    readable_size,
     require_disk_space,
     table_bytes,
 )
@@ -159,3 +160,21 @@ def test_data_that_cannot_be_written_are_told_before_the_reads_are_looked_at(set
         check_data_root(root)
     with pytest.raises(InputError, match=r"/proc: found a folder that takes no files"):
         run_drop("never-registered", settings.model_copy(update={"data_root": root}), [].append)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1_006, "1.01 kB"),
+        (999_400, "999 kB"),
+        (999_700, "1 MB"),
+        (12_345_678, "12.3 MB"),
+        (999_900_000_000, "1 TB"),
+        (1_500_000_000_000, "1.5 TB"),
+    ],
+)
+def test_a_size_has_three_digits_and_a_unit(size: int, text: str) -> None:
+    assert readable_size(size) == text
