@@ -59,10 +59,11 @@ def _percent(share: float) -> str:
 
 def _rough(count: int) -> str:
     """A count, exact up to a million, then with three digits."""
-    for unit, name in ((10**9, "G"), (10**6, "M")):
-        if count >= unit:
-            return f"{count / unit:.3g}\u00a0{name}"
-    return f"{count:,}"
+    if count < 10**6:
+        return f"{count:,}"
+    # More is rounded to 1000, which has four digits.
+    number, unit = (count / 10**6, "M") if count < 999_500_000 else (count / 10**9, "G")
+    return f"{number:.3g}\u00a0{unit}"
 
 
 def _duration(seconds: float) -> str:

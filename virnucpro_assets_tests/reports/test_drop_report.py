@@ -321,3 +321,11 @@ def test_a_shard_without_tokens_has_no_packing_efficiency(report):
     empty = report.ranks[0].model_copy(update=nothing)
     text = Page(render_report(report.model_copy(update={"ranks": [empty]}))).text
     assert "0 cuda:0 0 0 – – – –" in text
+
+
+@pytest.mark.parametrize(
+    ("bases", "shown"),
+    [(999_999, "999,999"), (1_000_000, "1 M"), (999_999_999, "1 G"), (1_234_567_890, "1.23 G")],
+)
+def test_a_count_in_a_tile_has_three_digits_from_a_million_on(report, bases, shown):
+    assert f" {shown} bases" in Page(render_report(report.model_copy(update={"bases": bases}))).text
