@@ -199,8 +199,8 @@ def _classifiers(work: DropWork, tables: TablesManifest) -> dict[str, Path]:
     length = work.index.manifest.chunk_length
     folders = {
         DEFAULT: work.settings.classifier_folder(length),
-        SHORT: work.settings.dna_classifier_folder(length),
-        WITHOUT_OPEN_FRAME: work.settings.dna_classifier_folder(length),
+        SHORT: work.settings.classifier_folder(length, "dna"),
+        WITHOUT_OPEN_FRAME: work.settings.classifier_folder(length, "dna"),
     }
     return {role: folder for role, folder in folders.items() if role in tables.inputs}
 
