@@ -97,7 +97,7 @@ def predict(
             _predict_sheet(sheet, out, **options)
             return
         given = reads or []
-        files = _files([_kept(path) for path in given], paired=paired, interleaved=interleaved)
+        files = _files(given, paired=paired, interleaved=interleaved)
         first = Path("stdin") if str(given[0]) in NAMES else given[0]
         _predict(name or key_from_name(first), files, out, **options)
 
@@ -135,7 +135,7 @@ def prepare(
     """Write the chunks of reads and their stop-free frames, and compute nothing."""
     with one_line_errors():
         from virnucpro_assets.drops.disk_space import check_out
-        from virnucpro_assets.reports.pages import counted
+        from virnucpro_assets.errors import counted
         from virnucpro_assets.sequences.prepare import prepare as write_prepared
         from virnucpro_assets.settings import load_settings
 
@@ -228,11 +228,14 @@ def _kept(path: Path) -> Path:
 
 
 def _files(reads: list[Path], **how: bool) -> "list[ReadFile]":
-    """The files with their mates; the terminal says which look like mates and are not taken as such."""
+    """The files with their mates; the terminal says which look like mates and are not taken as such.
+
+    Standard input is kept in a file of its own first.
+    """
     from virnucpro_assets.sequences.read_files import pair_files
     from virnucpro_assets.sequences.reads import likely_mates
 
-    files = pair_files(reads, **how)
+    files = pair_files([_kept(path) for path in reads], **how)
     for line in likely_mates(files):
         say(f"note: {line}.")
     return files

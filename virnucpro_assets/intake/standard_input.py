@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import IO
 
-from virnucpro_assets.files.atomic import atomic_file
+from virnucpro_assets.files.atomic import atomic_file, sync_folder
 from virnucpro_assets.settings import Settings
 
 NAMES = {"-", "/dev/stdin"}
@@ -24,4 +24,6 @@ def keep_standard_input(settings: Settings, stream: IO[bytes]) -> Path:
         while block := stream.read(AT_ONCE):
             digest.update(block)
             copy.write(block)
-    return arriving.replace(arriving.with_name(f"{digest.hexdigest()[:16]}.reads"))
+    kept = arriving.replace(arriving.with_name(f"{digest.hexdigest()[:16]}.reads"))
+    sync_folder(kept.parent)
+    return kept

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from virnucpro_assets.demo.recognise import NOTE, is_demo_model
 from virnucpro_assets.drops.recipes import token_budget
-from virnucpro_assets.errors import InputError, VirnucproError
+from virnucpro_assets.errors import InputError, VirnucproError, counted
 from virnucpro_assets.models.cards import ClassifierCard, EncoderCard
 from virnucpro_assets.models.configs import pack_bytes, weights_bytes
 from virnucpro_assets.models.encoders import CATALOGUE
@@ -102,7 +102,7 @@ def model_lines(settings: Settings, name: str) -> list[str]:
         )
         lines.append(
             f"memory in {precision}: {weights / GIB:.2f} GiB of weights, about {pack / GIB:.2f} GiB for a pack of "
-            f"{budget} tokens (computed)"
+            f"{counted(budget, 'token')} (computed)"
         )
     return [*lines, *how_to_use(model)]
 

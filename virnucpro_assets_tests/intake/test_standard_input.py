@@ -1,6 +1,7 @@
 """Standard input as reads: kept once in a file of its own, whatever comes later."""
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,34 @@ def test_the_same_content_is_the_same_file_and_other_content_another(tmp_path: P
     assert one == again
     assert (one.read_bytes(), other.read_bytes()) == (b">a\nAC\n", b">b\nAC\n")
     assert sorted((tmp_path / "_stdin").iterdir()) == sorted([one, other])
+
+
+def test_the_name_of_what_is_kept_is_on_the_disk_before_it_is_returned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, synced = os.fsync, list[tuple[str, list[str]]]()
+
+    def recorded(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append((path.name, [file.name for file in path.iterdir()] if path.is_dir() else []))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    kept = keep_standard_input(Settings(data_root=tmp_path), io.BytesIO(b">a\nAC\n"))
+    assert synced[-1] == ("_stdin", [kept.name])
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_prepare_takes_standard_input_as_predict_does(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRNUCPRO_DATA_ROOT", str(tmp_path / "data"))
+    reads, out = ">a\nATGGCTGCAGGTCTG\n", tmp_path / "out"
+    done = CliRunner().invoke(app, ["prepare", name, "--out", str(out)], input=reads)
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, f"1 read, 1 chunk, 6 candidates in {out}")
+    assert (out / "chunks.fa").read_text() == ">a_chunk_1\nATGGCTGCAGGTCTG\n"
+    (kept,) = (tmp_path / "data" / "_stdin").iterdir()
+    assert kept.read_text() == reads
 
 
 @pytest.mark.parametrize("name", ["-", "/dev/stdin"])
