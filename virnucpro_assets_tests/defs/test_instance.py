@@ -6,11 +6,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from virnucpro_assets.defs.instance import CONFIG, LOCK, UNFINISHED, open_instance
 from virnucpro_assets.errors import InputError
 from virnucpro_assets.settings import Settings
-from virnucpro_assets_tests.conftest import REPOSITORY
 
 
 @pytest.mark.parametrize("name", ["run?1", "50%ce", "a%20b"])
@@ -61,9 +61,10 @@ def test_an_instance_that_is_configured_keeps_its_configuration(tmp_path):
     assert (tmp_path / "dagster.yaml").read_text() == own
 
 
-def test_a_clone_has_no_second_configuration_that_dagsters_programs_would_warn_of():
-    assert CONFIG.exists()
-    assert [path.name for path in REPOSITORY.glob("dagster.y*ml")] == []
+def test_the_repository_and_the_package_ship_the_same_configuration():
+    repository = Path(__file__).parents[2] / "dagster.yaml"
+
+    assert yaml.safe_load(repository.read_text()) == yaml.safe_load(CONFIG.read_text())
 
 
 def test_what_is_recorded_is_there_when_the_instance_is_opened_again(tmp_path):

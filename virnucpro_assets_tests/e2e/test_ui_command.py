@@ -1,7 +1,6 @@
 """`virnucpro init` and `virnucpro ui` in a folder that is no clone: what they write, and how the UI begins."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +11,6 @@ import pytest
 from typer.testing import CliRunner
 
 from virnucpro_assets.cli import app
-from virnucpro_assets.defs.instance import CONFIG
 from virnucpro_assets_tests.conftest import (
     REPOSITORY,
     Installation,
@@ -31,8 +29,8 @@ def test_init_writes_what_dagster_needs_and_leaves_what_is_there(
     first = CliRunner().invoke(app, ["init"])
     workspace, instance = tmp_path / "workspace.yaml", tmp_path / "data" / "dagster" / "dagster.yaml"
     assert (first.exit_code, first.stdout.splitlines()) == (0, [str(workspace), str(instance)])
-    assert workspace.read_bytes() == (REPOSITORY / "workspace.yaml").read_bytes()
-    assert instance.read_bytes() == CONFIG.read_bytes()
+    for path in (workspace, instance):
+        assert path.read_bytes() == (REPOSITORY / path.name).read_bytes()
     workspace.write_text("load_from: []\n")
     assert CliRunner().invoke(app, ["init"]).exit_code == 0
     assert workspace.read_text() == "load_from: []\n"
@@ -43,9 +41,6 @@ def test_init_writes_what_dagster_needs_and_leaves_what_is_there(
 def test_the_ui_starts_anywhere_and_says_which_page_to_open_and_nothing_of_the_frameworks(
     tmp_path: Path,
 ) -> None:
-    for file in REPOSITORY.glob("dagster.y*ml"):
-        # In the root of a clone Dagster would find another configuration than that of DAGSTER_HOME, and say so.
-        shutil.copy(file, tmp_path)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
