@@ -60,6 +60,8 @@ def summary_lines(key: str, settings: Settings, copies: Sequence[Path] = ()) -> 
         yield f"note: {note}"
     if removed:
         yield f"note: {removed.line}; `virnucpro materialize {key}` computes them again"
+    if not report.reads:
+        yield "warning: the files have no reads"
     if warning:
         yield f"warning: {warning}"
     yield f"report: {path_of[work.folder.report.name].absolute()}"

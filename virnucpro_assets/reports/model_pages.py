@@ -22,7 +22,9 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16")
 def installed_lines(settings: Settings) -> list[str]:
     """The models in use with the settings that name them, then those in the registry."""
     in_use = _in_use(settings)
-    lines = table(("in use as", "folder"), [(what, _found(folder)) for what, folder in in_use.items()])
+    lines = table(
+        ("in use as", "folder"), [(what, _found(folder, settings)) for what, folder in in_use.items()]
+    )
     registry = Registry(settings.models)
     used = {folder.resolve() for folder in in_use.values()}
     rows = [
@@ -122,9 +124,11 @@ def _in_use(settings: Settings) -> dict[str, Path]:
     return folders
 
 
-def _found(folder: Path) -> str:
-    missing = "" if (folder / WEIGHTS_FILE).is_file() else " (not installed)"
-    return f"{folder.absolute()}{missing}"
+def _found(folder: Path, settings: Settings) -> str:
+    if (folder / WEIGHTS_FILE).is_file():
+        return str(folder.absolute())
+    place = settings.models / folder if len(folder.parts) == 1 else folder
+    return f"{place.absolute()} (not installed)"
 
 
 def _row(registry: Registry, name: str) -> tuple[str, ...]:

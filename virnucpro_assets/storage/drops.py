@@ -217,6 +217,6 @@ def check_key(key: str) -> str:
             where=repr(key[:80]),
             found=f"a name of {counted(len(key), 'character')} that does not fit",
             expected="1 to 64 letters, digits, '-' or '_', the first a letter or digit",
-            advice="Choose another name (--name).",
+            advice="Choose another name.",
         )
     return key

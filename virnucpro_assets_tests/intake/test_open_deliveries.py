@@ -176,7 +176,7 @@ PREDICT_MISTAKES = [
             "missing: {root}/no.fq: found no file; expected a file of reads. Check the path; give the files of "
             "a folder one by one.",
             "a b: drop key, 'a b': found a name of 3 characters that does not fit; expected 1 to 64 letters, digits, "
-            "'-' or '_', the first a letter or digit. Choose another name (--name).",
+            "'-' or '_', the first a letter or digit. Choose another name.",
         ],
     ),
     (
