@@ -79,8 +79,8 @@ def predict(
         from virnucpro_assets.intake.standard_input import NAMES
 
         options: dict[str, Any] = {
-            "chunk_length": int(chunk_length.value) if chunk_length else None,
-            "duplicates": duplicates.value if duplicates else None,
+            "chunk_length": int(chunk_length) if chunk_length else None,
+            "duplicates": duplicates,
             "min_score": min_score,
             "per_pair": per_pair,
             "replace": replace,
@@ -97,7 +97,7 @@ def predict(
             _predict_sheet(sheet, out, **options)
             return
         given = reads or []
-        files = _files([_kept(path) for path in given], paired=paired, interleaved=interleaved)
+        files = _files(given, paired=paired, interleaved=interleaved)
         first = Path("stdin") if str(given[0]) in NAMES else given[0]
         _predict(name or key_from_name(first), files, out, **options)
 
@@ -135,7 +135,7 @@ def prepare(
     """Write the chunks of reads and their stop-free frames, and compute nothing."""
     with one_line_errors():
         from virnucpro_assets.drops.disk_space import check_out
-        from virnucpro_assets.reports.pages import counted
+        from virnucpro_assets.errors import counted
         from virnucpro_assets.sequences.prepare import prepare as write_prepared
         from virnucpro_assets.settings import load_settings
 
@@ -144,8 +144,8 @@ def prepare(
         summary = write_prepared(
             _files(reads, paired=paired, interleaved=interleaved),
             out,
-            chunk_length=int(chunk_length.value) if chunk_length else settings.chunk_length,
-            duplicates=duplicates.value if duplicates else settings.duplicates,
+            chunk_length=int(chunk_length or settings.chunk_length),
+            duplicates=duplicates or settings.duplicates,
         )
         counts = (
             counted(summary.reads, "read"),
@@ -192,28 +192,17 @@ def _predict_sheet(sheet: Path, out: Path, **options: Any) -> None:
 def _predict(
     drop: str, files: "list[ReadFile]", out: Path, *, as_json: bool, replace: bool = False, **options: Any
 ) -> None:
-    from virnucpro_assets.calling.routing import classifiers_in_use
     from virnucpro_assets.defs.instance import open_instance
     from virnucpro_assets.defs.maintenance import forget_partition
-    from virnucpro_assets.drops.disk_space import check_data_root, check_out
-    from virnucpro_assets.drops.recipes import installed_encoder
     from virnucpro_assets.drops.stage_locks import registration_lock
-    from virnucpro_assets.files.user_paths import check_outputs
     from virnucpro_assets.intake.registration import register_reads
     from virnucpro_assets.maintenance.forget import kept_if_indexed
-    from virnucpro_assets.pipeline.run import RESULTS, export_results
+    from virnucpro_assets.pipeline.run import check_before, export_results
     from virnucpro_assets.settings import load_settings
     from virnucpro_assets.storage.drops import DropStore
-    from virnucpro_assets.vocabulary import ENCODER_KINDS
 
     settings = load_settings()
-    check_out(out)
-    check_outputs(out, RESULTS, [file.path for file in files])
-    check_data_root(settings.data_root)
-    for kind in ENCODER_KINDS:
-        installed_encoder(settings, kind)
-    # Hours of embeddings would come before the step that needs it.
-    classifiers_in_use(settings, options.get("chunk_length") or settings.chunk_length)
+    check_before(out, [file.path for file in files], settings, options.get("chunk_length"))
 
     def forgotten() -> None:
         with open_instance(settings) as instance:
@@ -226,24 +215,38 @@ def _predict(
     print_results(drop, settings, made, as_json=as_json)
 
 
-def _kept(path: Path) -> Path:
-    """The path of a file of reads; standard input is kept in a file of its own first."""
+def _standard_input_as_file() -> Path:
+    """The file in which standard input is kept, to its end."""
     from virnucpro_assets.drops.disk_space import check_data_root
-    from virnucpro_assets.intake.standard_input import NAMES, keep_standard_input
+    from virnucpro_assets.intake.standard_input import keep_standard_input
     from virnucpro_assets.settings import load_settings
 
-    if str(path) not in NAMES:
-        return path
-    check_data_root((settings := load_settings()).data_root)
+    if sys.stdin is None:
+        raise InputError(
+            "standard input", found="a closed stream", expected="reads", advice="Give files, or open it."
+        )
+    settings = load_settings()
+    check_data_root(settings.data_root)
     return keep_standard_input(settings, sys.stdin.buffer)
 
 
 def _files(reads: list[Path], **how: bool) -> "list[ReadFile]":
-    """The files with their mates; the terminal says which look like mates and are not taken as such."""
+    """The files with their mates; the terminal says which look like mates and are not taken as such.
+
+    Standard input is kept in a file of its own first.
+    """
+    from virnucpro_assets.intake.standard_input import NAMES
     from virnucpro_assets.sequences.read_files import pair_files
     from virnucpro_assets.sequences.reads import likely_mates
 
-    files = pair_files(reads, **how)
+    if sum(str(path) in NAMES for path in reads) > 1:
+        raise InputError(
+            "standard input",
+            found="it more than once",
+            expected="it once",
+            advice="Give mates in one stream (--interleaved), or as files.",
+        )
+    files = pair_files([_standard_input_as_file() if str(path) in NAMES else path for path in reads], **how)
     for line in likely_mates(files):
         say(f"note: {line}.")
     return files
