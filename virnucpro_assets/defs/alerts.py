@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from virnucpro_assets.checks.results import sentence
-from virnucpro_assets.defs.partitions import CALL_DROP, DROPS, drops_of
+from virnucpro_assets.defs.partitions import CALL_DROP, DROPS, drop_and_rank, drops_of
 from virnucpro_assets.defs.records import ended_runs
 from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.files.manifests import read_manifest
@@ -177,7 +177,7 @@ def exit_code_of(instance: dg.DagsterInstance, run: dg.DagsterRun, drop: str) ->
 
 def failed_checks_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[list[Failure], list[Failure]]:
     """The checks that did not pass in a run, by the last evaluation, one failure a drop: errors and warnings."""
-    found: dict[bool, dict[tuple[str, str], dict[str, str]]] = {True: {}, False: {}}
+    found: dict[bool, dict[tuple[str, str], dict[int | None, str]]] = {True: {}, False: {}}
     for record in instance.get_records_for_run(
         run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
     ).records:
@@ -186,7 +186,7 @@ def failed_checks_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[
             continue
         check = event.asset_check_evaluation_data
         name = f"{check.check_name} of {check.asset_key.to_user_string()}"
-        drop, _, rank = partition.partition("|")
+        drop, rank = drop_and_rank(partition)
         for outcomes in found.values():
             outcomes.get((drop, name), {}).pop(rank, None)
         if not check.passed:
@@ -195,13 +195,13 @@ def failed_checks_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[
     return list(_by_drop(found[True])), list(_by_drop(found[False]))
 
 
-def _by_drop(found: dict[tuple[str, str], dict[str, str]]) -> Iterable[Failure]:
+def _by_drop(found: dict[tuple[str, str], dict[int | None, str]]) -> Iterable[Failure]:
     for drop in dict.fromkeys(drop for drop, _ in found):
         checks = {name: outcomes for (of, name), outcomes in found.items() if of == drop and outcomes}
         if checks:
             yield Failure(
                 drop=drop,
-                ranks=sorted({int(rank) for outcomes in checks.values() for rank in outcomes if rank}),
+                ranks=sorted({rank for outcomes in checks.values() for rank in outcomes if rank is not None}),
                 reason="; ".join(
                     f"check {name}: {figures}"
                     for name, outcomes in checks.items()

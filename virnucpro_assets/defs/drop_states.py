@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from virnucpro_assets.defs.alerts import exit_code_of, failures_of
-from virnucpro_assets.defs.partitions import DROPS, TRAINING_STEP, Partitions, drops_of
+from virnucpro_assets.defs.partitions import DROPS, TRAINING_STEP, Partitions, drop_and_rank, drops_of
 from virnucpro_assets.defs.records import planned
 from virnucpro_assets.defs.statuses import FAILED, Statuses, Work
 from virnucpro_assets.defs.steps import fail_dead_runs
@@ -106,7 +106,7 @@ def _drops_in_backfills(instance: dg.DagsterInstance) -> set[str]:
             target = data.target_subset
             for asset in target.partitions_subsets_by_asset_key:
                 keys = target.get_partitions_subset(asset).get_partition_keys()
-                drops |= {key.split("|")[0] for key in keys}
+                drops |= {drop_and_rank(key)[0] for key in keys}
     return drops
 
 

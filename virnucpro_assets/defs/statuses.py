@@ -17,6 +17,8 @@ from virnucpro_assets.defs.partitions import (
     OF_CALL,
     OF_INDEX,
     Partitions,
+    drop_and_rank,
+    partition_key,
     stretches,
 )
 from virnucpro_assets.defs.records import latest_record, planned
@@ -125,7 +127,7 @@ class Statuses:
         ranks = {
             asset: found
             for asset in EMBEDDINGS
-            if (found := sorted(int(key.rpartition("|")[2]) for key in keys[asset]))
+            if (found := sorted(rank for key in keys[asset] if (rank := drop_and_rank(key)[1]) is not None))
         }
         first = 0 if ranks else next((n for n, asset in enumerate(OF_CALL) if keys[asset]), len(OF_CALL))
         return Todo(index=False, ranks=ranks, call=OF_CALL[first:])
@@ -143,8 +145,7 @@ def held_back(drop: str, settings: Settings) -> Work:
     found: Work = {}
     for check in report.checks:
         if check.blocking and check.state != "passed":
-            key = drop if check.rank is None else f"{drop}|{check.rank}"
-            found.setdefault(check.asset, set()).add(key)
+            found.setdefault(check.asset, set()).add(partition_key(drop, check.rank))
     return found
 
 
