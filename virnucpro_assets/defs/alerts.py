@@ -18,7 +18,7 @@ from virnucpro_assets.defs.records import ended_runs
 from virnucpro_assets.errors import VirnucproError
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.intake.open_deliveries import read_open_deliveries
-from virnucpro_assets.maintenance.alerts import Alert, Failure, Kind, send
+from virnucpro_assets.maintenance.alerts import Alert, AlertEntry, Kind, send
 from virnucpro_assets.maintenance.overdue import overdue_drops
 from virnucpro_assets.reports.pages import counted
 from virnucpro_assets.settings import Settings
@@ -68,7 +68,7 @@ def _of_run(
     reported: set[str] = set()
     kinds: tuple[Kind, Kind] = ("check failed", "check warned")
 
-    def alert(kind: Kind, failures: list[Failure]) -> Iterator[Alert]:
+    def alert(kind: Kind, failures: list[AlertEntry]) -> Iterator[Alert]:
         if failures:
             url = f"{settings.alerts.ui_url.rstrip('/')}/runs/{run.run_id}"
             yield Alert(
@@ -94,22 +94,22 @@ def _makes_reports(run: dg.DagsterRun) -> bool:
     return run.job_name == CALL_DROP if not chosen else dg.AssetKey("drop_report") in chosen
 
 
-def _finished(drop: str, settings: Settings) -> Failure:
+def _finished(drop: str, settings: Settings) -> AlertEntry:
     command = f"virnucpro report {drop}"
     try:
         folder = DropStore(settings.data_root).current(drop)[1]
         counts = read_manifest(folder.calls / TABLES, TablesManifest).counts
     except (VirnucproError, OSError) as error:
         # It was removed meanwhile, or is damaged: that it was finished is reported all the same.
-        return Failure(drop=drop, reason=str(error), command=command)
+        return AlertEntry(drop=drop, reason=str(error), command=command)
     reads, hits = counted(counts["reads"], "read"), counted(counts["hits"], "hit")
     reason = f"{reads}, {counts['viral_reads']:,} called Viral, {hits}"
-    return Failure(drop=drop, reason=f"{reason}; {folder.report.absolute()}", command=command)
+    return AlertEntry(drop=drop, reason=f"{reason}; {folder.report.absolute()}", command=command)
 
 
 def _of_deliveries(settings: Settings, now: datetime) -> list[Alert]:
     failures = [
-        Failure(
+        AlertEntry(
             drop=one.name, reason=f"found {one.reason}", command="change the delivery; then `virnucpro drops`"
         )
         for one in read_open_deliveries(settings).deliveries
@@ -120,7 +120,7 @@ def _of_deliveries(settings: Settings, now: datetime) -> list[Alert]:
 
 def _of_overdue(late: dict[str, float], settings: Settings, now: datetime) -> list[Alert]:
     failures = [
-        Failure(
+        AlertEntry(
             drop=drop,
             reason=f"found no predictions after more than {settings.overdue_hours:g} hours; expected some",
             command=f"virnucpro materialize {drop}",
@@ -137,7 +137,7 @@ def _job_of(run: dg.DagsterRun) -> str:
     return run.job_name
 
 
-def failures_of(instance: dg.DagsterInstance, run: dg.DagsterRun, otherwise: str) -> list[Failure]:
+def failures_of(instance: dg.DagsterInstance, run: dg.DagsterRun, otherwise: str) -> list[AlertEntry]:
     """What failed in a run, by drop; `otherwise` is the reason where no step says one."""
     reasons: dict[str, list[str]] = {}
     ranks: dict[str, list[int]] = {}
@@ -154,7 +154,7 @@ def failures_of(instance: dg.DagsterInstance, run: dg.DagsterRun, otherwise: str
         for drop in drops_of(run, instance.get_dynamic_partitions(DROPS)) or [""]:
             reasons.setdefault(drop, lines or [_first_line(otherwise)])
     return [
-        Failure(
+        AlertEntry(
             drop=drop,
             ranks=ranks.get(drop, []),
             reason="; ".join(dict.fromkeys(found)),
@@ -175,7 +175,9 @@ def exit_code_of(instance: dg.DagsterInstance, run: dg.DagsterRun, drop: str) ->
     return VirnucproError.exit_code
 
 
-def failed_checks_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[list[Failure], list[Failure]]:
+def failed_checks_of(
+    instance: dg.DagsterInstance, run: dg.DagsterRun
+) -> tuple[list[AlertEntry], list[AlertEntry]]:
     """The checks that did not pass in a run, by the last evaluation, one failure a drop: errors and warnings."""
     found: dict[bool, dict[tuple[str, str], dict[int | None, str]]] = {True: {}, False: {}}
     for record in instance.get_records_for_run(
@@ -195,11 +197,11 @@ def failed_checks_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[
     return list(_by_drop(found[True])), list(_by_drop(found[False]))
 
 
-def _by_drop(found: dict[tuple[str, str], dict[int | None, str]]) -> Iterable[Failure]:
+def _by_drop(found: dict[tuple[str, str], dict[int | None, str]]) -> Iterable[AlertEntry]:
     for drop in dict.fromkeys(drop for drop, _ in found):
         checks = {name: outcomes for (of, name), outcomes in found.items() if of == drop and outcomes}
         if checks:
-            yield Failure(
+            yield AlertEntry(
                 drop=drop,
                 ranks=sorted({rank for outcomes in checks.values() for rank in outcomes if rank is not None}),
                 reason="; ".join(

@@ -10,7 +10,7 @@ import dagster as dg
 from virnucpro_assets.defs.alerts import exit_code_of, failures_of
 from virnucpro_assets.defs.partitions import DROPS, TRAINING_STEP, Partitions, drop_and_rank, drops_of
 from virnucpro_assets.defs.records import planned
-from virnucpro_assets.defs.statuses import FAILED, Statuses, Work
+from virnucpro_assets.defs.statuses import FAILED, KeysByAsset, Statuses
 from virnucpro_assets.defs.steps import fail_dead_runs
 from virnucpro_assets.drops.work import no_such_drop
 from virnucpro_assets.errors import InputError
@@ -68,7 +68,7 @@ def records_of(instance: dg.DagsterInstance, settings: Settings) -> dict[str, On
     return found
 
 
-def _last_failure(instance: dg.DagsterInstance, drop: str, failed: Work) -> OnRecord:
+def _last_failure(instance: dg.DagsterInstance, drop: str, failed: KeysByAsset) -> OnRecord:
     """How the last of the runs ended that were to make the failed partitions of a drop."""
     tries = [
         record for asset, keys in failed.items() for record in planned(instance, asset, sorted(keys), limit=1)

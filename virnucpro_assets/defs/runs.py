@@ -51,7 +51,7 @@ def materialise_drop(
     _run_all(instance, settings, drop, whole(settings.ranks), replace=replace)
 
 
-def embed_drop(instance: dg.DagsterInstance, settings: Settings, drop: str) -> None:
+def materialise_embeddings(instance: dg.DagsterInstance, settings: Settings, drop: str) -> None:
     """Run as much of the three jobs on a drop as ends with its merged embeddings.
 
     Raises RunError and IntegrityError as `materialise_drop` does.
