@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from virnucpro_assets.checks.results import sentence
+from virnucpro_assets.defs.failures import failures_of
 from virnucpro_assets.defs.partitions import CALL_DROP, DROPS, drop_and_rank, drops_of
 from virnucpro_assets.defs.records import ended_runs
 from virnucpro_assets.errors import VirnucproError
@@ -29,7 +30,6 @@ from virnucpro_assets.storage.tables import TablesManifest
 WILL_RETRY = "dagster/will_retry"
 SENSOR = "alerts"
 EVERY_SECONDS = 30
-INTERRUPTED, INTERRUPTED_CODE = "interrupted; what is finished is kept, start again to go on", 130
 ENDS = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
 
 
@@ -137,44 +137,6 @@ def _job_of(run: dg.DagsterRun) -> str:
     return run.job_name
 
 
-def failures_of(instance: dg.DagsterInstance, run: dg.DagsterRun, otherwise: str) -> list[AlertEntry]:
-    """What failed in a run, by drop; `otherwise` is the reason where no step says one."""
-    reasons: dict[str, list[str]] = {}
-    ranks: dict[str, list[int]] = {}
-    lines: list[str] = []
-    for event in _step_failures(instance, run):
-        by_drop = _json(event, "drops")
-        for drop, line in by_drop.items():
-            reasons.setdefault(drop or _only(instance, run), []).append(line)
-        for drop, failed in _json(event, "ranks").items():
-            ranks[drop or _only(instance, run)] = failed
-        if not by_drop:
-            lines.append(_line(event))
-    if lines or not reasons:
-        for drop in drops_of(run, instance.get_dynamic_partitions(DROPS)) or [""]:
-            reasons.setdefault(drop, lines or [_first_line(otherwise)])
-    return [
-        AlertEntry(
-            drop=drop,
-            ranks=ranks.get(drop, []),
-            reason="; ".join(dict.fromkeys(found)),
-            command=f"virnucpro retry {drop}" if drop else "see the log of the run",
-        )
-        for drop, found in reasons.items()
-    ]
-
-
-def exit_code_of(instance: dg.DagsterInstance, run: dg.DagsterRun, drop: str) -> int:
-    """The exit code of a command that ends as a failed run did for a drop."""
-    for event in _step_failures(instance, run):
-        codes = _json(event, "exit_codes")
-        if code := codes.get(drop) or codes.get(""):
-            return int(code)
-        if _is_interruption(event):
-            return INTERRUPTED_CODE
-    return VirnucproError.exit_code
-
-
 def failed_checks_of(
     instance: dg.DagsterInstance, run: dg.DagsterRun
 ) -> tuple[list[AlertEntry], list[AlertEntry]]:
@@ -211,44 +173,6 @@ def _by_drop(found: dict[tuple[str, str], dict[int | None, str]]) -> Iterable[Al
                 ),
                 command=f"virnucpro checks {drop}",
             )
-
-
-def _step_failures(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterable[dg.DagsterEvent]:
-    records = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
-    for record in records:
-        if (event := record.event_log_entry.dagster_event) is not None:
-            yield event
-
-
-def _json(failure: dg.DagsterEvent, name: str) -> dict[str, Any]:
-    known = failure.step_failure_data.user_failure_data
-    value = known.metadata.get(name) if known else None
-    return value.data if isinstance(value, dg.JsonMetadataValue) and isinstance(value.data, dict) else {}
-
-
-def _only(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """The drop of a run that is about one only, else an empty name."""
-    drops = drops_of(run, instance.get_dynamic_partitions(DROPS))
-    return drops[0] if len(drops) == 1 else ""
-
-
-def _is_interruption(failure: dg.DagsterEvent) -> bool:
-    error = failure.step_failure_data.error
-    return error is not None and error.cls_name == "DagsterExecutionInterruptedError"
-
-
-def _line(failure: dg.DagsterEvent) -> str:
-    data = failure.step_failure_data
-    if _is_interruption(failure):
-        return INTERRUPTED
-    if data.user_failure_data and data.user_failure_data.description:
-        return _first_line(data.user_failure_data.description)
-    cause = data.error and (data.error.cause or data.error)
-    return _first_line(cause.message) if cause else "no reason is on record"
-
-
-def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "no reason is on record")
 
 
 def _sentence(check: dg.AssetCheckEvaluation) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from virnucpro_assets.defs.alerts import exit_code_of, failures_of
+from virnucpro_assets.defs.failures import exit_code_of_run, failures_of
 from virnucpro_assets.defs.partitions import DROPS, TRAINING_STEP, Partitions, drop_and_rank, drops_of
 from virnucpro_assets.defs.records import planned
 from virnucpro_assets.defs.statuses import FAILED, KeysByAsset, Statuses
@@ -82,7 +82,9 @@ def _last_failure(instance: dg.DagsterInstance, drop: str, failed: KeysByAsset) 
     failures = failures_of(instance, run, (event and event.message) or "")
     # A backfill of the UI may have several drops in a run.
     failure = next((one for one in failures if one.drop == drop), failures[0])
-    return OnRecord(failed=f"{failure.reason} (run {run_id})", exit_code=exit_code_of(instance, run, drop))
+    return OnRecord(
+        failed=f"{failure.reason} (run {run_id})", exit_code=exit_code_of_run(instance, run, drop)
+    )
 
 
 def drops_at_work(instance: dg.DagsterInstance) -> dict[str, str]:

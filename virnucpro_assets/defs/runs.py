@@ -7,10 +7,15 @@ from uuid import uuid4
 
 import dagster as dg
 
-from virnucpro_assets.defs.alerts import INTERRUPTED, INTERRUPTED_CODE
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.classifier import record_in_use
 from virnucpro_assets.defs.embeddings import STEP as EMBED
+from virnucpro_assets.defs.failures import (
+    exit_code_of_run,
+    known_message,
+    step_failures,
+    unexpected_message,
+)
 from virnucpro_assets.defs.next_runs import ASKED_BY, COMMAND
 from virnucpro_assets.defs.partitions import (
     CALL_DROP,
@@ -171,7 +176,7 @@ def _run(
         )
     )
     if not result.success:
-        raise _error_of(result)
+        raise _error_of(instance, result.dagster_run, tags.get(DROP, ""))
 
 
 @cache
@@ -180,17 +185,9 @@ def _definitions(settings: Settings) -> dg.Definitions:
     return build_definitions(settings.model_copy(update={"executor": "in_process"}))
 
 
-def _error_of(result: dg.ExecuteInProcessResult) -> RunError:
-    for event in result.all_events:
-        if event.is_step_failure:
-            failure = event.step_failure_data
-            data = failure.user_failure_data
-            if data is not None and data.description:
-                code = data.metadata.get("exit_code")
-                return RunError(data.description, int(str(code.value)) if code else 1)
-            if failure.error and failure.error.cls_name == "DagsterExecutionInterruptedError":
-                return RunError(INTERRUPTED, INTERRUPTED_CODE)
-            cause = failure.error and (failure.error.cause or failure.error)
-            message = cause.message.strip() if cause else "no message"
-            return RunError(f"run {result.run_id}, step {event.step_key}: {message}", 1)
-    return RunError(f"run {result.run_id} failed before its first step; its log says why", 1)
+def _error_of(instance: dg.DagsterInstance, run: dg.DagsterRun, drop: str) -> RunError:
+    failure = next(step_failures(instance, run), None)
+    if failure is None:
+        return RunError(f"run {run.run_id} failed before its first step; its log says why", 1)
+    unexpected = f"run {run.run_id}, step {failure.step_key}: {unexpected_message(failure)}"
+    return RunError(known_message(failure) or unexpected, exit_code_of_run(instance, run, drop))
