@@ -108,16 +108,16 @@ class Statuses:
         failed = self.having(drop, FAILED)
         if not failed or self.having(drop, AT_WORK):
             return NOTHING
-        return self._todo(drop, failed, self._held_back(drop, settings))
+        return self._todo(drop, failed, self._made_but_held_back(drop, settings))
 
     def unmaterialized(self, drop: str, settings: Settings) -> Todo:
         """What is missing of a drop, for whatever reason, or is held back, and what is made from it."""
-        return self._todo(drop, self.having(drop, FAILED, None), self._held_back(drop, settings))
+        return self._todo(drop, self.having(drop, FAILED, None), self._made_but_held_back(drop, settings))
 
-    def _held_back(self, drop: str, settings: Settings) -> KeysByAsset:
+    def _made_but_held_back(self, drop: str, settings: Settings) -> KeysByAsset:
         """What is made without a pass of each of its blocking checks, which must run again."""
         made = self.having(drop, MADE)
-        held = held_back(drop, settings)
+        held = partitions_held_back(drop, settings)
         return {asset: keys & made.get(asset, set()) for asset, keys in held.items()}
 
     def _todo(self, drop: str, *parts: KeysByAsset) -> Todo:
@@ -133,7 +133,7 @@ class Statuses:
         return Todo(index=False, ranks=ranks, call=OF_CALL[first:])
 
 
-def held_back(drop: str, settings: Settings) -> KeysByAsset:
+def partitions_held_back(drop: str, settings: Settings) -> KeysByAsset:
     """The partitions of a drop without a pass of each of their blocking checks, whether they are made or not."""
     if not DropStore(settings.data_root).was_listed(drop):
         return {}
