@@ -5,9 +5,17 @@ A result says what was found. A rule also exists for a check that has not run, s
 
 from pydantic import BaseModel, ConfigDict
 
-from virnucpro_assets.checks.results import PRECISION_CHECKS, holds_back
+from virnucpro_assets.checks.results import (
+    COMPLETE,
+    EFFICIENT,
+    EVERY_READ,
+    FINITE,
+    FLOAT16,
+    PACKED,
+    PRECISION_IN_USE,
+)
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.vocabulary import ENCODER_KINDS
+from virnucpro_assets.vocabulary import ENCODER_KINDS, Precision
 
 
 class CheckRule(BaseModel):
@@ -36,7 +44,7 @@ def check_rules(settings: Settings) -> list[CheckRule]:
             asset="sequence_index",
             name="every_read_accounted_for",
             what="Each read has candidates, or a reason why it has none.",
-            threshold="reads = reads with candidates + reads with a reason",
+            threshold=EVERY_READ,
             reason="A read with neither a call nor a reason would be lost silently. "
             "These are counts, so they must be equal.",
         ),
@@ -45,7 +53,7 @@ def check_rules(settings: Settings) -> list[CheckRule]:
             asset="merged_embeddings",
             name="completeness",
             what="Each row of the index once, in the right order, every digest as recorded.",
-            threshold="each row of the index once, rank after rank; every digest as recorded",
+            threshold=COMPLETE,
             reason="A missing file of a view reads as NaN without an error, and a row in the wrong place gets "
             "the score of another sequence. So all rows are counted and every byte is compared.",
         ),
@@ -59,7 +67,7 @@ def _shard_rules(asset: str, settings: Settings) -> list[CheckRule]:
             asset=asset,
             name="finite_values",
             what="No embedding holds NaN or Inf. Quarantined sequences are a warning.",
-            threshold="no NaN and no Inf",
+            threshold=FINITE,
             reason="Results computed from NaN or Inf are meaningless. Quarantined sequences are listed, left "
             "out of the results and counted here: that is a warning, which does not hold the results back.",
             by_rank=True,
@@ -69,7 +77,7 @@ def _shard_rules(asset: str, settings: Settings) -> list[CheckRule]:
             asset=asset,
             name="packing_efficiency",
             what="Tokens in packs over what the packs could hold.",
-            threshold=f"at least {settings.min_packing_efficiency}",
+            threshold=EFFICIENT.format(settings.min_packing_efficiency),
             reason="Sequences sorted by length fill their packs almost completely; a lower figure means a token budget "
             "that does not fit them, and wasted time of the devices. Results are the same, so this is only a "
             "warning. Shards of fewer than ten packs a part are not judged: their last packs are partly empty.",
@@ -81,44 +89,53 @@ def _shard_rules(asset: str, settings: Settings) -> list[CheckRule]:
 
 
 def _precision_rules(settings: Settings) -> list[CheckRule]:
-    labels = f"equal labels at least {settings.min_label_agreement}"
-    agreement = f"cosine at least {settings.min_cosine}, {labels}"
-    alone = agreement
-    if settings.precision == "float32":
-        alone += f", largest difference at most {settings.max_packed_difference}"
-    common = ["min_cosine", "min_label_agreement", "check_sample"]
-    texts = [
-        (
-            "Stored embeddings, in the precision in use, against float32: cosine of each sequence, and labels.",
-            agreement,
-            "Rounding in half precision gives cosines near 0.9999; ten times that distance is more than "
-            "rounding. Labels may differ only where both scores are almost equal, at most one in fifty.",
-            common,
-        ),
-        (
-            "The same sequences computed in float16 against float32.",
-            agreement,
-            "Shows whether these sequences could be computed in float16. It holds results back only if float16 "
-            "is in use.",
-            common,
-        ),
-        (
-            "Stored embeddings, computed packed, against the same sequences one at a time.",
-            alone,
-            "A sequence must get the same embedding whatever else is in its pack. In float32 only the "
-            "order of sums may differ, so the largest difference of any number is bounded as well as the cosine.",
-            [*common, "max_packed_difference"],
-        ),
-    ]
-    return [
-        CheckRule(
+    def rule(name: str, what: str, reason: str, *more: str) -> CheckRule:
+        return CheckRule(
             asset="predictions",
             name=name,
             what=what,
-            threshold=threshold,
+            threshold=precision_threshold(name, settings),
             reason=reason,
-            blocking=holds_back(name, settings.precision),
-            settings=names,
+            blocking=is_blocking_precision_check(name, settings.precision),
+            settings=["min_cosine", "min_label_agreement", "check_sample", *more],
         )
-        for name, (what, threshold, reason, names) in zip(PRECISION_CHECKS, texts, strict=True)
+
+    return [
+        rule(
+            PRECISION_IN_USE,
+            "Stored embeddings, in the precision in use, against float32: cosine of each sequence, and labels.",
+            "Rounding in half precision gives cosines near 0.9999; ten times that distance is more than "
+            "rounding. Labels may differ only where both scores are almost equal, at most one in fifty.",
+        ),
+        rule(
+            FLOAT16,
+            "The same sequences computed in float16 against float32.",
+            "Shows whether these sequences could be computed in float16. It holds results back only if float16 "
+            "is in use.",
+        ),
+        rule(
+            PACKED,
+            "Stored embeddings, computed packed, against the same sequences one at a time.",
+            "A sequence must get the same embedding whatever else is in its pack. In float32 only the "
+            "order of sums may differ, so the largest difference of any number is bounded as well as the cosine.",
+            "max_packed_difference",
+        ),
     ]
+
+
+def precision_threshold(name: str, settings: Settings) -> str:
+    """The threshold of one of PRECISION_CHECKS."""
+    threshold = f"cosine at least {settings.min_cosine}, equal labels at least {settings.min_label_agreement}"
+    if bounds_difference(name, settings.precision):
+        threshold += f", largest difference at most {settings.max_packed_difference}"
+    return threshold
+
+
+def bounds_difference(name: str, in_use: Precision) -> bool:
+    """Whether one of PRECISION_CHECKS bounds the largest difference too."""
+    return name == PACKED and in_use == "float32"
+
+
+def is_blocking_precision_check(name: str, in_use: Precision) -> bool:
+    """Whether one of PRECISION_CHECKS is blocking: that of float16 only if the results are in float16."""
+    return name != FLOAT16 or in_use == "float16"

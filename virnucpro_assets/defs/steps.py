@@ -19,7 +19,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from virnucpro_assets.checks.results import CheckResult, hold_back, record_check
+from virnucpro_assets.checks.results import CheckResult, record_check, require_pass
 from virnucpro_assets.defs.failures import Error, exit_code_of, failure_of
 from virnucpro_assets.defs.records import Event, check_result, evaluation, latest_record
 from virnucpro_assets.drops.work import DropWork
@@ -137,7 +137,7 @@ def checked(
             else:
                 yield evaluation(context.instance, work.drop.key, result)
     for result in results:
-        hold_back(work.drop.key, result)
+        require_pass(work.drop.key, result)
 
 
 def _identity(pid: int) -> str | None:

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.calling.routing import classifiers_in_use
-from virnucpro_assets.checks.results import PRECISION_CHECKS, CheckResult, holds_back
+from virnucpro_assets.checks.results import FLOAT16, PACKED, PRECISION_IN_USE, CheckResult
+from virnucpro_assets.checks.rules import bounds_difference, is_blocking_precision_check, precision_threshold
 from virnucpro_assets.checks.samples import ChunkSample, sample_chunks
 from virnucpro_assets.drops.stage_records import recorded_stage
 from virnucpro_assets.drops.work import DropWork, fitting_merged
@@ -60,7 +61,10 @@ def check_precision(work: DropWork) -> Iterator[CheckResult]:
         subject = read_manifest(work.folder.predictions / MANIFEST, TablesManifest).digest
         results = [
             result.model_copy(
-                update={"subject": subject, "blocking": holds_back(result.name, work.settings.precision)}
+                update={
+                    "subject": subject,
+                    "blocking": is_blocking_precision_check(result.name, work.settings.precision),
+                }
             )
             for result in _compare_sample(work)
         ]
@@ -80,15 +84,14 @@ def _compare_sample(work: DropWork) -> Iterator[CheckResult]:
     )
     alone, half, exact = (_finite(sample, way, in_use, again.embeddings[way]) for way in WAYS)
     for name, rows, against, note in [
-        (PRECISION_CHECKS[0], stored, exact, f"stored rows, {in_use}"),
-        (PRECISION_CHECKS[1], half, exact, "computed again, float16"),
-        (PRECISION_CHECKS[2], stored, alone, f"stored rows against one at a time, {in_use}"),
+        (PRECISION_IN_USE, stored, exact, f"stored rows, {in_use}"),
+        (FLOAT16, half, exact, "computed again, float16"),
+        (PACKED, stored, alone, f"stored rows against one at a time, {in_use}"),
     ]:
         if isinstance(rows, str) or isinstance(against, str):
             yield _failed(name, note, rows if isinstance(rows, str) else str(against))
-            continue
-        is_bound = name == PRECISION_CHECKS[2] and in_use == "float32"
-        yield _judge(work.settings, name, compare(work, sample, rows, against), note, is_bound=is_bound)
+        else:
+            yield _judge(work.settings, name, compare(work, sample, rows, against), note)
 
 
 def compare(work: DropWork, sample: ChunkSample, rows: Rows, reference: Rows) -> Comparison:
@@ -125,20 +128,16 @@ def _finite(sample: ChunkSample, way: Way, in_use: Precision, embeddings: Rows) 
     return f"{len(lost)} embeddings hold NaN or Inf in {precision}, the first at row {first} of the index"
 
 
-def _judge(
-    settings: Settings, name: str, comparison: Comparison, note: str, *, is_bound: bool
-) -> CheckResult:
+def _judge(settings: Settings, name: str, comparison: Comparison, note: str) -> CheckResult:
     agreement = min(comparison.candidate_agreement, comparison.chunk_agreement)
     passed = comparison.min_cosine >= settings.min_cosine and agreement >= settings.min_label_agreement
-    threshold = f"cosine at least {settings.min_cosine}, equal labels at least {settings.min_label_agreement}"
-    if is_bound:
+    if bounds_difference(name, settings.precision):
         passed = passed and comparison.largest_difference <= settings.max_packed_difference
-        threshold += f", largest difference at most {settings.max_packed_difference}"
     return CheckResult(
         asset="predictions",
         name=name,
         passed=bool(passed),
-        threshold=threshold,
+        threshold=precision_threshold(name, settings),
         figures={"compared": note, **comparison.figures},
     )
 
