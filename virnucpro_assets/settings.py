@@ -87,18 +87,18 @@ class Settings(
         installed = self.models / chosen
         return installed if len(chosen.parts) == 1 and installed.is_dir() else chosen
 
-    def classifier_folder(self, chunk_length: int) -> Path:
+    @property
+    def dagster_folder(self) -> Path:
+        """The folder of the Dagster instance."""
+        return (self.dagster_home or self.data_root / "dagster").absolute()
+
+    def classifier_folder(self, chunk_length: int, inputs: Inputs = "both") -> Path:
         """The folder of the classifier for chunks of this length: the version in use, if one was trained here.
 
-        Raises IntegrityError if that version is missing or damaged.
+        The classifier that takes DNA alone is another one. Raises IntegrityError if that version is missing or damaged.
         """
-        trained = self.classifier_versions(chunk_length).folder_in_use()
-        return trained or self.classifiers / f"classifier_{chunk_length}"
-
-    def dna_classifier_folder(self, chunk_length: int) -> Path:
-        """The folder of the classifier that takes DNA alone, as `classifier_folder`."""
-        trained = self.classifier_versions(chunk_length, "dna").folder_in_use()
-        return trained or self.classifiers / f"classifier_{chunk_length}_dna"
+        trained = self.classifier_versions(chunk_length, inputs).folder_in_use()
+        return trained or self.classifiers / f"classifier_{_name_of_place(chunk_length, inputs)}"
 
     def model_folders(self, chunk_length: int | None = None) -> dict[str, Path]:
         """The models that score drops of this chunk length, by what they are for; without one the encoders only."""
@@ -106,7 +106,7 @@ class Settings(
         if chunk_length is not None:
             folders[f"classifier_{chunk_length}"] = self.classifier_folder(chunk_length)
             if self.dna_only_below_bases or self.score_reads_without_open_frame:
-                folders[f"classifier_{chunk_length}_dna"] = self.dna_classifier_folder(chunk_length)
+                folders[f"classifier_{chunk_length}_dna"] = self.classifier_folder(chunk_length, "dna")
         return folders
 
     def classifier_versions(self, chunk_length: int, inputs: Inputs = "both") -> ClassifierVersions:
@@ -114,8 +114,7 @@ class Settings(
 
         Those that take DNA alone have a folder of their own, that of the classifier for short reads.
         """
-        name = f"{chunk_length}_dna" if inputs == "dna" else str(chunk_length)
-        return ClassifierVersions(self.training_root / "classifiers" / name)
+        return ClassifierVersions(self.training_root / "classifiers" / _name_of_place(chunk_length, inputs))
 
     @property
     def embedding_cache(self) -> EmbeddingCache | None:
@@ -155,6 +154,10 @@ class Settings(
                 )
 
 
+def _name_of_place(chunk_length: int, inputs: Inputs) -> str:
+    return f"{chunk_length}_dna" if inputs == "dna" else str(chunk_length)
+
+
 def load_settings() -> Settings:
     """The settings of this deployment; an InputError names the first setting or variable that is wrong."""
     check_variables(Settings, os.environ)
@@ -171,7 +174,10 @@ def load_settings() -> Settings:
         raise _refused(error.errors()[0]) from error
     except SettingsError as error:
         raise InputError(
-            "settings", found=str(error), expected="a value of its kind", advice="Correct that variable."
+            "settings",
+            found=str(error),
+            expected="JSON in the variable of a group of settings",
+            advice="Better give each setting in a variable of its own, such as VIRNUCPRO_CALLS__VIRAL_ABOVE.",
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(

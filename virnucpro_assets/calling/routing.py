@@ -194,7 +194,7 @@ def check_scored_by(folder: Path, predictions: TablesManifest, routing: Routing)
 
 
 def _dna_only_classifier(settings: Settings, chunk_length: int) -> ClassifierInUse:
-    folder = settings.dna_classifier_folder(chunk_length)
+    folder = settings.classifier_folder(chunk_length, "dna")
     setting, wanted, off = (
         (
             "dna_only_below_bases",

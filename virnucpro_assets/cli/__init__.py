@@ -13,10 +13,8 @@ import signal
 import sys
 
 try:
-    # In the order of the help: each module adds its commands when it is imported.
-    from virnucpro_assets.cli import predict  # noqa: I001
-
-    from virnucpro_assets.cli import drops, tables, training, ui
+    # Each of these adds its commands to the application when it is imported.
+    from virnucpro_assets.cli import drops, predict, tables, training, ui  # noqa: F401
     from virnucpro_assets.cli.app import app
     from virnucpro_assets.cli.errors import one_line_errors, take_over_streams
     from virnucpro_assets.cli.models import models
@@ -24,11 +22,8 @@ except KeyboardInterrupt:
     # The console script imports this first: an interruption has no trace here either.
     raise SystemExit(130) from None
 
-WITH_COMMANDS = (predict, drops, training, tables, ui)
-"""The modules that add their commands to the application, in the order of the help."""
-
 GARBAGE_AFTER = (100_000, 20, 100)
-"""When Python looks for garbage: the objects of imports are many, and none of them is."""
+"""Imports make many objects and no garbage: Python looks for it rarely, so that commands start faster."""
 
 app.add_typer(models, name="models")
 app.add_typer(training.classifiers, name="classifiers")

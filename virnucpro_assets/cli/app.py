@@ -3,9 +3,8 @@
 import json
 import logging
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -41,20 +40,6 @@ app = typer.Typer(
 )
 
 
-class ChunkLength(StrEnum):
-    """Bases of a chunk; each has a classifier of its own."""
-
-    short = "300"
-    long = "500"
-
-
-class Duplicates(StrEnum):
-    """What to do with repeated read names."""
-
-    suffix = "suffix"
-    refuse = "refuse"
-
-
 READS_HELP = "FASTA, FASTQ (plain, gzip, zstd, bzip2, xz) or unaligned BAM files"
 READS = typer.Argument(parser=user_path, metavar="READS", help=f"{READS_HELP}.")
 Reads = Annotated[list[Path], READS]
@@ -75,10 +60,11 @@ Delete = Annotated[
     bool, typer.Option("--delete/--dry-run", help="Remove what is listed; the default only lists it.")
 ]
 Length = Annotated[
-    ChunkLength | None, typer.Option("--chunk-length", help="Bases of a chunk; default: the setting, 300.")
+    Literal["300", "500"] | None,
+    typer.Option("--chunk-length", help="Bases of a chunk; default: the setting, 300."),
 ]
 Repeats = Annotated[
-    Duplicates | None,
+    Literal["suffix", "refuse"] | None,
     typer.Option("--duplicates", help="Repeated read names: suffix numbers them (the default), refuse ends."),
 ]
 Paired = Annotated[
@@ -116,7 +102,7 @@ def version(
 
 
 def materialise(drop: str, *, replace: bool) -> None:
-    """Run what is missing of a registered drop; with `replace` also what does not fit the settings."""
+    """Run the three jobs of a drop, which reuse what is finished; `replace` replaces what does not fit the settings."""
     from virnucpro_assets.defs.instance import open_instance
     from virnucpro_assets.defs.runs import materialise_drop
     from virnucpro_assets.demo.recognise import demo_line

@@ -79,8 +79,8 @@ def predict(
         from virnucpro_assets.intake.standard_input import NAMES
 
         options: dict[str, Any] = {
-            "chunk_length": int(chunk_length.value) if chunk_length else None,
-            "duplicates": duplicates.value if duplicates else None,
+            "chunk_length": int(chunk_length) if chunk_length else None,
+            "duplicates": duplicates,
             "min_score": min_score,
             "per_pair": per_pair,
             "replace": replace,
@@ -144,8 +144,8 @@ def prepare(
         summary = write_prepared(
             _files(reads, paired=paired, interleaved=interleaved),
             out,
-            chunk_length=int(chunk_length.value) if chunk_length else settings.chunk_length,
-            duplicates=duplicates.value if duplicates else settings.duplicates,
+            chunk_length=int(chunk_length or settings.chunk_length),
+            duplicates=duplicates or settings.duplicates,
         )
         counts = (
             counted(summary.reads, "read"),
@@ -192,28 +192,17 @@ def _predict_sheet(sheet: Path, out: Path, **options: Any) -> None:
 def _predict(
     drop: str, files: "list[ReadFile]", out: Path, *, as_json: bool, replace: bool = False, **options: Any
 ) -> None:
-    from virnucpro_assets.calling.routing import classifiers_in_use
     from virnucpro_assets.defs.instance import open_instance
     from virnucpro_assets.defs.maintenance import forget_partition
-    from virnucpro_assets.drops.disk_space import check_data_root, check_out
-    from virnucpro_assets.drops.recipes import installed_encoder
     from virnucpro_assets.drops.stage_locks import registration_lock
-    from virnucpro_assets.files.user_paths import check_outputs
     from virnucpro_assets.intake.registration import register_reads
     from virnucpro_assets.maintenance.forget import kept_if_indexed
-    from virnucpro_assets.pipeline.run import RESULTS, export_results
+    from virnucpro_assets.pipeline.run import check_before, export_results
     from virnucpro_assets.settings import load_settings
     from virnucpro_assets.storage.drops import DropStore
-    from virnucpro_assets.vocabulary import ENCODER_KINDS
 
     settings = load_settings()
-    check_out(out)
-    check_outputs(out, RESULTS, [file.path for file in files])
-    check_data_root(settings.data_root)
-    for kind in ENCODER_KINDS:
-        installed_encoder(settings, kind)
-    # Hours of embeddings would come before the step that needs it.
-    classifiers_in_use(settings, options.get("chunk_length") or settings.chunk_length)
+    check_before(out, [file.path for file in files], settings, options.get("chunk_length"))
 
     def forgotten() -> None:
         with open_instance(settings) as instance:

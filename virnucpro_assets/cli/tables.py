@@ -1,8 +1,7 @@
 """Commands on tables that were written before."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,14 +10,6 @@ from virnucpro_assets.cli.errors import one_line_errors
 from virnucpro_assets.cli.help import examples
 from virnucpro_assets.files.user_paths import user_path
 from virnucpro_assets.reports.terminal import say
-
-
-class TieRule(StrEnum):
-    """What happens to a read that maps equally well to several contigs."""
-
-    agree = "agree"
-    first = "first"
-    none = "none"
 
 
 @app.command(
@@ -56,13 +47,13 @@ def reads_from_contigs(
         float, typer.Option("--min-aligned-share", min=0, max=1, help="Aligned bases as a share of the read.")
     ] = 0.75,
     ties: Annotated[
-        TieRule,
+        Literal["agree", "first", "none"],
         typer.Option(
             "--ties",
             help="Equally good contigs: agree calls a read if they have one call, first takes the first by name, "
             "none gives no call.",
         ),
-    ] = TieRule.agree,
+    ] = "agree",
 ) -> None:
     """Give each read the call of the contig that it maps to best."""
     with one_line_errors():
@@ -71,7 +62,7 @@ def reads_from_contigs(
         from virnucpro_assets.settings import load_settings
 
         load_settings()
-        rules = MappingRules(min_identity, min_aligned_share, ties.value)
+        rules = MappingRules(min_identity, min_aligned_share, ties)
         summary = write_calls_of_reads(paf, calls, out, rules, pair_files(reads or []))
         for what, count in sorted({**summary.calls, **summary.reasons}.items()):
             typer.echo(f"{what.replace('_', ' ')}: {count}")

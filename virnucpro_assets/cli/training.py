@@ -1,20 +1,20 @@
 """The commands on classifiers: training one, and choosing among those that were trained."""
 
 from contextlib import ExitStack
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from virnucpro_assets.cli.app import ChunkLength, Length, app
+from virnucpro_assets.cli.app import Length, app
 from virnucpro_assets.cli.errors import one_line_errors
 from virnucpro_assets.cli.help import Commands, examples
 from virnucpro_assets.files.user_paths import user_path
 from virnucpro_assets.reports.terminal import say
 
 if TYPE_CHECKING:
+    from virnucpro_assets.models.cards import Inputs
     from virnucpro_assets.settings import Settings
     from virnucpro_assets.training.labels import LabelledDrop
 
@@ -24,21 +24,6 @@ classifiers = typer.Typer(
     epilog=examples("virnucpro classifiers list", "virnucpro classifiers back"),
     no_args_is_help=True,
 )
-
-
-class Takes(StrEnum):
-    """The embeddings that a classifier takes."""
-
-    both = "both"
-    dna = "dna"
-    protein = "protein"
-
-
-class SourcesBy(StrEnum):
-    """What tells from which genome a read is."""
-
-    names = "names"
-    drops = "drops"
 
 
 Version = Annotated[
@@ -75,11 +60,11 @@ Labels = Annotated[
     ),
 ]
 Embeddings = Annotated[
-    Takes | None,
+    Literal["both", "dna", "protein"] | None,
     typer.Option("--inputs", help="The embeddings that it takes; default: both. dna is for short reads."),
 ]
 Sources = Annotated[
-    SourcesBy | None,
+    Literal["names", "drops"] | None,
     typer.Option(
         "--sources",
         help="What tells the genome of a read: its name (the default; what stands before a colon, else all "
@@ -156,7 +141,7 @@ def train(
     for name in ("virus", "others", "labels", "chunk_length", "replace"):
         given.pop(name, None)
     with one_line_errors():
-        length = int(chunk_length.value) if chunk_length else None
+        length = int(chunk_length) if chunk_length else None
         _train(virus or [], others or [], labels, length, replace=replace, options=given)
 
 
@@ -216,13 +201,11 @@ def back(chunk_length: Length = None, short_reads: Short = False) -> None:
         _say_in_use(settings, place)
 
 
-def _place(settings: Any, chunk_length: ChunkLength | None, *, short_reads: bool) -> Any:
-    return int(
-        chunk_length.value
-    ) if chunk_length else settings.chunk_length, "dna" if short_reads else "both"
+def _place(settings: "Settings", chunk_length: str | None, *, short_reads: bool) -> "tuple[int, Inputs]":
+    return int(chunk_length or settings.chunk_length), "dna" if short_reads else "both"
 
 
-def _say_in_use(settings: Any, place: Any) -> None:
+def _say_in_use(settings: "Settings", place: "tuple[int, Inputs]") -> None:
     from virnucpro_assets.defs.classifier import record_in_use
     from virnucpro_assets.defs.instance import open_instance
     from virnucpro_assets.reports.classifier_pages import in_use_line
@@ -277,8 +260,7 @@ def _train(
             for one in labelled:
                 if not is_embedded(one.drop, settings):
                     materialise_embeddings(instance, settings, one.drop)
-        config = {name: getattr(value, "value", value) for name, value in options.items()}
-        run_training(instance, settings, {"labels": str(table.absolute()), **config})
+        run_training(instance, settings, {"labels": str(table.absolute()), **options})
         record = latest_record(instance, "classifier_evaluation", None)
         if record and (made := record.asset_materialization):
             for name in ("verdict", "version", "page"):

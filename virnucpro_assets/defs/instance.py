@@ -35,7 +35,7 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     A home without a dagster.yaml gets the one of this package. Raises InputError if the
     configuration or the database that it names cannot be used.
     """
-    home = (settings.dagster_home or settings.data_root / "dagster").absolute()
+    home = settings.dagster_folder
     home.mkdir(parents=True, exist_ok=True)
     with locked(home / LOCK, "the opening of the Dagster instance", "wait", lambda _: None):
         if not (home / CONFIG.name).exists():

@@ -60,8 +60,7 @@ class _DropsFolder:
         self._settings = settings
         self._root = root
         self._inside = root.resolve()
-        home = settings.dagster_home or settings.data_root / "dagster"
-        self._own = {settings.data_root.absolute(), home.absolute()}
+        self._own = {settings.data_root.absolute(), settings.dagster_folder}
         self._top = self._read(root)
         self._folders: list[Entries] = []
         self._unreadable: list[Delivery] = []

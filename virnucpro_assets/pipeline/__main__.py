@@ -7,14 +7,13 @@ import argparse
 import sys
 
 from virnucpro_assets.demo.recognise import saying_demo_models
-from virnucpro_assets.drops.disk_space import check_data_root, check_out
 from virnucpro_assets.drops.stage_locks import registration_lock
 from virnucpro_assets.errors import VirnucproError, describe_os_error
-from virnucpro_assets.files.user_paths import check_outputs, user_path
+from virnucpro_assets.files.user_paths import user_path
 from virnucpro_assets.inference.devices import find_devices
 from virnucpro_assets.intake.registration import key_from_name, register_reads
 from virnucpro_assets.maintenance.forget import kept_if_indexed
-from virnucpro_assets.pipeline.run import RESULTS, export_results, run_drop
+from virnucpro_assets.pipeline.run import check_before, export_results, run_drop
 from virnucpro_assets.sequences.read_files import pair_files
 from virnucpro_assets.settings import load_settings
 
@@ -37,9 +36,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         settings = load_settings()
-        check_out(options.out)
-        check_outputs(options.out, RESULTS, options.reads)
-        check_data_root(settings.data_root)
+        check_before(options.out, options.reads, settings, options.chunk_length)
         find_devices(settings.devices, visible=settings.visible_gpus)
         key = options.name or key_from_name(options.reads[0])
         models = settings.model_folders(options.chunk_length or settings.chunk_length)

@@ -1,8 +1,10 @@
 """A whole drop in one process, without the orchestrator, and the files that people take away."""
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
+from virnucpro_assets.calling.routing import classifiers_in_use
 from virnucpro_assets.checks.results import (
     CheckResult,
     completeness,
@@ -12,7 +14,8 @@ from virnucpro_assets.checks.results import (
     require_pass,
     shard_checks,
 )
-from virnucpro_assets.drops.disk_space import check_data_root
+from virnucpro_assets.drops.disk_space import check_data_root, check_out
+from virnucpro_assets.drops.recipes import installed_encoder
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.files.user_paths import check_outputs, is_ours, note_outputs
@@ -36,6 +39,20 @@ from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 RESULTS = (*PREDICTION_FILES, *CALL_FILES, PAIR_CALLS_FILE, REPORT, QUARANTINE_TABLE)
 """The names of the files that people take away."""
+
+
+def check_before(out: Path, reads: Iterable[Path], settings: Settings, chunk_length: int | None) -> None:
+    """Check before anything is registered what would otherwise fail after hours of embedding.
+
+    Raises InputError if `out` cannot take the results of these files, or a model is not installed, IntegrityError if a
+    card is damaged, OSError if the data root cannot be written.
+    """
+    check_out(out)
+    check_outputs(out, RESULTS, reads)
+    check_data_root(settings.data_root)
+    for kind in ENCODER_KINDS:
+        installed_encoder(settings, kind)
+    classifiers_in_use(settings, chunk_length or settings.chunk_length)
 
 
 def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = False) -> DropFolder:

@@ -190,8 +190,8 @@ def _models(
     length = work.index.manifest.chunk_length
     folders = {
         DEFAULT: work.settings.classifier_folder(length),
-        SHORT: work.settings.dna_classifier_folder(length),
-        WITHOUT_OPEN_FRAME: work.settings.dna_classifier_folder(length),
+        SHORT: work.settings.classifier_folder(length, "dna"),
+        WITHOUT_OPEN_FRAME: work.settings.classifier_folder(length, "dna"),
     }
     for role, folder in folders.items():
         if role in tables.inputs:

@@ -116,7 +116,7 @@ def _in_use(settings: Settings) -> dict[str, Path]:
     without_frame = ["reads without an open frame"] if settings.score_reads_without_open_frame else []
     if of_dna := " and ".join(short + without_frame):
         folders |= {
-            f"classifier for {of_dna}, chunks of {length}": settings.dna_classifier_folder(length)
+            f"classifier for {of_dna}, chunks of {length}": settings.classifier_folder(length, "dna")
             for length in CHUNK_LENGTHS
         }
     return folders

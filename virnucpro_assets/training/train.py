@@ -18,8 +18,7 @@ import numpy.typing as npt
 
 from virnucpro_assets import __version__
 from virnucpro_assets.checks.results import CheckResult
-from virnucpro_assets.demo.paths import MODELS_FOLDER
-from virnucpro_assets.demo.recognise import demo_line
+from virnucpro_assets.demo.recognise import demo_line, demo_models
 from virnucpro_assets.files.atomic import TEMPORARY_MARK, write_text
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.files.locks import locked
@@ -58,7 +57,7 @@ from virnucpro_assets.training.labels import LabelledDrop
 from virnucpro_assets.training.options import SetOptions, TrainOptions
 from virnucpro_assets.training.splits import SPLITS, TEST, VALIDATION
 from virnucpro_assets.training.training_set import make_training_set
-from virnucpro_assets.vocabulary import ENCODER_KINDS, LABELS
+from virnucpro_assets.vocabulary import LABELS
 
 LOCK = "training.lock"
 SHARE = "validation_share"
@@ -108,12 +107,11 @@ def train(
         folder, manifest = make_training_set(labelled, set_options, settings, report)
         manifest, rows = read_training_set(folder)
         columns = columns_of(options.inputs, manifest.widths["dnabert_s"])
-        length, of_dna = manifest.chunk_length, options.inputs == "dna"
-        in_use = settings.dna_classifier_folder(length) if of_dna else settings.classifier_folder(length)
+        in_use = settings.classifier_folder(manifest.chunk_length, options.inputs)
         trained = _learn(rows, columns, options, report)
         judged = _judge(trained, rows, columns, manifest, in_use)
         all_options = {name: str(value) for name, value in {**dict(set_options), **dict(options)}.items()}
-        versions = settings.classifier_versions(length, options.inputs)
+        versions = settings.classifier_versions(manifest.chunk_length, options.inputs)
         with versions.adding() as new:
             notes = [*_demo_notes(settings), *manifest.notes]
             card = _card(manifest, options, judged, notes)
@@ -195,8 +193,7 @@ def _judge(
 
 
 def _demo_notes(settings: Settings) -> list[str]:
-    on_demo = any(settings.encoder_folder(kind).is_relative_to(MODELS_FOLDER) for kind in ENCODER_KINDS)
-    return [DEMO_NOTE] if on_demo else []
+    return [DEMO_NOTE] if demo_models(settings.model_folders()) else []
 
 
 def _card(

@@ -209,7 +209,7 @@ def test_the_dna_alone_scores_what_only_esm2_could_not_embed(troubled: tuple[Dro
     (lost,) = quarantined["dnabert_s"]
     assert summary.not_scored == (members.row == lost.row).sum()
     scores = np.load(work.folder.predictions / SHORT_SCORES_FILE, allow_pickle=False)
-    dna = load_classifier(work.settings.dna_classifier_folder(300))[0]
+    dna = load_classifier(work.settings.classifier_folder(300, "dna"))[0]
     expected = dna.scores(embeddings_of(work, "dnabert_s"))
     expected[lost.row] = np.nan
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)

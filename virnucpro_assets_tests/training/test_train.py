@@ -1,6 +1,7 @@
 """Training: a version with its evaluation, that takes its place if it is not worse, and not otherwise."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from virnucpro_assets.models.versions import CONFIGURED
 from virnucpro_assets.pipeline.predict import predict_drop
 from virnucpro_assets.storage.training_set import read_training_set
 from virnucpro_assets.training.splits import TEST
+from virnucpro_assets.training.train import DEMO_NOTE
+from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 
 def predicted_with(settings) -> str:
@@ -66,6 +69,13 @@ def test_figures_are_those_of_the_stored_classifier_on_the_stored_test_rows(open
     assert "It is in use now." in page
 
 
+def test_a_classifier_on_copies_of_the_demo_encoders_says_so_too(open_school, tmp_path):
+    copies = {kind: shutil.copytree(MODELS_FOLDER / kind, tmp_path / kind) for kind in ENCODER_KINDS}
+    trained = open_school(**copies).train()
+    assert trained.report.notes[0] == DEMO_NOTE
+    assert DEMO_NOTE in trained.version.card.note
+
+
 def test_a_worse_classifier_is_kept_and_not_in_use(open_school):
     school = open_school()
     first = school.train()
@@ -110,7 +120,7 @@ def test_a_classifier_of_one_kind_of_embeddings_learns_from_them_alone(open_scho
     classifier, card = load_classifier(trained.version.path)
     assert (card.inputs, classifier.width) == (inputs, width)
     # That of DNA alone is the one for short reads.
-    places = (school.settings.classifier_folder(300), school.settings.dna_classifier_folder(300))
+    places = (school.settings.classifier_folder(300), school.settings.classifier_folder(300, "dna"))
     assert places[inputs == "dna"] == trained.version.path
     assert places[inputs != "dna"] != trained.version.path
     _, rows = read_training_set(trained.set_folder)
