@@ -15,7 +15,7 @@ from virnucpro_assets.checks.results import (
     PRECISION_IN_USE,
 )
 from virnucpro_assets.settings import Settings
-from virnucpro_assets.vocabulary import ENCODER_KINDS, Precision
+from virnucpro_assets.vocabulary import ENCODER_KINDS
 
 
 class CheckRule(BaseModel):
@@ -57,7 +57,7 @@ def check_rules(settings: Settings) -> list[CheckRule]:
             reason="A missing file of a view reads as NaN without an error, and a row in the wrong place gets "
             "the score of another sequence. So all rows are counted and every byte is compared.",
         ),
-        *_precision_rules(settings),
+        *precision_rules(settings).values(),
     ]
 
 
@@ -88,54 +88,41 @@ def _shard_rules(asset: str, settings: Settings) -> list[CheckRule]:
     ]
 
 
-def _precision_rules(settings: Settings) -> list[CheckRule]:
-    def rule(name: str, what: str, reason: str, *more: str) -> CheckRule:
-        return CheckRule(
+def precision_rules(settings: Settings) -> dict[str, CheckRule]:
+    """The rules of PRECISION_CHECKS, by name."""
+    agreement = f"cosine at least {settings.min_cosine}, equal labels at least {settings.min_label_agreement}"
+    difference = ""
+    if settings.precision == "float32":
+        difference = f", largest difference at most {settings.max_packed_difference}"
+    common = ["min_cosine", "min_label_agreement", "check_sample"]
+    rules = [
+        CheckRule(
             asset="predictions",
-            name=name,
-            what=what,
-            threshold=precision_threshold(name, settings),
-            reason=reason,
-            blocking=is_blocking_precision_check(name, settings.precision),
-            settings=["min_cosine", "min_label_agreement", "check_sample", *more],
-        )
-
-    return [
-        rule(
-            PRECISION_IN_USE,
-            "Stored embeddings, in the precision in use, against float32: cosine of each sequence, and labels.",
-            "Rounding in half precision gives cosines near 0.9999; ten times that distance is more than "
+            name=PRECISION_IN_USE,
+            what="Stored embeddings, in the precision in use, against float32: cosine of each sequence, and labels.",
+            threshold=agreement,
+            reason="Rounding in half precision gives cosines near 0.9999; ten times that distance is more than "
             "rounding. Labels may differ only where both scores are almost equal, at most one in fifty.",
+            settings=common,
         ),
-        rule(
-            FLOAT16,
-            "The same sequences computed in float16 against float32.",
-            "Shows whether these sequences could be computed in float16. It holds results back only if float16 "
+        CheckRule(
+            asset="predictions",
+            name=FLOAT16,
+            what="The same sequences computed in float16 against float32.",
+            threshold=agreement,
+            reason="Shows whether these sequences could be computed in float16. It holds results back only if float16 "
             "is in use.",
+            blocking=settings.precision == "float16",
+            settings=common,
         ),
-        rule(
-            PACKED,
-            "Stored embeddings, computed packed, against the same sequences one at a time.",
-            "A sequence must get the same embedding whatever else is in its pack. In float32 only the "
+        CheckRule(
+            asset="predictions",
+            name=PACKED,
+            what="Stored embeddings, computed packed, against the same sequences one at a time.",
+            threshold=agreement + difference,
+            reason="A sequence must get the same embedding whatever else is in its pack. In float32 only the "
             "order of sums may differ, so the largest difference of any number is bounded as well as the cosine.",
-            "max_packed_difference",
+            settings=[*common, "max_packed_difference"],
         ),
     ]
-
-
-def precision_threshold(name: str, settings: Settings) -> str:
-    """The threshold of one of PRECISION_CHECKS."""
-    threshold = f"cosine at least {settings.min_cosine}, equal labels at least {settings.min_label_agreement}"
-    if bounds_difference(name, settings.precision):
-        threshold += f", largest difference at most {settings.max_packed_difference}"
-    return threshold
-
-
-def bounds_difference(name: str, in_use: Precision) -> bool:
-    """Whether one of PRECISION_CHECKS bounds the largest difference too."""
-    return name == PACKED and in_use == "float32"
-
-
-def is_blocking_precision_check(name: str, in_use: Precision) -> bool:
-    """Whether one of PRECISION_CHECKS is blocking: that of float16 only if the results are in float16."""
-    return name != FLOAT16 or in_use == "float16"
+    return {rule.name: rule for rule in rules}

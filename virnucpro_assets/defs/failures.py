@@ -58,16 +58,18 @@ def failures_of(instance: dg.DagsterInstance, run: dg.DagsterRun, otherwise: str
     reasons: dict[str, list[str]] = {}
     ranks: dict[str, list[int]] = {}
     lines: list[str] = []
-    for event in step_failures(instance, run):
+    drops = drops_of(run, instance.get_dynamic_partitions(DROPS))
+    only = drops[0] if len(drops) == 1 else ""
+    for event in _step_failures(instance, run):
         by_drop = _by_drop(event, LINES)
         for drop, line in by_drop.items():
-            reasons.setdefault(drop or _only(instance, run), []).append(line)
+            reasons.setdefault(drop or only, []).append(line)
         for drop, failed in _by_drop(event, RANKS).items():
-            ranks[drop or _only(instance, run)] = failed
+            ranks[drop or only] = failed
         if not by_drop:
-            lines.append(_first_line(known_message(event) or unexpected_message(event)))
+            lines.append(_first_line(_known_message(event) or _unexpected_message(event)))
     if lines or not reasons:
-        for drop in drops_of(run, instance.get_dynamic_partitions(DROPS)) or [""]:
+        for drop in drops or [""]:
             reasons.setdefault(drop, lines or [_first_line(otherwise)])
     return [
         AlertEntry(
@@ -80,9 +82,18 @@ def failures_of(instance: dg.DagsterInstance, run: dg.DagsterRun, otherwise: str
     ]
 
 
+def message_of_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    """The whole message of the step of a run that failed first."""
+    failure = next(_step_failures(instance, run), None)
+    if failure is None:
+        return f"run {run.run_id} failed before its first step; its log says why"
+    unexpected = f"run {run.run_id}, step {failure.step_key}: {_unexpected_message(failure)}"
+    return _known_message(failure) or unexpected
+
+
 def exit_code_of_run(instance: dg.DagsterInstance, run: dg.DagsterRun, drop: str) -> int:
     """The exit code of a command that ends as a failed run did for a drop."""
-    for event in step_failures(instance, run):
+    for event in _step_failures(instance, run):
         codes = _by_drop(event, EXIT_CODES)
         if code := codes.get(drop) or codes.get(""):
             return int(code)
@@ -91,21 +102,20 @@ def exit_code_of_run(instance: dg.DagsterInstance, run: dg.DagsterRun, drop: str
     return VirnucproError.exit_code
 
 
-def step_failures(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[dg.DagsterEvent]:
-    """The events of the steps of a run that failed, the first first."""
+def _step_failures(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[dg.DagsterEvent]:
     records = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
     for record in records:
         if (event := record.event_log_entry.dagster_event) is not None:
             yield event
 
 
-def known_message(failure: dg.DagsterEvent) -> str:
+def _known_message(failure: dg.DagsterEvent) -> str:
     """What a failed step says itself, whole; empty if it ended with an error that it did not expect."""
     known = failure.step_failure_data.user_failure_data
     return INTERRUPTED if _is_interruption(failure) else (known and known.description) or ""
 
 
-def unexpected_message(failure: dg.DagsterEvent) -> str:
+def _unexpected_message(failure: dg.DagsterEvent) -> str:
     """The message of the error that a step did not expect."""
     error = failure.step_failure_data.error
     cause = error and (error.cause or error)
@@ -116,12 +126,6 @@ def _by_drop(failure: dg.DagsterEvent, name: str) -> dict[str, Any]:
     known = failure.step_failure_data.user_failure_data
     value = known.metadata.get(name) if known else None
     return value.data if isinstance(value, dg.JsonMetadataValue) and isinstance(value.data, dict) else {}
-
-
-def _only(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """The drop of a run that is about one only, else an empty name."""
-    drops = drops_of(run, instance.get_dynamic_partitions(DROPS))
-    return drops[0] if len(drops) == 1 else ""
 
 
 def _is_interruption(failure: dg.DagsterEvent) -> bool:

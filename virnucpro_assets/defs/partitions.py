@@ -118,9 +118,10 @@ def drops_and_ranks(context: dg.AssetExecutionContext) -> dict[str, list[int]]:
     """The ranks of each drop that a run asks for; a range may have gaps."""
     asked: dict[str, list[int]] = {}
     for key in context.partition_keys:
-        if not isinstance(key, dg.MultiPartitionKey):
+        drop, rank = drop_and_rank(key)
+        if rank is None:
             raise TypeError(f"partition {key!r} is not of a drop and a rank")
-        asked.setdefault(key.keys_by_dimension["drop"], []).append(int(key.keys_by_dimension["rank"]))
+        asked.setdefault(drop, []).append(rank)
     return {drop: sorted(ranks) for drop, ranks in asked.items()}
 
 

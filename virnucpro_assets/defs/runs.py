@@ -10,12 +10,7 @@ import dagster as dg
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.classifier import record_in_use
 from virnucpro_assets.defs.embeddings import STEP as EMBED
-from virnucpro_assets.defs.failures import (
-    exit_code_of_run,
-    known_message,
-    step_failures,
-    unexpected_message,
-)
+from virnucpro_assets.defs.failures import exit_code_of_run, message_of_run
 from virnucpro_assets.defs.next_runs import ASKED_BY, COMMAND
 from virnucpro_assets.defs.partitions import (
     CALL_DROP,
@@ -176,18 +171,11 @@ def _run(
         )
     )
     if not result.success:
-        raise _error_of(instance, result.dagster_run, tags.get(DROP, ""))
+        run = result.dagster_run
+        raise RunError(message_of_run(instance, run), exit_code_of_run(instance, run, tags.get(DROP, "")))
 
 
 @cache
 def _definitions(settings: Settings) -> dg.Definitions:
     """The definitions for runs on the machine where the command is called."""
     return build_definitions(settings.model_copy(update={"executor": "in_process"}))
-
-
-def _error_of(instance: dg.DagsterInstance, run: dg.DagsterRun, drop: str) -> RunError:
-    failure = next(step_failures(instance, run), None)
-    if failure is None:
-        return RunError(f"run {run.run_id} failed before its first step; its log says why", 1)
-    unexpected = f"run {run.run_id}, step {failure.step_key}: {unexpected_message(failure)}"
-    return RunError(known_message(failure) or unexpected, exit_code_of_run(instance, run, drop))

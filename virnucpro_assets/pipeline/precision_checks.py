@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from virnucpro_assets.calling.routing import classifiers_in_use
 from virnucpro_assets.checks.results import FLOAT16, PACKED, PRECISION_IN_USE, CheckResult
-from virnucpro_assets.checks.rules import bounds_difference, is_blocking_precision_check, precision_threshold
+from virnucpro_assets.checks.rules import CheckRule, precision_rules
 from virnucpro_assets.checks.samples import ChunkSample, sample_chunks
 from virnucpro_assets.drops.stage_records import recorded_stage
 from virnucpro_assets.drops.work import DropWork, fitting_merged
@@ -59,15 +59,7 @@ def check_precision(work: DropWork) -> Iterator[CheckResult]:
     """
     with recorded_stage(work.folder.stages, "precision_checks") as figures:
         subject = read_manifest(work.folder.predictions / MANIFEST, TablesManifest).digest
-        results = [
-            result.model_copy(
-                update={
-                    "subject": subject,
-                    "blocking": is_blocking_precision_check(result.name, work.settings.precision),
-                }
-            )
-            for result in _compare_sample(work)
-        ]
+        results = [result.model_copy(update={"subject": subject}) for result in _compare_sample(work)]
         figures["sequences"] = max(int(result.figures.get("sequences", 0)) for result in results)
     yield from results
 
@@ -83,15 +75,16 @@ def _compare_sample(work: DropWork) -> Iterator[CheckResult]:
         read_merged_at(folder, sample.rows, work.verified) if len(sample.rows) else again.embeddings["alone"]
     )
     alone, half, exact = (_finite(sample, way, in_use, again.embeddings[way]) for way in WAYS)
+    rules = precision_rules(work.settings)
     for name, rows, against, note in [
         (PRECISION_IN_USE, stored, exact, f"stored rows, {in_use}"),
         (FLOAT16, half, exact, "computed again, float16"),
         (PACKED, stored, alone, f"stored rows against one at a time, {in_use}"),
     ]:
         if isinstance(rows, str) or isinstance(against, str):
-            yield _failed(name, note, rows if isinstance(rows, str) else str(against))
+            yield _failed(rules[name], note, rows if isinstance(rows, str) else str(against))
         else:
-            yield _judge(work.settings, name, compare(work, sample, rows, against), note)
+            yield _judge(work.settings, rules[name], compare(work, sample, rows, against), note)
 
 
 def compare(work: DropWork, sample: ChunkSample, rows: Rows, reference: Rows) -> Comparison:
@@ -128,26 +121,28 @@ def _finite(sample: ChunkSample, way: Way, in_use: Precision, embeddings: Rows) 
     return f"{len(lost)} embeddings hold NaN or Inf in {precision}, the first at row {first} of the index"
 
 
-def _judge(settings: Settings, name: str, comparison: Comparison, note: str) -> CheckResult:
+def _judge(settings: Settings, rule: CheckRule, comparison: Comparison, note: str) -> CheckResult:
     agreement = min(comparison.candidate_agreement, comparison.chunk_agreement)
     passed = comparison.min_cosine >= settings.min_cosine and agreement >= settings.min_label_agreement
-    if bounds_difference(name, settings.precision):
+    if rule.name == PACKED and settings.precision == "float32":
         passed = passed and comparison.largest_difference <= settings.max_packed_difference
     return CheckResult(
-        asset="predictions",
-        name=name,
+        asset=rule.asset,
+        name=rule.name,
         passed=bool(passed),
-        threshold=precision_threshold(name, settings),
+        threshold=rule.threshold,
+        blocking=rule.blocking,
         figures={"compared": note, **comparison.figures},
     )
 
 
-def _failed(name: str, note: str, reason: str) -> CheckResult:
+def _failed(rule: CheckRule, note: str, reason: str) -> CheckResult:
     return CheckResult(
-        asset="predictions",
-        name=name,
+        asset=rule.asset,
+        name=rule.name,
         passed=False,
         threshold="finite values",
+        blocking=rule.blocking,
         figures={"compared": note, "reason": reason},
     )
 

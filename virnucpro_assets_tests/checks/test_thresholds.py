@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from virnucpro_assets.checks.results import PACKED, outcome, packing_efficiency
+from virnucpro_assets.checks.rules import precision_rules
 from virnucpro_assets.files.digests import FileRecord
 from virnucpro_assets.pipeline.precision_checks import Comparison, _judge
 from virnucpro_assets.settings import Settings
@@ -61,7 +62,7 @@ def test_a_sample_must_be_as_near_to_its_reference_as_the_settings_say(
     )
     found = Comparison(np.array([1.0, cosine]), difference, frames, chunks)
 
-    result = _judge(settings, PACKED, found, "note")
+    result = _judge(settings, precision_rules(settings)[PACKED], found, "note")
 
     assert result.passed is passed
     assert result.threshold.startswith("cosine at least 0.999, equal labels at least 0.98")

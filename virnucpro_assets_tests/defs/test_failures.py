@@ -7,9 +7,7 @@ from virnucpro_assets.defs.failures import (
     exit_code_of_run,
     failure_of,
     failures_of,
-    known_message,
-    step_failures,
-    unexpected_message,
+    message_of_run,
 )
 from virnucpro_assets.errors import DeviceError, InputError, IntegrityError
 
@@ -26,16 +24,21 @@ def test_errors_are_told_by_drop_each_line_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "known", "unexpected", "reason", "code"),
+    ("error", "message", "reason", "code"),
     [
-        (failure_of([("d", WRONG)]), WHOLE, None, WHOLE, 2),
-        (failure_of([("", WRONG)]), WHOLE, None, WHOLE, 2),
-        (dg.Failure("one\ntwo"), "one\ntwo", None, "one", 1),
-        (ZeroDivisionError("one\ntwo"), "", "ZeroDivisionError: one\ntwo", "ZeroDivisionError: one", 1),
+        (failure_of([("d", WRONG)]), WHOLE, WHOLE, 2),
+        (failure_of([("", WRONG)]), WHOLE, WHOLE, 2),
+        (dg.Failure("one\ntwo"), "one\ntwo", "one", 1),
+        (
+            ZeroDivisionError("one\ntwo"),
+            "run {}, step step: ZeroDivisionError: one\ntwo",
+            "ZeroDivisionError: one",
+            1,
+        ),
     ],
 )
 def test_a_step_tells_its_line_whole_and_an_error_that_it_did_not_expect_by_its_message(
-    error: Exception, known: str, unexpected: str | None, reason: str, code: int
+    error: Exception, message: str, reason: str, code: int
 ) -> None:
     @dg.op
     def step() -> None:
@@ -47,9 +50,7 @@ def test_a_step_tells_its_line_whole_and_an_error_that_it_did_not_expect_by_its_
 
     with dg.DagsterInstance.ephemeral() as instance:
         run = job.execute_in_process(instance=instance, raise_on_error=False).dagster_run
-        (event,) = step_failures(instance, run)
-        assert known_message(event) == known
-        assert unexpected is None or unexpected_message(event) == unexpected
+        assert message_of_run(instance, run) == message.format(run.run_id)
         (entry,) = failures_of(instance, run, "otherwise")
         assert entry.reason == reason
         assert exit_code_of_run(instance, run, "d") == code
