@@ -8,6 +8,7 @@ import pytest
 
 from virnucpro_assets.defs.maintenance import forget_drop
 from virnucpro_assets.defs.partitions import DROPS, PARTITION, RANGE_END, RANGE_START
+from virnucpro_assets.drops.disk_space import readable_size
 from virnucpro_assets.drops.stage_locks import registration_lock
 from virnucpro_assets.errors import BusyError, InputError, VirnucproError
 from virnucpro_assets.intake.registration import list_drop, register_reads
@@ -47,7 +48,7 @@ def test_the_default_only_says_what_would_go(instance: dg.DagsterInstance, setti
     lines = list(forget_drop(instance, settings, "d"))
 
     assert lines == [
-        f"would remove: {settings.data_root / 'd'}, 1 generation, {size} bytes",
+        f"would remove: {settings.data_root / 'd'}, 1 generation, {readable_size(size)}",
         "would remove: partition d of sequence_drops",
         f"stays: {reads}",
         "nothing was removed (--delete does it)",
