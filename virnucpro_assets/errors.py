@@ -82,6 +82,12 @@ def describe_validation_error(error: ValidationError) -> str:
     return excerpt(f"{first['msg']!r} at {field}")
 
 
+def counted(count: float, what: str) -> str:
+    """A count with its noun: `1 read`, `2,000 reads`, `0 viruses`, `1.5 hours`."""
+    number = f"{count:g}" if isinstance(count, float) else f"{count:,}"
+    return f"{number} {what}" if count == 1 else f"{number} {what}{'es' if what.endswith('s') else 's'}"
+
+
 def excerpt(text: object, most: int = FILE_TEXT) -> str:
     """The part of a file's text that a message shows: one line of printable letters, at most `most` of them.
 

@@ -168,6 +168,13 @@ def load_settings() -> Settings:
             expected="UTF-8, in which records and reports are written",
             advice="Set PYTHONUTF8=1, or a UTF-8 locale such as C.UTF-8.",
         )
+    if os.path.lexists(SETTINGS_FILE) and not Path(SETTINGS_FILE).is_file():
+        raise InputError(
+            SETTINGS_FILE,
+            found="a folder, or a link to nothing",
+            expected="a file of settings",
+            advice="Correct or remove it.",
+        )
     try:
         return Settings()
     except ValidationError as error:
@@ -179,9 +186,12 @@ def load_settings() -> Settings:
             expected="JSON in the variable of a group of settings",
             advice="Better give each setting in a variable of its own, such as VIRNUCPRO_CALLS__VIRAL_ABOVE.",
         ) from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(
-            SETTINGS_FILE, found=excerpt(error), expected="TOML, name = value", advice="Correct the file."
+            SETTINGS_FILE,
+            found=excerpt(error),
+            expected="TOML, name = value, in UTF-8 without a byte-order mark",
+            advice="Correct the file, or save it in UTF-8.",
         ) from error
 
 

@@ -1,6 +1,8 @@
 """The documentation names commands, options, settings, files and sections that are there."""
 
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,48 @@ def test_every_link_leads_to_a_file_and_a_section_that_are_there(page: Path) -> 
 def test_readme_leads_to_every_page() -> None:
     linked = {(REPOSITORY / link.partition("#")[0]).resolve() for link in links(REPOSITORY / "README.md")}
     assert [page.name for page in PAGES if page not in linked and page.name != "README.md"] == []
+
+
+def test_readme_says_how_much_an_installation_takes_as_the_page_about_it_does() -> None:
+    pages = (REPOSITORY / "README.md", REPOSITORY / "docs" / "install.md")
+    texts = [" ".join(page.read_text().split()) for page in pages]
+    sizes = [
+        re.findall(r"([\d.]+ GB) with PyTorch for the CPU, ([\d.]+ GB) with CUDA", text) for text in texts
+    ]
+    assert len(sizes[0]) == 1
+    assert sizes[0] == sizes[1]
+
+
+def test_readme_says_that_the_ui_takes_deliveries_up_by_itself() -> None:
+    (part,) = re.findall(
+        r"^## In the Dagster UI\n(.*?)^## ", (REPOSITORY / "README.md").read_text(), re.M | re.S
+    )
+    assert "`dagster dev`" in part
+    assert "While it runs, it takes up by itself what you copy into `drops/`" in " ".join(part.split())
+
+
+def test_git_ignores_what_the_commands_of_the_readme_write_in_a_clone(tmp_path: Path) -> None:
+    written = {"data/x", "drops/x", "virnucpro.toml", "models/x", ".demo/x", ".venv/x"}
+    for command in commands(REPOSITORY / "README.md"):
+        words = command.words
+        written |= {f"{words[at + 1]}/x" for at, word in enumerate(words[:-1]) if word in {"--out", "-p"}}
+    assert {"results/x", "results-s/x", "results-all/x"} <= written
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    shutil.copy(REPOSITORY / ".gitignore", tmp_path)
+    ignored = subprocess.run(
+        ["git", "check-ignore", *sorted(written)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ignored.stdout.splitlines() == sorted(written)
+
+
+def test_make_ui_starts_on_the_demo_by_the_command_that_says_which_page_to_open() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    recipes = dict(re.findall(r"^(ui|demo):.*\n((?:\t.*\n)+)", makefile, re.MULTILINE))
+    assert "/virnucpro ui --port $(PORT)" in recipes["ui"]
+    assert "dagster dev" not in recipes["ui"]
+    # With another DAGSTER_HOME than that of the demo there would be no runs to see.
+    assert all("$(DEMO_ENV) $(" in recipe for recipe in recipes.values())
+    assert re.findall(r"DAGSTER_HOME=(\S+)", makefile) == ["$(abspath"]
 
 
 @page_of

@@ -494,3 +494,35 @@ def test_no_gpu_may_be_left_to_a_process_and_only_the_named_variables_are_read(
 
     assert (settings.hub, settings.hub_token) == ("https://huggingface.co", None)
     assert settings.visible_gpus == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("# f\u00fcr\nmin_score = 0.6\n".encode("latin-1"), "'utf-8' codec can't decode"),
+        ("min_score = 0.6\n".encode("utf-16"), "'utf-8' codec can't decode"),
+        ("min_score = 0.6\n".encode("utf-8-sig"), "Invalid statement"),
+    ],
+)
+def test_a_settings_file_in_another_encoding_is_one_error_that_names_utf_8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, found: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "virnucpro.toml").write_bytes(content)
+    with pytest.raises(
+        InputError, match=rf"virnucpro\.toml: found {found}.*; expected TOML, name = value, in UTF-8"
+    ):
+        load_settings()
+
+
+def test_a_settings_file_that_is_a_folder_or_a_link_to_nothing_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "virnucpro.toml").symlink_to("nowhere")
+    with pytest.raises(InputError, match="found a folder, or a link to nothing"):
+        load_settings()
+    (tmp_path / "virnucpro.toml").unlink()
+    (tmp_path / "virnucpro.toml").mkdir()
+    with pytest.raises(InputError, match="found a folder, or a link to nothing"):
+        load_settings()

@@ -114,7 +114,7 @@ class _Rows:
         while have < rows:
             batch = next(self._batches, None)
             if batch is None:
-                raise self._other_reads("fewer")
+                raise self._other_reads("fewer chunks")
             self._rest.append(batch)
             have += len(batch)
         table = pa.Table.from_batches(self._rest) if self._rest else None
@@ -128,12 +128,12 @@ class _Rows:
     def require_end(self) -> None:
         """Raise IntegrityError if rows are left."""
         if self._rest or any(map(len, self._batches)):
-            raise self._other_reads("more")
+            raise self._other_reads("more chunks")
 
     def _other_reads(self, found: str) -> IntegrityError:
         return IntegrityError(
             self._path,
-            found=f"{found} chunks than the table of reads has",
+            found=f"{found} than the table of reads has",
             expected="one row for each of its scored chunks",
             advice="Make the calls of this drop again.",
         )

@@ -86,7 +86,7 @@ def scores_of_merged(
                     _score(scorer, index_rows, part, found)
             return len(index_rows)
 
-        progress = Progress("classifier", "rows", merged.rows, report)
+        progress = Progress("classifier", "row", merged.rows, report)
         for count in threads.map(score, range(0, merged.rows, _ROWS_AT_ONCE)):
             progress.advance(count)
     return scores

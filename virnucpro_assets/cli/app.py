@@ -40,15 +40,13 @@ app = typer.Typer(
 )
 
 
-READS_HELP = "FASTA, FASTQ (plain, gzip, zstd, bzip2, xz) or unaligned BAM files"
-READS = typer.Argument(parser=user_path, metavar="READS", help=f"{READS_HELP}.")
+READS = typer.Argument(
+    parser=user_path,
+    metavar="READS",
+    help="FASTA, FASTQ (plain, gzip, zstd, bzip2, xz) or unaligned BAM files; - or /dev/stdin is standard input.",
+)
 Reads = Annotated[list[Path], READS]
-OptionalReads = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        parser=user_path, metavar="READS", help=f"{READS_HELP}; - or /dev/stdin is standard input."
-    ),
-]
+OptionalReads = Annotated[list[Path] | None, READS]
 Results = Annotated[
     Path,
     typer.Option(

@@ -26,7 +26,7 @@ def drops(
     run: Annotated[bool, typer.Option("--run", help="With --missing: materialise them, one by one.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the drops with their state and its reason: not begun, running, failed, held back or done.
+    """List the drops with their state and its reason: not begun, unfinished, running, failed, held back or done.
 
     Deliveries that are no drops follow, as the last scan of the drops folder found them.
     """

@@ -97,7 +97,7 @@ def predict(
             _predict_sheet(sheet, out, **options)
             return
         given = reads or []
-        files = _files([_kept(path) for path in given], paired=paired, interleaved=interleaved)
+        files = _files(given, paired=paired, interleaved=interleaved)
         first = Path("stdin") if str(given[0]) in NAMES else given[0]
         _predict(name or key_from_name(first), files, out, **options)
 
@@ -135,7 +135,7 @@ def prepare(
     """Write the chunks of reads and their stop-free frames, and compute nothing."""
     with one_line_errors():
         from virnucpro_assets.drops.disk_space import check_out
-        from virnucpro_assets.reports.pages import counted
+        from virnucpro_assets.errors import counted
         from virnucpro_assets.sequences.prepare import prepare as write_prepared
         from virnucpro_assets.settings import load_settings
 
@@ -215,24 +215,38 @@ def _predict(
     print_results(drop, settings, made, as_json=as_json)
 
 
-def _kept(path: Path) -> Path:
-    """The path of a file of reads; standard input is kept in a file of its own first."""
+def _standard_input_as_file() -> Path:
+    """The file in which standard input is kept, to its end."""
     from virnucpro_assets.drops.disk_space import check_data_root
-    from virnucpro_assets.intake.standard_input import NAMES, keep_standard_input
+    from virnucpro_assets.intake.standard_input import keep_standard_input
     from virnucpro_assets.settings import load_settings
 
-    if str(path) not in NAMES:
-        return path
-    check_data_root((settings := load_settings()).data_root)
+    if sys.stdin is None:
+        raise InputError(
+            "standard input", found="a closed stream", expected="reads", advice="Give files, or open it."
+        )
+    settings = load_settings()
+    check_data_root(settings.data_root)
     return keep_standard_input(settings, sys.stdin.buffer)
 
 
 def _files(reads: list[Path], **how: bool) -> "list[ReadFile]":
-    """The files with their mates; the terminal says which look like mates and are not taken as such."""
+    """The files with their mates; the terminal says which look like mates and are not taken as such.
+
+    Standard input is kept in a file of its own first.
+    """
+    from virnucpro_assets.intake.standard_input import NAMES
     from virnucpro_assets.sequences.read_files import pair_files
     from virnucpro_assets.sequences.reads import likely_mates
 
-    files = pair_files(reads, **how)
+    if sum(str(path) in NAMES for path in reads) > 1:
+        raise InputError(
+            "standard input",
+            found="it more than once",
+            expected="it once",
+            advice="Give mates in one stream (--interleaved), or as files.",
+        )
+    files = pair_files([_standard_input_as_file() if str(path) in NAMES else path for path in reads], **how)
     for line in likely_mates(files):
         say(f"note: {line}.")
     return files

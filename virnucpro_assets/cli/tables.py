@@ -87,8 +87,8 @@ def summary(
     """Write one table of many drops, and files for MultiQC: a row a drop with reads, calls, checks and versions."""
     with one_line_errors():
         from virnucpro_assets.drops.work import DropWork
+        from virnucpro_assets.errors import counted
         from virnucpro_assets.reports.gather import gather_report
-        from virnucpro_assets.reports.pages import counted
         from virnucpro_assets.reports.summary import write_summary
         from virnucpro_assets.settings import load_settings
         from virnucpro_assets.storage.drops import DropStore

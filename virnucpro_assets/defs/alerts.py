@@ -16,12 +16,11 @@ from virnucpro_assets.checks.results import sentence
 from virnucpro_assets.defs.failures import failures_of
 from virnucpro_assets.defs.partitions import CALL_DROP, DROPS, drop_and_rank, drops_of
 from virnucpro_assets.defs.records import ended_runs
-from virnucpro_assets.errors import VirnucproError
+from virnucpro_assets.errors import VirnucproError, counted
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.intake.open_deliveries import read_open_deliveries
 from virnucpro_assets.maintenance.alerts import Alert, AlertEntry, Kind, send
 from virnucpro_assets.maintenance.overdue import overdue_drops
-from virnucpro_assets.reports.pages import counted
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets.storage.tables import MANIFEST as TABLES
@@ -122,7 +121,7 @@ def _of_overdue(late: dict[str, float], settings: Settings, now: datetime) -> li
     failures = [
         AlertEntry(
             drop=drop,
-            reason=f"found no predictions after more than {settings.overdue_hours:g} hours; expected some",
+            reason=f"found no predictions after more than {counted(settings.overdue_hours, 'hour')}; expected some",
             command=f"virnucpro materialize {drop}",
         )
         for drop in late

@@ -93,10 +93,10 @@ def drops_at_work(instance: dg.DagsterInstance) -> dict[str, str]:
     A training reads drops that its tags do not name; between two runs of a backfill there is no run.
     """
     drops = instance.get_dynamic_partitions(DROPS)
-    at_work = dict.fromkeys(_drops_in_backfills(instance), "a backfill that goes on is to work on it")
+    at_work = dict.fromkeys(_drops_in_backfills(instance), "a backfill of it is queued or at work")
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
         for drop in [*drops_of(run, drops), *_training_drops(run)]:
-            at_work[drop] = f"run {run.run_id} of {run.job_name} is to work on it, or does"
+            at_work[drop] = f"run {run.run_id} of {run.job_name} is queued or at work"
     return at_work
 
 

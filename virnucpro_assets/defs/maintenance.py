@@ -19,10 +19,9 @@ from virnucpro_assets.defs.steps import clear_failures, fail_dead_runs
 from virnucpro_assets.drops.disk_space import readable_size
 from virnucpro_assets.drops.stage_locks import registration_lock_now
 from virnucpro_assets.drops.work import no_such_drop
-from virnucpro_assets.errors import BusyError
+from virnucpro_assets.errors import BusyError, counted
 from virnucpro_assets.maintenance.cleanup import clean_up
 from virnucpro_assets.maintenance.forget import DropData, data_of, remove_data
-from virnucpro_assets.reports.pages import counted
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import KEY, DropStore
 
@@ -52,7 +51,9 @@ def cleanup_job(settings: Settings) -> dg.JobDefinition:
         for line in lines[:LOGGED]:
             context.log.info(line)
         if len(lines) > LOGGED:
-            context.log.info(f"and {len(lines) - LOGGED} lines more; `virnucpro cleanup` lists all")
+            context.log.info(
+                f"and {counted(len(lines) - LOGGED, 'more line')}; `virnucpro cleanup` lists all"
+            )
         context.log.info(last)
         context.add_output_metadata(
             {
@@ -142,5 +143,5 @@ def _lines(data: DropData | None, verb: str, partition: str) -> Iterator[str]:
         yield f"{verb}: {data.folder.absolute()}, {generations}, {readable_size(data.size)}"
     if partition:
         yield f"{verb}: partition {partition} of {DROPS}"
-    for path in data.reads if data else ():
+    for path in dict.fromkeys((*data.reads, *data.foreign)) if data else ():
         yield f"stays: {path}"

@@ -34,6 +34,7 @@ from virnucpro_assets.defs.partitions import (
 from virnucpro_assets.defs.records import PARENT_RUN, ended_runs
 from virnucpro_assets.defs.statuses import MADE, Statuses, Todo, failed_drops, whole
 from virnucpro_assets.defs.steps import DROP
+from virnucpro_assets.errors import counted
 from virnucpro_assets.settings import Settings
 
 NEXT_RUNS, NIGHTLY, RETRY = "next_runs", "nightly_drops", "retry_failed"
@@ -84,8 +85,9 @@ def retry_failed(settings: Settings) -> dg.ScheduleDefinition:
         cron_schedule=settings.retry_cron,
         execution_timezone=settings.timezone,
         description=(
-            f"Asks again for what failed and what depends on it, the oldest first, {settings.retry_drops} drops at a "
-            f"time; what failed {settings.retry_limit} times is left to a person."
+            "Asks again for what failed and what depends on it, the oldest first, "
+            f"{counted(settings.retry_drops, 'drop')} at a time; what failed "
+            f"{counted(settings.retry_limit, 'time')} is left to a person."
         ),
     )
     def retry(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
@@ -116,7 +118,7 @@ def ask(
     if not due:
         return dg.SkipReason(nothing)
     leave_note(context.instance, schedule, str(context.scheduled_execution_time.timestamp()), due)
-    return dg.SkipReason(f"asked for {len(due)} drops: {', '.join(list(due)[:20])}")
+    return dg.SkipReason(f"asked for {counted(len(due), 'drop')}: {', '.join(list(due)[:20])}")
 
 
 def first_runs(drop: str, todo: Todo, settings: Settings, asked_by: str, key: str) -> Iterator[dg.RunRequest]:

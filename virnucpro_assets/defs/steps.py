@@ -28,7 +28,13 @@ from virnucpro_assets.settings import Settings
 
 DROP, PROCESS = "virnucpro/drop", "virnucpro/process"
 """The drop of a run, by which people look for it; and the run's id with its process."""
-RUNNING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+UNFINISHED = [
+    # A command can be killed between the creation of its run and its start.
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 Context = dg.AssetExecutionContext | dg.OpExecutionContext
 
@@ -53,10 +59,10 @@ def this_process() -> str:
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Mark as failed the runs whose process on this host has ended; returns their ids."""
     failed = []
-    for run in instance.get_runs(dg.RunsFilter(statuses=RUNNING)):
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
         run_id, _, process = run.tags.get(PROCESS, "").partition(" ")
         host, _, rest = process.partition(" ")
-        is_here = run_id == run.run_id and host == socket.gethostname()
+        is_here = run_id == run.run_id and host == _host()
         if is_here and _identity(int(rest.split()[0])) != process:
             instance.report_run_failed(run, f"The process of this run exited unexpectedly ({process}).")
             failed.append(run_id)
@@ -147,4 +153,10 @@ def _identity(pid: int) -> str | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     started_in_clock_ticks = fields[19]
-    return f"{socket.gethostname()} {pid} {started_in_clock_ticks}"
+    return f"{_host()} {pid} {started_in_clock_ticks}"
+
+
+def _host() -> str:
+    """The name of this host, and its name space of processes: containers can share a name, and all have a process 1."""
+    name_space = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()}/{name_space.readlink() if name_space.is_symlink() else 'unknown'}"

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from virnucpro_assets.drops.recipes import token_budget
 from virnucpro_assets.drops.work import DropWork
-from virnucpro_assets.errors import InputError, InsufficientDiskSpaceError
+from virnucpro_assets.errors import InputError, InsufficientDiskSpaceError, counted
 from virnucpro_assets.inference.plans import expected_tokens, plan_parts
 from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.sequences.compression import is_compressed
@@ -128,9 +128,12 @@ def _existing(folder: Path) -> Path:
 
 def readable_size(size: int) -> str:
     """A number of bytes with three digits and a unit."""
-    number = float(size)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if number < 1000:
+    if size < 1000:
+        return counted(size, "byte")
+    number = size / 1000
+    for unit in ("kB", "MB", "GB"):
+        # More is rounded to 1000, which has four digits.
+        if number < 999.5:
             return f"{number:.3g} {unit}"
         number /= 1000
     return f"{number:.3g} TB"

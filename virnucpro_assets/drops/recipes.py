@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.errors import InputError, IntegrityError, counted
 from virnucpro_assets.files.digests import digest_of_files
 from virnucpro_assets.inference.devices import names_gpus
 from virnucpro_assets.inference.encoder_choice import EncoderChoice, Machine, choose_kernels
@@ -137,7 +137,7 @@ def check_ranks(settings: Settings, index: IndexManifest) -> None:
     if index.ranks != settings.ranks:
         raise IntegrityError(
             f"index {index.digest[:12]}",
-            found=f"{index.ranks} ranks",
+            found=counted(index.ranks, "rank"),
             expected=f"{settings.ranks} as in the settings",
             advice="Materialise sequence_index again, or set VIRNUCPRO_RANKS back.",
         )

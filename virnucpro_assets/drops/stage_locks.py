@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Literal
 
 from virnucpro_assets.drops.work import DropWork
-from virnucpro_assets.errors import BusyError
+from virnucpro_assets.errors import BusyError, counted
 from virnucpro_assets.files.atomic import TEMPORARY_MARK
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.inference.progress import Reporter
@@ -171,4 +171,4 @@ def remove_unfinished(work: DropWork, *written: str) -> None:
         else:
             path.unlink(missing_ok=True)
     if found:
-        work.report(f"removed {len(found)} unfinished files and folders of an ended run, {found[0]} first")
+        work.report(f"removed {counted(len(found), 'unfinished item')} of an ended run, {found[0]} first")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, counted
 
 SETTLED = 1.0
 """Seconds: the coarsest clock of file systems with inodes."""
@@ -61,13 +61,13 @@ def check_file(path: Path, expected: FileRecord, *, content: bool) -> None:
     """Raise IntegrityError unless `path` has the recorded size and, with `content`, digest."""
     if not path.is_file():
         raise IntegrityError(
-            path, found="no file", expected=f"{expected.size} bytes", advice="Materialise it again."
+            path, found="no file", expected=counted(expected.size, "byte"), advice="Materialise it again."
         )
     size = path.stat().st_size
     if size != expected.size:
         raise IntegrityError(
             path,
-            found=f"{size} bytes",
+            found=counted(size, "byte"),
             expected=f"{expected.size} as its manifest says",
             advice="Materialise it again.",
         )

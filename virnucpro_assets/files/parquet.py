@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from virnucpro_assets.errors import IntegrityError, excerpt
+from virnucpro_assets.errors import IntegrityError, counted, excerpt
 from virnucpro_assets.files.atomic import atomic_path
 
 Number = TypeVar("Number", bound=np.generic)
@@ -170,7 +170,7 @@ def table_batches(path: Path, columns: list[str] | None = None, size: int = 6553
             rows += batch.num_rows
             yield batch
         if rows != file.metadata.num_rows:
-            raise damaged(path, f"{rows} rows", f"{file.metadata.num_rows} as the file says")
+            raise damaged(path, counted(rows, "row"), f"{file.metadata.num_rows} as the file says")
 
 
 @contextmanager
@@ -206,7 +206,7 @@ def footer_digest(path: Path) -> str:
         stream.seek(max(0, size - _END_BYTES))
         length = int.from_bytes(stream.read(4), "little") + _END_BYTES
         if length > size:
-            raise damaged(path, f"{size} bytes", f"at least {length}")
+            raise damaged(path, counted(size, "byte"), f"at least {length}")
         stream.seek(size - length)
         return hashlib.sha256(stream.read()).hexdigest()
 

@@ -22,8 +22,10 @@ _STREAMS = (Path("/dev/stdin"), Path("/dev/fd"), Path("/proc"))
 def user_path(text: str | Path) -> Path:
     """The path, with the home folder for a leading `~` or `~NAME`, which shells do not expand in `--out=~/x`.
 
-    Raises ValueError if there is no such home folder.
+    Raises ValueError if there is no such home folder, or for an empty text, which a variable without a value gives.
     """
+    if not str(text):
+        raise ValueError("a path, not nothing")
     try:
         # Path removes the ./ before a name that begins with ~.
         return Path(text).expanduser() if str(text).startswith("~") else Path(text)

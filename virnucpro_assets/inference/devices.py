@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from virnucpro_assets.errors import DeviceError, InputError
+from virnucpro_assets.errors import DeviceError, InputError, counted
 from virnucpro_assets.inference.gpu_list import CudaAnswer, ask_cuda
 
 _SETTING = re.compile(r"(?P<kind>cpu|cuda)(?::(?P<detail>\d+(?:,\d+)*))?|cpu:(?P<wanted>\d+)/(?P<any_of>\d+)")
@@ -66,7 +66,9 @@ def find_devices(
     if match and match["kind"] == "cpu":
         slots = int(match["detail"] or 1) if "," not in (match["detail"] or "") else 0
         if not 0 < slots <= processors:
-            raise _unusable(setting, f"{slots} CPU slots", f"1 to {processors}, the processors here")
+            raise _unusable(
+                setting, f"{counted(slots, 'CPU slot')}", f"1 to {processors}, the processors here"
+            )
         return _cpu_slots(slots, processors)
     hidden = visible is not None and bool(_HIDDEN.fullmatch(visible))
     answer = CudaAnswer() if hidden else ask(visible)
@@ -121,7 +123,9 @@ def _cpu_slots(slots: int, processors: int) -> list[Device]:
 def _shared_slots(setting: str, wanted: int, any_of: int, processors: int) -> list[Device]:
     if not 0 < wanted <= any_of <= processors:
         raise _unusable(
-            setting, f"{wanted} of {any_of} CPU slots", f"at most {processors} slots, the processors here"
+            setting,
+            f"{wanted} of {counted(any_of, 'CPU slot')}",
+            f"at most {counted(processors, 'slot')}, the processors here",
         )
     return [Device("cpu", number, processors // any_of, any_of) for number in range(wanted)]
 

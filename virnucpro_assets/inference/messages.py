@@ -12,6 +12,7 @@ from typing import IO, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from virnucpro_assets.errors import counted
 from virnucpro_assets.inference.encoder_choice import EncoderChoice
 from virnucpro_assets.storage.embedding_cache import EmbeddingCache
 from virnucpro_assets.storage.parts import PartPlan, PartRecord
@@ -73,7 +74,7 @@ class ProbeTask(_Message):
 
     @property
     def label(self) -> str:
-        return f"{self.encoder.kind} probe of {len(self.rows)} rows"
+        return f"{self.encoder.kind} probe of {counted(len(self.rows), 'row')}"
 
 
 class SampleTask(_Message):
@@ -94,7 +95,7 @@ class SampleTask(_Message):
 
     @property
     def label(self) -> str:
-        return f"{self.encoder.kind} sample of {len(self.rows)} rows in {self.encoder.precision}"
+        return f"{self.encoder.kind} sample of {counted(len(self.rows), 'row')} in {self.encoder.precision}"
 
 
 Task = Annotated[PartTask | ProbeTask | SampleTask, Field(discriminator="type")]

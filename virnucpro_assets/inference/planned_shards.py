@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, counted
 from virnucpro_assets.files.digests import check_file
 from virnucpro_assets.inference.encoder_choice import EncoderChoice
 from virnucpro_assets.inference.messages import Finished, PartTask
@@ -193,6 +193,6 @@ def _explain(index: SequenceIndex, rows: list[QuarantinedRow]) -> str:
     first = min(rows, key=lambda quarantined: quarantined.row)
     name = first_members(index, [first.row])[first.row]
     return (
-        f"{len(rows)} sequences cannot be embedded; the first is {name}, row {first.row} of the index: "
+        f"{counted(len(rows), 'sequence')} cannot be embedded; the first is {name}, row {first.row} of the index: "
         f"{first.reason}"
     )

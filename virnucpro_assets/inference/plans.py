@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from virnucpro_assets.errors import counted
 from virnucpro_assets.inference.encoder_choice import EncoderChoice
 from virnucpro_assets.models.configs import count_flops
 from virnucpro_assets.models.encoders import ENCODERS
@@ -44,7 +45,9 @@ def plan_packs(tokens: npt.NDArray[np.int64], token_budget: int) -> list[tuple[i
     Raises ValueError if one sequence alone is over the budget.
     """
     if len(tokens) and tokens.max() > token_budget:
-        raise ValueError(f"a sequence of {tokens.max()} tokens is over the token budget of {token_budget}")
+        raise ValueError(
+            f"a sequence of {counted(tokens.max(), 'token')} is over the token budget of {token_budget}"
+        )
     ends = np.cumsum(tokens)
     bounds = [0]
     while bounds[-1] < len(tokens):

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from virnucpro_assets.errors import DeviceError
+from virnucpro_assets.errors import DeviceError, counted
 from virnucpro_assets.inference.devices import Device
 from virnucpro_assets.inference.messages import Failed
 from virnucpro_assets.inference.process_handle import PROGRAM, ProcessHandle
@@ -75,7 +75,8 @@ class DevicePool:
         wanted = len(self.devices) if wanted is None else wanted
         if len(free) < wanted:
             raise DeviceError(
-                f"device pool: found {len(free)} free devices; expected {wanted}. Wait until the other lease ends."
+                f"device pool: found {counted(len(free), 'free device')}; expected {wanted}. "
+                "Wait until the other lease ends."
             )
         chosen = free[:wanted]
         self._leased.update(chosen)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from virnucpro_assets.errors import counted
+
 Reporter = Callable[[str], None]
 
 SURE_AFTER = 1.0
@@ -20,7 +22,7 @@ _LINE = re.compile(
 class Progress:
     """Counts what is done of `total` and reports it, at most once in `interval` seconds.
 
-    `unit` names what is counted; a total of None is not known. Durations are monotonic.
+    `unit` names one of what is counted; a total of None is not known. Durations are monotonic.
     """
 
     what: str
@@ -56,7 +58,8 @@ class Progress:
         pace = f", {_figure(rate)} a second" if rate else ""
         left = (self.total or 0) - self.done
         rest = f", {_duration(left / rate)} left" if rate and left > 0 else ""
-        return f"{self.what}: {self.done:,}{share} {self.unit}{pace}{rest}"
+        units = counted(self.done if self.total is None else self.total, self.unit).partition(" ")[2]
+        return f"{self.what}: {self.done:,}{share} {units}{pace}{rest}"
 
 
 class Shown(NamedTuple):

@@ -11,6 +11,7 @@ of half the size, for the pack as a whole may be too much.
 from collections import deque
 from dataclasses import dataclass, field
 
+from virnucpro_assets.errors import counted
 from virnucpro_assets.inference.messages import PartKey, PartTask, ProbeTask
 from virnucpro_assets.inference.rounds import Died, Work
 from virnucpro_assets.storage.provenance import QuarantinedRow
@@ -71,8 +72,8 @@ class Retries:
             del self._searches[probe.part]
             if len(search.culprits) == len(search.rows) > 1:
                 return (
-                    f"each of the {len(search.rows)} sequences of a pack ended its process also alone, which is "
-                    "rather a matter of the device than of them"
+                    f"each of the {counted(len(search.rows), 'sequence')} of a pack ended its process also alone, "
+                    "which is rather a matter of the device than of them"
                 )
             self.queue.appendleft(self._next_attempt(probe.part, search))
         return None
@@ -122,4 +123,4 @@ class Retries:
 
 
 def _died_too_often(death: Died, deaths: int) -> str:
-    return f"{death.reason}; the part has ended its process {deaths} times"
+    return f"{death.reason}; the part has ended its process {counted(deaths, 'time')}"

@@ -9,7 +9,7 @@ stop the others.
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
-from virnucpro_assets.errors import DeviceError, VirnucproError
+from virnucpro_assets.errors import DeviceError, VirnucproError, counted
 from virnucpro_assets.inference.messages import Failed, Finished, PackDone, PartKey, PartTask, ProbeTask
 from virnucpro_assets.inference.planned_shards import PlannedShard, ShardJob, open_shards, part_tasks
 from virnucpro_assets.inference.pool import Lease
@@ -151,7 +151,7 @@ class _ShardRun:
     def _progress_of(self, kind: EncoderKind) -> Progress:
         """The progress of an encoder, whose time counts from its first event."""
         if kind not in self._progress:
-            self._progress[kind] = Progress(kind, "sequences", self._totals[kind], self._report)
+            self._progress[kind] = Progress(kind, "sequence", self._totals[kind], self._report)
         return self._progress[kind]
 
     def _fail(self, key: ShardKey, failed: Failed) -> None:
@@ -176,4 +176,4 @@ def _failure_line(kind: EncoderKind, failures: Mapping[int, str]) -> str:
         f"rank{'s' if len(of) > 1 else ''} {', '.join(map(str, of))}: {reason}"
         for reason, of in ranks.items()
     )
-    return f"{kind}: found {len(failures)} ranks that cannot be finished ({reasons})"
+    return f"{kind}: found {counted(len(failures), 'rank')} that cannot be finished ({reasons})"

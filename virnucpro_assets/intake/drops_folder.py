@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, counted
 from virnucpro_assets.intake.deliveries import (
     Delivery,
     copied,
@@ -186,7 +186,9 @@ class _DropsFolder:
                 name, drop, group, markers.get(key), self._settings, pending=copied(held.get(key))
             )
             if found.key and not are_one_set(found.files):
-                reason = f"{len(group)} files of one name that are no pair; they belong in a folder"
+                reason = (
+                    f"{counted(len(group), 'file')} of one name that are no pair; they belong in a folder"
+                )
                 found = found.refused(reason)
             yield found
         yield from self._of_unfinished({*groups, *(path.name for path in self._top.folders)})

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from virnucpro_assets.errors import InputError, excerpt
+from virnucpro_assets.errors import InputError, counted, excerpt
 from virnucpro_assets.sequences.formats import ENDINGS
 from virnucpro_assets.sequences.read_files import ReadFile, pair_files
 
@@ -186,7 +186,7 @@ def _checked_columns(path: Path, line: int, header: list[str]) -> dict[str, int]
 
 def _error_in(path: Path, line: int, row: dict[str, str], counts: tuple[int, int]) -> InputError | None:
     if counts[0] != counts[1]:
-        return _wrong(path, line, f"{counts[0]} values", f"{counts[1]}")
+        return _wrong(path, line, counted(counts[0], "value"), f"{counts[1]}")
     if not row["sample"]:
         return _wrong(path, line, "nothing in column sample", "a value")
     if not row["fastq_1"] and (row["fastq_2"] or not row["single"]):

@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, counted
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.maintenance.alert_targets import TargetError, post, send_mail
@@ -178,7 +178,7 @@ def send(alerts: list[Alert], settings: Settings, log: Log, *, now: datetime | N
             write_manifest(root / FILE, after)
     if problems:
         raise TargetError(
-            f"found {len(left)} alert{'' if len(left) == 1 else 's'} that cannot be sent "
+            f"found {counted(len(left), 'alert')} that cannot be sent "
             f"({'; '.join(problems.values())}); for 7 days it is tried again. Check the settings "
             "VIRNUCPRO_ALERTS__*."
         )

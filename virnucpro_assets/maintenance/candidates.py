@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Literal
 
 from virnucpro_assets.drops.stage_records import StageRecord
+from virnucpro_assets.errors import counted
 from virnucpro_assets.files.atomic import TEMPORARY_MARK
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.settings import Settings
@@ -177,7 +178,7 @@ class Finder:
     def _kept_too_long(self, finished: datetime | None, days: float | None) -> str:
         if finished is None or days is None or self._now - finished < timedelta(days=days):
             return ""
-        return f"finished {(self._now - finished).days} days ago, more than {days:g}"
+        return f"finished {counted((self._now - finished).days, 'day')} ago, more than {days:g}"
 
     def _is_abandoned(self, path: Path) -> bool:
         return self._now.timestamp() - path.lstat().st_mtime > ABANDONED_AFTER.total_seconds()

@@ -21,13 +21,13 @@ from pathlib import Path
 from virnucpro_assets.drops.disk_space import readable_size
 from virnucpro_assets.drops.stage_locks import generation_locks, registration_lock_now
 from virnucpro_assets.drops.work import no_such_drop
-from virnucpro_assets.errors import BusyError, IntegrityError, describe_os_error
+from virnucpro_assets.errors import BusyError, IntegrityError, counted, describe_os_error
 from virnucpro_assets.files.atomic import TEMPORARY_MARK, sync_folder
 from virnucpro_assets.files.locks import locked
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.intake.standard_input import FOLDER as STANDARD_INPUT
 from virnucpro_assets.maintenance.candidates import CleanupCandidate, Finder
-from virnucpro_assets.reports.pages import counted, table
+from virnucpro_assets.reports.pages import table
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import DropFolder, Removed, note_removed
 from virnucpro_assets.storage.drops import DropStore

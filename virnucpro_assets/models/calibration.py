@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from virnucpro_assets.errors import counted
 from virnucpro_assets.models.cards import Calibration
 
 Floats = npt.NDArray[np.float64]
@@ -46,7 +47,7 @@ def fit_calibration(scores: Floats, is_virus: Booleans) -> Calibration:
     """
     viruses, others = int(is_virus.sum()), int((~is_virus).sum())
     if not viruses or not others:
-        raise ValueError(f"{viruses} viruses and {others} others; expected some of each")
+        raise ValueError(f"{counted(viruses, 'virus')} and {counted(others, 'other')}; expected some of each")
     targets = np.where(is_virus, (viruses + 1) / (viruses + 2), 1 / (others + 2))
     logits = _logit(scores)
     design = np.stack((logits, np.ones(len(logits))), axis=1)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from virnucpro_assets import __version__
-from virnucpro_assets.errors import InputError, IntegrityError, excerpt
+from virnucpro_assets.errors import InputError, IntegrityError, counted, excerpt
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.models.cards import ENCODERS_OF_INPUTS, ClassifierCard, Inputs
 from virnucpro_assets.models.classifier import HIDDEN_WIDTH, classifier_shapes, save_classifier
@@ -191,7 +191,7 @@ def _inputs(
     sizes = [f"{widths[kind]} of {kind}" for kind in ENCODER_KINDS]
     raise InputError(
         path,
-        found=f"a classifier of {width} numbers per row",
+        found=f"a classifier of {counted(width, 'number')} per row",
         expected=" + ".join(sizes) + ", or one of the two",
         advice="Name the encoders that it was trained with, with --dnabert-s and --esm2.",
     )

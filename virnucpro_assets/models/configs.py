@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from virnucpro_assets.errors import counted
 from virnucpro_assets.vocabulary import EncoderKind, Precision
 
 _ESM2_VOCABULARY, _ESM2_MLP_FACTOR = 33, 4
@@ -34,7 +35,9 @@ class EncoderConfig(BaseModel, ABC):
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
         if self.hidden_size % self.num_attention_heads:
-            raise ValueError(f"width {self.hidden_size} cannot be shared by {self.num_attention_heads} heads")
+            raise ValueError(
+                f"width {self.hidden_size} cannot be shared by {counted(self.num_attention_heads, 'head')}"
+            )
         return self
 
     @property

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from virnucpro_assets.errors import counted
 from virnucpro_assets.models.cards import Threshold
 
 Floats = npt.NDArray[np.float64]
@@ -68,7 +69,7 @@ def auroc(scores: Floats, is_virus: Booleans) -> Auroc:
     positive, negative = scores[is_virus], scores[~is_virus]
     if min(len(positive), len(negative)) < 2 or np.isnan(scores).any():
         raise ValueError(
-            f"{len(positive)} viruses and {len(negative)} others, {np.isnan(scores).sum()} scores NaN; "
+            f"{counted(len(positive), 'virus')} and {counted(len(negative), 'other')}, {np.isnan(scores).sum()} NaN; "
             "expected at least 2 of each and no NaN"
         )
     ranks = midranks(np.concatenate((positive, negative)))

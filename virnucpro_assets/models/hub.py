@@ -26,7 +26,7 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.hf_api import RepoSibling
 
 from virnucpro_assets import __version__
-from virnucpro_assets.errors import InputError, IntegrityError, VirnucproError, excerpt
+from virnucpro_assets.errors import InputError, IntegrityError, VirnucproError, counted, excerpt
 from virnucpro_assets.files.atomic import sync_folder
 from virnucpro_assets.files.digests import sha256_of_file
 from virnucpro_assets.models.encoders import TOKENIZER_FILE
@@ -115,8 +115,9 @@ def _fetch(
     with unfinished.open("ab") as stream:
         if size is not None and stream.tell() > size:
             stream.truncate(0)
-        resumed = f", {stream.tell()} of them are there already" if stream.tell() else ""
-        report(f"fetching {target.name}, {size} bytes{resumed}")
+        resumed = f", {counted(stream.tell(), 'byte')} of it already there" if stream.tell() else ""
+        whole = "" if size is None else f", {counted(size, 'byte')}"
+        report(f"fetching {target.name}{whole}{resumed}")
         try:
             http_get(
                 url,

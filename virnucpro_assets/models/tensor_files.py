@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from virnucpro_assets.errors import IntegrityError, excerpt
+from virnucpro_assets.errors import IntegrityError, counted, excerpt
 from virnucpro_assets.models.configs import EncoderConfig
 from virnucpro_assets.models.folders import require_file
 from virnucpro_assets.models.weights import State, damaged_safetensors
@@ -199,7 +199,7 @@ def one_of_all_layers(path: Path, frequencies: Iterable[torch.Tensor]) -> torch.
         raise IntegrityError(
             path,
             found="rotary frequencies that differ by layer",
-            expected=f"the same {len(layers)} times",
+            expected=f"the same {counted(len(layers), 'time')}",
             advice="Fetch the model again.",
         )
     return layers[0] if layers else None

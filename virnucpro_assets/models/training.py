@@ -15,6 +15,7 @@ from torch.nn import functional
 from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
+from virnucpro_assets.errors import counted
 from virnucpro_assets.models.classifier import Classifier
 from virnucpro_assets.models.weights import State
 
@@ -72,7 +73,7 @@ def train_classifier(
     else:
         validation, training = np.flatnonzero(is_validation), np.flatnonzero(~is_validation)
     if len(validation) < 1 or len(training) < 2:
-        raise ValueError(f"{len(rows)} rows are too few: {len(validation)} of them for validation")
+        raise ValueError(f"{counted(len(rows), 'row')}, too few: {len(validation)} of them for validation")
     data = torch.tensor(rows, dtype=torch.float32)
     labels = torch.tensor(is_virus, dtype=torch.int64)
     with torch.random.fork_rng(devices=[]):

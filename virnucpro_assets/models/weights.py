@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from virnucpro_assets.errors import IntegrityError, excerpt
+from virnucpro_assets.errors import IntegrityError, counted, excerpt
 from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.models.file_reading import StoredTensor, read_tensors
 from virnucpro_assets.models.folders import require_file
@@ -192,7 +192,7 @@ def check_shapes(
         raise IntegrityError(
             path,
             found=excerpt("; ".join(filter(None, complaints))),
-            expected=f"the {len(expected)} tensors that the config beside it describes",
+            expected=f"the {counted(len(expected), 'tensor')} that the config beside it describes",
             advice="Use the weights and the config of one model.",
         )
 

@@ -169,6 +169,6 @@ def require_space_for_embeddings(work: DropWork, wanted: Mapping[EncoderKind, Se
     if needed:
         check_data_root(work.folder.path)
         kinds = " and ".join(kind for kind, ranks in wanted.items() if ranks)
-        what = f"the {kinds} embeddings and the tables of drop {work.drop.key}"
+        what = f"the embeddings of {kinds} and the tables of drop {work.drop.key}"
         needed += cache_bytes(work, needed)
         require_disk_space(work.folder.path, needed + table_bytes(work), what)

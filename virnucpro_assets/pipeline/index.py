@@ -37,7 +37,7 @@ def _build_index(work: DropWork, origin: IndexOrigin) -> IndexManifest:
     check_data_root(work.folder.path)
     require_disk_space(work.folder.path, index_bytes(drop.read_files), f"the index of drop {drop.key}")
     with recorded_stage(work.folder.stages, "index") as figures:
-        progress = Progress("index", "reads", None, work.report)
+        progress = Progress("index", "read", None, work.report)
         manifest = build_index(drop.read_files, work.folder.index, origin, progress=progress.advance)
         figures.update({"reads": manifest.reads, "members": manifest.members, "rows": manifest.rows})
     return manifest

@@ -16,6 +16,7 @@ from virnucpro_assets.checks.rules import CheckRule, precision_rules
 from virnucpro_assets.checks.samples import ChunkSample, sample_chunks
 from virnucpro_assets.drops.stage_records import recorded_stage
 from virnucpro_assets.drops.work import DropWork, fitting_merged
+from virnucpro_assets.errors import counted
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.check_sample import WAYS, Way, fitting_check_sample, precision_of, sample_origin
@@ -118,7 +119,7 @@ def _finite(sample: ChunkSample, way: Way, in_use: Precision, embeddings: Rows) 
     if not len(lost):
         return embeddings
     first, precision = sample.rows[lost[0]], precision_of(way, in_use)
-    return f"{len(lost)} embeddings hold NaN or Inf in {precision}, the first at row {first} of the index"
+    return f"NaN or Inf in {counted(len(lost), 'embedding')} of {precision}, the first at row {first} of the index"
 
 
 def _judge(settings: Settings, rule: CheckRule, comparison: Comparison, note: str) -> CheckResult:

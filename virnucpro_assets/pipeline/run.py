@@ -17,7 +17,7 @@ from virnucpro_assets.checks.results import (
 from virnucpro_assets.drops.disk_space import check_data_root, check_out
 from virnucpro_assets.drops.recipes import installed_encoder
 from virnucpro_assets.drops.work import DropWork
-from virnucpro_assets.files.atomic import atomic_file
+from virnucpro_assets.files.atomic import atomic_file, temporary_folder, write_text
 from virnucpro_assets.files.user_paths import check_outputs, is_ours, note_outputs
 from virnucpro_assets.inference.pool import Lease
 from virnucpro_assets.inference.progress import Reporter
@@ -30,6 +30,7 @@ from virnucpro_assets.pipeline.merge import merge_drop
 from virnucpro_assets.pipeline.precision_checks import check_precision
 from virnucpro_assets.pipeline.predict import PREDICTION_FILES, predict_drop
 from virnucpro_assets.pipeline.report import report_drop
+from virnucpro_assets.reports.drop_report import with_links_beside
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import REPORT, DropFolder
 from virnucpro_assets.storage.pair_calls import PAIR_CALLS_FILE
@@ -82,25 +83,27 @@ def run_drop(key: str, settings: Settings, report: Reporter, *, replace: bool = 
 def export_results(folder: DropFolder, out: Path) -> list[Path]:
     """Copy the tables, the hits and the report of a drop into `out`; returns the copies.
 
-    The tables of pairs and of the quarantine are among them where there is one; else a former copy is removed. Raises
-    InputError if `out` holds a file of others under one of these names, IntegrityError, before anything is
-    copied, if a table is not what was written.
+    The links of the report's copy lead to the other copies. The tables of pairs and of the quarantine are among them
+    where there is one; else a former copy is removed. Raises InputError if `out` holds a file of others under one of
+    these names, IntegrityError, before anything is copied, if a table is not what was written.
     """
     check_outputs(out, RESULTS, ())
     read_tables(folder.predictions)
     sources = [folder.predictions / name for name in PREDICTION_FILES]
     calls = read_tables(folder.calls).files
     sources += [folder.calls / name for name in (*CALL_FILES, PAIR_CALLS_FILE) if name in calls]
-    sources.append(folder.report)
-    if (folder.quarantine / QUARANTINE_TABLE).exists():
-        sources.append(folder.quarantine / QUARANTINE_TABLE)
-    for name in {*RESULTS} - {source.name for source in sources}:
-        if is_ours(out / name):
-            (out / name).unlink()
-    note_outputs(out, {source.name: source for source in sources})
-    for source in sources:
-        with source.open("rb") as content, atomic_file(out / source.name) as copy:
-            shutil.copyfileobj(content, copy)
+    with temporary_folder(out, REPORT) as made:
+        write_text(made / REPORT, with_links_beside(folder.report.read_text(encoding="utf-8")))
+        sources.append(made / REPORT)
+        if (folder.quarantine / QUARANTINE_TABLE).exists():
+            sources.append(folder.quarantine / QUARANTINE_TABLE)
+        for name in {*RESULTS} - {source.name for source in sources}:
+            if is_ours(out / name):
+                (out / name).unlink()
+        note_outputs(out, {source.name: source for source in sources})
+        for source in sources:
+            with source.open("rb") as content, atomic_file(out / source.name) as copy:
+                shutil.copyfileobj(content, copy)
     return [out / source.name for source in sources]
 
 

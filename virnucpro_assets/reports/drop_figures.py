@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from virnucpro_assets.demo.evaluation import error_rates, evaluate
 from virnucpro_assets.demo.paths import DROP_FILE
 from virnucpro_assets.demo.truth import read_truth
+from virnucpro_assets.errors import counted
 from virnucpro_assets.files.digests import record_of_file
 from virnucpro_assets.files.parquet import column_values, table_batches
 from virnucpro_assets.reports.drop_report import (
@@ -124,7 +125,8 @@ def evaluate_demo(drop: DropManifest, read_calls: Path) -> Evaluation | None:
         high=found.score.high,
         baseline=found.gc.value,
         baseline_name="GC content",
-        detail=f"{found.viruses} virus reads and {found.others} others, held out; {found.unscored} without a score",
+        detail=f"{counted(found.viruses, 'virus read')} and {counted(found.others, 'other')}, held out; "
+        f"{found.unscored} without a score",
         error_rates=[ErrorRateFigures(**asdict(rate)) for rate in error_rates(q_values, truth)]
         if q_values
         else [],

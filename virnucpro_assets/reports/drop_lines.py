@@ -7,10 +7,10 @@ from typing import Any
 from virnucpro_assets.checks.results import check_title, remedy, sentence
 from virnucpro_assets.demo.recognise import demo_line
 from virnucpro_assets.drops.work import DropWork
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, counted
 from virnucpro_assets.reports.drop_report import DropReport
 from virnucpro_assets.reports.gather import gather_report
-from virnucpro_assets.reports.pages import REASON_IN_WORDS, counted
+from virnucpro_assets.reports.pages import REASON_IN_WORDS
 from virnucpro_assets.reports.summary import summary_row
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import removed_of
@@ -60,6 +60,8 @@ def summary_lines(key: str, settings: Settings, copies: Sequence[Path] = ()) -> 
         yield f"note: {note}"
     if removed:
         yield f"note: {removed.line}; `virnucpro materialize {key}` computes them again"
+    if not report.reads:
+        yield "warning: the files have no reads"
     if warning:
         yield f"warning: {warning}"
     yield f"report: {path_of[work.folder.report.name].absolute()}"
@@ -98,7 +100,7 @@ def _lines_of_calls(report: DropReport) -> Iterator[str]:
 def _lines_of_checks(report: DropReport) -> Iterator[str]:
     failed = [check for check in report.checks if not check.passed]
     yield (
-        f"{len(report.checks) - len(failed)} of {len(report.checks)} checks passed"
+        f"{len(report.checks) - len(failed)} of {counted(len(report.checks), 'check')} passed"
         if report.checks
         else f"no check has looked at these results; run `virnucpro materialize {report.drop}`"
     )

@@ -128,7 +128,7 @@ class DropReport(_Figures):
     without a call by reason, `routes` called reads by the classifier that scored them, if there are two.
     `made_at` is when the calls were made. `inputs` are the first of the drop's files.
     `expected_false_calls` is the expected number of Viral calls that are wrong, None without a calibration;
-    `uncalibrated` are the roles of classifiers without one, whose reads have no q-value.
+    `uncalibrated` are the names of classifiers without one, whose reads have no q-value.
     `quarantined` counts sequences without an embedding, `quarantine` lists the first of them, and
     `not_scored_candidates` counts their candidates.
     """
@@ -155,6 +155,7 @@ class DropReport(_Figures):
     calls: dict[str, dict[str, int]] = {}
     routes: dict[str, int] = {}
     hits: int = 0
+    pairs: int = Field(0, description="rows of the table of pairs, if it was wanted")
     expected_false_calls: float | None = None
     uncalibrated: list[str] = []
     q_values: Histogram | None = None
@@ -192,6 +193,12 @@ class DropReport(_Figures):
 def render_report(report: DropReport) -> str:
     """The report as one self-contained HTML page; the same figures give the same page."""
     return render_page(TEMPLATE, report=report, pictures=_pictures(report))
+
+
+def with_links_beside(page: str) -> str:
+    """The page for a folder in which the files of the results lie beside it, not in folders of their own."""
+    # Data cannot contain this: its quotes are escaped.
+    return page.replace('<a href="calls/', '<a href="').replace('<a href="predictions/', '<a href="')
 
 
 def _pictures(report: DropReport) -> dict[str, Markup]:

@@ -1,6 +1,7 @@
 """The state of a drop and its reason, from the data on disk and the records of the orchestrator.
 
-A running run comes first: data that it is writing are not judged. Then come errors, and missing data last.
+A running run comes first: data that it is writing are not judged. Then come errors, and missing data last: of what is
+made in part, as between two runs of a drop, the reason is what is made and what is next.
 """
 
 from collections.abc import Mapping
@@ -9,7 +10,14 @@ from typing import Literal
 
 from virnucpro_assets.checks.results import CheckError, check_title, sentence
 from virnucpro_assets.drops.work import DropWork
-from virnucpro_assets.errors import BusyError, InputError, IntegrityError, VirnucproError, describe_os_error
+from virnucpro_assets.errors import (
+    BusyError,
+    InputError,
+    IntegrityError,
+    VirnucproError,
+    counted,
+    describe_os_error,
+)
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.intake.open_deliveries import whole_deliveries
 from virnucpro_assets.reports.check_pages import gather_checks
@@ -25,7 +33,7 @@ from virnucpro_assets.storage.tables import MANIFEST as TABLES
 from virnucpro_assets.storage.tables import TablesManifest
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
-State = Literal["not begun", "running", "failed", "held back", "done"]
+State = Literal["not begun", "unfinished", "running", "failed", "held back", "done"]
 
 
 @dataclass(frozen=True)
@@ -33,9 +41,11 @@ class OnDisk:
     """The state of a drop on disk: what is missing, which checks failed, which records are damaged.
 
     Each is a phrase, empty if there is nothing. `result` is the path of the results, or says that they were removed.
+    A drop is begun if its index is made.
     """
 
     missing: str = ""
+    is_begun: bool = False
     held_back: str = ""
     damaged: str = ""
     result: str = ""
@@ -70,7 +80,8 @@ def state_of(disk: OnDisk, record: OnRecord) -> DropState:
     if disk.missing and record.failed:
         return DropState("failed", record.failed, record.exit_code)
     if disk.missing:
-        return DropState("not begun", disk.missing, InputError.exit_code)
+        state: State = "unfinished" if disk.is_begun else "not begun"
+        return DropState(state, disk.missing, InputError.exit_code)
     later = f"; a later run failed: {record.failed}" if record.failed else ""
     return DropState("done", f"{disk.result}{later}", 0)
 
@@ -106,6 +117,7 @@ def _state_on_disk(drop: str, settings: Settings) -> OnDisk:
     is_training_drop = store.is_training_drop(drop)
     return OnDisk(
         missing=_missing(work, is_training_drop=is_training_drop),
+        is_begun=work.folder.is_indexed,
         held_back="; ".join(map(_refusal, gather_checks(work).held_back)),
         result=str((work.folder.path / MERGED).absolute()) if is_training_drop else page,
     )
@@ -136,31 +148,34 @@ def _is_training_drop(key: str, store: DropStore) -> bool:
 
 
 def _missing(work: DropWork, *, is_training_drop: bool) -> str:
-    """The first step that is missing or incomplete; empty if all are complete."""
+    """What is made, and the first step that is missing or incomplete; empty if all are complete."""
     missing = _missing_embeddings(work)
     if missing or is_training_drop:
         return missing
     predictions, calls = work.folder.predictions / TABLES, work.folder.calls / TABLES
     if not predictions.exists():
-        return "it has no predictions"
+        return "the embeddings are put together; next: the predictions"
     made_of = read_manifest(calls, TablesManifest).inputs.get("predictions") if calls.exists() else ""
     if made_of != read_manifest(predictions, TablesManifest).digest:
-        return "it has no calls of its predictions"
-    return "" if work.folder.report.exists() else "it has no report"
+        return "the predictions are made; next: the calls"
+    return "" if work.folder.report.exists() else "the calls are made; next: the report"
 
 
 def _missing_embeddings(work: DropWork) -> str:
     folder = work.folder
     if not folder.is_indexed:
-        return "it has no index"
+        return "its files are listed; next: the index"
     ranks = read_manifest(folder.index / INDEX, IndexManifest).ranks
     made = {
         kind: sum((folder.shard(kind, rank, ranks) / SHARD).exists() for rank in range(ranks))
         for kind in ENCODER_KINDS
     }
+    if not any(made.values()):
+        return "the index is made; next: the embeddings"
     if min(made.values()) < ranks:
-        return "it has " + ", ".join(f"{kind} {count}/{ranks}" for kind, count in made.items()) + " ranks"
-    return "" if (folder.path / MERGED).exists() else "it has no merged embeddings"
+        parts = ", ".join(f"{kind} {count} of {counted(ranks, 'rank')}" for kind, count in made.items())
+        return f"the embeddings are made in part ({parts}); next: the other ranks"
+    return "" if (folder.path / MERGED).exists() else "the embeddings are made; next: putting them together"
 
 
 def _refusal(check: CheckEntry) -> str:

@@ -1,6 +1,7 @@
 """The figures of a drop's report, gathered from what its stages left."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from virnucpro_assets import __version__
@@ -134,8 +135,9 @@ def _figures_of_calls(work: DropWork, tables: TablesManifest) -> dict[str, Any]:
         "calls": {call: {tier: counts[f"{call}, {tier}"] for tier in TIERS} for call in CALLS},
         "routes": _routes(tables),
         "hits": counts["hits"],
+        "pairs": counts.get("pairs", 0),
         "expected_false_calls": _expected_false_calls(work),
-        "uncalibrated": _uncalibrated(tables),
+        "uncalibrated": _uncalibrated(work, tables),
         "q_values": drop_figures.q_values(read_calls),
         "low_complexity": drop_figures.low_complexity(read_calls, low_complexity_above),
         "tracks": strongest_tracks(
@@ -187,16 +189,20 @@ def _models(
     for kind in ENCODER_KINDS:
         folder = work.settings.encoder_folder(kind)
         yield ModelFigures(role=kind, name=folder.name, digest=recipes[kind].weights_digest)
+    for role, folder in _classifiers(work, tables).items():
+        note = read_card(folder).note
+        yield ModelFigures(role=role, name=folder.name, digest=tables.inputs[role], note=note)
+
+
+def _classifiers(work: DropWork, tables: TablesManifest) -> dict[str, Path]:
+    """The folders of the classifiers that scored reads of a drop, by role."""
     length = work.index.manifest.chunk_length
     folders = {
         DEFAULT: work.settings.classifier_folder(length),
         SHORT: work.settings.classifier_folder(length, "dna"),
         WITHOUT_OPEN_FRAME: work.settings.classifier_folder(length, "dna"),
     }
-    for role, folder in folders.items():
-        if role in tables.inputs:
-            note = read_card(folder).note
-            yield ModelFigures(role=role, name=folder.name, digest=tables.inputs[role], note=note)
+    return {role: folder for role, folder in folders.items() if role in tables.inputs}
 
 
 def _budgets(recipes: Mapping[EncoderKind, Recipe]) -> int | str:
@@ -225,10 +231,10 @@ def _expected_false_calls(work: DropWork) -> float | None:
     return found if isinstance(found, float) else None
 
 
-def _uncalibrated(tables: TablesManifest) -> list[str]:
-    """The roles of the classifiers of a drop that have no calibration."""
-    roles = [role for role in (DEFAULT, SHORT, WITHOUT_OPEN_FRAME) if role in tables.inputs]
-    return [role for role in roles if f"{CALIBRATION} {role}" not in tables.inputs]
+def _uncalibrated(work: DropWork, tables: TablesManifest) -> list[str]:
+    """The names of the classifiers of a drop that have no calibration."""
+    found = _classifiers(work, tables).items()
+    return list(dict.fromkeys(f.name for role, f in found if f"{CALIBRATION} {role}" not in tables.inputs))
 
 
 def _routes(tables: TablesManifest) -> dict[str, int]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from virnucpro_assets.demo.recognise import NOTE, is_demo_model
 from virnucpro_assets.drops.recipes import token_budget
-from virnucpro_assets.errors import InputError, VirnucproError
+from virnucpro_assets.errors import InputError, VirnucproError, counted
 from virnucpro_assets.models.cards import ClassifierCard, EncoderCard
 from virnucpro_assets.models.configs import pack_bytes, weights_bytes
 from virnucpro_assets.models.encoders import CATALOGUE
@@ -22,7 +22,9 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16")
 def installed_lines(settings: Settings) -> list[str]:
     """The models in use with the settings that name them, then those in the registry."""
     in_use = _in_use(settings)
-    lines = table(("in use as", "folder"), [(what, _found(folder)) for what, folder in in_use.items()])
+    lines = table(
+        ("in use as", "folder"), [(what, _found(folder, settings)) for what, folder in in_use.items()]
+    )
     registry = Registry(settings.models)
     used = {folder.resolve() for folder in in_use.values()}
     rows = [
@@ -102,7 +104,7 @@ def model_lines(settings: Settings, name: str) -> list[str]:
         )
         lines.append(
             f"memory in {precision}: {weights / GIB:.2f} GiB of weights, about {pack / GIB:.2f} GiB for a pack of "
-            f"{budget} tokens (computed)"
+            f"{counted(budget, 'token')} (computed)"
         )
     return [*lines, *how_to_use(model)]
 
@@ -122,9 +124,11 @@ def _in_use(settings: Settings) -> dict[str, Path]:
     return folders
 
 
-def _found(folder: Path) -> str:
-    missing = "" if (folder / WEIGHTS_FILE).is_file() else " (not installed)"
-    return f"{folder.absolute()}{missing}"
+def _found(folder: Path, settings: Settings) -> str:
+    if (folder / WEIGHTS_FILE).is_file():
+        return str(folder.absolute())
+    place = settings.models / folder if len(folder.parts) == 1 else folder
+    return f"{place.absolute()} (not installed)"
 
 
 def _row(registry: Registry, name: str) -> tuple[str, ...]:

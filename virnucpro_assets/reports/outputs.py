@@ -24,7 +24,7 @@ from virnucpro_assets.storage.call_tables import (
     READ_CALLS_FILE,
     READ_SCHEMA,
 )
-from virnucpro_assets.storage.pair_calls import MISSING, PAIR_CALLS_FILE
+from virnucpro_assets.storage.pair_calls import MISSING, PAIR_CALLS_FILE, UNCLEAR
 from virnucpro_assets.storage.prediction_tables import (
     PREDICTION_RESULTS_FILE,
     PREDICTION_SCHEMA,
@@ -78,7 +78,9 @@ _OF_A_MATE = {
     "call": Column("its call"),
     "tier": Column("its tier"),
     "max_score_1": Column("largest P(virus) of its frames"),
-    "reason": Column(f"why it has no call; {MISSING} if it is not in the drop"),
+    "reason": Column(
+        f"why it has no call; {MISSING} if it is not in the drop; {UNCLEAR} if repeated names do not show which it is"
+    ),
 }
 
 OUTPUTS: tuple[Output, ...] = (

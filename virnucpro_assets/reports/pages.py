@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from virnucpro_assets.checks.results import NOT_JUDGED, figure
+from virnucpro_assets.errors import counted
 
 REASON_IN_WORDS = {
     "empty": "without a base",
@@ -41,11 +42,6 @@ def render_page(template: str, **figures: Any) -> str:
     return environment.get_template(template).render(**figures)
 
 
-def counted(count: int, what: str) -> str:
-    """A count with its noun: `1 read`, `2,000 reads`."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table for a terminal; columns are as wide as their widest cell."""
     lines = [header, *rows]
@@ -63,10 +59,11 @@ def _percent(share: float) -> str:
 
 def _rough(count: int) -> str:
     """A count, exact up to a million, then with three digits."""
-    for unit, name in ((10**9, "G"), (10**6, "M")):
-        if count >= unit:
-            return f"{count / unit:.3g}\u00a0{name}"
-    return f"{count:,}"
+    if count < 10**6:
+        return f"{count:,}"
+    # More is rounded to 1000, which has four digits.
+    number, unit = (count / 10**6, "M") if count < 999_500_000 else (count / 10**9, "G")
+    return f"{number:.3g}\u00a0{unit}"
 
 
 def _duration(seconds: float) -> str:

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
-from virnucpro_assets.errors import excerpt
+from virnucpro_assets.errors import counted, excerpt
 from virnucpro_assets.reports.histograms import Histogram
 from virnucpro_assets.reports.tracks import Track
 
@@ -71,7 +71,7 @@ def score_histogram(histogram: Histogram, *, form: Form = "png") -> bytes:
         _bars(axes, histogram, colours)
         axes.axvline(0.5, color=INK, linewidth=0.8, linestyle=(0, (3, 3)))
         axes.set(xlabel="largest P(virus) of a chunk", ylabel="chunks", xlim=(0, 1))
-        title = f"Histogram of the largest P(virus) of {histogram.total:,} chunks"
+        title = f"Histogram of the largest P(virus) of {counted(histogram.total, 'chunk')}"
         return _drawn(figure, "scores", title, form)
 
 
@@ -89,7 +89,7 @@ def hits_by_fdr(q_values: Histogram, *, form: Form = "png") -> bytes:
         axes.set(xlabel="expected share of wrong ones (false discovery rate)", ylabel="reads", xlim=(0, last))
         axes.set_ylim(0)
         axes.grid(linewidth=0.6)
-        title = f"Number of reads by their expected share of wrong ones, {q_values.total:,} reads"
+        title = f"Number of reads by their expected share of wrong ones, {counted(q_values.total, 'read')}"
         return _drawn(figure, "hits-by-fdr", title, form)
 
 
@@ -133,7 +133,7 @@ def length_distribution(
                 axes.set_xlim(max(0, shortest - NARROW), longest + NARROW)
         left_out = f"; {shorter:,} shorter not shown" if shorter else ""
         axes.set(xlabel=f"length of {what} ({unit}){left_out}", ylabel=what)
-        title = f"Distribution of the lengths of {histogram.total:,} {what}"
+        title = f"Distribution of the lengths of {counted(histogram.total, what.removesuffix('s'))}"
         return _drawn(figure, f"lengths-of-{what}", title, form)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from struct import Struct
 
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, counted
 from virnucpro_assets.sequences.read_files import with_mate
 
 MAGIC = b"BAM\x01"
@@ -59,12 +59,15 @@ def bam_records(stream: io.BufferedReader, path: Path, mate: int) -> Iterator[tu
 def _fields(record: bytes, path: Path) -> tuple[str, int, str]:
     """Name, flags and sequence of a record."""
     if len(record) < _FIELDS.size:
-        raise _damaged(path, f"a record of {len(record)} bytes")
+        raise _damaged(path, f"a record of {counted(len(record), 'byte')}")
     name_length, operations, flag, bases = _FIELDS.unpack_from(record)
     start = _FIELDS.size + name_length + 4 * operations
     end = start + (bases + 1) // 2
     if end + bases > len(record) or not name_length:
-        raise _damaged(path, f"a record of {len(record)} bytes that is too short for its {bases} bases")
+        raise _damaged(
+            path,
+            f"a record of {counted(len(record), 'byte')} that is too short for its {counted(bases, 'base')}",
+        )
     name = record[_FIELDS.size : _FIELDS.size + name_length - 1].decode("utf-8", "surrogateescape")
     sequence = record[start:end].hex().translate(_BASES)[:bases]
     return name, flag, sequence.translate(_COMPLEMENT)[::-1] if flag & _REVERSE else sequence

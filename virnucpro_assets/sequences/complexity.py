@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, counted
 from virnucpro_assets.sequences.batches import ReadBatch
 from virnucpro_assets.sequences.chunks import chunks_of
 from virnucpro_assets.sequences.genetic_code import DIGIT_OF_LETTER, OTHER
@@ -49,7 +49,7 @@ class DustScores:
             if batch is None:
                 raise IntegrityError(
                     "reads",
-                    found=f"{have} chunks",
+                    found=counted(have, "chunk"),
                     expected=f"{chunks} or more, as the drop's index has",
                     advice="Make the index of this drop again.",
                 )

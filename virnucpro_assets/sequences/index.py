@@ -24,6 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from virnucpro_assets.errors import counted
 from virnucpro_assets.files.parquet import column_values, damage_named, damaged, table_batches, text_buffers
 from virnucpro_assets.sequences.batches import FRAMES
 from virnucpro_assets.sequences.index_manifest import (
@@ -167,7 +168,7 @@ class SequenceIndex:
                 else self._rows.read_row_group(group, columns=columns)
             )
         if table.num_rows != rows:
-            raise damaged(path, f"{table.num_rows} rows", f"{rows} as its manifest says")
+            raise damaged(path, counted(table.num_rows, "row"), f"{rows} as its manifest says")
         return table
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from virnucpro_assets.errors import DamagedFileError, IntegrityError
+from virnucpro_assets.errors import DamagedFileError, IntegrityError, counted
 from virnucpro_assets.files.atomic import set_aside
 from virnucpro_assets.files.digests import FileRecord, check_file
 from virnucpro_assets.files.manifests import read_manifest
@@ -89,7 +89,7 @@ class IndexManifest(IndexOrigin):
         if self.unreadable_frames:
             remarks.append(
                 f"reading frames with under half of their codons readable: {self.unreadable_frames:,}, of "
-                f"{self.unreadable_reads:,} reads. They have no stops because letters are missing; the column "
+                f"{counted(self.unreadable_reads, 'read')}. They have no stops because letters are missing; the column "
                 "unreadable_frames of read_calls.parquet marks their reads"
             )
         return remarks

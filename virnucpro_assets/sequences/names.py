@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from virnucpro_assets.errors import InputError, excerpt
+from virnucpro_assets.errors import InputError, counted, excerpt
 from virnucpro_assets.sequences.repeats import (
     HashedNames,
     Hashing,
@@ -84,7 +84,7 @@ def remarks_on_names(reads: int, renamed: int, lone_mates: int, example: str = "
             "mates, say so with --paired or --interleaved"
         )
     if lone_mates:
-        remarks.append(f"mates whose partner is not there: {lone_mates:,} of {reads:,} reads")
+        remarks.append(f"mates whose partner is not there: {lone_mates:,} of {counted(reads, 'read')}")
     return remarks
 
 

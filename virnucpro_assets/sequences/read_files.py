@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, counted
 
 INTERLEAVED = 3
 """The `mate` of a file with pairs: mate 1 of the first, mate 2 of the first, mate 1 of the second, and so on."""
@@ -82,7 +82,7 @@ def pair_files(paths: Sequence[Path], *, paired: bool = False, interleaved: bool
     if paired and len(paths) % 2:
         raise InputError(
             paths[-1],
-            found=f"the last of {len(paths)} files without a partner",
+            found=f"the last of {counted(len(paths), 'file')} without a partner",
             expected="files in pairs, mate 1 before mate 2",
             advice="Give the missing file, or give the files as single ones.",
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, counted
 from virnucpro_assets.sequences.ragged import Ragged, gather_segments
 from virnucpro_assets.sequences.read_files import first_word
 
@@ -122,7 +122,7 @@ def fastq_records(stream: io.BufferedReader, path: Path) -> Iterator[tuple[str, 
             if len(parts) == 1:
                 break
         if quality != len(sequence):
-            found = f"a quality of {quality} characters"
+            found = f"a quality of {counted(quality, 'character')}"
             expected = f"{len(sequence)}, as long as the sequence"
             raise _damaged(path, f"record at line {number}", found, expected)
         yield first_word(line[1:]), sequence

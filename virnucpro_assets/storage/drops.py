@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from virnucpro_assets.errors import InputError, IntegrityError
+from virnucpro_assets.errors import InputError, IntegrityError, counted
 from virnucpro_assets.files.digests import (
     FileRecord,
     check_file,
@@ -215,8 +215,8 @@ def check_key(key: str) -> str:
         raise InputError(
             "drop key",
             where=repr(key[:80]),
-            found=f"{len(key)} characters that do not fit",
+            found=f"a name of {counted(len(key), 'character')} that does not fit",
             expected="1 to 64 letters, digits, '-' or '_', the first a letter or digit",
-            advice="Choose another name (--name).",
+            advice="Choose another name.",
         )
     return key

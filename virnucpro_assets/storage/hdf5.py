@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from virnucpro_assets.errors import DamagedFileError
+from virnucpro_assets.errors import DamagedFileError, counted
 from virnucpro_assets.files.atomic import atomic_file, atomic_path
 from virnucpro_assets.files.digests import FileRecord, record_of_bytes, record_of_file
 
@@ -52,7 +52,7 @@ def open_sealed(path: Path) -> Iterator[tuple[h5py.File, FileRecord]]:
     if seal != _seal(image):
         raise DamagedFileError(
             path,
-            found=f"content that does not match the SHA-256 in its first {SEAL_SIZE} bytes",
+            found=f"content that does not match the SHA-256 in its first {counted(SEAL_SIZE, 'byte')}",
             expected="an undamaged file",
             advice="Materialise it again.",
         )

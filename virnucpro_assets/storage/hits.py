@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from virnucpro_assets.errors import IntegrityError, excerpt
+from virnucpro_assets.errors import IntegrityError, counted, excerpt
 from virnucpro_assets.files.atomic import atomic_file
 from virnucpro_assets.files.parquet import column_values, opened_table, table_batches
 from virnucpro_assets.sequences.batches import ReadBatch
@@ -57,7 +57,7 @@ def write_hits(
                 if len(bases) != hit.length:
                     raise _other_reads(
                         read_calls,
-                        f"{hit.length} bases in {excerpt(repr(hit.header))}",
+                        f"{counted(hit.length, 'base')} in {excerpt(repr(hit.header))}",
                         f"{len(bases)}, as in its file",
                     )
                 stream.write(b"%b%b\n%b\n" % (hit.header.encode(), ending.encode(), bases))
@@ -66,7 +66,7 @@ def write_hits(
         with opened_table(read_calls) as file:
             called = file.metadata.num_rows
         if reads != called:
-            raise _other_reads(read_calls, f"{called} reads", f"{reads}, as in the drop's files")
+            raise _other_reads(read_calls, counted(called, "read"), f"{reads}, as in the drop's files")
     return written
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from virnucpro_assets.errors import IntegrityError
+from virnucpro_assets.errors import IntegrityError, counted
 from virnucpro_assets.files.digests import FileRecord, VerifiedFiles, check_file, digest_of_files
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.storage.hdf5 import ViewBlock, write_view
@@ -91,7 +91,7 @@ def write_merged(
         if start != rows:
             raise IntegrityError(
                 folder,
-                found=f"{start} rows of {kind}",
+                found=f"{counted(start, 'row')} of {kind}",
                 expected=f"{rows} as in the index",
                 advice="Materialise the embeddings again.",
             )

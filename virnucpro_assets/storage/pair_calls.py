@@ -4,6 +4,9 @@ Mates have the names `NAME/1` and `NAME/2`; any other read has a row of its own,
 be far apart in the drop (all of one file, then all of the other), so a line a read is sorted by name, and neighbours
 are joined. Memory does not grow with the drop.
 
+Repeated names have a number, `NAME/1_1`, `NAME/2_1`: the pair `NAME_1`. If a name has more mates 1 than mates 2, or the
+other way round, nothing shows which belong together, and each has a row of its own.
+
 Mates are called by themselves, and the pair has their call: Viral if a mate is Viral and the other is not Non-viral,
 Non-viral the other way round, Ambiguous if the mates contradict each other or none is sure, empty if none has a call.
 """
@@ -25,12 +28,13 @@ from virnucpro_assets.storage.sorted_lines import SortedLines
 from virnucpro_assets.storage.tables import float32_text, text_lines
 
 PAIR_CALLS_FILE = "pair_calls.tsv"
-MISSING = "missing"
-"""The reason of a mate that is not in the drop."""
+MISSING, UNCLEAR = "missing", "unclear"
+"""The reasons of a mate that is not in the drop, and of one that is one of several reads."""
 
 OF_A_MATE = ("call", "tier", "max_score_1", "reason")
 COLUMNS = ("pair", "call", *(f"mate{mate}_{column}" for mate in (1, 2) for column in OF_A_MATE))
-_ABSENT = ("", "", "", MISSING)
+_NO_CALL = ("", "", "")
+_MATE = r"^(?P<pair>.*)/(?P<mate>[12])(?:_(?P<copy>[0-9]+))?$"
 _SINGLE = "0"
 
 
@@ -61,11 +65,11 @@ def pair_call(calls: Iterable[str]) -> str:
 
 
 def _lines(reads: Any) -> bytes:
-    """A line a read: the pair's name, the mate, and what the row says of it."""
+    """A line a read: the pair's name, the mate, the number of a repeated name, and what the row says of it."""
     names = reads["name"]
-    is_mate = pc.or_(pc.ends_with(names, "/1"), pc.ends_with(names, "/2"))
-    pair = pc.if_else(is_mate, pc.utf8_slice_codeunits(names, 0, -2), names)
-    mate = pc.if_else(is_mate, pc.utf8_slice_codeunits(names, -1), _SINGLE)
+    found = pc.extract_regex(names, _MATE)
+    pair, mate, copy = (pc.struct_field(found, name) for name in ("pair", "mate", "copy"))
+    key = [pc.coalesce(pair, names), pc.fill_null(mate, _SINGLE), pc.fill_null(copy, "")]
     scores = float32_text(column_values(reads["max_score_1"], np.float32))
     columns = [
         reads["call"].fill_null(""),
@@ -73,19 +77,32 @@ def _lines(reads: Any) -> bytes:
         pc.if_else(reads["call"].is_valid(), scores, pa.scalar("")),
         reads["reason"].fill_null(""),
     ]
-    return text_lines([pair, mate, *columns], "\0\t\t\t\t\n")
+    return text_lines([*key, *columns], "\0\t\t\t\t\t\n")
 
 
 def _rows(lines: Iterator[str]) -> Iterator[str]:
     """The rows of sorted lines; a single read that has the name of a pair stays apart from its mates."""
     for name, group in groupby((line.split("\0") for line in lines), key=lambda line: line[0]):
-        found = {mate: fields for mate, *fields in (rest.split("\t") for _, rest in group)}
-        if single := found.pop(_SINGLE, None):
-            yield _row(name, single, _ABSENT)
-        if found:
-            yield _row(name, found.get("1", _ABSENT), found.get("2", _ABSENT))
+        reads: dict[str, dict[int, list[str]]] = {_SINGLE: {}, "1": {}, "2": {}}
+        for _, rest in group:
+            mate, copy, *fields = rest.split("\t")
+            reads[mate][int(copy or 0)] = fields
+        for found in (_pairs(reads[_SINGLE], {}), _pairs(reads["1"], reads["2"])):
+            for number, first, second in found:
+                call = pair_call((first[0], second[0]))
+                yield "\t".join((f"{name}_{number}" if number else name, call, *first, *second)) + "\n"
 
 
-def _row(name: str, first: Iterable[str], second: Iterable[str]) -> str:
-    mates = (tuple(first), tuple(second))
-    return "\t".join((name, pair_call(mate[0] for mate in mates), *mates[0], *mates[1])) + "\n"
+def _pairs(
+    first: dict[int, list[str]], second: dict[int, list[str]]
+) -> Iterator[tuple[int, list[str], list[str]]]:
+    """The number of each pair of a name, and the fields of its mates; `first` and `second` are mates by number."""
+    if len(first) == len(second):
+        for copy, other in zip(sorted(first), sorted(second), strict=True):
+            yield copy, first[copy], second[other]
+        return
+    absent = [*_NO_CALL, UNCLEAR if first and second else MISSING]
+    for copy in sorted(first):
+        yield copy, first[copy], absent
+    for copy in sorted(second):
+        yield copy, absent, second[copy]

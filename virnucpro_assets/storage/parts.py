@@ -17,6 +17,7 @@ from virnucpro_assets.errors import (
     DamagedFileError,
     IntegrityError,
     OtherVersionError,
+    counted,
     describe_validation_error,
 )
 from virnucpro_assets.files.digests import FileRecord
@@ -93,7 +94,7 @@ def write_part(
     """
     rows = rows_of(plan, recipe.ranks)
     if len(rows) != len(embeddings):
-        raise ValueError(f"{path}: {len(embeddings)} embeddings for {len(rows)} rows")
+        raise ValueError(f"{path}: {counted(len(embeddings), 'embedding')} for {counted(len(rows), 'row')}")
     if contradiction := incidents.contradiction(rows, embeddings):
         raise ValueError(f"{path}: {contradiction}")
     content = _content_digest(rows, embeddings)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from virnucpro_assets.errors import counted
 from virnucpro_assets.files.atomic import atomic_path
 from virnucpro_assets.files.digests import FileRecord, check_file, digest_of_files, record_of_file
 from virnucpro_assets.files.manifests import read_manifest, write_manifest
@@ -92,7 +93,7 @@ def write_rows(folder: Path, blocks: Iterable[LabelledRows], count: int, width: 
                     file[name][first:last] = getattr(block, name)
                 first = last
             if first != count:
-                raise ValueError(f"{first} rows instead of {count}")
+                raise ValueError(f"{counted(first, 'row')} instead of {count}")
         return record_of_file(temporary)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, counted
 from virnucpro_assets.storage.training_set import SourceRecord
 from virnucpro_assets.training.leakage import Seen, digests_of
 from virnucpro_assets.training.options import SetOptions
@@ -123,7 +123,9 @@ def _require_both_classes(counts: dict[str, dict[Label, int]]) -> None:
     for name, by_label in counts.items():
         # One row is too few for the variance in batch norm, and for the interval of an AUROC.
         if min(by_label.values()) < 2:
-            found = ", ".join(f"{count} rows of class {label}" for label, count in by_label.items())
+            found = ", ".join(
+                f"{counted(count, 'row')} of class {label}" for label, count in by_label.items()
+            )
             raise InputError(
                 f"training set, {name}",
                 found=found,
@@ -150,7 +152,7 @@ def _notes(rows: SourceRows, by_regions: set[Label]) -> list[str]:
         names = [name for of, name in rows.sources if of == label]
         if label in by_regions:
             notes.append(
-                f"{label}: {len(names)} source{'s' if len(names) > 1 else ''}, too few to split by genome; split by "
+                f"{label}: {counted(len(names), 'source')}, too few to split by genome; split by "
                 "regions of the input, so the accuracy on other genomes is unknown."
             )
         elif len(names) > 100 and _reads(rows, label) < 2 * len(names):

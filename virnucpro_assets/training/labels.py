@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from virnucpro_assets.errors import InputError, excerpt
+from virnucpro_assets.errors import InputError, counted, excerpt
 from virnucpro_assets.files.atomic import write_text
 from virnucpro_assets.files.user_paths import require_plain_file
 from virnucpro_assets.storage.drops import check_key
@@ -105,7 +105,7 @@ def _labelled(path: Path, number: int, line: str, columns: int) -> LabelledDrop:
         raise InputError(
             path,
             where=where,
-            found=f"{len(fields)} fields",
+            found=counted(len(fields), "field"),
             expected=f"{columns}, separated by tabs, as in the header",
             advice=_ADVICE,
         )

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from virnucpro_assets.errors import counted
+
 Integers = npt.NDArray[np.int64]
 
 SPLITS = ("training", "validation", "test")
@@ -105,7 +107,7 @@ def quotas_of(counts: Integers, target: int) -> Integers:
     ValueError if there are fewer rows than the target.
     """
     if counts.sum() < target:
-        raise ValueError(f"{counts.sum()} rows where {target} are to be chosen")
+        raise ValueError(f"{counted(counts.sum(), 'row')} where {target} are to be chosen")
     quotas = np.zeros(len(counts), np.int64)
     order = np.argsort(counts, kind="stable")
     left = target

@@ -9,7 +9,7 @@ from virnucpro_assets.checks.gate import require_passed, subjects_of_merged
 from virnucpro_assets.drops.disk_space import check_data_root, require_disk_space
 from virnucpro_assets.drops.recipes import EncoderChoices
 from virnucpro_assets.drops.work import DropWork
-from virnucpro_assets.errors import InputError
+from virnucpro_assets.errors import InputError, counted
 from virnucpro_assets.files.digests import digest_of_files
 from virnucpro_assets.inference.progress import Reporter
 from virnucpro_assets.settings import Settings
@@ -92,7 +92,8 @@ def _write(
     write_training_set(folder, manifest)
     for name, by_label in choice.counts.items():
         report(
-            f"training set, {name}: " + ", ".join(f"{n:,} rows of {label}" for label, n in by_label.items())
+            f"training set, {name}: "
+            + ", ".join(f"{counted(n, 'row')} of {label}" for label, n in by_label.items())
         )
     report("left out: " + ", ".join(f"{n:,} {why.replace('_', ' ')}" for why, n in choice.left_out.items()))
     for note in choice.notes:

@@ -370,7 +370,7 @@ def test_without_a_calibration_q_values_are_null_and_what_needs_them_is_refused(
 ) -> None:
     calibrate(models, "classifier_300", calibration=None)
     work = _called(finished, models)
-    assert gather_report(work).uncalibrated == ["classifier"]
+    assert gather_report(work).uncalibrated == ["classifier_300"]
     assert gather_report(work).expected_false_calls is None
     assert set(table(work, "calls/read_calls.parquet")["q_value"]) == {None}
     assert read_stages(work.folder.stages)["calls"].figures["expected false calls"] == "unknown"

@@ -89,7 +89,7 @@ def test_a_run_that_is_at_work_is_named_and_one_whose_process_was_killed_has_fai
     for run_id, time in ((ours, started), (dead, "1")):
         instance.add_run_tags(run_id, {PROCESS: f"{run_id} {host} {pid} {time}"})
     found = records_of(instance, Settings(data_root=tmp_path))
-    assert found["a"] == OnRecord(running=f"run {ours} of work is to work on it, or does")
+    assert found["a"] == OnRecord(running=f"run {ours} of work is queued or at work")
     assert found["b"] == OnRecord()
     ended = instance.get_run_by_id(dead)
     assert ended is not None

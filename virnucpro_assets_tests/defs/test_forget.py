@@ -132,7 +132,7 @@ def test_a_drop_with_a_run_is_left_alone(
         with pytest.raises(BusyError) as error:
             list(forget_drop(instance, settings, "d", delete=delete))
         assert str(error.value) == (
-            f"drop d: found that run {run.run_id} of work is to work on it, or does; expected no work on it. Wait, or "
+            f"drop d: found that run {run.run_id} of work is queued or at work; expected no work on it. Wait, or "
             "end that run."
         )
         assert error.value.exit_code == 4

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
 
 from virnucpro_assets.calling.routing import classifiers_in_use
 from virnucpro_assets.defs.build import build_definitions
@@ -121,6 +122,20 @@ def test_a_new_drop_becomes_a_partition_once_and_its_index_is_asked_for_once(dae
     daemon.finish("sample")
     assert daemon.tick(1) == []
     assert "refused bad name/: found" in daemon.said[-1]
+
+
+def test_a_run_of_a_new_drop_is_shown_as_launched_by_the_sensor(daemon: Daemon) -> None:
+    daemon.deliver("sample")
+    daemon.instance.add_dynamic_partitions(DROPS, ["sample"])
+    with (
+        dg.build_sensor_context(instance=daemon.instance, repository_def=daemon.repository) as context,
+        partition_loading_context(dynamic_partitions_store=daemon.instance),
+    ):
+        # As the daemon evaluates it. A run without this tag is "Manually launched" in the UI.
+        (request,) = daemon.repository.get_sensor_def("new_drops").evaluate_tick(context).run_requests or []
+    assert (request.job_name, request.partition_key) == ("index_drop", "sample")
+    assert request.tags["dagster/sensor_name"] == "new_drops"
+    assert daemon.instance.get_backfills() == []
 
 
 def test_a_drop_that_a_run_works_on_is_asked_for_when_that_run_has_ended(daemon: Daemon) -> None:
@@ -243,7 +258,7 @@ def test_the_night_asks_for_the_drops_that_nobody_has_begun(daemon: Daemon) -> N
     said = daemon.schedule(NIGHTLY, datetime(2026, 5, 4, 2, 0, tzinfo=UTC))
 
     assert daemon.noted(NIGHTLY) == {"found": whole(2)}
-    assert said == "asked for 1 drops: found"
+    assert said == "asked for 1 drop: found"
     daemon.finish("found")
     assert daemon.schedule(NIGHTLY, datetime(2026, 5, 5, 2, 0, tzinfo=UTC)).startswith("nothing to do")
 

@@ -92,6 +92,17 @@ def follower(repositories: dict[bool, dg.RepositoryDefinition]) -> Iterator[Foll
         yield made
 
 
+def test_a_run_that_follows_is_shown_as_launched_by_the_sensor(follower: Follower) -> None:
+    follower.run(INDEX_DROP, {PARTITION: "d"})
+    context = dg.build_sensor_context(
+        follower.instance, cursor=follower.cursor, repository_def=follower.repository
+    )
+    # As the daemon evaluates it. A run without this tag is "Manually launched" in the UI.
+    (request,) = follower.repository.get_sensor_def("next_runs").evaluate_tick(context).run_requests or []
+    assert (request.job_name, request.tags["dagster/sensor_name"]) == (EMBED_DROP, "next_runs")
+    assert follower.instance.get_backfills() == []
+
+
 def test_each_run_that_succeeds_is_followed_once_by_the_next_of_its_drop(follower: Follower) -> None:
     follower.run(INDEX_DROP, {PARTITION: "d"})
     assert follower.tick() == [(EMBED_DROP, WHOLE[EMBED_DROP])]

@@ -1,5 +1,6 @@
 """How an error that a person can fix ends a step, and which runs are marked as failed."""
 
+import socket
 import subprocess
 import sys
 
@@ -131,6 +132,28 @@ def test_a_run_of_a_process_that_ended_is_failed_and_its_live_retry_is_not(ended
         failed = {run.run_id for run in instance.get_runs() if run.status == dg.DagsterRunStatus.FAILURE}
         assert failed.isdisjoint({retry.run_id, live.run_id})
         assert fail_dead_runs(instance) == []
+
+
+def test_a_run_whose_process_was_killed_before_its_start_is_failed(ended: str) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.NOT_STARTED)
+        others = instance.create_run_for_job(job, status=dg.DagsterRunStatus.NOT_STARTED)
+        instance.add_run_tags(run.run_id, {PROCESS: f"{run.run_id} {ended}"})
+
+        assert fail_dead_runs(instance) == [run.run_id]
+
+        assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
+        assert instance.get_run_by_id(others.run_id).status == dg.DagsterRunStatus.NOT_STARTED
+
+
+def test_a_process_of_another_container_of_this_name_is_left_alone() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        host, *rest = this_process().split()
+        elsewhere = " ".join([host.replace("pid:[", "pid:[9"), *rest[:-1], "1"])
+        assert elsewhere.partition("/")[0] == socket.gethostname()
+        run = started(instance, elsewhere)
+        assert fail_dead_runs(instance) == []
+        assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTED
 
 
 def test_a_retry_is_watched_by_its_own_process_from_its_first_step_on(ended: str) -> None:

@@ -15,6 +15,7 @@ from virnucpro_assets.drops.disk_space import (
     check_data_root,
     embedding_bytes,
     index_bytes,
+    readable_size,
     require_disk_space,
     table_bytes,
 )
@@ -129,13 +130,14 @@ def test_a_run_without_room_for_both_encoders_ends_before_it_computes_anything(i
     assert embedding_bytes(work, "esm2", [0]) > 10**13
     require_space_for_embeddings(work, {"dnabert_s": range(4)})
     with pytest.raises(
-        InsufficientDiskSpaceError, match=r"for the dnabert_s and esm2 embeddings and the tables of drop d\."
+        InsufficientDiskSpaceError,
+        match=r"for the embeddings of dnabert_s and esm2 and the tables of drop d\.",
     ):
         require_space_for_embeddings(work, dict.fromkeys(ENCODER_KINDS, range(4)))
     with (
         open_pool(work.settings) as pool,
         pool.lease() as lease,
-        pytest.raises(InsufficientDiskSpaceError, match=r"for the esm2 embeddings"),
+        pytest.raises(InsufficientDiskSpaceError, match=r"for the embeddings of esm2"),
     ):
         list(embed_drop(work, {"esm2": range(4)}, lease))
     assert list(work.folder.path.glob("*/*/part-*")) == []
@@ -158,3 +160,21 @@ def test_data_that_cannot_be_written_are_told_before_the_reads_are_looked_at(set
         check_data_root(root)
     with pytest.raises(InputError, match=r"/proc: found a folder that takes no files"):
         run_drop("never-registered", settings.model_copy(update={"data_root": root}), [].append)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1_006, "1.01 kB"),
+        (999_400, "999 kB"),
+        (999_700, "1 MB"),
+        (12_345_678, "12.3 MB"),
+        (999_900_000_000, "1 TB"),
+        (1_500_000_000_000, "1.5 TB"),
+    ],
+)
+def test_a_size_has_three_digits_and_a_unit(size: int, text: str) -> None:
+    assert readable_size(size) == text

@@ -254,10 +254,10 @@ def test_what_a_killed_run_left_half_made_is_removed_where_the_lock_is_held_and_
     assert not covered[2].parent.exists()
     assert all(path.exists() for path in uncovered)
     assert [line.split(",")[0] for line in said] == [
-        "removed 2 unfinished files and folders of an ended run",
-        "removed 2 unfinished files and folders of an ended run",
-        "removed 1 unfinished files and folders of an ended run",
-        "removed 2 unfinished files and folders of an ended run",
+        "removed 2 unfinished items of an ended run",
+        "removed 2 unfinished items of an ended run",
+        "removed 1 unfinished item of an ended run",
+        "removed 2 unfinished items of an ended run",
     ]
     with shard_locks(work, {"esm2": range(4)}, before_waiting=lambda: None):
         pass

@@ -137,7 +137,7 @@ def test_a_run_after_a_killed_one_does_only_what_is_missing_and_leaves_nothing_h
 
     assert after.returncode == 0, errors
     assert {path: path.stat().st_ino for path in kept} == kept
-    assert "unfinished files and folders of an ended run" in errors
+    assert "unfinished item" in errors
     assert installation.leftovers() == []
     assert sum(shard.reused_parts for shard in shards_of(installation).values()) == len(kept)
     assert tables(installation.folder / "out-2") == tables(undisturbed.folder / "out")

@@ -70,7 +70,10 @@ MISTAKES = {
     "missing": Wrong("/missing: found no "),
     "pipe": Wrong(": found a pipe; expected a file of reads. Write it to a file, and give the path of that."),
     "bad_name": Wrong(
-        "drop key, 'a|b': found 3 characters that do not fit", FASTQ, ("--name", "a|b"), of_predict=True
+        "drop key, 'a|b': found a name of 3 characters that does not fit",
+        FASTQ,
+        ("--name", "a|b"),
+        of_predict=True,
     ),
     "no_gpu": Wrong(
         "setting devices, 'cuda:7': found the GPUs ",
@@ -252,7 +255,10 @@ def test_the_help_lists_every_command_in_its_group_with_a_whole_summary(in_folde
             "never",
             "error: drop never: found no such drop; expected a drop that `virnucpro drops` shows",
         ),
-        ("a b", "error: drop key, 'a b': found 3 characters that do not fit; expected 1 to 64 letters"),
+        (
+            "a b",
+            "error: drop key, 'a b': found a name of 3 characters that does not fit; expected 1 to 64 letters",
+        ),
     ],
 )
 def test_the_report_of_no_drop_is_refused(in_folder: Path, drop: str, line: str) -> None:

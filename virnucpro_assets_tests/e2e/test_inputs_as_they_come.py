@@ -53,10 +53,10 @@ CASES = {
         "input. Choose another --out.",
         2,
     ),
-    "reads from a pipe": Case(
+    "reads from a stream": Case(
         {},
-        "prepare /dev/stdin --out out",
-        "error: /dev/stdin: found a stream of this process; expected a file of reads. Write it to a file, and give "
+        "prepare /dev/fd/0 --out out",
+        "error: /dev/fd/0: found a stream of this process; expected a file of reads. Write it to a file, and give "
         "the path of that.",
         2,
     ),

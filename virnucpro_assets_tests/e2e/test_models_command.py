@@ -116,7 +116,7 @@ def test_a_model_is_shown_with_its_memory_and_its_setting(outcomes: dict[str, Ou
     out = outcomes["show"].stdout
     assert "kind: esm2\n" in out
     assert (
-        "memory in float16: 0.00 GiB of weights, about 0.01 GiB for a pack of 8192 tokens (computed)" in out
+        "memory in float16: 0.00 GiB of weights, about 0.01 GiB for a pack of 8,192 tokens (computed)" in out
     )
     assert out.endswith("use it: VIRNUCPRO_ESM2=esm2_mine\n")
     assert "encoders: dnabert_s " in outcomes["show classifier"].stdout

@@ -48,7 +48,7 @@ def test_a_rank_with_a_fatal_sequence_fails_alone_and_names_it_and_is_mended_by_
     with pytest.raises(EmbeddingError) as failed:
         trouble.run(job, Faults(crashing=trouble.proteins([fatal])))
     assert failed.value.ranks_of("esm2") == {
-        RANK: f"1 sequences cannot be embedded; the first is {trouble.name(fatal)}, row {fatal} of the index: "
+        RANK: f"1 sequence cannot be embedded; the first is {trouble.name(fatal)}, row {fatal} of the index: "
         "kills_process"
     }
     assert failed.value.quarantined == {("esm2", RANK): [QuarantinedRow(row=fatal, reason="kills_process")]}

@@ -80,6 +80,6 @@ def test_a_sequence_that_always_hangs_is_found_and_quarantined_while_another_dev
     shards = trouble.run(job, faults, slots=(0, 1), heard=heard, stall_seconds=STALL_SECONDS)
     ends = [line for line in heard if "made no progress for" in line]
     assert sum(f"at esm2 rank {RANK} part {PART} " in line for line in ends) == 2
-    assert sum("at esm2 probe of 1 rows" in line for line in ends) == 2
+    assert sum("at esm2 probe of 1 row" in line for line in ends) == 2
     assert incidents_of(shards) == Incidents(quarantined=[QuarantinedRow(row=row, reason="kills_process")])
     assert_rows(job, numbers, lost=[row])

@@ -57,7 +57,7 @@ def test_a_sequence_that_gives_nan_fails_its_rank_alone_under_the_policy_fail(
     with pytest.raises(EmbeddingError) as failed:
         finish(job, healthy_pool)
     assert failed.value.ranks_of("dnabert_s") == {
-        rank: f"1 sequences cannot be embedded; the first is {trouble.name(row)}, row {row} of the index: not_finite"
+        rank: f"1 sequence cannot be embedded; the first is {trouble.name(row)}, row {row} of the index: not_finite"
     }
     assert failed.value.quarantined == {("dnabert_s", rank): [QuarantinedRow(row=row, reason="not_finite")]}
     finished = [other for other, folder in job.folders.items() if (folder / "manifest.toml").exists()]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from virnucpro_assets.errors import counted
 from virnucpro_assets.inference.pool import DevicePool
 from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.storage.provenance import QuarantinedRow
@@ -74,8 +75,8 @@ def test_under_the_policy_fail_a_sequence_that_does_not_fit_fails_its_rank(troub
     first = {rank: min(row for row in lost if row % 4 == rank) for rank in range(4)}
     counts = {rank: sum(row % 4 == rank for row in lost) for rank in range(4)}
     assert failed.value.ranks_of("esm2") == {
-        rank: f"{counts[rank]} sequences cannot be embedded; the first is {trouble.name(row)}, row {row} of the "
-        "index: out_of_memory"
+        rank: f"{counted(counts[rank], 'sequence')} cannot be embedded; the first is {trouble.name(row)}, row {row} "
+        "of the index: out_of_memory"
         for rank, row in first.items()
     }
     assert not list(job.folders[0].parent.glob("*/manifest.toml"))

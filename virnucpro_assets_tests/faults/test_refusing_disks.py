@@ -124,7 +124,7 @@ def test_a_shard_whose_folder_vanishes_in_the_middle_is_not_finished_and_goes_on
     assert failed.value.failures.keys() == {("esm2", 1)}
     lost = job.folders[1] / "part-00000.h5"
     assert one_line(str(failed.value)).startswith(
-        f"esm2: found 1 ranks that cannot be finished (rank 1: {lost}: found no file; expected "
+        f"esm2: found 1 rank that cannot be finished (rank 1: {lost}: found no file; expected "
     )
     assert [path.name for path in job.folders[1].iterdir()] == ["part-00005.h5"]
 

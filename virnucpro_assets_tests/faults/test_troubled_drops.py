@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from virnucpro_assets.demo.paths import DNABERT_S_FOLDER, MODELS_FOLDER
+from virnucpro_assets.errors import counted
 from virnucpro_assets.inference.devices import find_devices
 from virnucpro_assets.inference.pool import DevicePool, PoolOptions
 from virnucpro_assets.intake.registration import register_reads
@@ -175,8 +176,8 @@ def test_a_sequence_that_gives_nan_fails_the_run_or_is_not_scored_as_the_policy_
     for rank in {row % RANKS for row in rows}:
         first, *more = (row for row in rows if row % RANKS == rank)
         assert (
-            f"rank {rank}: {1 + len(more)} sequences cannot be embedded; the first is {names[first]}, row {first} of "
-            "the index: not_finite"
+            f"rank {rank}: {counted(1 + len(more), 'sequence')} cannot be embedded; the first is {names[first]}, row "
+            f"{first} of the index: not_finite"
         ) in said[-1]
     assert not place.drop.predictions.exists()
 

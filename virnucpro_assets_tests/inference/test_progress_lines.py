@@ -9,7 +9,7 @@ from virnucpro_assets.inference.progress import Progress, Shown, parse_line
 
 def line_of(done: int, total: int | None, seconds: float) -> str:
     """The line of a stage that has run for so long."""
-    progress = Progress("esm2", "sequences", total, [].append, interval=1e9)
+    progress = Progress("esm2", "sequence", total, [].append, interval=1e9)
     progress.started = time.monotonic() - seconds
     progress.advance(done)
     return progress.line()
@@ -17,7 +17,7 @@ def line_of(done: int, total: int | None, seconds: float) -> str:
 
 def test_an_empty_shard_is_nothing_to_compute():
     lines = []
-    Progress("esm2", "sequences", 0, lines.append).finish()
+    Progress("esm2", "sequence", 0, lines.append).finish()
     assert lines == ["esm2: nothing to compute"]
 
 
@@ -35,6 +35,8 @@ def test_an_empty_shard_is_nothing_to_compute():
         (4_799, 4_800, 47.99, "4,799 of 4,800 (99%) sequences, 100 a second, 0 s left"),
         (4_800, 4_800, 48.0, "4,800 of 4,800 (100%) sequences, 100 a second"),
         (700, None, 7.0, "700 sequences, 100 a second"),
+        (1, 1, 0.5, "1 of 1 (100%) sequence"),
+        (1, None, 2.0, "1 sequence, 0.5 a second"),
     ],
 )
 def test_a_line_says_the_rate_and_the_rest_where_there_is_something_to_go_by(done, total, seconds, line):

@@ -250,7 +250,7 @@ def test_a_candidate_that_gives_nan_is_named_and_the_other_ranks_are_finished(
         run_job(shared_pool, job)
     assert error.value.not_finite == {("dnabert_s", rank)}
     assert error.value.ranks_of("dnabert_s") == {
-        rank: f"1 sequences cannot be embedded; the first is {member_of(small_index, row)}, row {row} of the "
+        rank: f"1 sequence cannot be embedded; the first is {member_of(small_index, row)}, row {row} of the "
         "index: not_finite"
     }
     for other in {0, 1, 2, 3} - {rank}:
@@ -319,6 +319,6 @@ def test_an_error_names_each_encoder_and_each_of_its_ranks_in_order() -> None:
     assert error.not_finite == {("esm2", 2)}
     assert error.ranks_of("esm2") == {0: "first", 2: "second", 3: "second"}
     assert str(error) == (
-        "dnabert_s: found 1 ranks that cannot be finished (rank 1: first); "
+        "dnabert_s: found 1 rank that cannot be finished (rank 1: first); "
         "esm2: found 3 ranks that cannot be finished (rank 0: first; ranks 2, 3: second)"
     )

@@ -117,8 +117,8 @@ def test_missing_lists_drops_and_whole_deliveries_without_results(arrivals: Arri
     lacks = {
         "before": "it was delivered",
         "changed": "its files changed",
-        "done": "it has no index",
-        "listed": "it has no index",
+        "done": "its files are listed; next: the index",
+        "listed": "its files are listed; next: the index",
         "registered": "its files are not listed",
         "s": "it was delivered",
     }
@@ -153,7 +153,7 @@ def test_missing_may_be_run_and_names_what_fails(arrivals: Arrivals, monkeypatch
     assert "found content that starts with 'no reads'" in done.stderr
     assert arrivals.store.current("good")[1].report.exists()
     (bad,) = missing_drops(arrivals.settings, {}).items()
-    assert bad == ("bad", DropState("not begun", "it has no index", 2))
+    assert bad == ("bad", DropState("not begun", "its files are listed; next: the index", 2))
     listed = CliRunner().invoke(app, ["drops", "--missing"])
     (line,) = listed.stdout.splitlines()
     assert line.startswith("virnucpro materialize bad  # failed: ")
@@ -175,8 +175,8 @@ PREDICT_MISTAKES = [
             "columns are sample,fastq_1,fastq_2.",
             "missing: {root}/no.fq: found no file; expected a file of reads. Check the path; give the files of "
             "a folder one by one.",
-            "a b: drop key, 'a b': found 3 characters that do not fit; expected 1 to 64 letters, digits, '-' or '_', "
-            "the first a letter or digit. Choose another name (--name).",
+            "a b: drop key, 'a b': found a name of 3 characters that does not fit; expected 1 to 64 letters, digits, "
+            "'-' or '_', the first a letter or digit. Choose another name.",
         ],
     ),
     (

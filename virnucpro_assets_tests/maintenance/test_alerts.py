@@ -24,7 +24,7 @@ from virnucpro_assets_tests.receivers import (
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TOKEN = f"webhook-{uuid4()}"
 RANK = AlertEntry(
-    drop="d1", ranks=[2], reason="esm2: found 1 ranks that cannot be finished", command="virnucpro retry d1"
+    drop="d1", ranks=[2], reason="esm2: found 1 rank that cannot be finished", command="virnucpro retry d1"
 )
 WHOLE = AlertEntry(
     drop="d2", reason="reads.fastq: found no FASTQ; expected one", command="virnucpro retry d2"

@@ -148,6 +148,41 @@ def test_all_there_is_of_a_drop_is_removed_and_its_reads_stay(place: Place) -> N
     assert (place.root / "other.fa").read_text() == GOOD.replace("a", "b")
 
 
+@pytest.mark.parametrize("content", [GOOD, WRONG], ids=["indexed", "never indexed"])
+def test_files_of_others_in_the_folder_of_a_drop_stay(place: Place, content: str) -> None:
+    folder = place.settings.data_root / "d"
+    (folder / "results").mkdir(parents=True)
+    (folder / "results" / "hits.fasta").write_text(">mine\nACGT\n")
+    (folder / "0123456789ab").write_text("a file, not a generation")
+    (folder / "sources.toml").write_text("not the record")
+    reads = folder / "reads.fa"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    if content == GOOD:
+        place.command("data/d/reads.fa", content)
+        data = data_of("d", place.settings)
+        assert data is not None
+        assert set(data.foreign) == {
+            folder / "results",
+            folder / "0123456789ab",
+            folder / "sources.toml",
+            reads,
+        }
+        assert data.size == sum(
+            path.stat().st_size
+            for path in folder.rglob("*")
+            if path.is_file() and path.suffix != ".lock" and path not in before and path != reads
+        )
+        remove_data("d", place.settings)
+    else:
+        with pytest.raises(InputError, match="expected nucleotide letters"):
+            place.command("data/d/reads.fa", content)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before | {
+        reads: content.encode()
+    }
+    assert data_of("d", place.settings) is None
+    assert place.store.keys() == []
+
+
 def test_a_drop_with_a_damaged_record_can_be_forgotten(place: Place) -> None:
     place.command("good.fa", GOOD)
     (place.settings.data_root / "d" / "source.toml").write_text("damaged")

@@ -168,5 +168,5 @@ def test_training_stops_when_nothing_is_gained() -> None:
 
 
 def test_too_few_rows_to_train_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 rows are too few"):
+    with pytest.raises(ValueError, match="3 rows, too few"):
         train_classifier(rows(3), np.array([True, False, True]), TrainingSettings())

@@ -242,7 +242,7 @@ def test_an_interrupted_fetch_goes_on_where_it_was(
     assert 0 < kept <= 11_000_000
     assert hub.gets("model.safetensors") == [None, f"bytes={kept}-"]
     size = (larger / "model.safetensors").stat().st_size
-    assert f"fetching model.safetensors, {size} bytes, {kept} of them are there already" in outcome.stderr
+    assert f"fetching model.safetensors, {size:,} bytes, {kept:,} bytes of it already there" in outcome.stderr
     registry = Registry(place.folder / "models")
     assert registry.names() == ["esm2_tiny"]
     assert [entry.suffix for entry in (place.folder / "models" / ".downloads").iterdir()] == [".lock"]

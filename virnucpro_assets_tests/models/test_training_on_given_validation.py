@@ -35,5 +35,5 @@ def test_rows_given_for_validation_do_not_teach():
 @pytest.mark.parametrize("is_validation", [np.zeros(40, bool), np.arange(40) > 0])
 def test_a_validation_part_of_nothing_or_nearly_everything_is_refused(is_validation):
     rows, is_virus = labelled_rows()
-    with pytest.raises(ValueError, match="rows are too few"):
+    with pytest.raises(ValueError, match="rows, too few"):
         train_classifier(rows, is_virus, SETTINGS, is_validation=is_validation)

@@ -184,9 +184,9 @@ FOUND: list[tuple[str, dict[str, int | float | str], str, str]] = [
     ),
     (
         PRECISION[1],
-        {"compared": "computed again, float16", "reason": "3 embeddings hold NaN or Inf in float16"},
+        {"compared": "computed again, float16", "reason": "NaN or Inf in 3 embeddings of float16"},
         "finite values",
-        "3 embeddings hold NaN or Inf in float16; needed finite values",
+        "NaN or Inf in 3 embeddings of float16; needed finite values",
     ),
     (
         "finite_values",

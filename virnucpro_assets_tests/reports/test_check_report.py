@@ -53,6 +53,13 @@ def test_a_figure_near_its_threshold_is_not_rounded_to_it():
     assert "rows 12,345" in text
 
 
+def test_a_check_that_cannot_judge_is_not_shown_as_passed():
+    few = entry(name="packing_efficiency", threshold="not judged below 10 packs a part; else at least 0.9")
+    text = Page(render_checks(report(few))).text
+    assert "outcome found expected 0 not judged rows 12,345" in text
+    assert "✓ passed" not in text
+
+
 def test_what_comes_from_outside_is_escaped():
     html = render_checks(
         report(

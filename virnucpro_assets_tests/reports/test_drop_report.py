@@ -4,6 +4,8 @@ from html.parser import HTMLParser
 import pytest
 
 from virnucpro_assets.checks.results import CheckResult
+from virnucpro_assets.pipeline.call import CALL_FILES
+from virnucpro_assets.pipeline.predict import PREDICTION_FILES
 from virnucpro_assets.reports.drop_report import (
     CallRow,
     DropReport,
@@ -18,6 +20,7 @@ from virnucpro_assets.reports.drop_report import (
     render_report,
 )
 from virnucpro_assets.reports.histograms import Histogram
+from virnucpro_assets.storage.pair_calls import PAIR_CALLS_FILE
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 HOSTILE = """<script>alert("1")</script>&'{{ 7 * 7 }}"""
@@ -61,6 +64,11 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def report():
+    return report_of_a_drop()
+
+
+def report_of_a_drop() -> DropReport:
+    """A report with figures for most of its parts."""
     return DropReport(
         drop="run-12",
         generation="9f8e7d6c5b4a" + "0" * 52,
@@ -114,8 +122,12 @@ def test_the_page_is_well_formed_and_its_ids_are_unique(report):
 def test_the_page_stands_alone_and_runs_nothing(report):
     html = render_report(report)
     page = Page(html)
-    assert all(reference.startswith("#") for reference in page.references)
-    assert {reference[1:] for reference in page.references} <= set(page.ids)
+    files = {f"predictions/{name}" for name in PREDICTION_FILES} | {f"calls/{name}" for name in CALL_FILES}
+    links = {reference for reference in page.references if not reference.startswith("#")}
+    assert links == files
+    paired = Page(render_report(report.model_copy(update={"pairs": 3})))
+    assert {*paired.references} - {*page.references} == {f"calls/{PAIR_CALLS_FILE}"}
+    assert {reference[1:] for reference in {*page.references} - files} <= set(page.ids)
     assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
     assert not re.search(r"url\((?!#)|@import|\son\w+=", html)
 
@@ -146,7 +158,11 @@ def test_a_reader_finds_reads_without_a_call_what_a_call_means_and_where_it_come
         "calls made 2026-01-02 03:04 UTC",
         f"a_R1.fastq.gz 1,234 bytes, SHA-256 {'ab' * 32}",
         "And 1 more file; all are in drop.toml",
+        "software virnucpro-assets 1.2.3",
+        f"Classifier mlp {'ef56' * 16}",
         "doi:10.1093/bib/bbaf224",
+        "doi:10.1126/science.ade2574",
+        "arXiv:2402.08777",
     ):
         assert expected in page.text
     contents = re.search(r"<nav.*?</nav>", html, re.DOTALL).group()
@@ -263,12 +279,17 @@ def test_expected_errors_are_shown_with_a_picture_where_there_is_a_calibration(r
     assert "Of 20 Viral calls about 3.2 are expected to be wrong" in page.text
     assert "0.1 0 – – 0.2 1,250 19.6 % 22.1 %" in page.text
     assert page.tags.count("svg") == 7
-    assert "no q-value" not in page.text
+    assert "have no q-value" not in page.text
 
 
 def test_without_a_calibration_the_report_says_why_there_are_no_expected_errors(report):
-    text = Page(render_report(report.model_copy(update={"uncalibrated": ["classifier"]}))).text
-    assert "no q-value for reads scored by: classifier. Its card has no calibration" in text
+    text = Page(render_report(report.model_copy(update={"uncalibrated": ["VirNucPro_300"]}))).text
+    assert (
+        "Reads that VirNucPro_300 scored have no q-value: how often this classifier is wrong was not measured, as with "
+        "every imported one. Go by the tiers, or train a classifier with virnucpro train , which measures it."
+    ) in text
+    both = Page(render_report(report.model_copy(update={"uncalibrated": ["one", "two"]}))).text
+    assert "Reads that one or two scored have no q-value: how often these classifiers are wrong" in both
     assert "are expected to be wrong" not in text
 
 
@@ -300,3 +321,11 @@ def test_a_shard_without_tokens_has_no_packing_efficiency(report):
     empty = report.ranks[0].model_copy(update=nothing)
     text = Page(render_report(report.model_copy(update={"ranks": [empty]}))).text
     assert "0 cuda:0 0 0 – – – –" in text
+
+
+@pytest.mark.parametrize(
+    ("bases", "shown"),
+    [(999_999, "999,999"), (1_000_000, "1 M"), (999_999_999, "1 G"), (1_234_567_890, "1.23 G")],
+)
+def test_a_count_in_a_tile_has_three_digits_from_a_million_on(report, bases, shown):
+    assert f" {shown} bases" in Page(render_report(report.model_copy(update={"bases": bases}))).text

@@ -28,10 +28,14 @@ from virnucpro_assets.storage.drops import DropStore
 from virnucpro_assets.storage.tables import MANIFEST, TablesManifest
 
 RUNNING, FAILED = (
-    OnRecord(running="run 1 of index_drop is to work on it"),
+    OnRecord(running="run 1 of index_drop is queued or at work"),
     OnRecord(failed="no reads (run 2)", exit_code=2),
 )
-WHOLE, HALF = OnDisk(result="/d/report.html"), OnDisk("it has no calls", result="/d/report.html")
+WHOLE, HALF = (
+    OnDisk(result="/d/report.html"),
+    OnDisk("made; next: calls", is_begun=True, result="/d/report.html"),
+)
+NEW = OnDisk("next: the index")
 REFUSED, DAMAGED = OnDisk("it has no calls", held_back="check c"), OnDisk(damaged="found other bytes")
 BOTH = OnDisk("it has no calls", held_back="check c", damaged="found other bytes")
 
@@ -41,15 +45,17 @@ BOTH = OnDisk("it has no calls", held_back="check c", damaged="found other bytes
     [
         (WHOLE, OnRecord(), "done", "/d/report.html", 0),
         (WHOLE, FAILED, "done", "/d/report.html; a later run failed: no reads (run 2)", 0),
-        (WHOLE, RUNNING, "running", "run 1 of index_drop is to work on it", 4),
-        (HALF, OnRecord(), "not begun", "it has no calls", 2),
+        (WHOLE, RUNNING, "running", "run 1 of index_drop is queued or at work", 4),
+        (HALF, OnRecord(), "unfinished", "made; next: calls", 2),
+        (NEW, OnRecord(), "not begun", "next: the index", 2),
+        (NEW, FAILED, "failed", "no reads (run 2)", 2),
         (HALF, FAILED, "failed", "no reads (run 2)", 2),
         (HALF, OnRecord(failed="no GPU (run 2)", exit_code=4), "failed", "no GPU (run 2)", 4),
         (HALF, OnRecord(failed="a bug (run 2)"), "failed", "a bug (run 2)", 1),
-        (HALF, OnRecord(RUNNING.running, "no reads (run 2)", 2), "running", "run 1 of index_drop is to work on it", 4),
+        (HALF, OnRecord(RUNNING.running, "no reads (run 2)", 2), "running", RUNNING.running, 4),
         (REFUSED, OnRecord(), "held back", "check c", 5),
         (REFUSED, FAILED, "held back", "check c", 5),
-        (REFUSED, RUNNING, "running", "run 1 of index_drop is to work on it", 4),
+        (REFUSED, RUNNING, "running", "run 1 of index_drop is queued or at work", 4),
         (OnDisk(held_back="check c", result="/d/report.html"), OnRecord(), "held back", "check c", 5),
         (DAMAGED, OnRecord(), "failed", "found other bytes", 3),
         (DAMAGED, FAILED, "failed", "found other bytes", 3),
@@ -116,15 +122,28 @@ def _without(*names: str) -> Callable[[DropWork], None]:
 
 DISKS: list[tuple[Callable[[DropWork], None], str, str]] = [
     (lambda _: None, "done", "report.html"),
-    (_without("report.html"), "not begun", "it has no report"),
-    (_without("calls", "report.html"), "not begun", "it has no calls of its predictions"),
-    (_without("calls"), "not begun", "it has no calls of its predictions"),
-    (_calls_of_others, "not begun", "it has no calls of its predictions"),
-    (_without("predictions", "calls", "report.html"), "not begun", "it has no predictions"),
-    (_without("merged.toml"), "not begun", "it has no merged embeddings"),
-    (_without("esm2/rank-01-of-04"), "not begun", "it has dnabert_s 4/4, esm2 3/4 ranks"),
-    (_without("dnabert_s/rank-00-of-04", "esm2"), "not begun", "it has dnabert_s 3/4, esm2 0/4 ranks"),
-    (_without("index"), "not begun", "it has no index"),
+    (_without("report.html"), "unfinished", "the calls are made; next: the report"),
+    (_without("calls", "report.html"), "unfinished", "the predictions are made; next: the calls"),
+    (_without("calls"), "unfinished", "the predictions are made; next: the calls"),
+    (_calls_of_others, "unfinished", "the predictions are made; next: the calls"),
+    (
+        _without("predictions", "calls", "report.html"),
+        "unfinished",
+        "the embeddings are put together; next: the predictions",
+    ),
+    (_without("merged.toml"), "unfinished", "the embeddings are made; next: putting them together"),
+    (
+        _without("esm2/rank-01-of-04"),
+        "unfinished",
+        "the embeddings are made in part (dnabert_s 4 of 4 ranks, esm2 3 of 4 ranks); next: the other ranks",
+    ),
+    (
+        _without("dnabert_s/rank-00-of-04", "esm2"),
+        "unfinished",
+        "the embeddings are made in part (dnabert_s 3 of 4 ranks, esm2 0 of 4 ranks); next: the other ranks",
+    ),
+    (_without("dnabert_s", "esm2"), "unfinished", "the index is made; next: the embeddings"),
+    (_without("index"), "not begun", "its files are listed; next: the index"),
     (_without("../current.toml"), "not begun", "its files are not listed"),
     (_changed, "not begun", "its files changed"),
     (
@@ -177,9 +196,14 @@ def test_a_drop_that_teaches_is_done_with_its_embeddings(finished: DropWork) -> 
     DropStore(finished.settings.data_root).register("d", source)
     write_manifest(finished.folder.manifest, manifest)
     _without("report.html", "calls", "predictions")(finished)
-    assert state_on_disk("d", finished.settings) == OnDisk(result=str(finished.folder.path / "merged.toml"))
+    assert state_on_disk("d", finished.settings) == OnDisk(
+        is_begun=True, result=str(finished.folder.path / "merged.toml")
+    )
     _without("merged.toml")(finished)
-    assert state_on_disk("d", finished.settings).missing == "it has no merged embeddings"
+    assert (
+        state_on_disk("d", finished.settings).missing
+        == "the embeddings are made; next: putting them together"
+    )
     assert missing_drops(finished.settings, {}) == {}, "nobody waits for its predictions"
 
 
@@ -196,5 +220,5 @@ def test_what_the_orchestrator_knows_of_a_drop_is_told_of_it_where_it_is_missing
         "failed": DropState("failed", "no reads (run 2)", 2),
         "never": DropState("not begun", "its files are not listed", 2),
         "new": DropState("failed", "no reads (run 2)", 2),
-        "running": DropState("running", "run 1 of index_drop is to work on it", 4),
+        "running": DropState("running", "run 1 of index_drop is queued or at work", 4),
     }

@@ -247,7 +247,7 @@ def test_frames_that_are_hardly_readable_are_counted_and_marked_in_the_row_of_th
     assert batch.members.tolist()[1:] == [6, 0, 0]
     assert (manifest.unreadable_frames, manifest.unreadable_reads) == (6, 1)
     assert manifest.remarks[0].startswith(
-        "reading frames with under half of their codons readable: 6, of 1 reads"
+        "reading frames with under half of their codons readable: 6, of 1 read"
     )
 
 

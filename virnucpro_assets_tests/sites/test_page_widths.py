@@ -8,33 +8,61 @@ import pytest
 
 from virnucpro_assets.checks.results import CheckResult
 from virnucpro_assets.reports.check_report import CheckEntry, CheckReport, render_checks
-from virnucpro_assets.reports.classifier_report import render_classifier_report
+from virnucpro_assets.reports.classifier_report import ComparedFigures, render_classifier_report
 from virnucpro_assets.reports.drop_report import (
     CallRow,
-    DropReport,
+    ErrorRateFigures,
+    Evaluation,
     InputFigures,
+    LowComplexity,
     ModelFigures,
+    QuarantinedFigures,
     RankFigures,
     render_report,
 )
+from virnucpro_assets.reports.histograms import Histogram
+from virnucpro_assets.reports.tracks import Track
 from virnucpro_assets_tests.reports.test_classifier_report import report as classifier_report
+from virnucpro_assets_tests.reports.test_drop_report import report_of_a_drop
 from virnucpro_assets_tests.sites.browser import Browser, open_browser
 
 pytestmark = pytest.mark.site
 
 WIDE, NARROW = 1440, 390
-CUT = """() => [...document.querySelectorAll("table, caption, p, h1, h2, .tiles li")]
-  .filter(one => one.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
-  .map(one => one.tagName + " " + one.innerText.slice(0, 60))"""
+WIDE_TABLES = {
+    "Embeddings by encoder and rank",
+    "Strongest Viral reads or contigs",
+    "By read length",
+    "Training",
+    "Quarantine",
+}
+"""Tables of many numbers, which on a telephone scroll within their frame; what a check found never does."""
+OUTSIDE = """scrolling => [...document.querySelectorAll("body *")].filter(one => {
+    const frame = one.closest(".scroll"), box = one.getBoundingClientRect();
+    if (frame && frame !== one && scrolling.includes(frame.getAttribute("aria-label"))) return false;
+    const isOutside = box.right > document.documentElement.clientWidth + 1 || box.left < -1;
+    return isOutside && !one.parentElement.closest("svg");
+}).map(one => one.tagName + " " + one.textContent.trim().slice(0, 60))"""
+SCROLLING = """() => [...document.querySelectorAll(".scroll")].filter(one => one.scrollWidth > one.clientWidth + 1)
+    .map(one => one.getAttribute("aria-label"))"""
+BROKEN_TIERS = """() => [...document.querySelectorAll("td.short")].filter(cell => {
+    const text = document.createRange();
+    text.selectNodeContents(cell);
+    return text.getClientRects().length !== 1;
+}).map(cell => cell.textContent)"""
 THRESHOLD = "minimum cosine at least 0.99, labels of candidates and chunks at least 0.98 equal"
+LONG = "A01234:567:HXXXXXXXX:1:1101:10000:2000"
+DROP = "a-drop-of-a-long-name_lane1_" + "x" * 36
 
 
 def drop_report() -> str:
+    """Every part of the page, with long names and large numbers."""
     checks = [
         CheckResult(
-            asset="predictions", name="precision_in_use_matches_float32", passed=True, threshold=THRESHOLD,
+            asset="predictions", name="precision_in_use_matches_float32", passed=passed, threshold=THRESHOLD,
             figures={"rows": 128, "min_cosine": 0.999912, "candidate_label_agreement": 1.0},
         )
+        for passed in (True, False)
     ]  # fmt: skip
     ranks = [
         RankFigures(
@@ -45,36 +73,74 @@ def drop_report() -> str:
         for rank in range(4)
     ]  # fmt: skip
     top = CallRow(
-        name="A01234:567:HXXXXXXXX:1:1101:10000:2000", length=18_233, chunks=61, call="Viral",
-        tier="moderate_confidence", weighted_delta=0.99, score=0.9999,
+        name=LONG, length=18_233, chunks=61, call="Viral", tier="moderate_confidence", weighted_delta=0.99,
+        score=0.9999,
     )  # fmt: skip
-    return render_report(
-        DropReport(
-            drop="a-drop-of-a-long-name_lane1", generation="9f8e7d6c5b4a" + "0" * 52, made_by="virnucpro-assets 1.2.3",
-            reads=4000, bases=58_700_112, chunks=6600, virus_chunks=612, candidates=10_000, unique_candidates=7500,
-            calls={"Viral": {"moderate_confidence": 12}}, hits=17, ranks=ranks, checks=checks, top_calls=[top],
-            models=[ModelFigures(role="esm2", name="esm2_t36_3B_UR50D", digest="ef56" * 16)],
-            inputs=[InputFigures(name="a_R1.fastq.gz", size=1234, digest="ab" * 32)],
-            settings={"bases below which a read is scored by its DNA": 150},
-        )
+    track = Track(
+        name=LONG, length=1200, positions=[150, 450, 1050], deltas=[-0.5, 0.9, 0.8], smoothed=[0.2, 0.4, 0.85],
+        regions=[(300, 600), (900, 1200)],
     )  # fmt: skip
+    rates = [ErrorRateFigures(wanted=0.01, reads=1_234_567, expected=0.0098, true=0.0123)]
+    evaluation = Evaluation(
+        auroc=0.871,
+        low=0.852,
+        high=0.889,
+        baseline=0.742,
+        baseline_name="counting letters",
+        error_rates=rates,
+    )
+    row = QuarantinedFigures(
+        name=f"{LONG}_chunk_1F1", members=1, row=123_456, encoder="dnabert_s", reason="too large"
+    )
+    everything = {
+        "drop": DROP,
+        "ranks": ranks,
+        "checks": checks,
+        "top_calls": [top],
+        "tracks": [track],
+        "evaluation": evaluation,
+        "q_values": Histogram(edges=[0, 0.5, 1], counts=[15, 5]),
+        "quarantined": 2,
+        "quarantine": [row],
+        "not_scored_candidates": 2,
+        "low_complexity": LowComplexity(above=20, low_chunks=1200, chunks=6600, viral_reads=1),
+        "uncalibrated": ["classifier_300"],
+        "remarks": [f"reads renamed because an earlier read has their name: 1 of 4,000, {LONG}{LONG}"],
+        "models": [
+            ModelFigures(role="esm2", name="esm2_t36_3B_UR50D", digest="ef56" * 16, note="A demo model.")
+        ],
+        "inputs": [InputFigures(name=f"{LONG}_{LONG}_R1.fastq.gz", size=1234, digest="ab" * 32)],
+        "settings": {"bases below which a read is scored by its DNA": 150},
+    }
+    return render_report(report_of_a_drop().model_copy(update=everything))
 
 
 def check_page() -> str:
-    entry = CheckEntry(
-        asset="predictions", name="precision_in_use_matches_float32", rank=None, state="passed", blocking=True,
-        threshold=THRESHOLD, reason="r", settings=["min_cosine"], figures={"min_cosine": 0.999912, "rows": 128},
-    )  # fmt: skip
+    entries = [
+        CheckEntry(
+            asset="predictions", name="precision_in_use_matches_float32", rank=rank, state=state, blocking=True,
+            threshold=THRESHOLD, reason="r", settings=["min_cosine"], note=f"see {LONG}/{LONG}",
+            figures={"min_cosine": 0.999912, "rows": 128},
+        )
+        for rank, state in enumerate(("passed", "failed", "not run"))
+    ]  # fmt: skip
     return render_checks(
-        CheckReport(drop="d", generation="0" * 64, made_by="t", made_at="", notes=[], checks=[entry])
+        CheckReport(
+            drop=DROP, generation="0" * 64, made_by="t", made_at="", notes=[f"{LONG}/{LONG}"], checks=entries
+        )
     )
 
 
-PAGES = {
-    "drop": drop_report,
-    "checks": check_page,
-    "classifier": lambda: render_classifier_report(classifier_report()),
-}
+def classifier_page() -> str:
+    in_use = ComparedFigures(name="feedfeedfeed", digest="f" * 64, auroc=0.9123, f1=0.8, roc=[(0, 0), (1, 1)])
+    return render_classifier_report(
+        classifier_report(
+            in_use=in_use, accepted=False, drops=[DROP, DROP], notes=[f"{LONG}/{LONG}"], made_by=LONG
+        )
+    )
+
+
+PAGES = {"drop": drop_report, "checks": check_page, "classifier": classifier_page}
 
 
 @pytest.fixture(scope="module")
@@ -91,21 +157,7 @@ def test_a_page_fits_its_window(browser: Browser, tmp_path: Path, name: str, wid
     page.set_viewport_size({"width": width, "height": 900})
     page.goto((tmp_path / "page.html").as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    inside = (
-        "() => [...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth + 1)"
-    )
-    scrolled = page.evaluate(f"({inside})().map(one => one.getAttribute('aria-label'))")
-    # On a telephone the tables of many numbers scroll within their frame; what a check found never does.
-    wide_tables = {
-        "Embeddings by encoder and rank",
-        "Strongest Viral reads or contigs",
-        "By read length",
-        "Training",
-    }
-    assert set(scrolled) <= (wide_tables if width == NARROW else set())
-    if width == WIDE:
-        assert page.evaluate(CUT) == []
-    tiers = page.evaluate(
-        "() => [...document.querySelectorAll('td.short')].map(one => one.getClientRects().length)"
-    )
-    assert all(lines == 1 for lines in tiers)
+    scrolling = page.evaluate(SCROLLING)
+    assert set(scrolling) <= (WIDE_TABLES if width == NARROW else set())
+    assert page.evaluate(OUTSIDE, scrolling) == []
+    assert page.evaluate(BROKEN_TIERS) == []

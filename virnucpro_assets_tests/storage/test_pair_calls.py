@@ -80,6 +80,42 @@ def test_every_read_is_in_one_row_beside_its_mate(
     )
 
 
+def test_repeated_names_are_pairs_by_their_numbers_unless_it_is_unclear_which_belong_together(
+    tmp_path: Path,
+) -> None:
+    viral, not_viral = ("Viral", "review", 0.75, None), ("Non-viral", "review", 0.25, None)
+    twelfth = [(f"r/{mate}_{number}", *viral) for mate in (1, 2) for number in range(1, 12)]
+    table = read_calls(
+        tmp_path,
+        ("r/1", *viral),
+        ("r/2", *not_viral),
+        *twelfth,
+        ("s/1", *viral),
+        ("s/1_1", *not_viral),
+        ("s/2", *viral),
+        ("t/2_1", *viral),
+        ("u_1", *viral),
+    )
+    assert write_pair_calls(table, tmp_path / "pairs.tsv") == 17
+    rows = [line.split("\t") for line in (tmp_path / "pairs.tsv").read_text().splitlines()[1:]]
+    assert [(row[0], row[1], row[2], row[6]) for row in rows] == [
+        ("r", "Ambiguous", "Viral", "Non-viral"),
+        *((f"r_{number}", "Viral", "Viral", "Viral") for number in range(1, 12)),
+        ("s", "Viral", "Viral", ""),
+        ("s_1", "Non-viral", "Non-viral", ""),
+        ("s", "Viral", "", "Viral"),
+        ("t_1", "Viral", "", "Viral"),
+        ("u_1", "Viral", "Viral", ""),
+    ]
+    assert [(row[0], row[5], row[9]) for row in rows if row[5] or row[9]] == [
+        ("s", "", "unclear"),
+        ("s_1", "", "unclear"),
+        ("s", "unclear", ""),
+        ("t_1", "missing", ""),
+        ("u_1", "", "missing"),
+    ]
+
+
 def test_without_reads_the_table_has_its_header_only(tmp_path: Path) -> None:
     assert write_pair_calls(read_calls(tmp_path), tmp_path / "pairs.tsv") == 0
     assert (tmp_path / "pairs.tsv").read_text() == HEADER

@@ -59,13 +59,13 @@ def test_the_column_source_may_be_missing_and_lines_may_be_blank(tmp_path: Path)
         ("", "line 1: found nothing"),
         ("drop,label\n", "line 1: found 'drop,label'; expected drop, label and source, separated by tabs"),
         ("drop\tlabel\na\tphage\n", "line 2: found label 'phage'; expected virus or others"),
-        ("drop\tlabel\na\n", "line 2: found 1 fields; expected 2, separated by tabs"),
+        ("drop\tlabel\na\n", "line 2: found 1 field; expected 2, separated by tabs"),
         ("drop\tlabel\na\tvirus\tx\n", "line 2: found 3 fields; expected 2, separated by tabs"),
         (
             "drop\tlabel\na\tvirus\na\tothers\n",
             "line 3: found drop a, which line 2 has too; expected each drop once",
         ),
-        ("drop\tlabel\n../a\tvirus\n", "drop key, '../a': found 4 characters that do not fit"),
+        ("drop\tlabel\n../a\tvirus\n", "drop key, '../a': found a name of 4 characters that does not fit"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused_with_its_line(tmp_path: Path, content, complaint):
