@@ -85,8 +85,8 @@ MUTATIONS = (
     Mutation(
         "partition key mixed up",
         "defs/partitions.py",
-        'f"{drop}|{rank}" for rank in range(self.ranks)',
-        'f"{rank}|{drop}" for rank in range(self.ranks)',
+        'drop if rank is None else f"{drop}|{rank}"',
+        'drop if rank is None else f"{rank}|{drop}"',
         "defs",
     ),
 )

@@ -7,7 +7,7 @@ content whose digest it has: if the content was made again from something else, 
 
 from collections.abc import Iterator, Mapping
 
-from virnucpro_assets.checks.results import CheckError, check_title, hold_back, read_checks
+from virnucpro_assets.checks.results import CheckError, check_title, read_checks, require_pass
 from virnucpro_assets.checks.rules import check_rules
 from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.storage.merged import MergedManifest
@@ -26,7 +26,7 @@ def require_passed(work: DropWork, subjects: Subjects) -> None:
     """
     results = read_checks(work.folder.checks, subjects)
     for result in results:
-        hold_back(work.drop.key, result)
+        require_pass(work.drop.key, result)
     found = {(result.asset, result.name, result.rank) for result in results}
     for asset, name, rank in expected_checks(work, subjects):
         if (asset, name, rank) not in found:

@@ -15,21 +15,24 @@ from virnucpro_assets.files.manifests import read_manifest, write_manifest
 from virnucpro_assets.inference.shard_runs import EmbeddingError
 from virnucpro_assets.storage.merged import merged_rows, read_merged, read_merged_rows
 from virnucpro_assets.storage.shards import ShardManifest
-from virnucpro_assets.vocabulary import Precision
 
-PRECISION_CHECKS = (
-    "precision_in_use_matches_float32",
-    "float16_matches_float32",
-    "packed_matches_one_at_a_time",
-)
+PRECISION_IN_USE = "precision_in_use_matches_float32"
+FLOAT16 = "float16_matches_float32"
+PACKED = "packed_matches_one_at_a_time"
+PRECISION_CHECKS = (PRECISION_IN_USE, FLOAT16, PACKED)
 
+EVERY_READ = "reads = reads with candidates + reads with a reason"
+FINITE = "no NaN and no Inf"
+EFFICIENT = "at least {}"
+COMPLETE = "each row of the index once, rank after rank; every digest as recorded"
+"""The thresholds of the other checks; that of `packing_efficiency` has a place for the setting."""
 
 _SAME = ("min_cosine", "candidate_label_agreement", "chunk_label_agreement")
 DECIDING = {
     "finite_values": ("quarantined",),
     "packing_efficiency": ("efficiency",),
-    **dict.fromkeys(PRECISION_CHECKS[:2], _SAME),
-    PRECISION_CHECKS[2]: (*_SAME, "largest_difference"),
+    **dict.fromkeys(PRECISION_CHECKS, _SAME),
+    PACKED: (*_SAME, "largest_difference"),
 }
 """The figures that decide a check which has other figures too."""
 IN_WORDS = {
@@ -45,10 +48,9 @@ REMEDIES = {
     "every_read_accounted_for": "`virnucpro retry {drop}`; if it fails again, report it as a fault of this program",
     "finite_values": "`virnucpro retry {drop}`; if it fails again, set quarantine to not_scored",
     "packing_efficiency": "nothing: the results are the same; another token_budget would compute them faster",
-    **dict.fromkeys(PRECISION_CHECKS[:2], _PRECISE),
-    PRECISION_CHECKS[
-        2
-    ]: "`virnucpro retry {drop}`; if it fails again, materialize it with attention plain and --replace",
+    PRECISION_IN_USE: _PRECISE,
+    FLOAT16: _PRECISE,
+    PACKED: "`virnucpro retry {drop}`; if it fails again, materialize it with attention plain and --replace",
 }
 """What to do about a failed check; for other checks: retry."""
 
@@ -88,7 +90,7 @@ def record_check(folder: Path, result: CheckResult) -> CheckResult:
     return result
 
 
-def hold_back(drop: str, result: CheckResult) -> None:
+def require_pass(drop: str, result: CheckResult) -> None:
     """Raise CheckError if a blocking check of a drop failed."""
     if result.blocking and not result.passed:
         raise CheckError(
@@ -125,11 +127,6 @@ def remedy(name: str, drop: str) -> str:
     return REMEDIES.get(name, "`virnucpro retry {drop}`").format(drop=drop)
 
 
-def holds_back(name: str, in_use: Precision) -> bool:
-    """Whether one of PRECISION_CHECKS is blocking: that of float16 only if the results are in float16."""
-    return name != "float16_matches_float32" or in_use == "float16"
-
-
 def read_checks(folder: Path, subjects: Mapping[str, str]) -> list[CheckResult]:
     """The results of a drop for `subjects` (digest by asset), sorted by asset, name and rank."""
     results = [read_manifest(path, CheckResult) for path in sorted(folder.glob("*.toml"))]
@@ -145,7 +142,7 @@ def every_read_accounted_for(work: DropWork) -> CheckResult:
         asset="sequence_index",
         name="every_read_accounted_for",
         passed=index.reads == reads_with_members + without,
-        threshold="reads = reads with candidates + reads with a reason",
+        threshold=EVERY_READ,
         figures={"reads": index.reads, "with_candidates": reads_with_members, **index.reasons},
         subject=index.digest,
     )
@@ -161,7 +158,7 @@ def finite_values(asset: str, shard: ShardManifest) -> CheckResult:
         asset=asset,
         name="finite_values",
         passed=not incidents.quarantined,
-        threshold="no NaN and no Inf",
+        threshold=FINITE,
         figures={
             "rows": shard.rows,
             "values": shard.rows * shard.width,
@@ -180,7 +177,7 @@ def not_finite(asset: str, rank: int, reason: str) -> CheckResult:
         asset=asset,
         name="finite_values",
         passed=False,
-        threshold="no NaN and no Inf",
+        threshold=FINITE,
         figures={"reason": reason},
         rank=rank,
     )
@@ -192,16 +189,14 @@ def packing_efficiency(asset: str, shard: ShardManifest, minimum: float) -> Chec
     The last pack of a part has only the rows that are left, so parts of a few packs say nothing about the packing: only
     shards with at least ten packs a part are judged.
     """
-    counts, budget = shard.counts, shard.recipe.token_budget
+    counts, budget, needed = shard.counts, shard.recipe.token_budget, EFFICIENT.format(minimum)
     efficiency = counts.efficiency(budget)
     judged = counts.packs >= 10 * max(1, len(shard.parts))
     return CheckResult(
         asset=asset,
         name="packing_efficiency",
         passed=efficiency >= minimum or not judged,
-        threshold=f"at least {minimum}"
-        if judged
-        else f"{NOT_JUDGED} below 10 packs a part; else at least {minimum}",
+        threshold=needed if judged else f"{NOT_JUDGED} below 10 packs a part; else {needed}",
         figures={
             "efficiency": round(efficiency, 4),
             "tokens": counts.tokens,
@@ -242,7 +237,7 @@ def completeness(work: DropWork) -> CheckResult:
         asset="merged_embeddings",
         name="completeness",
         passed=equal,
-        threshold="each row of the index once, rank after rank; every digest as recorded",
+        threshold=COMPLETE,
         figures={"index_rows": index.rows, "merged_rows": len(found), "parts": len(manifest.sources)},
         subject=manifest.digest,
     )

@@ -5,7 +5,15 @@ A result says what was found. A rule also exists for a check that has not run, s
 
 from pydantic import BaseModel, ConfigDict
 
-from virnucpro_assets.checks.results import PRECISION_CHECKS, holds_back
+from virnucpro_assets.checks.results import (
+    COMPLETE,
+    EFFICIENT,
+    EVERY_READ,
+    FINITE,
+    FLOAT16,
+    PACKED,
+    PRECISION_IN_USE,
+)
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.vocabulary import ENCODER_KINDS
 
@@ -36,7 +44,7 @@ def check_rules(settings: Settings) -> list[CheckRule]:
             asset="sequence_index",
             name="every_read_accounted_for",
             what="Each read has candidates, or a reason why it has none.",
-            threshold="reads = reads with candidates + reads with a reason",
+            threshold=EVERY_READ,
             reason="A read with neither a call nor a reason would be lost silently. "
             "These are counts, so they must be equal.",
         ),
@@ -45,11 +53,11 @@ def check_rules(settings: Settings) -> list[CheckRule]:
             asset="merged_embeddings",
             name="completeness",
             what="Each row of the index once, in the right order, every digest as recorded.",
-            threshold="each row of the index once, rank after rank; every digest as recorded",
+            threshold=COMPLETE,
             reason="A missing file of a view reads as NaN without an error, and a row in the wrong place gets "
             "the score of another sequence. So all rows are counted and every byte is compared.",
         ),
-        *_precision_rules(settings),
+        *precision_rules(settings).values(),
     ]
 
 
@@ -59,7 +67,7 @@ def _shard_rules(asset: str, settings: Settings) -> list[CheckRule]:
             asset=asset,
             name="finite_values",
             what="No embedding holds NaN or Inf. Quarantined sequences are a warning.",
-            threshold="no NaN and no Inf",
+            threshold=FINITE,
             reason="Results computed from NaN or Inf are meaningless. Quarantined sequences are listed, left "
             "out of the results and counted here: that is a warning, which does not hold the results back.",
             by_rank=True,
@@ -69,7 +77,7 @@ def _shard_rules(asset: str, settings: Settings) -> list[CheckRule]:
             asset=asset,
             name="packing_efficiency",
             what="Tokens in packs over what the packs could hold.",
-            threshold=f"at least {settings.min_packing_efficiency}",
+            threshold=EFFICIENT.format(settings.min_packing_efficiency),
             reason="Sequences sorted by length fill their packs almost completely; a lower figure means a token budget "
             "that does not fit them, and wasted time of the devices. Results are the same, so this is only a "
             "warning. Shards of fewer than ten packs a part are not judged: their last packs are partly empty.",
@@ -80,45 +88,41 @@ def _shard_rules(asset: str, settings: Settings) -> list[CheckRule]:
     ]
 
 
-def _precision_rules(settings: Settings) -> list[CheckRule]:
-    labels = f"equal labels at least {settings.min_label_agreement}"
-    agreement = f"cosine at least {settings.min_cosine}, {labels}"
-    alone = agreement
+def precision_rules(settings: Settings) -> dict[str, CheckRule]:
+    """The rules of PRECISION_CHECKS, by name."""
+    agreement = f"cosine at least {settings.min_cosine}, equal labels at least {settings.min_label_agreement}"
+    difference = ""
     if settings.precision == "float32":
-        alone += f", largest difference at most {settings.max_packed_difference}"
+        difference = f", largest difference at most {settings.max_packed_difference}"
     common = ["min_cosine", "min_label_agreement", "check_sample"]
-    texts = [
-        (
-            "Stored embeddings, in the precision in use, against float32: cosine of each sequence, and labels.",
-            agreement,
-            "Rounding in half precision gives cosines near 0.9999; ten times that distance is more than "
-            "rounding. Labels may differ only where both scores are almost equal, at most one in fifty.",
-            common,
-        ),
-        (
-            "The same sequences computed in float16 against float32.",
-            agreement,
-            "Shows whether these sequences could be computed in float16. It holds results back only if float16 "
-            "is in use.",
-            common,
-        ),
-        (
-            "Stored embeddings, computed packed, against the same sequences one at a time.",
-            alone,
-            "A sequence must get the same embedding whatever else is in its pack. In float32 only the "
-            "order of sums may differ, so the largest difference of any number is bounded as well as the cosine.",
-            [*common, "max_packed_difference"],
-        ),
-    ]
-    return [
+    rules = [
         CheckRule(
             asset="predictions",
-            name=name,
-            what=what,
-            threshold=threshold,
-            reason=reason,
-            blocking=holds_back(name, settings.precision),
-            settings=names,
-        )
-        for name, (what, threshold, reason, names) in zip(PRECISION_CHECKS, texts, strict=True)
+            name=PRECISION_IN_USE,
+            what="Stored embeddings, in the precision in use, against float32: cosine of each sequence, and labels.",
+            threshold=agreement,
+            reason="Rounding in half precision gives cosines near 0.9999; ten times that distance is more than "
+            "rounding. Labels may differ only where both scores are almost equal, at most one in fifty.",
+            settings=common,
+        ),
+        CheckRule(
+            asset="predictions",
+            name=FLOAT16,
+            what="The same sequences computed in float16 against float32.",
+            threshold=agreement,
+            reason="Shows whether these sequences could be computed in float16. It holds results back only if float16 "
+            "is in use.",
+            blocking=settings.precision == "float16",
+            settings=common,
+        ),
+        CheckRule(
+            asset="predictions",
+            name=PACKED,
+            what="Stored embeddings, computed packed, against the same sequences one at a time.",
+            threshold=agreement + difference,
+            reason="A sequence must get the same embedding whatever else is in its pack. In float32 only the "
+            "order of sums may differ, so the largest difference of any number is bounded as well as the cosine.",
+            settings=[*common, "max_packed_difference"],
+        ),
     ]
+    return {rule.name: rule for rule in rules}

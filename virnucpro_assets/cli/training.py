@@ -227,7 +227,7 @@ def _train(
     from virnucpro_assets.defs.instance import open_instance
     from virnucpro_assets.defs.maintenance import forget_partition
     from virnucpro_assets.defs.records import latest_record
-    from virnucpro_assets.defs.runs import embed_drop, run_training
+    from virnucpro_assets.defs.runs import materialise_embeddings, run_training
     from virnucpro_assets.demo.recognise import saying_demo_models
     from virnucpro_assets.drops.disk_space import check_data_root
     from virnucpro_assets.inference.devices import find_devices
@@ -259,7 +259,7 @@ def _train(
             say(f"table of labels: {table.absolute()}")
             for one in labelled:
                 if not is_embedded(one.drop, settings):
-                    embed_drop(instance, settings, one.drop)
+                    materialise_embeddings(instance, settings, one.drop)
         run_training(instance, settings, {"labels": str(table.absolute()), **options})
         record = latest_record(instance, "classifier_evaluation", None)
         if record and (made := record.asset_materialization):

@@ -13,12 +13,13 @@ from typing import Any
 import dagster as dg
 
 from virnucpro_assets.checks.results import sentence
-from virnucpro_assets.defs.partitions import CALL_DROP, DROPS, drops_of
+from virnucpro_assets.defs.failures import failures_of
+from virnucpro_assets.defs.partitions import CALL_DROP, DROPS, drop_and_rank, drops_of
 from virnucpro_assets.defs.records import ended_runs
 from virnucpro_assets.errors import VirnucproError, counted
 from virnucpro_assets.files.manifests import read_manifest
 from virnucpro_assets.intake.open_deliveries import read_open_deliveries
-from virnucpro_assets.maintenance.alerts import Alert, Failure, Kind, send
+from virnucpro_assets.maintenance.alerts import Alert, AlertEntry, Kind, send
 from virnucpro_assets.maintenance.overdue import overdue_drops
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
@@ -27,7 +28,6 @@ from virnucpro_assets.storage.tables import TABLES_MANIFEST, TablesManifest
 WILL_RETRY = "dagster/will_retry"
 SENSOR = "alerts"
 EVERY_SECONDS = 30
-INTERRUPTED, INTERRUPTED_CODE = "interrupted; what is finished is kept, start again to go on", 130
 ENDS = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
 
 
@@ -66,7 +66,7 @@ def _of_run(
     reported: set[str] = set()
     kinds: tuple[Kind, Kind] = ("check failed", "check warned")
 
-    def alert(kind: Kind, failures: list[Failure]) -> Iterator[Alert]:
+    def alert(kind: Kind, failures: list[AlertEntry]) -> Iterator[Alert]:
         if failures:
             url = f"{settings.alerts.ui_url.rstrip('/')}/runs/{run.run_id}"
             yield Alert(
@@ -92,22 +92,22 @@ def _makes_reports(run: dg.DagsterRun) -> bool:
     return run.job_name == CALL_DROP if not chosen else dg.AssetKey("drop_report") in chosen
 
 
-def _finished(drop: str, settings: Settings) -> Failure:
+def _finished(drop: str, settings: Settings) -> AlertEntry:
     command = f"virnucpro report {drop}"
     try:
         folder = DropStore(settings.data_root).current(drop)[1]
         counts = read_manifest(folder.calls / TABLES_MANIFEST, TablesManifest).counts
     except (VirnucproError, OSError) as error:
         # It was removed meanwhile, or is damaged: that it was finished is reported all the same.
-        return Failure(drop=drop, reason=str(error), command=command)
+        return AlertEntry(drop=drop, reason=str(error), command=command)
     reads, hits = counted(counts["reads"], "read"), counted(counts["hits"], "hit")
     reason = f"{reads}, {counts['viral_reads']:,} called Viral, {hits}"
-    return Failure(drop=drop, reason=f"{reason}; {folder.report.absolute()}", command=command)
+    return AlertEntry(drop=drop, reason=f"{reason}; {folder.report.absolute()}", command=command)
 
 
 def _of_deliveries(settings: Settings, now: datetime) -> list[Alert]:
     failures = [
-        Failure(
+        AlertEntry(
             drop=one.name, reason=f"found {one.reason}", command="change the delivery; then `virnucpro drops`"
         )
         for one in read_open_deliveries(settings).deliveries
@@ -118,7 +118,7 @@ def _of_deliveries(settings: Settings, now: datetime) -> list[Alert]:
 
 def _of_overdue(late: dict[str, float], settings: Settings, now: datetime) -> list[Alert]:
     failures = [
-        Failure(
+        AlertEntry(
             drop=drop,
             reason=f"found no predictions after more than {counted(settings.overdue_hours, 'hour')}; expected some",
             command=f"virnucpro materialize {drop}",
@@ -135,47 +135,11 @@ def _job_of(run: dg.DagsterRun) -> str:
     return run.job_name
 
 
-def failures_of(instance: dg.DagsterInstance, run: dg.DagsterRun, otherwise: str) -> list[Failure]:
-    """What failed in a run, by drop; `otherwise` is the reason where no step says one."""
-    reasons: dict[str, list[str]] = {}
-    ranks: dict[str, list[int]] = {}
-    lines: list[str] = []
-    for event in _step_failures(instance, run):
-        by_drop = _json(event, "drops")
-        for drop, line in by_drop.items():
-            reasons.setdefault(drop or _only(instance, run), []).append(line)
-        for drop, failed in _json(event, "ranks").items():
-            ranks[drop or _only(instance, run)] = failed
-        if not by_drop:
-            lines.append(_line(event))
-    if lines or not reasons:
-        for drop in drops_of(run, instance.get_dynamic_partitions(DROPS)) or [""]:
-            reasons.setdefault(drop, lines or [_first_line(otherwise)])
-    return [
-        Failure(
-            drop=drop,
-            ranks=ranks.get(drop, []),
-            reason="; ".join(dict.fromkeys(found)),
-            command=f"virnucpro retry {drop}" if drop else "see the log of the run",
-        )
-        for drop, found in reasons.items()
-    ]
-
-
-def exit_code_of(instance: dg.DagsterInstance, run: dg.DagsterRun, drop: str) -> int:
-    """The exit code of a command that ends as a failed run did for a drop."""
-    for event in _step_failures(instance, run):
-        codes = _json(event, "exit_codes")
-        if code := codes.get(drop) or codes.get(""):
-            return int(code)
-        if _is_interruption(event):
-            return INTERRUPTED_CODE
-    return VirnucproError.exit_code
-
-
-def failed_checks_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[list[Failure], list[Failure]]:
+def failed_checks_of(
+    instance: dg.DagsterInstance, run: dg.DagsterRun
+) -> tuple[list[AlertEntry], list[AlertEntry]]:
     """The checks that did not pass in a run, by the last evaluation, one failure a drop: errors and warnings."""
-    found: dict[bool, dict[tuple[str, str], dict[str, str]]] = {True: {}, False: {}}
+    found: dict[bool, dict[tuple[str, str], dict[int | None, str]]] = {True: {}, False: {}}
     for record in instance.get_records_for_run(
         run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
     ).records:
@@ -184,7 +148,7 @@ def failed_checks_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[
             continue
         check = event.asset_check_evaluation_data
         name = f"{check.check_name} of {check.asset_key.to_user_string()}"
-        drop, _, rank = partition.partition("|")
+        drop, rank = drop_and_rank(partition)
         for outcomes in found.values():
             outcomes.get((drop, name), {}).pop(rank, None)
         if not check.passed:
@@ -193,13 +157,13 @@ def failed_checks_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[
     return list(_by_drop(found[True])), list(_by_drop(found[False]))
 
 
-def _by_drop(found: dict[tuple[str, str], dict[str, str]]) -> Iterable[Failure]:
+def _by_drop(found: dict[tuple[str, str], dict[int | None, str]]) -> Iterable[AlertEntry]:
     for drop in dict.fromkeys(drop for drop, _ in found):
         checks = {name: outcomes for (of, name), outcomes in found.items() if of == drop and outcomes}
         if checks:
-            yield Failure(
+            yield AlertEntry(
                 drop=drop,
-                ranks=sorted({int(rank) for outcomes in checks.values() for rank in outcomes if rank}),
+                ranks=sorted({rank for outcomes in checks.values() for rank in outcomes if rank is not None}),
                 reason="; ".join(
                     f"check {name}: {figures}"
                     for name, outcomes in checks.items()
@@ -207,44 +171,6 @@ def _by_drop(found: dict[tuple[str, str], dict[str, str]]) -> Iterable[Failure]:
                 ),
                 command=f"virnucpro checks {drop}",
             )
-
-
-def _step_failures(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterable[dg.DagsterEvent]:
-    records = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
-    for record in records:
-        if (event := record.event_log_entry.dagster_event) is not None:
-            yield event
-
-
-def _json(failure: dg.DagsterEvent, name: str) -> dict[str, Any]:
-    known = failure.step_failure_data.user_failure_data
-    value = known.metadata.get(name) if known else None
-    return value.data if isinstance(value, dg.JsonMetadataValue) and isinstance(value.data, dict) else {}
-
-
-def _only(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """The drop of a run that is about one only, else an empty name."""
-    drops = drops_of(run, instance.get_dynamic_partitions(DROPS))
-    return drops[0] if len(drops) == 1 else ""
-
-
-def _is_interruption(failure: dg.DagsterEvent) -> bool:
-    error = failure.step_failure_data.error
-    return error is not None and error.cls_name == "DagsterExecutionInterruptedError"
-
-
-def _line(failure: dg.DagsterEvent) -> str:
-    data = failure.step_failure_data
-    if _is_interruption(failure):
-        return INTERRUPTED
-    if data.user_failure_data and data.user_failure_data.description:
-        return _first_line(data.user_failure_data.description)
-    cause = data.error and (data.error.cause or data.error)
-    return _first_line(cause.message) if cause else "no reason is on record"
-
-
-def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "no reason is on record")
 
 
 def _sentence(check: dg.AssetCheckEvaluation) -> str:

@@ -107,9 +107,7 @@ def settings_of_steps(settings: Settings) -> dict[str, str]:
     chosen = settings.model_dump(
         mode="json", include=settings.model_fields_set - KEPT_HERE, exclude_none=True
     )
-    prefix = settings.model_config["env_prefix"]
-    names = {"dagster_home": "DAGSTER_HOME"}
-    return {names.get(name, f"{prefix}{name.upper()}"): _text(value) for name, value in chosen.items()}
+    return {variable_of(type(settings), name): _text(value) for name, value in chosen.items()}
 
 
 def _text(value: Any) -> str:

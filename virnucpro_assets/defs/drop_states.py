@@ -7,10 +7,10 @@ from typing import Any
 
 import dagster as dg
 
-from virnucpro_assets.defs.alerts import exit_code_of, failures_of
-from virnucpro_assets.defs.partitions import DROPS, TRAINING_STEP, Partitions, drops_of
+from virnucpro_assets.defs.failures import exit_code_of_run, failures_of
+from virnucpro_assets.defs.partitions import DROPS, TRAINING_STEP, Partitions, drop_and_rank, drops_of
 from virnucpro_assets.defs.records import planned
-from virnucpro_assets.defs.statuses import FAILED, Statuses, Work
+from virnucpro_assets.defs.statuses import FAILED, KeysByAsset, Statuses
 from virnucpro_assets.defs.steps import fail_dead_runs
 from virnucpro_assets.drops.work import no_such_drop
 from virnucpro_assets.errors import InputError
@@ -68,7 +68,7 @@ def records_of(instance: dg.DagsterInstance, settings: Settings) -> dict[str, On
     return found
 
 
-def _last_failure(instance: dg.DagsterInstance, drop: str, failed: Work) -> OnRecord:
+def _last_failure(instance: dg.DagsterInstance, drop: str, failed: KeysByAsset) -> OnRecord:
     """How the last of the runs ended that were to make the failed partitions of a drop."""
     tries = [
         record for asset, keys in failed.items() for record in planned(instance, asset, sorted(keys), limit=1)
@@ -82,7 +82,9 @@ def _last_failure(instance: dg.DagsterInstance, drop: str, failed: Work) -> OnRe
     failures = failures_of(instance, run, (event and event.message) or "")
     # A backfill of the UI may have several drops in a run.
     failure = next((one for one in failures if one.drop == drop), failures[0])
-    return OnRecord(failed=f"{failure.reason} (run {run_id})", exit_code=exit_code_of(instance, run, drop))
+    return OnRecord(
+        failed=f"{failure.reason} (run {run_id})", exit_code=exit_code_of_run(instance, run, drop)
+    )
 
 
 def drops_at_work(instance: dg.DagsterInstance) -> dict[str, str]:
@@ -106,7 +108,7 @@ def _drops_in_backfills(instance: dg.DagsterInstance) -> set[str]:
             target = data.target_subset
             for asset in target.partitions_subsets_by_asset_key:
                 keys = target.get_partitions_subset(asset).get_partition_keys()
-                drops |= {key.split("|")[0] for key in keys}
+                drops |= {drop_and_rank(key)[0] for key in keys}
     return drops
 
 

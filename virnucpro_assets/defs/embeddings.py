@@ -21,6 +21,7 @@ from virnucpro_assets.defs.partitions import (
     across_ranks,
     check_specs,
     drops_and_ranks,
+    partition_key,
 )
 from virnucpro_assets.defs.records import PARENT_RUN, Event, evaluation, input_tags, materialisation
 from virnucpro_assets.defs.steps import is_selected, step_of
@@ -79,7 +80,11 @@ def embeddings(settings: Settings) -> dg.AssetsDefinition:
         with step_of(context, settings, ", ".join(asked)) as errors, devices.lease(context.log.info) as lease:
             for drop, ranks in asked.items():
                 wanted = {
-                    kind: [rank for rank in ranks if (f"{kind}_embeddings", f"{drop}|{rank}") not in finished]
+                    kind: [
+                        rank
+                        for rank in ranks
+                        if (f"{kind}_embeddings", partition_key(drop, rank)) not in finished
+                    ]
                     for kind in ENCODER_KINDS
                     if is_selected(context, f"{kind}_embeddings")
                 }
@@ -157,7 +162,7 @@ def _embed(
 
 def _evaluation(instance: dg.DagsterInstance, work: DropWork, result: CheckResult) -> dg.AssetCheckEvaluation:
     record_check(work.folder.checks, result)
-    return evaluation(instance, f"{work.drop.key}|{result.rank}", result)
+    return evaluation(instance, partition_key(work.drop.key, result.rank), result)
 
 
 def _materialisation(work: DropWork, shard: ShardManifest, inputs: dict[str, str]) -> dg.AssetMaterialization:
@@ -165,7 +170,7 @@ def _materialisation(work: DropWork, shard: ShardManifest, inputs: dict[str, str
     asset = f"{recipe.encoder}_embeddings"
     return materialisation(
         asset,
-        f"{work.drop.key}|{shard.rank}",
+        partition_key(work.drop.key, shard.rank),
         digest=shard.digest,
         shown={
             "dagster/row_count": shard.rows,

@@ -28,6 +28,7 @@ from virnucpro_assets.defs.partitions import (
     RANGE_START,
     STAGES,
     Partitions,
+    drop_and_rank,
     tags_of_ranks,
 )
 from virnucpro_assets.defs.records import PARENT_RUN, ended_runs
@@ -173,7 +174,7 @@ def next_runs_after(
     """
     if not _is_followed(run, settings):
         return
-    drop = run.tags.get(PARTITION, run.tags.get(RANGE_START, "")).split("|")[0]
+    drop = drop_and_rank(run.tags.get(PARTITION, run.tags.get(RANGE_START, "")))[0]
     made = _assets_of(run)
     if "sequence_index" in made:
         todo = whole(settings.ranks, index=False)

@@ -53,7 +53,7 @@ class Partitions:
 
     @property
     def drop_ranks(self) -> dg.MultiPartitionsDefinition:
-        """One partition a rank of a drop; keys print as `drop|rank`."""
+        """One partition a rank of a drop."""
         ranks = dg.StaticPartitionsDefinition([str(rank) for rank in range(self.ranks)])
         return dg.MultiPartitionsDefinition({"drop": self.drops, "rank": ranks})
 
@@ -63,7 +63,19 @@ class Partitions:
 
     def of_asset(self, asset: str, drop: str) -> list[str]:
         """The partitions of an asset that belong to a drop."""
-        return [f"{drop}|{rank}" for rank in range(self.ranks)] if asset in EMBEDDINGS else [drop]
+        ranks = range(self.ranks) if asset in EMBEDDINGS else [None]
+        return [partition_key(drop, rank) for rank in ranks]
+
+
+def partition_key(drop: str, rank: int | None = None) -> str:
+    """The partition of a drop, or of a rank of it: then the text of Dagster's `MultiPartitionKey`."""
+    return drop if rank is None else f"{drop}|{rank}"
+
+
+def drop_and_rank(key: str) -> tuple[str, int | None]:
+    """The drop of a partition, and the rank if it is of one."""
+    drop, _, rank = key.partition("|")
+    return drop, int(rank) if rank.isdecimal() else None
 
 
 def check_specs(settings: Settings, *assets: str) -> list[dg.AssetCheckSpec]:
@@ -84,7 +96,7 @@ def check_specs(settings: Settings, *assets: str) -> list[dg.AssetCheckSpec]:
 
 def tags_of_ranks(drop: str, first: int, last: int) -> dict[str, str]:
     """The tags of a run over the ranks of a drop from the first to the last."""
-    return {RANGE_START: f"{drop}|{first}", RANGE_END: f"{drop}|{last}"}
+    return {RANGE_START: partition_key(drop, first), RANGE_END: partition_key(drop, last)}
 
 
 def stretches(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
@@ -106,17 +118,18 @@ def drops_and_ranks(context: dg.AssetExecutionContext) -> dict[str, list[int]]:
     """The ranks of each drop that a run asks for; a range may have gaps."""
     asked: dict[str, list[int]] = {}
     for key in context.partition_keys:
-        if not isinstance(key, dg.MultiPartitionKey):
+        drop, rank = drop_and_rank(key)
+        if rank is None:
             raise TypeError(f"partition {key!r} is not of a drop and a rank")
-        asked.setdefault(key.keys_by_dimension["drop"], []).append(int(key.keys_by_dimension["rank"]))
+        asked.setdefault(drop, []).append(rank)
     return {drop: sorted(ranks) for drop, ranks in asked.items()}
 
 
 def drops_of(run: dg.DagsterRun, drops: Sequence[str]) -> list[str]:
     """The drops of a run by its tags; `drops` are all there are, in the order of their partitions."""
     if partition := run.tags.get(PARTITION):
-        return [partition.split("|")[0]]
-    first, last = (run.tags.get(tag, "").split("|")[0] for tag in (RANGE_START, RANGE_END))
+        return [drop_and_rank(partition)[0]]
+    first, last = (drop_and_rank(run.tags.get(tag, ""))[0] for tag in (RANGE_START, RANGE_END))
     if first not in drops or last not in drops:
         return sorted({first, last} - {""})
     return list(drops[drops.index(first) : drops.index(last) + 1])

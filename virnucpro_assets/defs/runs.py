@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import dagster as dg
 
-from virnucpro_assets.defs.alerts import INTERRUPTED, INTERRUPTED_CODE
 from virnucpro_assets.defs.build import build_definitions
 from virnucpro_assets.defs.classifier import record_in_use
 from virnucpro_assets.defs.embeddings import STEP as EMBED
+from virnucpro_assets.defs.failures import exit_code_of_run, message_of_run
 from virnucpro_assets.defs.next_runs import ASKED_BY, COMMAND
 from virnucpro_assets.defs.partitions import (
     CALL_DROP,
@@ -51,7 +51,7 @@ def materialise_drop(
     _run_all(instance, settings, drop, whole(settings.ranks), replace=replace)
 
 
-def embed_drop(instance: dg.DagsterInstance, settings: Settings, drop: str) -> None:
+def materialise_embeddings(instance: dg.DagsterInstance, settings: Settings, drop: str) -> None:
     """Run as much of the three jobs on a drop as ends with its merged embeddings.
 
     Raises RunError and IntegrityError as `materialise_drop` does.
@@ -171,26 +171,11 @@ def _run(
         )
     )
     if not result.success:
-        raise _error_of(result)
+        run = result.dagster_run
+        raise RunError(message_of_run(instance, run), exit_code_of_run(instance, run, tags.get(DROP, "")))
 
 
 @cache
 def _definitions(settings: Settings) -> dg.Definitions:
     """The definitions for runs on the machine where the command is called."""
     return build_definitions(settings.model_copy(update={"executor": "in_process"}))
-
-
-def _error_of(result: dg.ExecuteInProcessResult) -> RunError:
-    for event in result.all_events:
-        if event.is_step_failure:
-            failure = event.step_failure_data
-            data = failure.user_failure_data
-            if data is not None and data.description:
-                code = data.metadata.get("exit_code")
-                return RunError(data.description, int(str(code.value)) if code else 1)
-            if failure.error and failure.error.cls_name == "DagsterExecutionInterruptedError":
-                return RunError(INTERRUPTED, INTERRUPTED_CODE)
-            cause = failure.error and (failure.error.cause or failure.error)
-            message = cause.message.strip() if cause else "no message"
-            return RunError(f"run {result.run_id}, step {event.step_key}: {message}", 1)
-    return RunError(f"run {result.run_id} failed before its first step; its log says why", 1)

@@ -17,6 +17,8 @@ from virnucpro_assets.defs.partitions import (
     OF_CALL,
     OF_INDEX,
     Partitions,
+    drop_and_rank,
+    partition_key,
     stretches,
 )
 from virnucpro_assets.defs.records import latest_record, planned
@@ -26,8 +28,8 @@ from virnucpro_assets.reports.check_pages import gather_checks
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drops import DropStore
 
-Work = dict[str, set[str]]
-"""Partitions, by asset."""
+KeysByAsset = dict[str, set[str]]
+"""The keys of partitions, by asset."""
 
 MADE, FAILED, AT_WORK = "MATERIALIZED", "FAILED", "IN_PROGRESS"
 
@@ -89,7 +91,7 @@ class Statuses:
             by_asset[asset] = {key: status.value if (status := found.get(key)) else None for key in keys}
         return cls(partitions, drops, by_asset)
 
-    def having(self, drop: str, *statuses: str | None) -> Work:
+    def having(self, drop: str, *statuses: str | None) -> KeysByAsset:
         """The partitions of a drop with one of these statuses."""
         found = {
             asset: {key for key in self.partitions.of_asset(asset, drop) if statuses_of[key] in statuses}
@@ -106,32 +108,32 @@ class Statuses:
         failed = self.having(drop, FAILED)
         if not failed or self.having(drop, AT_WORK):
             return NOTHING
-        return self._todo(drop, failed, self._held_back(drop, settings))
+        return self._todo(drop, failed, self._made_but_held_back(drop, settings))
 
     def unmaterialized(self, drop: str, settings: Settings) -> Todo:
         """What is missing of a drop, for whatever reason, or is held back, and what is made from it."""
-        return self._todo(drop, self.having(drop, FAILED, None), self._held_back(drop, settings))
+        return self._todo(drop, self.having(drop, FAILED, None), self._made_but_held_back(drop, settings))
 
-    def _held_back(self, drop: str, settings: Settings) -> Work:
+    def _made_but_held_back(self, drop: str, settings: Settings) -> KeysByAsset:
         """What is made without a pass of each of its blocking checks, which must run again."""
         made = self.having(drop, MADE)
-        held = held_back(drop, settings)
+        held = partitions_held_back(drop, settings)
         return {asset: keys & made.get(asset, set()) for asset, keys in held.items()}
 
-    def _todo(self, drop: str, *works: Work) -> Todo:
-        keys = {asset: set().union(*(work.get(asset, set()) for work in works)) for asset in ASSETS}
+    def _todo(self, drop: str, *parts: KeysByAsset) -> Todo:
+        keys = {asset: set().union(*(part.get(asset, set()) for part in parts)) for asset in ASSETS}
         if any(keys[asset] for asset in OF_INDEX):
             return whole(self.partitions.ranks)
         ranks = {
             asset: found
             for asset in EMBEDDINGS
-            if (found := sorted(int(key.rpartition("|")[2]) for key in keys[asset]))
+            if (found := sorted(rank for key in keys[asset] if (rank := drop_and_rank(key)[1]) is not None))
         }
         first = 0 if ranks else next((n for n, asset in enumerate(OF_CALL) if keys[asset]), len(OF_CALL))
         return Todo(index=False, ranks=ranks, call=OF_CALL[first:])
 
 
-def held_back(drop: str, settings: Settings) -> Work:
+def partitions_held_back(drop: str, settings: Settings) -> KeysByAsset:
     """The partitions of a drop without a pass of each of their blocking checks, whether they are made or not."""
     if not DropStore(settings.data_root).was_listed(drop):
         return {}
@@ -140,11 +142,10 @@ def held_back(drop: str, settings: Settings) -> Work:
     except IntegrityError:
         # The next stage of the drop reports the damaged record; other drops must not wait for that.
         return {}
-    found: Work = {}
+    found: KeysByAsset = {}
     for check in report.checks:
         if check.blocking and check.state != "passed":
-            key = drop if check.rank is None else f"{drop}|{check.rank}"
-            found.setdefault(check.asset, set()).add(key)
+            found.setdefault(check.asset, set()).add(partition_key(drop, check.rank))
     return found
 
 

@@ -13,18 +13,17 @@ of a cancelled run.
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
-from virnucpro_assets.checks.results import CheckResult, hold_back, record_check
+from virnucpro_assets.checks.results import CheckResult, record_check, require_pass
+from virnucpro_assets.defs.failures import Error, exit_code_of, failure_of
 from virnucpro_assets.defs.records import Event, check_result, evaluation, latest_record
 from virnucpro_assets.drops.work import DropWork
-from virnucpro_assets.errors import DeviceError, VirnucproError, describe_os_error
-from virnucpro_assets.inference.shard_runs import EmbeddingError
+from virnucpro_assets.errors import DeviceError, VirnucproError
 from virnucpro_assets.settings import Settings
 
 DROP, PROCESS = "virnucpro/drop", "virnucpro/process"
@@ -37,7 +36,6 @@ UNFINISHED = [
     dg.DagsterRunStatus.CANCELING,
 ]
 
-Error = VirnucproError | OSError
 Context = dg.AssetExecutionContext | dg.OpExecutionContext
 
 
@@ -97,39 +95,12 @@ def step_of(context: Context, settings: Settings, drop: str) -> Iterator[list[tu
         return
     failure = failure_of(errors)
     failure.__cause__ = errors[0][1]
-    if settings.step_retries and {_exit_code(error) for _, error in errors} == {DeviceError.exit_code}:
+    if settings.step_retries and {exit_code_of(error) for _, error in errors} == {DeviceError.exit_code}:
         raise dg.RetryRequested(
             max_retries=settings.step_retries,
             seconds_to_wait=settings.step_retry_seconds * 2**context.retry_number,
         ) from failure
     raise failure
-
-
-def failure_of(errors: Sequence[tuple[str, Error]]) -> dg.Failure:
-    """A failure with all lines; those, the exit codes and the failed ranks by drop are its metadata."""
-    by_drop: dict[str, list[Error]] = {}
-    for drop, error in errors:
-        by_drop.setdefault(drop, []).append(error)
-    lines = {drop: "; ".join(dict.fromkeys(map(_line, found))) for drop, found in by_drop.items()}
-    codes = {drop: _exit_code(found[0]) for drop, found in by_drop.items()}
-    ranks = {
-        drop: sorted(
-            {rank for error in found if isinstance(error, EmbeddingError) for _, rank in error.failures}
-        )
-        for drop, found in by_drop.items()
-    }
-    metadata: dict[str, Any] = {
-        "exit_code": _exit_code(errors[0][1]),
-        "exit_codes": dg.MetadataValue.json(codes),
-        "drops": dg.MetadataValue.json(lines),
-        "ranks": dg.MetadataValue.json({drop: failed for drop, failed in ranks.items() if failed}),
-    }
-    several = len(by_drop) > 1
-    return dg.Failure(
-        "; ".join(f"drop {drop}: {line}" if several else line for drop, line in lines.items()),
-        metadata,
-        allow_retries=False,
-    )
 
 
 def drop_of(context: dg.AssetExecutionContext) -> str:
@@ -172,15 +143,7 @@ def checked(
             else:
                 yield evaluation(context.instance, work.drop.key, result)
     for result in results:
-        hold_back(work.drop.key, result)
-
-
-def _line(error: Error) -> str:
-    return str(error) if isinstance(error, VirnucproError) else describe_os_error(error)
-
-
-def _exit_code(error: Error) -> int:
-    return error.exit_code if isinstance(error, VirnucproError) else VirnucproError.exit_code
+        require_pass(work.drop.key, result)
 
 
 def _identity(pid: int) -> str | None:

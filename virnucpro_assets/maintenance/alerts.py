@@ -53,10 +53,10 @@ SEVERAL: dict[Kind, str] = {
 }
 
 
-class Failure(BaseModel):
-    """A failure of a drop: the ranks (if it failed in some), the reason, and the command that repairs it.
+class AlertEntry(BaseModel):
+    """A drop of an alert: the ranks (if it failed in some), the reason, and the command that repairs it.
 
-    Of a finished drop: its counts, and the command that shows them.
+    Of a finished drop the reason is its counts, and the command shows them.
 
     `drop` is the name of the delivery if one was refused, and empty if a run is not about a drop.
     """
@@ -79,7 +79,7 @@ class Alert(BaseModel):
 
     format: int = FORMAT
     kind: Kind
-    failures: list[Failure]
+    failures: list[AlertEntry]
     run_id: str = ""
     run_url: str = ""
     job: str = ""
@@ -112,12 +112,12 @@ class Alert(BaseModel):
         fields = self.model_dump(mode="json")
         return json.dumps({**fields, "title": self.title, "text": self.text}, ensure_ascii=False).encode()
 
-    def identity(self, failure: Failure) -> str:
+    def identity(self, failure: AlertEntry) -> str:
         """A digest of everything but the run: equal for the same failure in two runs."""
         parts = (self.kind, failure.drop or self.job, failure.ranks, failure.reason)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
-    def _subject(self, failure: Failure) -> str:
+    def _subject(self, failure: AlertEntry) -> str:
         if self.kind == "delivery refused":
             return f"delivery {failure.drop}"
         if not failure.drop:

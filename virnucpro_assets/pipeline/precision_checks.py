@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from virnucpro_assets.calling.routing import classifiers_in_use
-from virnucpro_assets.checks.results import PRECISION_CHECKS, CheckResult, holds_back
+from virnucpro_assets.checks.results import FLOAT16, PACKED, PRECISION_IN_USE, CheckResult
+from virnucpro_assets.checks.rules import CheckRule, precision_rules
 from virnucpro_assets.checks.samples import ChunkSample, sample_chunks
 from virnucpro_assets.drops.stage_records import recorded_stage
 from virnucpro_assets.drops.work import DropWork, fitting_merged
@@ -59,12 +60,7 @@ def check_precision(work: DropWork) -> Iterator[CheckResult]:
     """
     with recorded_stage(work.folder.stages, "precision_checks") as figures:
         subject = read_manifest(work.folder.predictions / TABLES_MANIFEST, TablesManifest).digest
-        results = [
-            result.model_copy(
-                update={"subject": subject, "blocking": holds_back(result.name, work.settings.precision)}
-            )
-            for result in _compare_sample(work)
-        ]
+        results = [result.model_copy(update={"subject": subject}) for result in _compare_sample(work)]
         figures["sequences"] = max(int(result.figures.get("sequences", 0)) for result in results)
     yield from results
 
@@ -80,16 +76,16 @@ def _compare_sample(work: DropWork) -> Iterator[CheckResult]:
         read_merged_at(folder, sample.rows, work.verified) if len(sample.rows) else again.embeddings["alone"]
     )
     alone, half, exact = (_finite(sample, way, in_use, again.embeddings[way]) for way in WAYS)
+    rules = precision_rules(work.settings)
     for name, rows, against, note in [
-        (PRECISION_CHECKS[0], stored, exact, f"stored rows, {in_use}"),
-        (PRECISION_CHECKS[1], half, exact, "computed again, float16"),
-        (PRECISION_CHECKS[2], stored, alone, f"stored rows against one at a time, {in_use}"),
+        (PRECISION_IN_USE, stored, exact, f"stored rows, {in_use}"),
+        (FLOAT16, half, exact, "computed again, float16"),
+        (PACKED, stored, alone, f"stored rows against one at a time, {in_use}"),
     ]:
         if isinstance(rows, str) or isinstance(against, str):
-            yield _failed(name, note, rows if isinstance(rows, str) else str(against))
-            continue
-        is_bound = name == PRECISION_CHECKS[2] and in_use == "float32"
-        yield _judge(work.settings, name, compare(work, sample, rows, against), note, is_bound=is_bound)
+            yield _failed(rules[name], note, rows if isinstance(rows, str) else str(against))
+        else:
+            yield _judge(work.settings, rules[name], compare(work, sample, rows, against), note)
 
 
 def compare(work: DropWork, sample: ChunkSample, rows: Rows, reference: Rows) -> Comparison:
@@ -126,30 +122,28 @@ def _finite(sample: ChunkSample, way: Way, in_use: Precision, embeddings: Rows) 
     return f"NaN or Inf in {counted(len(lost), 'embedding')} of {precision}, the first at row {first} of the index"
 
 
-def _judge(
-    settings: Settings, name: str, comparison: Comparison, note: str, *, is_bound: bool
-) -> CheckResult:
+def _judge(settings: Settings, rule: CheckRule, comparison: Comparison, note: str) -> CheckResult:
     agreement = min(comparison.candidate_agreement, comparison.chunk_agreement)
     passed = comparison.min_cosine >= settings.min_cosine and agreement >= settings.min_label_agreement
-    threshold = f"cosine at least {settings.min_cosine}, equal labels at least {settings.min_label_agreement}"
-    if is_bound:
+    if rule.name == PACKED and settings.precision == "float32":
         passed = passed and comparison.largest_difference <= settings.max_packed_difference
-        threshold += f", largest difference at most {settings.max_packed_difference}"
     return CheckResult(
-        asset="predictions",
-        name=name,
+        asset=rule.asset,
+        name=rule.name,
         passed=bool(passed),
-        threshold=threshold,
+        threshold=rule.threshold,
+        blocking=rule.blocking,
         figures={"compared": note, **comparison.figures},
     )
 
 
-def _failed(name: str, note: str, reason: str) -> CheckResult:
+def _failed(rule: CheckRule, note: str, reason: str) -> CheckResult:
     return CheckResult(
-        asset="predictions",
-        name=name,
+        asset=rule.asset,
+        name=rule.name,
         passed=False,
         threshold="finite values",
+        blocking=rule.blocking,
         figures={"compared": note, "reason": reason},
     )
 

@@ -10,8 +10,8 @@ from virnucpro_assets.checks.results import (
     completeness,
     every_read_accounted_for,
     failure_checks,
-    hold_back,
     record_check,
+    require_pass,
     shard_checks,
 )
 from virnucpro_assets.drops.disk_space import check_data_root, check_out
@@ -120,4 +120,4 @@ def _embed(work: DropWork, lease: Lease, *, replace: bool) -> None:
 
 
 def _require(work: DropWork, result: CheckResult) -> None:
-    hold_back(work.drop.key, record_check(work.folder.checks, result))
+    require_pass(work.drop.key, record_check(work.folder.checks, result))

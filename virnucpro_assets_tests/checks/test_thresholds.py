@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from virnucpro_assets.checks.results import outcome, packing_efficiency
+from virnucpro_assets.checks.results import PACKED, outcome, packing_efficiency
+from virnucpro_assets.checks.rules import precision_rules
 from virnucpro_assets.files.digests import FileRecord
 from virnucpro_assets.pipeline.precision_checks import Comparison, _judge
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.parts import PackCounts, PartRecord
 from virnucpro_assets.storage.shards import ShardManifest
+from virnucpro_assets.vocabulary import Precision
 from virnucpro_assets_tests.recipes import some_recipe
 
 BUDGET = 8192
@@ -42,23 +44,25 @@ def test_packs_must_be_as_full_as_the_settings_say_where_there_are_enough(
 
 
 @pytest.mark.parametrize(
-    ("cosine", "frames", "chunks", "difference", "exact", "passed"),
+    ("cosine", "frames", "chunks", "difference", "precision", "passed"),
     [
-        (0.999, 0.98, 0.98, 1.0, False, True),
-        (0.9989, 1.0, 1.0, 0.0, False, False),
-        (1.0, 0.979, 1.0, 0.0, False, False),
-        (1.0, 1.0, 0.979, 0.0, False, False),
-        (1.0, 1.0, 1.0, 0.001, True, True),
-        (1.0, 1.0, 1.0, 0.0011, True, False),
+        (0.999, 0.98, 0.98, 1.0, "bfloat16", True),
+        (0.9989, 1.0, 1.0, 0.0, "bfloat16", False),
+        (1.0, 0.979, 1.0, 0.0, "bfloat16", False),
+        (1.0, 1.0, 0.979, 0.0, "bfloat16", False),
+        (1.0, 1.0, 1.0, 0.001, "float32", True),
+        (1.0, 1.0, 1.0, 0.0011, "float32", False),
     ],
 )
 def test_a_sample_must_be_as_near_to_its_reference_as_the_settings_say(
-    *, cosine: float, frames: float, chunks: float, difference: float, exact: bool, passed: bool
+    *, cosine: float, frames: float, chunks: float, difference: float, precision: Precision, passed: bool
 ) -> None:
-    settings = Settings(min_cosine=0.999, min_label_agreement=0.98, max_packed_difference=0.001)
+    settings = Settings(
+        min_cosine=0.999, min_label_agreement=0.98, max_packed_difference=0.001, precision=precision
+    )
     found = Comparison(np.array([1.0, cosine]), difference, frames, chunks)
 
-    result = _judge(settings, "packed_matches_one_at_a_time", found, "note", is_bound=exact)
+    result = _judge(settings, precision_rules(settings)[PACKED], found, "note")
 
     assert result.passed is passed
     assert result.threshold.startswith("cosine at least 0.999, equal labels at least 0.98")

@@ -7,8 +7,9 @@ import dagster as dg
 import pytest
 
 from virnucpro_assets.defs.drop_states import drop_states, lines_of, records_of, state_of_drop
+from virnucpro_assets.defs.failures import failure_of
 from virnucpro_assets.defs.partitions import DROPS, PARTITION
-from virnucpro_assets.defs.steps import PROCESS, failure_of, this_process
+from virnucpro_assets.defs.steps import PROCESS, this_process
 from virnucpro_assets.errors import DeviceError, InputError
 from virnucpro_assets.reports.drop_state import DropState, OnRecord
 from virnucpro_assets.settings import Settings

@@ -5,7 +5,14 @@ from types import SimpleNamespace
 import dagster as dg
 import pytest
 
-from virnucpro_assets.defs.partitions import DROPS, Partitions, drops_and_ranks, stretches
+from virnucpro_assets.defs.partitions import (
+    DROPS,
+    Partitions,
+    drop_and_rank,
+    drops_and_ranks,
+    partition_key,
+    stretches,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:dagster_shared.utils.warnings.BetaWarning")
 
@@ -16,6 +23,12 @@ def test_every_rank_of_every_drop_is_a_partition():
         keys = Partitions(2).drop_ranks.get_partition_keys(dynamic_partitions_store=instance)
 
     assert sorted(keys) == ["a|0", "a|1", "b|0", "b|1"]
+
+
+def test_a_key_is_that_of_dagster_and_gives_the_drop_and_the_rank_back():
+    assert partition_key("a", 3) == dg.MultiPartitionKey({"drop": "a", "rank": "3"})
+    assert drop_and_rank(partition_key("a", 3)) == ("a", 3)
+    assert drop_and_rank(partition_key("a")) == ("a", None)
 
 
 def test_numbers_are_cut_where_one_is_missing():

@@ -14,7 +14,7 @@ PARTITIONS, SETTINGS = Partitions(2), Settings(ranks=2)
 def held(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     """What is held back of the drop: nothing, unless a test puts it there."""
     found: dict[str, set[str]] = {}
-    monkeypatch.setattr(module, "held_back", lambda *_: found)
+    monkeypatch.setattr(module, "partitions_held_back", lambda *_: found)
     return found
 
 

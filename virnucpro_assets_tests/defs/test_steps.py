@@ -12,7 +12,6 @@ from virnucpro_assets.defs.steps import (
     PROCESS,
     clear_failures,
     fail_dead_runs,
-    failure_of,
     mark_run,
     step_of,
     this_process,
@@ -94,14 +93,6 @@ def test_a_failed_step_is_not_retried_even_where_a_policy_asks_for_it():
     with dg.DagsterInstance.ephemeral() as instance:
         assert not dg.materialize([wrong], instance=instance, raise_on_error=False).success
     assert len(tries) == 1
-
-
-def test_errors_are_told_by_drop_each_line_once() -> None:
-    both = [DeviceError("no GPU"), IntegrityError("a", found="damage", expected="none", advice="")]
-    failure = failure_of([("one", both[0]), ("one", both[0]), ("two", both[1])])
-    assert failure.description == f"drop one: no GPU; drop two: {both[1]}"
-    assert failure.metadata["drops"].value == {"one": "no GPU", "two": str(both[1])}
-    assert failure.metadata["exit_codes"].value == {"one": 4, "two": IntegrityError.exit_code}
 
 
 IDENTITY = "from virnucpro_assets.defs.steps import this_process; print(this_process())"

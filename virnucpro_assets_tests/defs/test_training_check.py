@@ -3,8 +3,8 @@
 import dagster as dg
 import pytest
 
-from virnucpro_assets.defs.alerts import failures_of
 from virnucpro_assets.defs.classifier import EVALUATION, training_check
+from virnucpro_assets.defs.failures import failures_of
 
 
 @pytest.mark.parametrize("in_use", [True, False])

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from virnucpro_assets.maintenance.alert_targets import TargetError
-from virnucpro_assets.maintenance.alerts import Alert, Failure, send
+from virnucpro_assets.maintenance.alerts import Alert, AlertEntry, send
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.settings_groups import AlertSettings
 from virnucpro_assets_tests.receivers import (
@@ -23,10 +23,12 @@ from virnucpro_assets_tests.receivers import (
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TOKEN = f"webhook-{uuid4()}"
-RANK = Failure(
+RANK = AlertEntry(
     drop="d1", ranks=[2], reason="esm2: found 1 rank that cannot be finished", command="virnucpro retry d1"
 )
-WHOLE = Failure(drop="d2", reason="reads.fastq: found no FASTQ; expected one", command="virnucpro retry d2")
+WHOLE = AlertEntry(
+    drop="d2", reason="reads.fastq: found no FASTQ; expected one", command="virnucpro retry d2"
+)
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def mailbox() -> Iterator[Mailbox]:
         yield box
 
 
-def alert(*failures: Failure, kind: Any = "run failed") -> Alert:
+def alert(*failures: AlertEntry, kind: Any = "run failed") -> Alert:
     return Alert(
         kind=kind,
         failures=list(failures or (RANK,)),
@@ -290,7 +292,7 @@ def test_warnings_go_by_e_mail_only_if_the_settings_say_so(
 @pytest.mark.parametrize(
     ("kind", "failures", "title"),
     [
-        ("run failed", [Failure(drop="", reason="r", command="c")], "a run of embed_drop failed"),
+        ("run failed", [AlertEntry(drop="", reason="r", command="c")], "a run of embed_drop failed"),
         ("run failed", [RANK], "drop d1, rank 2 failed"),
         (
             "check failed",
@@ -304,14 +306,14 @@ def test_warnings_go_by_e_mail_only_if_the_settings_say_so(
         ("finished", [WHOLE], "drop d2 is finished"),
     ],
 )
-def test_a_title_says_what_failed(kind: Any, failures: list[Failure], title: str) -> None:
+def test_a_title_says_what_failed(kind: Any, failures: list[AlertEntry], title: str) -> None:
     found = alert(*failures, kind=kind)
     assert found.title == f"VirNucPro: {title}"
     assert "no drop" not in found.text
 
 
 def test_a_run_of_assets_that_were_chosen_by_hand_has_no_name_of_dagsters_own() -> None:
-    chosen = alert(Failure(drop="", reason="r", command="c")).model_copy(update={"job": "__ASSET_JOB"})
+    chosen = alert(AlertEntry(drop="", reason="r", command="c")).model_copy(update={"job": "__ASSET_JOB"})
     assert chosen.title == "VirNucPro: a run failed"
     assert chosen.text.splitlines()[1] == "run run-1"
     assert "__" not in chosen.text

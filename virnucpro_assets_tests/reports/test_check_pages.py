@@ -9,10 +9,10 @@ import pytest
 from virnucpro_assets.checks.results import (
     CheckError,
     CheckResult,
-    hold_back,
     not_finite,
     record_check,
     remedy,
+    require_pass,
 )
 from virnucpro_assets.checks.rules import check_rules
 from virnucpro_assets.drops.work import DropWork
@@ -233,7 +233,7 @@ def test_a_failed_check_is_a_sentence_wherever_it_is_told(
     of = f"{name} of {failed.asset}" + ("" if failed.rank is None else f" rank {failed.rank}")
 
     with pytest.raises(CheckError) as error:
-        hold_back("d", failed)
+        require_pass("d", failed)
     assert str(error.value).startswith(
         f"check {of}: {said}. The results of drop d are held back. Look: `virnucpro checks d`; then: "
     )
