@@ -22,10 +22,11 @@ from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.check_sample import WAYS, Way, fitting_check_sample, precision_of, sample_origin
 from virnucpro_assets.storage.merged import quarantined_rows
 from virnucpro_assets.storage.merged_reader import read_merged_at
+from virnucpro_assets.storage.provenance import finite_rows
 from virnucpro_assets.storage.tables import TABLES_MANIFEST, TablesManifest
 from virnucpro_assets.vocabulary import Precision
 
-Rows = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _compare_sample(work: DropWork) -> Iterator[CheckResult]:
             yield _judge(work.settings, rules[name], compare(work, sample, rows, against), note)
 
 
-def compare(work: DropWork, sample: ChunkSample, rows: Rows, reference: Rows) -> Comparison:
+def compare(work: DropWork, sample: ChunkSample, rows: Floats, reference: Floats) -> Comparison:
     """Compare merged rows [n, d_dna + d_protein] of a sample with their reference.
 
     Cosines are computed in float64, for the DNA and the protein half of each row by itself; there is no protein
@@ -113,9 +114,9 @@ def compare(work: DropWork, sample: ChunkSample, rows: Rows, reference: Rows) ->
     )
 
 
-def _finite(sample: ChunkSample, way: Way, in_use: Precision, embeddings: Rows) -> Rows | str:
+def _finite(sample: ChunkSample, way: Way, in_use: Precision, embeddings: Floats) -> Floats | str:
     """The sample's merged rows in one way, or why there are none: NaN or Inf."""
-    lost = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+    lost = np.flatnonzero(~finite_rows(embeddings))
     if not len(lost):
         return embeddings
     first, precision = sample.rows[lost[0]], precision_of(way, in_use)
@@ -153,7 +154,7 @@ def _has_protein(work: DropWork, sample: ChunkSample) -> npt.NDArray[np.bool_]:
     return sample.rows < work.index.manifest.rows_with_protein
 
 
-def _scores(work: DropWork, sample: ChunkSample, rows: Rows) -> list[Rows]:
+def _scores(work: DropWork, sample: ChunkSample, rows: Floats) -> list[Floats]:
     """Scores [n, 2] of a sample's merged rows by each classifier in use, NaN for what it does not score."""
     # torch stays out of the import path of whoever only describes the checks.
     from virnucpro_assets.calling.scoring import Scorer  # noqa: PLC0415
@@ -170,16 +171,16 @@ def _scores(work: DropWork, sample: ChunkSample, rows: Rows) -> list[Rows]:
     return scores
 
 
-def _agreement(sample: ChunkSample, found: Rows, expected: Rows) -> tuple[float, float]:
+def _agreement(sample: ChunkSample, found: Floats, expected: Floats) -> tuple[float, float]:
     """The shares of a sample's rows, and of its chunks, with equal labels; those without scores do not count."""
-    is_scored = np.asarray(np.isfinite(expected).all(axis=1))
+    is_scored = finite_rows(expected)
     of_rows = (found[:, 1] > found[:, 0]) == (expected[:, 1] > expected[:, 0])
     of_chunks = _chunk_labels(sample, found, is_scored) == _chunk_labels(sample, expected, is_scored)
     return _share(of_rows[is_scored]), _share(of_chunks)
 
 
 def _chunk_labels(
-    sample: ChunkSample, scores: Rows, is_scored: npt.NDArray[np.bool_]
+    sample: ChunkSample, scores: Floats, is_scored: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
     members = is_scored[sample.row]
     chunks, place = np.unique(sample.chunk[members], return_inverse=True)
@@ -188,7 +189,7 @@ def _chunk_labels(
     return np.asarray(largest[:, 1] >= largest[:, 0])
 
 
-def _cosines(found: Rows, expected: Rows) -> npt.NDArray[np.float64]:
+def _cosines(found: Floats, expected: Floats) -> npt.NDArray[np.float64]:
     a, b = found.astype(np.float64), expected.astype(np.float64)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return np.asarray((a * b).sum(axis=1) / np.where(lengths > 0, lengths, 1.0))
