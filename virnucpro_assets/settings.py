@@ -191,7 +191,7 @@ def load_settings() -> Settings:
             SETTINGS_FILE,
             found=excerpt(error),
             expected="TOML, name = value, in UTF-8 without a byte-order mark",
-            advice="Correct the file, or save it in UTF-8.",
+            advice='Correct the file; text needs quotes: name = "value".',
         ) from error
 
 

@@ -63,7 +63,7 @@ def plurals() -> str:
 
 
 def test_a_count_in_a_message_is_written_by_that_function(plurals: str) -> None:
-    snippet = 'f"found {n} ranks"; f"{n} free devices"; f"{counted(n, what)}"; f"{path} is of rows"'
+    snippet = 'f"found {n} ranks"; f"{n} free ranks"; f"{counted(n, what)}"; f"{path} is of rows"'
     assert len(list(bare_counts(ast.parse(snippet), plurals))) == 2, "the search finds nothing"
     wrong = [
         f"{path.relative_to(PACKAGE)}: {text}"

@@ -510,7 +510,8 @@ def test_a_settings_file_in_another_encoding_is_one_error_that_names_utf_8(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "virnucpro.toml").write_bytes(content)
     with pytest.raises(
-        InputError, match=rf"virnucpro\.toml: found {found}.*; expected TOML, name = value, in UTF-8"
+        InputError,
+        match=rf"virnucpro\.toml: found {found}.*; expected TOML, name = value, in UTF-8.*text needs quotes",
     ):
         load_settings()
 

@@ -14,7 +14,7 @@ from virnucpro_assets.files.user_paths import user_path
 from virnucpro_assets.reports.terminal import say
 
 WORKSPACE = Path(__file__).parents[1] / "defs" / "workspace.yaml"
-PAGE = "assets/drop_report"
+PAGE = "assets/drop_report?view=partitions"
 # `dagster dev` advises a program for those who write code, which users do not install.
 NO_ADVICE = "ignore:Function `dev_command` is superseded"
 
@@ -56,7 +56,7 @@ def ui(
         settings = load_settings()
         with open_instance(settings) as instance:
             home = instance.root_directory
-        say(f"open http://{host}:{port}/{PAGE}: the reports of all drops (drops here: `virnucpro drops`)")
+        say(f"open http://{host}:{port}/{PAGE}: the reports, one a drop under Partitions")
         say(f"while it runs, deliveries in {settings.drops_folder.absolute()} are taken up")
         command = [
             *(sys.executable, "-m", "dagster", "dev"),

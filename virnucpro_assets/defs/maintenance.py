@@ -9,6 +9,7 @@ Of a drop that is forgotten the partition and the data go. Its runs stay as the 
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import dagster as dg
 
@@ -111,7 +112,8 @@ def forget_drop(
             forget_partition(instance, drop)
             if data:
                 remove_data(drop, settings)
-    yield from _lines(data, "removed" if delete else "would remove", drop if is_partition else "")
+    verb, place = "removed" if delete else "would remove", settings.drops_folder.absolute()
+    yield from _lines(data, verb, drop if is_partition else "", place)
     if runs := _runs_of(instance, settings, drop):
         first = ", ".join(runs[:5]) + (", …" if len(runs) > 5 else "")
         yield (
@@ -137,11 +139,14 @@ def _runs_of(instance: dg.DagsterInstance, settings: Settings, drop: str) -> lis
     return sorted(found, key=lambda run: found[run])
 
 
-def _lines(data: DropData | None, verb: str, partition: str) -> Iterator[str]:
+def _lines(data: DropData | None, verb: str, partition: str, drops_folder: Path) -> Iterator[str]:
     if data:
         generations = counted(data.generations, "generation")
         yield f"{verb}: {data.folder.absolute()}, {generations}, {readable_size(data.size)}"
     if partition:
         yield f"{verb}: partition {partition} of {DROPS}"
     for path in dict.fromkeys((*data.reads, *data.foreign)) if data else ():
-        yield f"stays: {path}"
+        is_delivery = path.is_relative_to(drops_folder)
+        yield f"stays: {path}" + (
+            ", a delivery: `virnucpro drops --missing` lists it again" if is_delivery else ""
+        )

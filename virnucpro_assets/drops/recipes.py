@@ -9,8 +9,10 @@ from virnucpro_assets.inference.devices import names_gpus
 from virnucpro_assets.inference.encoder_choice import EncoderChoice, Machine, choose_kernels
 from virnucpro_assets.models.cards import checked_model_folder
 from virnucpro_assets.models.encoders import ENCODERS, published_model
+from virnucpro_assets.models.registry import Registry
 from virnucpro_assets.sequences.index_manifest import IndexManifest, IndexOrigin
 from virnucpro_assets.settings import Settings
+from virnucpro_assets.settings_names import nearest
 from virnucpro_assets.storage.drops import DropManifest
 from virnucpro_assets.storage.provenance import ENGINE_FORMAT, Recipe
 from virnucpro_assets.vocabulary import ENCODER_KINDS, EncoderKind
@@ -48,13 +50,15 @@ def installed_encoder(settings: Settings, kind: EncoderKind) -> Path:
     if folder.is_dir():
         return folder
     published, is_name = published_model(folder.name), len(folder.parts) == 1
+    installed = Registry(settings.models).names()
+    near = f", the nearest is {nearest(folder.name, installed)}" if is_name and installed else ""
     raise InputError(
         f"setting {kind}",
         found=f"{folder}, which is not installed in {settings.models}" if is_name else f"no folder {folder}",
         expected="the name of an installed model, or its folder",
         advice=f"Run `virnucpro models fetch {published.name}`, or name another; `virnucpro models list` shows them."
         if is_name and published
-        else "`virnucpro models list` shows the installed ones; docs/models.md says how to install others.",
+        else f"`virnucpro models list` shows the installed ones{near}; docs/models.md says how to install others.",
     )
 
 

@@ -15,7 +15,7 @@ import torch
 from virnucpro_assets import __version__
 from virnucpro_assets.errors import InputError, IntegrityError, counted, excerpt
 from virnucpro_assets.files.digests import sha256_of_file
-from virnucpro_assets.models.cards import ENCODERS_OF_INPUTS, ClassifierCard, Inputs
+from virnucpro_assets.models.cards import CARD_FILE, ENCODERS_OF_INPUTS, ClassifierCard, Inputs
 from virnucpro_assets.models.classifier import HIDDEN_WIDTH, classifier_shapes, save_classifier
 from virnucpro_assets.models.encoders import ENCODERS
 from virnucpro_assets.models.folders import ModelFolder, read_model_folder
@@ -142,6 +142,14 @@ def import_classifier(
     for which only its width is evidence. A classifier with the width of one encoder uses the embeddings of that one
     only. Raises InputError if width and encoders do not fit, IntegrityError if the file is not such a classifier.
     """
+    folder = path if path.is_dir() else path.parent
+    if (folder / CARD_FILE).is_file() and path.suffix != ".pth":
+        raise InputError(
+            path,
+            found="a classifier of this platform",
+            expected="one of the authors, a .pth file",
+            advice=f"It needs no import: name it classifier_{chunk_length}, and set `classifiers` to the folder above.",
+        )
     state = read_legacy_classifier(path)
     width = state["hidden_layer.weight"].shape[1]
     bound = {kind: read_model_folder(folder) for kind, folder in (encoders or {}).items()}

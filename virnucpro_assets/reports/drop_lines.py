@@ -15,6 +15,7 @@ from virnucpro_assets.reports.summary import summary_row
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import removed_of
 from virnucpro_assets.storage.hits import HITS_FILE
+from virnucpro_assets.storage.pair_calls import PAIR_CALLS_FILE
 from virnucpro_assets.storage.quarantine import QUARANTINE_TABLE
 
 
@@ -48,6 +49,8 @@ def summary_lines(key: str, settings: Settings, copies: Sequence[Path] = ()) -> 
         table = work.folder.quarantine / QUARANTINE_TABLE
         yield f"{counted(report.quarantined, 'sequence')} could not be embedded: {table}"
     yield f"{counted(report.hits, 'hit')} in {path_of[HITS_FILE]}"
+    if report.pairs:
+        yield f"{counted(report.pairs, 'pair')} in {path_of.get(PAIR_CALLS_FILE, work.folder.calls / PAIR_CALLS_FILE)}"
     if report.evaluation:
         found = report.evaluation
         yield (
@@ -100,8 +103,9 @@ def _lines_of_calls(report: DropReport) -> Iterator[str]:
 
 def _lines_of_checks(report: DropReport) -> Iterator[str]:
     failed = [check for check in report.checks if not check.passed]
+    unjudged = f"; {report.unjudged_checks} not judged, for too little data" if report.unjudged_checks else ""
     yield (
-        f"{len(report.checks) - len(failed)} of {counted(len(report.checks), 'check')} passed"
+        f"{report.passed_checks} of {counted(len(report.checks), 'check')} passed{unjudged}"
         if report.checks
         else f"no check has looked at these results; run `virnucpro materialize {report.drop}`"
     )

@@ -3,7 +3,7 @@
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field
 
-from virnucpro_assets.checks.results import CheckResult
+from virnucpro_assets.checks.results import NOT_JUDGED, CheckResult, outcome
 from virnucpro_assets.reports import plots
 from virnucpro_assets.reports.histograms import Histogram
 from virnucpro_assets.reports.pages import render_page
@@ -127,7 +127,8 @@ class DropReport(_Figures):
     `unique_candidates` the distinct ones, which were computed. `calls` counts reads by call and tier, `reasons` reads
     without a call by reason, `routes` called reads by the classifier that scored them, if there are two.
     `made_at` is when the calls were made. `inputs` are the first of the drop's files.
-    `expected_false_calls` is the expected number of Viral calls that are wrong, None without a calibration;
+    `expected_false_calls` is the expected number of Viral calls that are wrong, None without a calibration, if the
+    share of viruses among the reads is `assumed_viral_share`, which the settings set or the calibration has;
     `uncalibrated` are the names of classifiers without one, whose reads have no q-value.
     `quarantined` counts sequences without an embedding, `quarantine` lists the first of them, and
     `not_scored_candidates` counts their candidates.
@@ -157,6 +158,8 @@ class DropReport(_Figures):
     hits: int = 0
     pairs: int = Field(0, description="rows of the table of pairs, if it was wanted")
     expected_false_calls: float | None = None
+    assumed_viral_share: float | None = None
+    is_share_set: bool = False
     uncalibrated: list[str] = []
     q_values: Histogram | None = None
     low_complexity: LowComplexity | None = None
@@ -187,7 +190,20 @@ class DropReport(_Figures):
     @property
     def failed_checks(self) -> int:
         """How many checks failed."""
-        return sum(not check.passed for check in self.checks)
+        return self._checks("failed")
+
+    @property
+    def passed_checks(self) -> int:
+        """How many checks passed."""
+        return self._checks("passed")
+
+    @property
+    def unjudged_checks(self) -> int:
+        """How many checks could not judge: too little data."""
+        return self._checks(NOT_JUDGED)
+
+    def _checks(self, wanted: str) -> int:
+        return sum(outcome(passed=one.passed, threshold=one.threshold) == wanted for one in self.checks)
 
 
 def render_report(report: DropReport) -> str:

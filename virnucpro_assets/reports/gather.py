@@ -136,6 +136,8 @@ def _figures_of_calls(work: DropWork, tables: TablesManifest) -> dict[str, Any]:
         "hits": counts["hits"],
         "pairs": counts.get("pairs", 0),
         "expected_false_calls": _expected_false_calls(work),
+        "assumed_viral_share": _assumed_viral_share(work, tables),
+        "is_share_set": EXPECTED_SHARE in tables.inputs,
         "uncalibrated": _uncalibrated(work, tables),
         "q_values": drop_figures.q_values(read_calls),
         "low_complexity": drop_figures.low_complexity(read_calls, low_complexity_above),
@@ -228,6 +230,14 @@ def _expected_false_calls(work: DropWork) -> float | None:
     record = read_stages(work.folder.stages).get("calls")
     found = record.figures.get(EXPECTED_FALSE) if record else None
     return found if isinstance(found, float) else None
+
+
+def _assumed_viral_share(work: DropWork, tables: TablesManifest) -> float | None:
+    """The share of viruses that q-values assume: that of the settings, or of the default classifier's calibration."""
+    if EXPECTED_SHARE in tables.inputs:
+        return float(tables.inputs[EXPECTED_SHARE])
+    calibration = read_card(_classifiers(work, tables)[DEFAULT]).calibration
+    return calibration.virus_share if calibration else None
 
 
 def _uncalibrated(work: DropWork, tables: TablesManifest) -> list[str]:

@@ -41,7 +41,7 @@ def how_to_use(model: InstalledModel) -> list[str]:
     """How an installed model comes into use."""
     if isinstance(model.card, ClassifierCard):
         return _use_of_classifier(model.path)
-    return [f"use it: VIRNUCPRO_{read_config(model.path).kind.upper()}={model.name}"]
+    return [f'use it, in virnucpro.toml: {read_config(model.path).kind} = "{model.name}"']
 
 
 def require_real_models(settings: Settings) -> None:
@@ -170,9 +170,10 @@ def _text(value: object) -> str:
 
 def _use_of_classifier(path: Path) -> list[str]:
     if path.name in {f"classifier_{length}" for length in CHUNK_LENGTHS}:
-        return [f"use it: VIRNUCPRO_CLASSIFIERS={path.parent}"]
+        return [f'use it, in virnucpro.toml: classifiers = "{path.parent}"']
     if path.name in {f"classifier_{length}_dna" for length in CHUNK_LENGTHS}:
         return [
-            f"use it for short reads: VIRNUCPRO_CLASSIFIERS={path.parent} VIRNUCPRO_DNA_ONLY_BELOW_BASES=300"
+            f'use it for short reads, in virnucpro.toml: classifiers = "{path.parent}"',
+            "dna_only_below_bases = 300",
         ]
-    return ["use it: put it under the name classifier_300 or classifier_500, see VIRNUCPRO_CLASSIFIERS"]
+    return ["use it: give it the name classifier_300 or classifier_500, and set classifiers to its folder"]

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from virnucpro_assets.errors import counted, excerpt
 from virnucpro_assets.reports.histograms import Histogram
@@ -121,7 +121,9 @@ def length_distribution(
         shorter = 0
         if histogram.is_log:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axes.xaxis.set_minor_formatter(NullFormatter())
             # A read of two bases would take as much of the axis as all others.
             first, shorter = _few_first(histogram)
             axes.set_xlim(left=histogram.edges[first])

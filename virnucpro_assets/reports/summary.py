@@ -52,7 +52,7 @@ class SummaryRow(BaseModel):
     expected_false_calls: float | None = Field(
         description="expected number of Viral calls that are wrong; none without a calibration"
     )
-    checks_passed: int = Field(description="checks that passed")
+    checks_passed: int = Field(description="checks that passed; some may not judge, for too little data")
     checks_failed: int = Field(description="checks that did not pass")
     seconds: float = Field(description="wall-clock seconds of all stages")
     devices: str = Field(description="devices that computed its embeddings")
@@ -77,7 +77,7 @@ def summary_row(report: DropReport) -> SummaryRow:
         viral_share_high=high,
         hits=report.hits,
         expected_false_calls=report.expected_false_calls,
-        checks_passed=len(report.checks) - report.failed_checks,
+        checks_passed=report.passed_checks,
         checks_failed=report.failed_checks,
         seconds=round(sum(stage.seconds for stage in report.stages), 3),
         devices=", ".join(sorted(devices)),

@@ -94,6 +94,18 @@ def test_partition_and_data_go_and_runs_stay_and_are_named(
         list(forget_drop(instance, settings, "d"))
 
 
+def test_a_delivery_that_stays_is_said_to_be_listed_again(
+    instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    delivered = settings.drops_folder / "d.fa"
+    delivered.parent.mkdir()
+    delivered.write_text(">a\nACGT\n")
+    register_reads("d", [ReadFile(delivered)], settings)
+    lines = list(forget_drop(instance, settings, "d", delete=True))
+    assert lines[-1] == f"stays: {delivered}, a delivery: `virnucpro drops --missing` lists it again"
+    assert delivered.exists()
+
+
 def test_a_partition_that_no_drop_can_be_called_goes_too(
     instance: dg.DagsterInstance, settings: Settings
 ) -> None:

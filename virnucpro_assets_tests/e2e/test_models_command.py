@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from virnucpro_assets.demo.paths import DNABERT_S_FOLDER, ESM2_FOLDER
+from virnucpro_assets.demo.paths import DNABERT_S_FOLDER, ESM2_FOLDER, classifier_folder
 from virnucpro_assets_tests.conftest import Installation, Outcome
 from virnucpro_assets_tests.models.published_files import fair_esm_module, save_fair_esm
 
@@ -39,6 +39,7 @@ def outcomes(place: Installation) -> dict[str, Outcome]:
             {},
         ),
         "no length": (["import", "model.pth"], {}),
+        "own classifier": (["import", str(classifier_folder(300)), "--chunk-length", "300"], {}),
         "unknown encoder": (["import", "model.pth", "--chunk-length", "300", "--esm2", "none"], {}),
         "list": (["list"], chosen),
         "list one in use": (["list"], {"VIRNUCPRO_ESM2": "esm2_mine"}),
@@ -118,9 +119,9 @@ def test_a_model_is_shown_with_its_memory_and_its_setting(outcomes: dict[str, Ou
     assert (
         "memory in float16: 0.00 GiB of weights, about 0.01 GiB for a pack of 8,192 tokens (computed)" in out
     )
-    assert out.endswith("use it: VIRNUCPRO_ESM2=esm2_mine\n")
+    assert out.endswith('use it, in virnucpro.toml: esm2 = "esm2_mine"\n')
     assert "encoders: dnabert_s " in outcomes["show classifier"].stdout
-    assert outcomes["show classifier"].stdout.endswith("use it: VIRNUCPRO_CLASSIFIERS=models\n")
+    assert outcomes["show classifier"].stdout.endswith('use it, in virnucpro.toml: classifiers = "models"\n')
 
 
 def test_verified_encoders_are_printed_with_cosine_and_difference(outcomes: dict[str, Outcome]) -> None:
@@ -143,6 +144,12 @@ def test_an_encoder_that_differs_ends_with_five(outcomes: dict[str, Outcome]) ->
     [
         ("again", 2, "found a model; expected a name that is free"),
         ("no length", 2, "A classifier of VirNucPro ends in .pth and needs --chunk-length."),
+        (
+            "own classifier",
+            2,
+            "found a classifier of this platform; expected one of the authors, a .pth file. It needs no import: "
+            "name it classifier_300, and set `classifiers` to the folder above.",
+        ),
         ("unknown encoder", 2, "models/none: found no model; expected one of classifier_300, dna, esm2_mine"),
         ("show none", 2, "name of a model: found '../models'"),
         ("wrong precision", 2, "precision: found 'int8'; expected float32, bfloat16, float16"),
@@ -178,8 +185,8 @@ def test_a_mistake_is_one_line(outcomes: dict[str, Outcome], name: str, code: in
             "VIRNUCPRO_DNABERT_S",
             "mine",
             "setting dnabert_s: found mine, which is not installed in models; expected the name of an installed "
-            "model, or its folder. `virnucpro models list` shows the installed ones; docs/models.md says how to "
-            "install others.",
+            "model, or its folder. `virnucpro models list` shows the installed ones, the nearest is esm2_mine; "
+            "docs/models.md says how to install others.",
         ),
         (
             "VIRNUCPRO_DNABERT_S",
@@ -190,8 +197,9 @@ def test_a_mistake_is_one_line(outcomes: dict[str, Outcome], name: str, code: in
     ],
 )
 def test_a_model_that_is_not_installed_is_named_before_anything_is_made(
-    place: Installation, setting: str, value: str, line: str
+    place: Installation, outcomes: dict[str, Outcome], setting: str, value: str, line: str
 ) -> None:
+    assert outcomes["esm2"].exit_code == 0
     (place.folder / "one.fa").write_text(">one\nATGGCTGCAGGT\n")
     (done,) = place.run_all([(["predict", "one.fa", "--out", "out"], {setting: value})])
     assert done.exit_code == 2

@@ -9,6 +9,7 @@ from virnucpro_assets.drops.work import DropWork
 from virnucpro_assets.intake.registration import list_drop, register_reads
 from virnucpro_assets.pipeline.call import call_drop
 from virnucpro_assets.pipeline.run import export_results
+from virnucpro_assets.reports.drop_lines import summary_lines
 from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.pair_calls import PAIR_CALLS_FILE
 from virnucpro_assets_tests.results import TABLES
@@ -38,6 +39,8 @@ def test_the_table_of_pairs_is_one_of_the_results(with_pairs: DropWork, tmp_path
     assert {line.split("\t")[0]: line.split("\t")[2] for line in lines[1:]} == {
         row["name"]: row["call"] or "" for row in calls
     }
+    pairs = with_pairs.folder.calls / PAIR_CALLS_FILE
+    assert f"{len(calls)} pairs in {pairs}" in list(summary_lines("d", with_pairs.settings))
     after = {path.name: path.read_bytes() for path in export_results(with_pairs.folder, tmp_path / "out")}
     assert after.pop(PAIR_CALLS_FILE).decode().splitlines() == lines
     assert after == before

@@ -178,6 +178,7 @@ def test_a_check_that_cannot_judge_is_not_shown_as_passed(report):
     text = Page(render_report(report.model_copy(update={"checks": [few]}))).text
     assert "packing esm2 not judged share 0.87123" in text
     assert "✓ passed" not in text
+    assert "0 of 1 checks passed; 1 not judged, for too little data" in text
 
 
 def test_the_same_figures_make_the_same_page(report):
@@ -263,6 +264,7 @@ def test_an_empty_drop_says_so_and_has_no_pictures():
 def test_expected_errors_are_shown_with_a_picture_where_there_is_a_calibration(report):
     calibrated = report.model_copy(
         update={
+            "assumed_viral_share": 0.5,
             "expected_false_calls": 3.25,
             "q_values": Histogram(edges=[0, 0.5, 1], counts=[15, 5]),
             "evaluation": report.evaluation.model_copy(
@@ -276,7 +278,11 @@ def test_expected_errors_are_shown_with_a_picture_where_there_is_a_calibration(r
         }
     )
     page = Page(render_report(calibrated))
-    assert "Of 20 Viral calls about 3.2 are expected to be wrong" in page.text
+    expected = "Of 20 Viral calls about 3.2 are expected to be wrong, if 50 % of the reads are viruses, as "
+    assert f"{expected}in the calibration of the classifier. In most samples far fewer are" in page.text
+    of_settings = calibrated.model_copy(update={"assumed_viral_share": 0.015, "is_share_set": True})
+    expected = expected.replace("50 %", "1.5 %")
+    assert f"{expected}the setting expected_viral_share says." in Page(render_report(of_settings)).text
     assert "0.1 0 – – 0.2 1,250 19.6 % 22.1 %" in page.text
     assert page.tags.count("svg") == 7
     assert "have no q-value" not in page.text

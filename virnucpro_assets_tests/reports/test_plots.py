@@ -120,6 +120,16 @@ def test_one_very_short_read_does_not_stretch_the_axis_of_all_others():
     assert "10" not in few[1]
 
 
+@pytest.mark.parametrize("edges", [[222, 700, 3399], [100, 1000, 10_000], [150, 160, 250_000]])
+def test_the_axis_of_lengths_has_plain_numbers_that_do_not_overlap(edges):
+    svg = plots.length_distribution(Histogram(edges=edges, counts=[5, 4], is_log=True), form="svg").decode()
+    assert "mathdefault" not in svg
+    axis, _, _ = svg.partition(">length of reads")
+    shown = re.findall(r"<text[^>]*>([^<]*)</text>", axis)
+    assert len(shown) > 2
+    assert [label for label in shown if not re.fullmatch(r"[125]0{0,2}k?", label)] == []
+
+
 def test_a_style_in_the_working_folder_changes_no_picture(tmp_path):
     program = (
         "import hashlib; from virnucpro_assets.reports import plots; "
