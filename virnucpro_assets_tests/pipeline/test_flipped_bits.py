@@ -157,7 +157,7 @@ def cache_looked_up(place: Place) -> object:
     if found.warnings:
         # A damaged segment is set aside and its rows are computed again.
         raise IntegrityError("cache", found="; ".join(found.warnings), expected="whole segments", advice="")
-    return found.positions.tolist(), found.rows.tolist()
+    return found.positions.tolist(), found.embeddings.tolist()
 
 
 STEPS: list[tuple[str, Callable[[Place], object]]] = [

@@ -209,7 +209,7 @@ def test_a_damaged_training_set_is_refused(made):
 def test_too_little_for_a_split_is_refused_with_its_counts(made):
     with pytest.raises(
         InputError,
-        match=r"training set, (training|validation): found . rows of class virus, .* of each class",
+        match=r"training set, (training|validation): found . rows? of class virus, .* of each class",
     ):
         made({f"genome{n}:1": coding(50, n) for n in range(3)}, reads_of("others"))
 
