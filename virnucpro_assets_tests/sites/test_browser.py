@@ -131,7 +131,7 @@ def test_figures_are_plotted_over_the_drops(browser: Browser) -> None:
 @pytest.mark.parametrize(
     ("asset", "name", "words"),
     [
-        ("drop_report", "report", ["wetland-soil", "Calls", "21 of 21"]),
+        ("drop_report", "report", ["wetland-soil", "Calls", "13 of 21"]),
         ("check_report", "check-report", ["wetland-soil", "completeness", "packing_efficiency"]),
     ],
 )
