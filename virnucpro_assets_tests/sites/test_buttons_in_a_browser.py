@@ -59,9 +59,11 @@ def test_execute_all_on_the_checks_of_predictions_succeeds(browser: Browser) -> 
     browser.page.get_by_role("button", name="Execute all").click()
     expect(browser.page.get_by_text("Running").first).to_be_visible(timeout=60_000)
     expect(browser.page.get_by_text("Running")).to_have_count(0, timeout=150_000)
+    # Between the end of the run and the page's next look at it a check without a result shows as skipped.
+    expect(browser.page.get_by_text("Skipped")).to_have_count(0, timeout=60_000)
     browser.picture("executed-checks")
     assert browser.page.get_by_text("Succeeded").count() >= 3
-    assert browser.page.get_by_text("Failed").count() == browser.page.get_by_text("Skipped").count() == 0
+    assert browser.page.get_by_text("Failed").count() == 0
 
 
 def test_materialize_all_asks_for_no_training(browser: Browser) -> None:
