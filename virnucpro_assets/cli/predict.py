@@ -87,12 +87,7 @@ def predict(
             "as_json": as_json,
         }
         if bool(reads) == bool(sheet) or (sheet and (name or paired or interleaved)):
-            raise InputError(
-                "options",
-                found="--sheet beside READS, --name, --paired or --interleaved" if sheet else "no READS",
-                expected="files of reads, or a sample sheet alone (--sheet)",
-                advice="A sheet says names and pairs itself." if sheet else "Give the files.",
-            )
+            raise _neither_reads_nor_sheet(has_sheet=sheet is not None)
         if sheet:
             _predict_sheet(sheet, out, **options)
             return
@@ -100,6 +95,15 @@ def predict(
         files = _files(given, paired=paired, interleaved=interleaved)
         first = Path("stdin") if str(given[0]) in NAMES else given[0]
         _predict(name or key_from_name(first), files, out, **options)
+
+
+def _neither_reads_nor_sheet(*, has_sheet: bool) -> InputError:
+    return InputError(
+        "options",
+        found="--sheet beside READS, --name, --paired or --interleaved" if has_sheet else "no READS",
+        expected="files of reads, or a sample sheet alone (--sheet)",
+        advice="A sheet says names and pairs itself." if has_sheet else "Give the files.",
+    )
 
 
 @app.command(epilog=examples("virnucpro demo --out demo-results"))

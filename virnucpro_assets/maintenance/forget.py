@@ -22,7 +22,7 @@ from virnucpro_assets.settings import Settings
 from virnucpro_assets.storage.drop_folders import DropFolder
 from virnucpro_assets.storage.drops import GENERATION, DropStore
 
-_RECORD = re.compile(r"(source|current)\.toml(\..+)?")
+_RECORD = re.compile(rf"(source|current)\.toml(\.superseded-[0-9]+|{re.escape(TEMPORARY_MARK)}.+)?")
 _UNFINISHED = re.compile(rf"{GENERATION.pattern}{re.escape(TEMPORARY_MARK)}.+")
 
 

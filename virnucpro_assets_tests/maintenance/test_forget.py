@@ -155,6 +155,7 @@ def test_files_of_others_in_the_folder_of_a_drop_stay(place: Place, content: str
     (folder / "results" / "hits.fasta").write_text(">mine\nACGT\n")
     (folder / "0123456789ab").write_text("a file, not a generation")
     (folder / "sources.toml").write_text("not the record")
+    (folder / "source.toml.bak").write_text("a copy that somebody made")
     reads = folder / "reads.fa"
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     if content == GOOD:
@@ -164,6 +165,7 @@ def test_files_of_others_in_the_folder_of_a_drop_stay(place: Place, content: str
         assert set(data.foreign) == {
             folder / "results",
             folder / "0123456789ab",
+            folder / "source.toml.bak",
             folder / "sources.toml",
             reads,
         }
